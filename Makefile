@@ -1,0 +1,64 @@
+# Every target prepares .venv by itself. Needs a Python with venv and pip, make and git; nothing else.
+#   make test PYTEST_ARGS="-k taylor"      make PYTHON=python3.12 check
+
+PYTHON ?= python3
+PYTEST_ARGS ?=
+BENCH_ARGS ?=
+TRAIN_ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.stamp
+# What `make check` runs after the linters: the tests that read the code rather than run it.
+LAYERS := $(wildcard tests/test_layers.py tests/test_surface.py tests/test_packaging.py)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check slow bench train-digits format
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' Makefile
+
+demo: $(READY) ## compare the methods on the bundled digits model, into demo-output/
+	$(BIN)/padecast demo --out demo-output
+
+test: $(READY) ## fast tests and the examples in docstrings
+	$(BIN)/pytest -q -m "not slow and not cuda" $(PYTEST_ARGS)
+
+check: $(READY) ## ruff, mypy and the tests of layers and packaging
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy --strict src
+	$(BIN)/pytest -q $(LAYERS)
+
+slow: $(READY) ## the tests left out of `make test` that need no GPU
+	$(BIN)/pytest -q -m "slow and not cuda" $(PYTEST_ARGS)
+
+bench: $(READY) ## measure every method, into benchmarks/
+	$(BIN)/python benchmarks/methods.py $(BENCH_ARGS)
+
+train-digits: $(READY) ## train the bundled digits model again, into runs/digits
+	$(BIN)/python -m padecast.zoo.train_digits --out runs/digits $(TRAIN_ARGS)
+
+format: $(READY) ## sort imports, apply safe fixes and format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# Nothing but the package index is ever asked for; help texts are plain, also on hosted runners.
+demo test check slow: export HF_HUB_OFFLINE = 1
+demo test check slow: export HF_HUB_DISABLE_TELEMETRY = 1
+demo test check slow: export TOKENIZERS_PARALLELISM = false
+test check slow: export _TYPER_FORCE_DISABLE_TERMINAL = 1
+
+# A venv that cannot run pip (none yet, half made, its Python gone) is made afresh. A failed install leaves the stamp as
+# it was, so the next make tries again.
+BROKEN := $(shell $(BIN)/python -c 'import pip' 2>/dev/null || echo FORCE)
+
+$(READY): pyproject.toml constraints.txt $(BROKEN)
+ifdef BROKEN
+	@$(PYTHON) -c 'import sys; sys.version_info < (3, 10) and sys.exit("padecast needs Python 3.10 or newer: make PYTHON=python3.11")'
+	$(PYTHON) -m venv --clear $(VENV)
+endif
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e ".[all,dev]"
+	@touch $@
+
+.PHONY: FORCE

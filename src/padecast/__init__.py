@@ -1,0 +1,62 @@
+"""padecast: diffusion transformers that forecast what they would have computed.
+
+A pipeline or a transformer is accelerated by one line::
+
+    with padecast.accelerate(pipe) as run:
+        image = pipe("a red fox", num_inference_steps=20).images[0]
+    print(run.report)
+"""
+
+from padecast import forecasters, policies, targets, zoo
+from padecast._accelerate import Handle, accelerate, disable, enable
+from padecast._errors import (
+    AlreadyAccelerated,
+    CalibrationMismatch,
+    ConcurrentRun,
+    FeatureChanged,
+    InvalidOption,
+    InvalidPlan,
+    MissingPackage,
+    PadecastError,
+    PadecastWarning,
+    UnknownName,
+    UnsupportedModel,
+)
+from padecast._history import Geometry, Position, Trace
+from padecast._session import Session
+from padecast.citations import cite
+from padecast.methods import Method, method, methods
+from padecast.report import Report
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AlreadyAccelerated",
+    "CalibrationMismatch",
+    "ConcurrentRun",
+    "FeatureChanged",
+    "Geometry",
+    "Handle",
+    "InvalidOption",
+    "InvalidPlan",
+    "Method",
+    "MissingPackage",
+    "PadecastError",
+    "PadecastWarning",
+    "Position",
+    "Report",
+    "Session",
+    "Trace",
+    "UnknownName",
+    "UnsupportedModel",
+    "accelerate",
+    "cite",
+    "disable",
+    "enable",
+    "forecasters",
+    "method",
+    "methods",
+    "policies",
+    "targets",
+    "zoo",
+]

@@ -1,0 +1,248 @@
+"""The front door: ``accelerate`` for a block, ``enable`` and ``disable`` for a server."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+import weakref
+from typing import Any
+
+import torch
+from torch import nn
+
+from padecast import forecasters, methods, policies, targets
+from padecast._attach import Attachment
+from padecast._clock import Clock
+from padecast._errors import AlreadyAccelerated, InvalidOption, PadecastWarning, UnsupportedModel
+from padecast._session import Session
+from padecast.forecasters import Forecaster
+from padecast.methods import Method
+from padecast.policies import Always, Policy
+from padecast.report import Report, report_of
+
+_ATTACHED: weakref.WeakKeyDictionary[Any, Handle] = weakref.WeakKeyDictionary()
+MODELS = ("transformer", "transformer_2")
+
+
+class Handle:
+    """An accelerated pipeline or transformer: switch it on and off, read what it did.
+
+    Made by :func:`accelerate` and :func:`enable`. As a context manager it is on inside the block. Configurations are
+    frozen dataclasses and pickle; a handle belongs to its process.
+    """
+
+    def __init__(self, target: Any, method: Method, *, steps: int | None, measure: bool, dtype: torch.dtype | None):
+        self.target, self.method = target, method
+        self._steps, self._measure, self._dtype = steps, measure, dtype
+        self._attachments: list[Attachment] = []
+        self._warned = False
+        self._last = Report((), "", 0, (), method.name)
+
+    @property
+    def enabled(self) -> bool:
+        """Whether it is attached now."""
+        return bool(self._attachments)
+
+    def enable(self) -> Handle:
+        """Attach, all or nothing.
+
+        Raises:
+            UnsupportedModel: If no stack of blocks is known in the model.
+            AlreadyAccelerated: If the same pipeline or transformer is accelerated already.
+        """
+        if self.enabled:
+            return self
+        if _ATTACHED.get(self.target) is not None:
+            raise AlreadyAccelerated(
+                f"this {type(self.target).__name__} is accelerated already, by {_ATTACHED[self.target].method.name!r}.\n"
+                "Usual cause: a cell or a request handler that ran twice. Switch the first one off: handle.disable()"
+            )
+        with contextlib.ExitStack() as undo:
+            attachments = []
+            for model in _models(self.target):
+                attachment = self._attach(model)
+                undo.callback(attachment.remove)
+                attachments.append(attachment)
+            undo.pop_all()
+        self._attachments, _ATTACHED[self.target] = attachments, self
+        return self
+
+    def disable(self) -> None:
+        """Detach and free the history; the models are as they were. The report stays readable."""
+        if not self.enabled:
+            return
+        self._warn_if_idle()
+        self._last = self._report()
+        for attachment in self._attachments:
+            attachment.remove()
+        self._attachments = []
+        _ATTACHED.pop(self.target, None)
+
+    def reset(self) -> None:
+        """Drop the run in progress; the next call begins a new one. Never needed with a pipeline."""
+        for attachment in self._attachments:
+            attachment.reset()
+
+    @property
+    def report(self) -> Report:
+        """What the latest run did."""
+        return self._report() if self.enabled else self._last
+
+    def __enter__(self) -> Handle:
+        return self.enable()
+
+    def __exit__(self, *error: object) -> None:
+        self.disable()
+
+    def _attach(self, model: nn.Module) -> Attachment:
+        pipeline = None if isinstance(self.target, nn.Module) else self.target
+        if pipeline is None and self._length() is None:
+            raise InvalidOption(
+                f"a bare {type(model).__name__} does not say how many steps a run has.\n"
+                "Say it, accelerate(model, ..., steps=20), give a plan, or accelerate the pipeline instead."
+            )
+        strides = self.method.policy.needs_stride
+        clock = Clock(pipeline, model, self._length(), strides)
+        return Attachment(model, targets.find(model), self.method.span, clock, self._session)
+
+    def _session(self, total: int) -> Session:
+        self._warn_if_idle()
+        return Session(self.method.policy, self.method.forecaster, total, measure=self._measure, dtype=self._dtype)
+
+    def _length(self) -> int | None:
+        """Steps of a bare transformer's schedule: as told, or as many as the plan has."""
+        plan = getattr(self.method.policy, "steps", None)
+        return self._steps or (len(plan) if isinstance(plan, str) else None)
+
+    def _report(self) -> Report:
+        sessions = [a.session for a in self._attachments if a.session is not None]
+        return report_of(sessions, self.method.name)
+
+    def _warn_if_idle(self) -> None:
+        """Say so, once, when a whole run was computed although forecasts were asked for."""
+        for attachment in self._attachments:
+            session = attachment.session
+            idle = session is not None and session.complete and "." not in session.plan
+            if idle and not self._warned and not isinstance(self.method.policy, Always):
+                self._warned = True
+                warnings.warn(_idle(self.method, session.total if session else 0), PadecastWarning, stacklevel=2)
+
+
+def accelerate(
+    target: Any,
+    method: str | Method | None = None,
+    *,
+    policy: Policy | str | None = None,
+    forecaster: Forecaster | str | None = None,
+    span: str | None = None,
+    steps: int | None = None,
+    measure: bool = True,
+    dtype: torch.dtype | None = None,
+) -> Handle:
+    """Let a pipeline or a transformer forecast some of its steps.
+
+    Args:
+        target: A diffusers pipeline, or a transformer of a described class.
+        method: A registered method, with options if need be: ``"tc-pade:every=3"``. Default ``"adaptive"``.
+        policy: When to compute, in place of the method's.
+        forecaster: With which weights to forecast, in place of the method's.
+        span: Which block lists of the model, in place of the method's; ``"full"``, and for FLUX ``"double"`` and
+            ``"single"``.
+        steps: Steps of the schedule, for a bare transformer without a plan. A pipeline's scheduler knows it.
+        measure: Whether to measure inner products for the report. Default true.
+        dtype: Storage dtype of the history. Default that of the features.
+
+    Returns:
+        A handle: use it as a context manager, or call ``enable()`` and ``disable()``.
+
+    Raises:
+        UnknownName: If the method, an option or the span is unknown.
+        InvalidOption: If a bare transformer is given without a plan and without ``steps``.
+        UnsupportedModel: If no stack of blocks is known in the model.
+        AlreadyAccelerated: If the same object is accelerated already.
+
+    Example:
+        >>> import torch
+        >>> from diffusers import DiTTransformer2DModel
+        >>> dit = DiTTransformer2DModel(num_attention_heads=1, attention_head_dim=8, in_channels=1, out_channels=1,
+        ...     num_layers=2, sample_size=4, patch_size=2, num_embeds_ada_norm=10).eval()
+        >>> with torch.no_grad(), accelerate(dit, policy="plan:steps=CC.C", forecaster="lagrange") as run:
+        ...     for t in (900, 600, 300, 100):
+        ...         _ = dit(torch.ones(1, 1, 4, 4), timestep=torch.tensor([t]), class_labels=torch.tensor([3]))
+        >>> run.report.plan
+        'CC.C'
+    """
+    chosen = method if isinstance(method, Method) else methods.method(method or methods.DEFAULT)
+    return Handle(target, _replaced(chosen, policy, forecaster, span), steps=steps, measure=measure, dtype=dtype)
+
+
+def enable(target: Any, method: str | Method | None = None, **options: Any) -> Handle:
+    """Accelerate from now on, without a block: :func:`accelerate` followed by ``Handle.enable``.
+
+    Example:
+        >>> from diffusers import DiTTransformer2DModel
+        >>> dit = DiTTransformer2DModel(num_attention_heads=1, attention_head_dim=8, in_channels=1, out_channels=1,
+        ...     num_layers=2, sample_size=4, patch_size=2, num_embeds_ada_norm=10)
+        >>> handle = enable(dit, "tc-pade", steps=20)
+        >>> handle.enabled
+        True
+        >>> handle.disable()
+    """
+    return accelerate(target, method, **options).enable()
+
+
+def disable(target: Any) -> None:
+    """Switch off whatever accelerates a pipeline or a transformer; nothing happens if nothing does."""
+    handle = _ATTACHED.get(target)
+    if handle is not None:
+        handle.disable()
+
+
+def _replaced(
+    method: Method, policy: Policy | str | None, forecaster: Forecaster | str | None, span: str | None
+) -> Method:
+    policy = policies.REGISTRY.make(policy) if isinstance(policy, str) else policy
+    forecaster = forecasters.REGISTRY.make(forecaster) if isinstance(forecaster, str) else forecaster
+    if policy is None and forecaster is None and span is None:
+        return method
+    for part, role, name in ((policy, Policy, "policy"), (forecaster, Forecaster, "forecaster")):
+        if part is not None and not isinstance(part, role):
+            raise InvalidOption(
+                f"{name}={part!r} is not a {name}.\n"
+                f"Give an instance, such as padecast.{_EXAMPLES[name]}, or its name as a string."
+            )
+    changed = [type(part).__name__.lower() for part in (policy, forecaster) if part is not None]
+    return Method(
+        name="+".join(changed) or method.name,
+        policy=policy or method.policy,
+        forecaster=forecaster or method.forecaster,
+        summary="chosen by the caller",
+        cites=method.cites,
+        span=span or method.span,
+    )
+
+
+_EXAMPLES = {"policy": "policies.Interval(every=3)", "forecaster": "forecasters.Pade(order=(1, 1))"}
+
+
+def _models(target: Any) -> list[nn.Module]:
+    """Return the models of a pipeline whose stack is forecast, or the model itself."""
+    if isinstance(target, nn.Module):
+        return [getattr(target, "_orig_mod", target)]
+    found = [getattr(target, name, None) for name in MODELS]
+    models = [getattr(model, "_orig_mod", model) for model in found if isinstance(model, nn.Module)]
+    if not models:
+        raise UnsupportedModel(
+            f"{type(target).__name__} is neither a transformer nor a pipeline with one "
+            f"(no attribute {' or '.join(map(repr, MODELS))}).\n"
+            "Give the pipeline itself, or the model that its denoising loop calls."
+        )
+    return models
+
+
+def _idle(method: Method, total: int) -> str:
+    return (
+        f"the last run computed all of its {total} steps: {method.name!r} forecast none.\n"
+        "Usual cause: too few steps, or a threshold that this model never reaches. Forecast more, e.g. "
+        'accelerate(pipe, "tc-pade:every=3"), or look at print(run.report).'
+    )

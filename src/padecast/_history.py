@@ -1,0 +1,213 @@
+"""What a forecaster and a policy may know: when steps were computed, and how their residuals lie to one another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where a step lies in the schedule of its run.
+
+    Args:
+        index: Place in the scheduler's grid, from 0. An image-to-image run starts in the middle of it.
+        total: Number of places in the grid.
+        time: Abscissa that forecasts are made over. The step index unless a caller chooses otherwise.
+        stride: How far the sampler moves the state with this step's output, ``|sigma_i - sigma_{i+1}|``;
+            ``None`` where no noise level is known, which counts as ``1 / total``.
+
+    Example:
+        >>> Position.at(3, 20)
+        Position(index=3, total=20, time=3.0, stride=None)
+        >>> Position.at(19, 20).is_last
+        True
+    """
+
+    index: int
+    total: int
+    time: float
+    stride: float | None = None
+
+    @classmethod
+    def at(cls, index: int, total: int, time: float | None = None, stride: float | None = None) -> Position:
+        """Place a step; ``time`` is the step index unless given."""
+        return cls(index, total, float(index if time is None else time), stride)
+
+    @property
+    def is_last(self) -> bool:
+        """Whether no step of the grid follows."""
+        return self.index >= self.total - 1
+
+    @property
+    def weight(self) -> float:
+        """Share of the whole way that this step moves the state: its stride, or ``1 / total``."""
+        return 1.0 / max(self.total, 1) if self.stride is None else abs(self.stride)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a run and what was done at it."""
+
+    at: Position
+    computed: bool
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What a run has done so far, oldest step first. A value: a run replaces it, nothing changes it.
+
+    Example:
+        >>> trace = Trace().then(Position.at(0, 20), True).then(Position.at(1, 20), False)
+        >>> trace.computed, trace.forecasts_in_a_row, len(trace)
+        ((0,), 1, 2)
+    """
+
+    steps: tuple[Step, ...] = ()
+
+    def then(self, at: Position, computed: bool) -> Trace:
+        """Return the trace with one more step."""
+        return Trace((*self.steps, Step(at, computed)))
+
+    def corrected(self) -> Trace:
+        """Return the trace with its last step computed, because no branch could forecast it."""
+        return Trace((*self.steps[:-1], Step(self.steps[-1].at, True)))
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def __iter__(self) -> Iterator[Step]:
+        return iter(self.steps)
+
+    @property
+    def computed(self) -> tuple[int, ...]:
+        """Indices of the computed steps, oldest first."""
+        return tuple(step.at.index for step in self.steps if step.computed)
+
+    @cached_property
+    def since_computed(self) -> tuple[Position, ...]:
+        """Positions forecast since the last computed step, oldest first."""
+        tail: list[Position] = []
+        for step in reversed(self.steps):
+            if step.computed:
+                break
+            tail.append(step.at)
+        return tuple(reversed(tail))
+
+    @property
+    def forecasts_in_a_row(self) -> int:
+        """Number of steps forecast since the last computed one."""
+        return len(self.since_computed)
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """K remembered computed steps, newest first, and their inner products.
+
+    Args:
+        index: Step indices, newest first.
+        time: Abscissae of the same steps.
+        gram: ``(B, K, K)``, ``gram[b, j, k] = <R_j, R_k> / numel`` of sample b, at least float32, on the features'
+            device; ``None`` if nobody asked for inner products. Where only the newest L < K residuals are kept in
+            full (moment memories), it is ``(B, L, L)``.
+
+    Example:
+        >>> import torch
+        >>> straight = Geometry.of(torch.tensor([[1.0, 0.0], [2.0, 0.0], [3.0, 0.0]]), [0, 1, 2])
+        >>> straight.index, straight.stability().item()
+        ((2, 1, 0), 2.0)
+    """
+
+    index: tuple[int, ...]
+    time: tuple[float, ...]
+    gram: Tensor | None = field(default=None, compare=False)
+
+    @classmethod
+    def of(cls, residuals: Tensor, index: list[int], time: list[float] | None = None) -> Geometry:
+        """Measure a ``(K, D)`` or ``(K, B, D)`` sequence of residuals given oldest first."""
+        newest_first = residuals.double().flip(0)
+        if newest_first.ndim == 2:
+            newest_first = newest_first[:, None]
+        gram = torch.einsum("jbd,kbd->bjk", newest_first, newest_first) / newest_first.shape[-1]
+        times = [float(i) for i in index] if time is None else time
+        return cls(tuple(reversed(index)), tuple(reversed(times)), gram)
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def newest(self, count: int) -> Geometry:
+        """Return the same geometry over the ``count`` newest steps alone."""
+        gram = None if self.gram is None else self.gram[:, :count, :count]
+        return Geometry(self.index[:count], self.time[:count], gram)
+
+    def joined(self, others: list[Geometry]) -> Geometry:
+        """Return the geometry over the samples of all branches that remember the same steps."""
+        same = [g for g in (self, *others) if g.index == self.index and g.gram is not None]
+        if self.gram is None or len(same) < 2:
+            return self
+        return Geometry(self.index, self.time, torch.cat([g.gram for g in same if g.gram is not None]))
+
+    def quadratic(self, left: Tensor, right: Tensor) -> Tensor:
+        """Return ``left^T G right`` per sample, ``(B,)``; the vectors are ``(K,)`` or ``(B, K)``.
+
+        Raises:
+            ValueError: If nobody asked for inner products.
+        """
+        if self.gram is None:
+            raise ValueError("this geometry has no inner products: the session that made it was told not to measure")
+        gram = precise(self.gram)
+        left, right = left.to(gram), right.to(gram)
+        if left.ndim == 1 and right.ndim == 1:
+            return torch.einsum("j,bjk,k->b", left, gram, right)
+        left, right = left.expand(gram.shape[:2]), right.expand(gram.shape[:2])
+        return torch.einsum("bj,bjk,bk->b", left, gram, right)
+
+    def distance(self, weights: Tensor, reference: Tensor) -> Tensor:
+        r"""How far two forecasts lie apart, relative to the newest residual, per sample ``(B,)``.
+
+        .. math:: d = \sqrt{(w - v)^T G (w - v) / G_{11}}
+        """
+        gap = weights - reference.to(weights)
+        square = self.quadratic(gap, gap)
+        newest = unit(len(self), 0, like=square)
+        return (square / self.quadratic(newest, newest).clamp_min(TINY)).clamp_min(0).sqrt()
+
+    def change(self, newer: int = 0) -> Tensor:
+        """Relative change ``|R_k - R_{k+1}| / |R_k + R_{k+1}|`` between two neighbours, per sample ``(B,)``."""
+        one, two = unit(len(self), newer), unit(len(self), newer + 1)
+        ratio = self.quadratic(one - two, one - two) / self.quadratic(one + two, one + two).clamp_min(TINY)
+        return ratio.clamp_min(0).sqrt()
+
+    def stability(self) -> Tensor:
+        r"""Trajectory stability ``1 + cos(u1, u2)`` per sample ``(B,)``, in [0, 2]; 2 is a straight line.
+
+        ``u1 = (R1 - R2) / |R1 - R2|`` and ``u2 = (R2 - R3) / |R2 - R3|`` over the three newest residuals. The
+        published indicator ``|u1 - u2| / 2`` is ``sqrt((2 - stability) / 2)``. A residual that stands still
+        counts as stable.
+        """
+        last = unit(len(self), 0) - unit(len(self), 1)
+        before = unit(len(self), 1) - unit(len(self), 2)
+        lengths = (self.quadratic(last, last) * self.quadratic(before, before)).clamp_min(0).sqrt()
+        cosine = torch.where(
+            lengths > TINY, self.quadratic(last, before) / lengths.clamp_min(TINY), torch.ones_like(lengths)
+        )
+        return 1 + cosine.clamp(-1, 1)
+
+
+TINY = 1e-30
+
+
+def unit(size: int, place: int, like: Tensor | None = None) -> Tensor:
+    """Return the ``(size,)`` float64 vector that is one at ``place``: the weights of "repeat that residual"."""
+    vector = torch.zeros(size, dtype=torch.float64)
+    vector[place] = 1
+    return vector if like is None else vector.to(like)
+
+
+def precise(tensor: Tensor) -> Tensor:
+    """Return the tensor in float64 where its device has it, else in float32."""
+    return tensor.float() if tensor.device.type == "mps" else tensor.double()

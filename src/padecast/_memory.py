@@ -1,0 +1,170 @@
+"""How residuals are kept, measured and mixed: the only file that touches features.
+
+Shapes: a stack carries one or more streams (image tokens, text tokens), each ``(B, ...)``. The residual of a stack is
+its output minus its input, stream by stream.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from padecast._history import Geometry, Position
+
+Streams = tuple[Tensor, ...]
+
+
+def inner_products(slots: Sequence[Tensor], residual: Tensor) -> Tensor:
+    """Inner products of one residual with several, per sample, summed in float64 over float32 tokens.
+
+    Args:
+        slots: K remembered residuals, each ``(B, ..., D)``.
+        residual: The new one, ``(B, ..., D)``.
+
+    Returns:
+        ``(B, K)``: sums over everything but the batch, not yet divided by the number of elements.
+
+    Example:
+        >>> inner_products([torch.ones(2, 3), torch.zeros(2, 3)], torch.full((2, 3), 2.0))
+        tensor([[6., 0.],
+                [6., 0.]], dtype=torch.float64)
+    """
+    wide = residual if residual.dtype in (torch.float32, torch.float64) else residual.float()
+    per_token = torch.stack([torch.linalg.vecdot(slot.to(wide.dtype), wide) for slot in slots], dim=-1)
+    exact = torch.float32 if wide.device.type == "mps" else torch.float64
+    return per_token.flatten(1, -2).sum(1, dtype=exact) if per_token.ndim > 2 else per_token.to(exact)
+
+
+def weighted_sum(start: Tensor, slots: Sequence[Tensor], weights: Tensor) -> Tensor:
+    """Return ``start + sum_k w_k slots_k``, accumulated in at least float32, in the dtype of ``start``.
+
+    Args:
+        start: ``(B, ...)``, the stack's current input.
+        slots: K remembered residuals ``(B, ...)``, in any dtype.
+        weights: ``(K,)`` on the host, used as plain numbers, so that no transfer and no synchronisation happens; or
+            ``(B, K)`` on the features' device.
+
+    Example:
+        >>> weighted_sum(torch.zeros(1, 2), [torch.ones(1, 2), torch.ones(1, 2)], torch.tensor([2.0, -0.5]))
+        tensor([[1.5000, 1.5000]])
+    """
+    narrow = start.dtype not in (torch.float32, torch.float64)
+    total = start.to(torch.float32, copy=True) if narrow else start.clone()
+    if weights.ndim == 1:
+        for slot, weight in zip(slots, weights.tolist(), strict=True):
+            if weight != 0.0:
+                total.add_(slot, alpha=weight)
+    else:
+        columns = weights.to(total).reshape(*weights.shape, *(1,) * (start.ndim - 1))
+        for k, slot in enumerate(slots):
+            total.addcmul_(slot.to(total.dtype), columns[:, k])
+    return total.to(start.dtype)
+
+
+class Memory:
+    """The residuals of one branch: a preallocated ring of the newest ones, and moments where a forecaster wants them.
+
+    A ring of ``window`` residuals per stream ``(window, B, ...)``, filled in turn; the new residual is subtracted
+    straight into its slot. A forecaster with a basis ``phi`` (see ``Forecaster.basis``) gets ``moments`` further slots
+    that hold ``sum_j phi_m(t_j) R_j``, so that its memory does not grow with the run.
+
+    Args:
+        window: Residuals kept in full, at least 1.
+        moments: Basis functions whose moments are kept, 0 for none.
+        measure: Whether to keep the Gram matrix.
+        dtype: Storage dtype; that of the features unless given.
+    """
+
+    def __init__(self, window: int, moments: int = 0, measure: bool = True, dtype: torch.dtype | None = None) -> None:
+        self.window, self.moments, self.measure, self.dtype = window, moments, measure, dtype
+        self._ring: list[Tensor] = []
+        self._sums: list[Tensor] = []
+        self._gram: Tensor | None = None
+        self._places: list[int] = []
+        self._positions: list[Position] = []
+
+    def __len__(self) -> int:
+        return len(self._positions)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the preallocated slots take."""
+        return sum(tensor.numel() * tensor.element_size() for tensor in (*self._ring, *self._sums))
+
+    @property
+    def kept(self) -> int:
+        """Number of residuals kept in full."""
+        return len(self._places)
+
+    def fits(self, streams: Streams) -> bool:
+        """Whether these features have the shape, dtype and device of the remembered ones."""
+        return len(streams) == len(self._entry) and all(
+            (x.shape, x.dtype, x.device) == like for x, like in zip(streams, self._entry, strict=True)
+        )
+
+    def remember(self, at: Position, entry: Streams, output: Streams, basis: Tensor | None = None) -> None:
+        """Store ``output - entry`` as the newest residual, dropping the oldest one when the ring is full."""
+        if not self._ring:
+            self._allocate(entry)
+        place = len(self._positions) % self.window
+        self._places = [place, *(p for p in self._places if p != place)]
+        for ring, x, y in zip(self._ring, entry, output, strict=True):
+            torch.sub(y, x, out=ring[place]) if ring.dtype == x.dtype else ring[place].copy_(y - x)
+        for m, weight in enumerate([] if basis is None else basis.tolist()):
+            for ring, sums in zip(self._ring, self._sums, strict=True):
+                sums[m].add_(ring[place], alpha=weight)
+        self._positions.insert(0, at)
+        if self.measure:
+            self._update_gram(place)
+
+    def geometry(self) -> Geometry:
+        """Return what forecasters and policies may know of it, newest first."""
+        known = self._positions if self.moments else self._positions[: self.window]
+        index, time = tuple(p.index for p in known), tuple(p.time for p in known)
+        if self._gram is None:
+            return Geometry(index, time)
+        return Geometry(index, time, self._newest_first(self._newest_first(self._gram, 1), 2))
+
+    def add(self, entry: Streams, weights: Tensor) -> Streams:
+        """Return ``entry + sum_k w_k R_k`` for weights on the ring, newest first."""
+        return tuple(
+            weighted_sum(x, [ring[p] for p in self._places], weights) for x, ring in zip(entry, self._ring, strict=True)
+        )
+
+    def add_moments(self, entry: Streams, weights: Tensor, mixture: Tensor) -> Streams:
+        """Return ``entry`` plus weights on the newest residuals plus a mixture of the moments."""
+        both = torch.cat([weights, mixture])
+        places = self._places[: len(weights)]
+        return tuple(
+            weighted_sum(x, [*(ring[p] for p in places), *sums], both)
+            for x, ring, sums in zip(entry, self._ring, self._sums, strict=True)
+        )
+
+    def residuals(self) -> list[Streams]:
+        """Return the remembered residuals, newest first (views of the ring)."""
+        return [tuple(ring[p] for ring in self._ring) for p in self._places]
+
+    def _allocate(self, entry: Streams) -> None:
+        self._entry = [(x.shape, x.dtype, x.device) for x in entry]
+        self._ring = [x.new_empty((self.window, *x.shape), dtype=self.dtype or x.dtype) for x in entry]
+        wide = [torch.promote_types(x.dtype, torch.float32) for x in entry]
+        self._sums = [x.new_zeros((self.moments, *x.shape), dtype=w) for x, w in zip(entry, wide, strict=True)]
+        if self.measure:
+            exact = torch.float32 if entry[0].device.type == "mps" else torch.float64
+            self._gram = entry[0].new_zeros((entry[0].shape[0], self.window, self.window), dtype=exact)
+
+    def _update_gram(self, place: int) -> None:
+        assert self._gram is not None
+        filled = sorted(self._places)
+        products = sum(inner_products([ring[p] for p in filled], ring[place]) for ring in self._ring)
+        assert isinstance(products, Tensor)
+        products /= sum(ring[place][0].numel() for ring in self._ring)
+        self._gram[:, place, : len(filled)] = products
+        self._gram[:, : len(filled), place] = products
+
+    def _newest_first(self, matrix: Tensor, dim: int) -> Tensor:
+        """Reorder one dimension from slots to newest first, without an index tensor and so without a transfer."""
+        filled = matrix.narrow(dim, 0, len(self._places))
+        return filled.roll(-(self._places[0] + 1), dim).flip(dim)

@@ -1,0 +1,234 @@
+"""One run: asks the policy once per step, and keeps what every branch remembers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from padecast._errors import FeatureChanged, check
+from padecast._history import Geometry, Position, Trace
+from padecast._memory import Memory, Streams
+from padecast.forecasters import Forecaster
+from padecast.forecasters.base import fitted
+from padecast.policies import Policy
+
+NOTES = {
+    "no history": "computed because nothing was remembered for this branch",
+    "changed": "computed because the features changed shape, dtype or device",
+    "non-finite": "computed because the forecast was not finite",
+    "ambiguous": "computed because the same step came twice on one branch",
+    "unknown": "computed because the step's place in the schedule is unknown",
+    "gradient": "computed because gradients were asked for",
+}
+
+
+@dataclass
+class Record:
+    """What was done at one step, for the report. Tensors are read only when the report is."""
+
+    at: Position
+    computed: bool
+    geometry: dict[str, Geometry] = field(default_factory=dict)
+    weights: dict[str, Tensor] = field(default_factory=dict)
+    notes: dict[str, str] = field(default_factory=dict)
+    seconds: list[Callable[[], float]] = field(default_factory=list)
+
+
+class Session:
+    """One run of a sampler, with one or more branches; needs no diffusers.
+
+    The policy is asked once per step; all branches of the step follow. Every branch remembers its own residuals. A step
+    index that goes back starts a new run. Whatever cannot be forecast is computed, and the record says why.
+
+    Args:
+        policy: When to compute.
+        forecaster: With which weights to forecast.
+        total: Steps of the schedule, at least 1.
+        measure: Whether to keep inner products for the report (policies and forecasters that need them get
+            them anyway). Default true.
+        dtype: Storage dtype of the history; that of the features unless given.
+
+    Raises:
+        InvalidPlan: If the policy is a plan of another length.
+
+    Example:
+        >>> from padecast import forecasters, policies
+        >>> session = Session(policies.Plan("CC.C."), forecasters.Lagrange(), total=5)
+        >>> def stack(x, t):
+        ...     return x + t * torch.ones_like(x)
+        >>> x = torch.zeros(1, 4)
+        >>> [session.step(x, index=t, compute=lambda t=t: stack(x, t))[0, 0].item() for t in range(5)]
+        [0.0, 1.0, 2.0, 3.0, 4.0]
+        >>> session.plan
+        'CC.C.'
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        forecaster: Forecaster,
+        total: int,
+        *,
+        measure: bool = True,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        check(total >= 1, "total", total, "1 step or more")
+        policy.check(total)
+        self.policy, self.forecaster, self.total = policy, forecaster, total
+        self._measure = measure or policy.needs_gram or forecaster.needs_gram
+        self._dtype = dtype
+        self.peak_bytes = 0
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything: the next step is the first of a run."""
+        self._memories: dict[str, Memory] = {}
+        self._served: dict[str, bool] = {}
+        self._before: set[str] = set()
+        self._trace = Trace()
+        self.records: list[Record] = []
+
+    def forget(self) -> None:
+        """Free the remembered residuals, and keep the records: the run is over."""
+        self._memories = {}
+
+    def step(
+        self,
+        x: Tensor,
+        *,
+        index: int,
+        compute: Callable[[], Tensor],
+        time: float | None = None,
+        stride: float | None = None,
+        branch: str = "",
+    ) -> Tensor:
+        """Return the stack's output at one step: computed, or ``x`` plus the forecast residual.
+
+        Args:
+            x: The stack's current input, ``(B, ...)``.
+            index: Step index; going back starts a new run.
+            compute: Runs the stack on ``x``. Called only if the step is computed.
+            time: Abscissa of forecasts; the step index unless given.
+            stride: ``|sigma_i - sigma_{i+1}|``, for policies that ask for it.
+            branch: Which conditioning this is, where a step has several.
+
+        Raises:
+            FeatureChanged: If the stack's output has another shape than its input.
+            IndexError: If ``index`` lies outside the schedule.
+        """
+        if not 0 <= index < self.total:
+            raise IndexError(
+                f"step index {index} lies outside a run of {self.total} steps (0 to {self.total - 1}).\n"
+                f"Make the session as long as the run: Session(policy, forecaster, total={index + 1})"
+            )
+        if self._trace.steps and index < self._trace.steps[-1].at.index:
+            self.reset()
+        self.begin(Position.at(index, self.total, time, stride))
+        forecast = self.forecast(branch, (x,))
+        if forecast is not None:
+            return forecast[0]
+        return self.learn(branch, (x,), (compute(),))[0]
+
+    # A caller that cannot hand over ``compute`` (a hooked model) uses the three parts of a step.
+
+    def begin(self, at: Position) -> bool:
+        """Decide whether a step is computed; the same answer for every branch of the step."""
+        if self._trace.steps and self._trace.steps[-1].at.index == at.index:
+            return self._trace.steps[-1].computed
+        geometry = self._shared_geometry()
+        computed = geometry is None or self.policy.computes(at, self._trace, geometry)
+        self._trace = self._trace.then(at, computed)
+        self._before, self._served = set(self._served), {}
+        self.records.append(Record(at, computed))
+        return computed
+
+    def forecast(self, branch: str, entry: Streams) -> Streams | None:
+        """Return the forecast output of a branch at the step begun, or ``None`` if it must be computed."""
+        record, memory = self.records[-1], self._memories.get(branch)
+        if branch in self._served:
+            return self._decline(branch, "ambiguous")
+        if record.computed or self.forecaster.replays:
+            return None
+        if memory is None or not len(memory):
+            return self._decline(branch, "no history")
+        if not memory.fits(entry):
+            del self._memories[branch]
+            return self._decline(branch, "changed")
+        if any(x.requires_grad for x in entry):
+            return self._decline(branch, "gradient")
+        output = self._forecast(branch, memory, entry, record)
+        if output is not None:
+            self._served[branch] = False
+        return output
+
+    def learn(self, branch: str, entry: Streams, output: Streams) -> Streams:
+        """Remember a computed residual; returns the output (for the oracle, the input plus its residual)."""
+        for x, y in zip(entry, output, strict=True):
+            if x.shape != y.shape:
+                raise FeatureChanged(
+                    f"the stack was given {tuple(x.shape)} and returned {tuple(y.shape)}: there is no residual "
+                    "between them.\nUsual cause: a span that begins or ends where the model concatenates or drops "
+                    "tokens. Choose another span."
+                )
+        record = self.records[-1]
+        if branch in self._served:
+            return output
+        if not record.computed and not self.forecaster.replays and not self._served:
+            record.computed, self._trace = True, self._trace.corrected()
+        self._served[branch] = True
+        if self.forecaster.replays and not record.computed:
+            return tuple(x + (y - x) for x, y in zip(entry, output, strict=True))
+        memory = self._memories.get(branch)
+        if memory is not None and not memory.fits(entry):
+            memory = None
+        if memory is None:
+            window = max(self.forecaster.window, self.policy.looks_back, 3 if self._measure else 1)
+            memory = self._memories[branch] = Memory(window, self.forecaster.moments, self._measure, self._dtype)
+        with torch.no_grad():
+            basis = self.forecaster.basis(record.at)
+            memory.remember(record.at, _detached(entry), _detached(output), basis)
+        record.geometry[branch] = memory.geometry()
+        self.peak_bytes = max(self.peak_bytes, sum(m.nbytes for m in self._memories.values()))
+        return output
+
+    @property
+    def complete(self) -> bool:
+        """Whether the last step was served on every branch that the step before it had."""
+        if not self._trace.steps or not self._trace.steps[-1].at.is_last:
+            return False
+        return bool(self._served) and self._before <= set(self._served)
+
+    @property
+    def plan(self) -> str:
+        """What was done so far: ``C`` computed, ``.`` forecast, a space for steps of the grid not visited."""
+        letters = [" "] * self.total
+        for step in self._trace:
+            letters[step.at.index] = "C" if step.computed else "."
+        return "".join(letters).rstrip()
+
+    def _shared_geometry(self) -> Geometry | None:
+        """Return what all branches remember, or ``None`` if some branch has nothing."""
+        known = [memory.geometry() for memory in self._memories.values() if len(memory)]
+        return known[0].joined(known[1:]) if known else None
+
+    def _forecast(self, branch: str, memory: Memory, entry: Streams, record: Record) -> Streams | None:
+        geometry = memory.geometry()
+        with torch.no_grad():
+            weights = self.forecaster.weights(geometry, record.at) if self.forecaster.is_weights else None
+            output = self.forecaster.forecast(memory, geometry, entry, record.at, weights)
+        if any(y.device.type == "cpu" and not bool(torch.isfinite(y).all()) for y in output):
+            return self._decline(branch, "non-finite")
+        record.geometry[branch] = geometry
+        if weights is not None:
+            record.weights[branch] = fitted(weights, len(geometry))
+        return output
+
+    def _decline(self, branch: str, note: str) -> None:
+        self.records[-1].notes[branch] = note
+
+
+def _detached(streams: Streams) -> Streams:
+    return tuple(x.detach() for x in streams)

@@ -1,0 +1,59 @@
+"""Whom to cite for a method, as BibTeX."""
+
+from __future__ import annotations
+
+from padecast._errors import unknown
+from padecast.methods import REGISTRY
+
+BIBTEX = {
+    "padecast": """@software{padecast,
+  title  = {padecast: diffusion transformers that forecast what they would have computed},
+  author = {{The padecast authors}},
+  year   = {2026}
+}""",
+    "tc-pade": """@inproceedings{cui2026tcpade,
+  title     = {{TC-Pad\\'e}: Trajectory-Consistent {Pad\\'e} Approximation for Diffusion Acceleration},
+  author    = {Cui, Benlei and He, Shaoxuan and Huang, Bukun and Ye, Zhizeng and Sun, Yunyun and Huang, Longtao and
+               Xue, Hui and Yang, Yang and Tang, Jingqun and Zhao, Zhou and Hong, Haiwen},
+  booktitle = {IEEE/CVF Conference on Computer Vision and Pattern Recognition},
+  year      = {2026},
+  note      = {arXiv:2603.02943}
+}""",
+    "spectrum": """@inproceedings{han2026spectrum,
+  title     = {Adaptive Spectral Feature Forecasting for Diffusion Sampling Acceleration},
+  author    = {Han, Jiaqi and Shi, Juntong and Li, Puheng and Ye, Haotian and Guo, Qiushan and Ermon, Stefano},
+  booktitle = {IEEE/CVF Conference on Computer Vision and Pattern Recognition},
+  year      = {2026},
+  note      = {arXiv:2603.01623}
+}""",
+    "taylorseer": """@article{liu2025taylorseer,
+  title   = {From Reusing to Forecasting: Accelerating Diffusion Models with {TaylorSeers}},
+  author  = {Liu, Jiacheng and Zou, Chang and Lyu, Yuanhuiyi and Chen, Junjie and Zhang, Linfeng},
+  journal = {arXiv preprint arXiv:2503.06923},
+  year    = {2025}
+}""",
+    "fora": """@article{selvaraju2024fora,
+  title   = {{FORA}: Fast-Forward Caching in Diffusion Transformer Acceleration},
+  author  = {Selvaraju, Pratheba and Ding, Tianyu and Chen, Tianyi and Zharkov, Ilya and Liang, Luming},
+  journal = {arXiv preprint arXiv:2407.01425},
+  year    = {2024}
+}""",
+}
+
+
+def cite(name: str) -> str:
+    """Return the BibTeX entries of a method, padecast's own last.
+
+    Args:
+        name: A registered method, without options.
+
+    Raises:
+        UnknownName: If there is no such method.
+
+    Example:
+        >>> cite("spectrum").splitlines()[0]
+        '@inproceedings{han2026spectrum,'
+    """
+    if name not in REGISTRY:
+        raise unknown("method", name, REGISTRY)
+    return "\n\n".join(BIBTEX[key] for key in dict.fromkeys((*REGISTRY[name].cites, "padecast")))

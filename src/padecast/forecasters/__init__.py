@@ -1,0 +1,39 @@
+"""With which weights a step is forecast. One file per forecaster; one line here enrols it everywhere."""
+
+from padecast._registry import Registry
+from padecast.forecasters.base import Forecaster
+from padecast.forecasters.blend import Blend
+from padecast.forecasters.chebyshev import Chebyshev
+from padecast.forecasters.lagrange import Lagrange
+from padecast.forecasters.oracle import Oracle
+from padecast.forecasters.pade import Pade
+from padecast.forecasters.reuse import Reuse
+from padecast.forecasters.taylor import Taylor
+from padecast.forecasters.tcpade import TCPade
+
+REGISTRY: Registry[Forecaster] = Registry(
+    "forecaster",
+    {
+        "reuse": Reuse,
+        "taylor": Taylor,
+        "lagrange": Lagrange,
+        "pade": Pade,
+        "tcpade": TCPade,
+        "chebyshev": Chebyshev,
+        "blend": Blend,
+        "oracle": Oracle,
+    },
+)
+
+__all__ = [
+    "REGISTRY",
+    "Blend",
+    "Chebyshev",
+    "Forecaster",
+    "Lagrange",
+    "Oracle",
+    "Pade",
+    "Reuse",
+    "TCPade",
+    "Taylor",
+]

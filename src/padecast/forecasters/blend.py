@@ -1,0 +1,61 @@
+"""A mixture of two forecasters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from padecast._errors import check
+from padecast._history import Geometry, Position
+from padecast.forecasters.base import Forecaster, fitted
+from padecast.forecasters.lagrange import Lagrange
+from padecast.forecasters.reuse import Reuse
+
+
+@dataclass(frozen=True)
+class Blend(Forecaster):
+    r"""Mix the weights of two forecasters: ``w = (1 - share) * w_first + share * w_second``.
+
+    Args:
+        first: A forecaster that is weights on residuals. Default reuse.
+        second: Another. Default linear extrapolation.
+        share: Share of the second, in [0, 1]. Default 0.5.
+
+    Returns:
+        ``(K,)`` or ``(B, K)`` weights; they sum to one if both do.
+
+    Raises:
+        InvalidOption: If ``share`` leaves [0, 1], or a part is not weights on residuals (moments, element-wise).
+
+    Example:
+        >>> Blend().weights(Geometry((4, 0), (4.0, 0.0)), Position.at(6, 20)).tolist()
+        [1.25, -0.25]
+    """
+
+    first: Forecaster = field(default_factory=Reuse)
+    second: Forecaster = field(default_factory=Lagrange)
+    share: float = 0.5
+
+    def __post_init__(self) -> None:
+        check(0 <= self.share <= 1, "share", self.share, "a share between 0 and 1")
+        for part in (self.first, self.second):
+            plain = part.is_weights and not part.moments and not part.replays
+            check(plain, "blend", type(part).__name__, "forecasters that are weights on residuals")
+
+    @property
+    def needs_gram(self) -> bool:  # type: ignore[override]
+        """Whether either part reads the Gram matrix."""
+        return self.first.needs_gram or self.second.needs_gram
+
+    @property
+    def window(self) -> int:
+        """Residuals it wants remembered in full."""
+        return max(self.first.window, self.second.window)
+
+    def weights(self, geometry: Geometry, at: Position) -> Tensor:
+        """See :meth:`Forecaster.weights`."""
+        one, two = self.first.weights(geometry, at), self.second.weights(geometry, at)
+        one, two = fitted(one, len(geometry)), fitted(two, len(geometry))
+        like = one if one.ndim > two.ndim else two
+        return (1 - self.share) * one.to(like) + self.share * two.to(like)

@@ -1,0 +1,63 @@
+"""Extrapolate the polynomial through the newest residuals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from padecast._errors import check
+from padecast._history import Geometry, Position
+from padecast.forecasters.base import Forecaster, fitted
+
+
+@dataclass(frozen=True)
+class Lagrange(Forecaster):
+    r"""The polynomial of ``degree`` through the newest ``degree + 1`` residuals.
+
+    .. math:: w_k = \ell_k(t) = \prod_{j \neq k} \frac{t - t_j}{t_k - t_j}
+
+    Args:
+        degree: Degree of the polynomial, at least 0; 1 is linear extrapolation. Default 1. With fewer residuals the
+            degree is lower.
+
+    Returns:
+        ``(K,)`` weights that sum to one, exact for polynomials of that degree.
+
+    Raises:
+        InvalidOption: If ``degree`` is negative.
+
+    Example:
+        >>> Lagrange(1).weights(Geometry((4, 0), (4.0, 0.0)), Position.at(6, 20)).tolist()
+        [1.5, -0.5]
+
+    Reference:
+        Classical; see e.g. Berrut and Trefethen, "Barycentric Lagrange Interpolation", SIAM Review 46(3), 2004.
+    """
+
+    degree: int = 1
+
+    def __post_init__(self) -> None:
+        check(self.degree >= 0, "degree", self.degree, "0 or more")
+
+    @property
+    def window(self) -> int:
+        """Residuals it wants remembered in full."""
+        return self.degree + 1
+
+    def weights(self, geometry: Geometry, at: Position) -> Tensor:
+        """See :meth:`Forecaster.weights`."""
+        return fitted(lagrange_basis(geometry.time[: self.window], at.time), len(geometry))
+
+
+def lagrange_basis(nodes: tuple[float, ...], at: float) -> Tensor:
+    """Return Lagrange's basis polynomials of the nodes at one abscissa, ``(len(nodes),)`` float64."""
+    values = []
+    for k, node in enumerate(nodes):
+        value = 1.0
+        for j, other in enumerate(nodes):
+            if j != k:
+                value *= (at - other) / (node - other)
+        values.append(value)
+    return torch.tensor(values, dtype=torch.float64)

@@ -1,0 +1,134 @@
+"""TC-Padé: a damped vector Padé approximant, and the predictor as the paper prints it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+from torch import Tensor
+
+from padecast._errors import check
+from padecast._history import Geometry, Position, precise, unit
+from padecast.forecasters.base import Forecaster
+from padecast.forecasters.pade import Pade
+
+if TYPE_CHECKING:
+    from padecast._memory import Memory, Streams
+
+
+@dataclass(frozen=True)
+class TCPade(Forecaster):
+    r"""A rational extrapolation that falls back to repetition where the trajectory is rough.
+
+    .. math:: R(t) = R_1 + \sigma (R_\text{Padé}(t) - R_1), \qquad
+              \sigma = \exp(-\lambda\, |R_1 - R_2| / |R_1 + R_2|)
+
+    so ``sigma = 0`` repeats the last residual, ``sigma = 1`` is :class:`Pade`, and the weights always sum to one.
+    Optional stage rules, by fraction of the step index: early, ``(1 - early) R_1 + early R_2``; late,
+    ``+ late (R_1 - R_2)``.
+
+    Args:
+        order: Order of the Padé approximant. Default ``(1, 1)``.
+        guard: Its pole guard. Default 2.
+        damping: ``lambda``, at least 0; 0 does not damp. Default 3 (the paper prints 10).
+        early: Weight of the second residual in the first 30 % of the steps, or ``None`` (default) for no early
+            rule. The released code has 0.1.
+        late: Weight of the last change in the last 20 % of the steps. Default 0. The released code has 0.3.
+        form: ``"damped"`` (default) or ``"published"``, the element-wise predictor as printed, for comparison.
+
+    Returns:
+        ``(B, K)`` weights. The published form is not weights: it overrides :meth:`forecast`.
+
+    Raises:
+        InvalidOption: If an option is out of range.
+
+    Note:
+        The published form is ``(b0 R_1 + b1 R_2) / (1 + a1 R_3)``, element by element, with ``b0 = 2 sigma``,
+        ``b1 = -sigma``, ``a1 = sigma / lambda``, ``lambda = 10`` and the stage rules 0.1 and 0.3, read newest first. Its
+        faults: as printed its index order weights the oldest residual most; with ``sigma < 1`` the numerator shrinks
+        the residual instead of falling back to repetition; and ``1 + a1 R`` depends on the scale of the features and
+        has poles at ``R = -1 / a1``. It is here so that the comparison can be repeated, and is no method's default.
+
+    Example:
+        >>> line = torch.tensor([[0.0], [1.0], [2.0]], dtype=torch.float64)
+        >>> TCPade(damping=0.0).weights(Geometry.of(line, [0, 1, 2]), Position.at(3, 20)).tolist()
+        [[2.0, -1.0, 0.0]]
+
+    Reference:
+        Cui et al., "TC-Padé: Trajectory-Consistent Padé Approximation for Diffusion Acceleration", arXiv:2603.02943.
+    """
+
+    order: tuple[int, int] = (1, 1)
+    guard: float = 2.0
+    damping: float = 3.0
+    early: float | None = None
+    late: float = 0.0
+    form: str = "damped"
+    needs_gram: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        check(self.form in ("damped", "published"), "form", self.form, "'damped' or 'published'")
+        check(self.damping >= 0, "damping", self.damping, "0 or more")
+        check(self.early is None or 0 <= self.early <= 1, "early", self.early, "a share between 0 and 1, or none")
+        self._pade  # noqa: B018 - validates order and guard
+
+    @property
+    def _pade(self) -> Pade:
+        return Pade(self.order, self.guard)
+
+    @property
+    def is_weights(self) -> bool:  # type: ignore[override]
+        """Whether the forecast is weights: not in the published form."""
+        return self.form != "published"
+
+    @property
+    def window(self) -> int:
+        """Residuals it wants remembered in full."""
+        return max(self._pade.window, 3 if self.form == "published" else 2)
+
+    def weights(self, geometry: Geometry, at: Position) -> Tensor:
+        """See :meth:`Forecaster.weights`."""
+        size = len(geometry)
+        newest = unit(size, 0)
+        if size < 2 or geometry.gram is None:
+            return newest
+        change = newest - unit(size, 1)
+        if self.early is not None and at.index < EARLY * at.total:
+            return newest - self.early * change
+        rational = self._pade.weights(geometry, at)
+        sigma = trust(geometry, self.damping)[:, None]
+        weights = newest.to(sigma) + sigma * (rational.to(sigma) - newest.to(sigma))
+        return weights + (self.late * change.to(sigma) if at.index >= LATE * at.total else 0.0)
+
+    def forecast(
+        self, memory: Memory, geometry: Geometry, entry: Streams, at: Position, weights: Tensor | None
+    ) -> Streams:
+        """Apply the weights, or the printed formula; with fewer than three residuals repeat the newest."""
+        if self.form != "published" or len(geometry) < 3:
+            return super().forecast(memory, geometry, entry, at, unit(1, 0) if weights is None else weights)
+        sigma = trust(geometry, PUBLISHED_DAMPING)
+        streams = zip(entry, *memory.residuals()[:3], strict=True)
+        return tuple(x + published(sigma, (r1, r2, r3), at).to(x.dtype) for x, r1, r2, r3 in streams)
+
+
+EARLY, LATE = 0.3, 0.8
+PUBLISHED_DAMPING, PUBLISHED_EARLY, PUBLISHED_LATE = 10.0, 0.1, 0.3
+
+
+def trust(geometry: Geometry, damping: float) -> Tensor:
+    """Return ``sigma = exp(-damping |R1 - R2| / |R1 + R2|)`` per sample, ``(B,)``."""
+    assert geometry.gram is not None
+    if damping == 0:
+        return torch.ones_like(precise(geometry.gram)[:, 0, 0])
+    return torch.exp(-damping * geometry.change())
+
+
+def published(sigma: Tensor, residuals: tuple[Tensor, Tensor, Tensor], at: Position) -> Tensor:
+    """Return the predictor as printed, element by element, in at least float32."""
+    r1, r2, r3 = (r.to(torch.promote_types(r.dtype, torch.float32)) for r in residuals)
+    if at.index < EARLY * at.total:
+        return (1 - PUBLISHED_EARLY) * r1 + PUBLISHED_EARLY * r2
+    s = sigma.to(r1).reshape(-1, *(1,) * (r1.ndim - 1))
+    rational = (2 * s * r1 - s * r2) / (1 + s / PUBLISHED_DAMPING * r3)
+    return rational + PUBLISHED_LATE * (r1 - r2) if at.index >= LATE * at.total else rational

@@ -1,0 +1,129 @@
+"""Named methods: a policy, a forecaster and a span under one name. A method is one entry."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from padecast._errors import unknown
+from padecast._registry import configure, parse
+from padecast.forecasters import Chebyshev, Forecaster, Lagrange, Pade, Reuse, Taylor, TCPade
+from padecast.policies import Always, Growing, Interval, Policy, Stability, Tolerance
+
+
+@dataclass(frozen=True)
+class Method:
+    """When to compute, with which weights to forecast, and which part of the model.
+
+    Args:
+        name: As written by users.
+        policy: When to compute.
+        forecaster: With which weights to forecast.
+        summary: One line on what it is and when to take it.
+        cites: Keys of :mod:`padecast.citations`.
+        span: Which block lists of the model, ``"full"`` by default.
+
+    Example:
+        >>> method("fora:every=3").policy
+        Interval(every=3, warmup=1, last=True)
+    """
+
+    name: str
+    policy: Policy
+    forecaster: Forecaster
+    summary: str
+    cites: tuple[str, ...] = ()
+    span: str = "full"
+
+    def configured(self, options: dict[str, Any]) -> Method:
+        """Return the method with options of its policy, its forecaster or its span replaced.
+
+        Raises:
+            UnknownName: If neither part has an option of that name.
+            InvalidOption: If a value cannot be read or is out of range.
+        """
+        parts = {"policy": self.policy, "forecaster": self.forecaster}
+        changes: dict[str, dict[str, Any]] = {"policy": {}, "forecaster": {}}
+        span = str(options.get("span", self.span))
+        known = {role: {f.name for f in dataclasses.fields(part)} for role, part in parts.items()}
+        for key, value in options.items():
+            role = next((role for role in parts if key in known[role]), None)
+            if role is not None:
+                changes[role][key] = value
+            elif key != "span":
+                raise unknown(f"option of method {self.name}", key, {"span"}.union(*known.values()))
+        policy = _replaced(self.policy, changes["policy"], self.name)
+        return dataclasses.replace(
+            self, policy=policy, forecaster=_replaced(self.forecaster, changes["forecaster"], self.name), span=span
+        )
+
+
+def _replaced(part: Any, changes: dict[str, Any], owner: str) -> Any:
+    if not changes:
+        return part
+    kept = {f.name: getattr(part, f.name) for f in dataclasses.fields(part)}
+    return configure(type(part), {**kept, **changes}, f"method {owner}")
+
+
+METHODS = (
+    Method(
+        "adaptive", Tolerance(), TCPade(), "computes when forecasts have extrapolated too far (default)", ("padecast",)
+    ),
+    Method("tc-pade", Interval(every=4), TCPade(), "damped vector Padé on even plans (recommended)", ("tc-pade",)),
+    Method("tc-pade-fast", Stability(0.7), TCPade(), "TC-Padé's stability rule, threshold 0.7", ("tc-pade",)),
+    Method("tc-pade-slow", Stability(1.0), TCPade(), "TC-Padé's stability rule, threshold 1.0", ("tc-pade",)),
+    Method("tc-pade-careful", Stability(1.3), TCPade(), "TC-Padé's stability rule, threshold 1.3", ("tc-pade",)),
+    Method(
+        "tc-pade-published",
+        Stability(1.0),
+        TCPade(form="published"),
+        "TC-Padé as printed, element by element, for comparison",
+        ("tc-pade",),
+    ),
+    Method("pade", Interval(every=4), Pade(), "undamped vector Padé on even plans", ("tc-pade",)),
+    Method("spectrum", Growing(), Chebyshev(blend=0.5), "Chebyshev ridge regression, 14 of 50 steps", ("spectrum",)),
+    Method("spectrum-fast", Growing(growth=3.0), Chebyshev(blend=0.5), "the same, 10 of 50 steps", ("spectrum",)),
+    Method("taylorseer", Interval(every=4, warmup=3), Taylor(1), "finite differences, as published", ("taylorseer",)),
+    Method("fora", Interval(every=4), Reuse(), "repeats the newest residual", ("fora",)),
+    Method("linear", Interval(every=4), Lagrange(1), "linear extrapolation on even plans", ("padecast",)),
+    Method("none", Always(), Reuse(), "computes every step: the untouched model, measured", ("padecast",)),
+)
+REGISTRY: dict[str, Method] = {m.name: m for m in METHODS}
+DEFAULT = "adaptive"
+
+
+def method(written: str) -> Method:
+    """Build the method that ``name:option=value,...`` describes.
+
+    Args:
+        written: Such as ``"tc-pade"`` or ``"tc-pade-fast:threshold=0.8,every=5"``.
+
+    Raises:
+        UnknownName: If the name or an option is unknown; the message names the nearest one.
+        InvalidOption: If a value cannot be read or is out of range.
+
+    Example:
+        >>> method("spectrum:ridge=0.5").forecaster.ridge
+        0.5
+        >>> method("tcpade")
+        Traceback (most recent call last):
+            ...
+        padecast._errors.UnknownName: unknown method 'tcpade'; the nearest is 'tc-pade'.
+        Known: adaptive, fora, linear, none, pade, spectrum, spectrum-fast, taylorseer, tc-pade, tc-pade-careful, \
+tc-pade-fast, tc-pade-published, tc-pade-slow
+    """
+    name, options = parse(written)
+    if name not in REGISTRY:
+        raise unknown("method", name, REGISTRY)
+    return REGISTRY[name].configured(dict(options))
+
+
+def methods() -> dict[str, Method]:
+    """Return every registered method by name: what it is, where it comes from, what it needs.
+
+    Example:
+        >>> "tc-pade" in methods()
+        True
+    """
+    return dict(REGISTRY)

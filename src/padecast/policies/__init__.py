@@ -1,0 +1,72 @@
+"""When a step is computed. One file per policy; one line here enrols it everywhere."""
+
+from padecast._history import Geometry, Position, Trace
+from padecast._registry import Registry
+from padecast.policies.always import Always
+from padecast.policies.base import Policy
+from padecast.policies.growing import Growing
+from padecast.policies.interval import Interval
+from padecast.policies.plan import Plan
+from padecast.policies.stability import Stability
+from padecast.policies.tolerance import Tolerance
+from padecast.policies.wrappers import Cap, Ends
+
+REGISTRY: Registry[Policy] = Registry(
+    "policy",
+    {
+        "always": Always,
+        "interval": Interval,
+        "plan": Plan,
+        "stability": Stability,
+        "growing": Growing,
+        "tolerance": Tolerance,
+        "ends": Ends,
+        "cap": Cap,
+    },
+)
+
+
+def plan_of(policy: Policy, total: int) -> str:
+    """Write the plan that a policy follows in a run of ``total`` steps.
+
+    Args:
+        policy: A policy that decides from position and trace alone.
+        total: Number of steps.
+
+    Returns:
+        A string of ``C`` (computed) and ``.`` (forecast).
+
+    Raises:
+        ValueError: If the policy reads the Gram matrix, so that its plan is known only in a run.
+
+    Example:
+        >>> plan_of(Interval(every=3), 7)
+        'C..C..C'
+    """
+    if policy.needs_gram:
+        raise ValueError(
+            f"{type(policy).__name__} decides from the residuals of a run, so it has no plan before one.\n"
+            "Run it and read the plan from the report: print(run.report)"
+        )
+    policy.check(total)
+    trace = Trace()
+    for index in range(total):
+        at, known = Position.at(index, total), tuple(reversed(trace.computed))
+        computed = not known or policy.computes(at, trace, Geometry(known, tuple(map(float, known))))
+        trace = trace.then(at, computed)
+    return "".join("C" if step.computed else "." for step in trace)
+
+
+__all__ = [
+    "REGISTRY",
+    "Always",
+    "Cap",
+    "Ends",
+    "Growing",
+    "Interval",
+    "Plan",
+    "Policy",
+    "Stability",
+    "Tolerance",
+    "plan_of",
+]

@@ -1,0 +1,23 @@
+"""Compute every step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from padecast._history import Geometry, Position, Trace
+from padecast.policies.base import Policy
+
+
+@dataclass(frozen=True)
+class Always(Policy):
+    """Compute every step: the untouched model, measured.
+
+    Example:
+        >>> from padecast.policies import plan_of
+        >>> plan_of(Always(), 5)
+        'CCCCC'
+    """
+
+    def computes(self, at: Position, trace: Trace, geometry: Geometry) -> bool:
+        """See :meth:`Policy.computes`."""
+        return True

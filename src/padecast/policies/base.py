@@ -1,0 +1,42 @@
+"""What every policy promises: a decision from position, trace and geometry alone."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+from padecast._history import Geometry, Position, Trace
+
+
+@dataclass(frozen=True)
+class Policy(ABC):
+    """A rule that says whether a step is computed.
+
+    A policy is a frozen dataclass whose fields are its options. It holds no state: what a rule needs to remember is in
+    the trace. It is asked once per step for all branches and samples, so decisions are shared: the Gram matrix that it
+    sees holds the samples of every branch. The first step of a run is computed without asking.
+    """
+
+    needs_gram: ClassVar[bool] = False
+    """Whether the decision reads the Gram matrix; on a GPU that is one synchronisation per decision."""
+    needs_stride: ClassVar[bool] = False
+    """Whether it reads ``Position.stride``; the noise levels are then read once per run."""
+
+    @property
+    def looks_back(self) -> int:
+        """Residuals whose inner products it wants to see."""
+        return 1
+
+    @abstractmethod
+    def computes(self, at: Position, trace: Trace, geometry: Geometry) -> bool:
+        """Return whether the step is computed.
+
+        Args:
+            at: The step to decide on.
+            trace: What the run has done before it; never empty.
+            geometry: The remembered residuals, with a Gram matrix if ``needs_gram``.
+        """
+
+    def check(self, total: int) -> None:
+        """Raise if this policy cannot serve a run of ``total`` steps. By default every length is fine."""

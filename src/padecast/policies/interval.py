@@ -1,0 +1,47 @@
+"""Compute every N-th step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from padecast._errors import check
+from padecast._history import Geometry, Position, Trace
+from padecast.policies.base import Policy
+
+
+@dataclass(frozen=True)
+class Interval(Policy):
+    """Compute the first ``warmup`` steps of a run, then every ``every``-th, and the last one.
+
+    Args:
+        every: Distance of computed steps, at least 1. Default 4.
+        warmup: Steps computed at the start, at least 1. Default 1. The grid of computed steps starts at the last of
+            them.
+        last: Whether the last step is computed whatever its place. Default true.
+
+    Raises:
+        InvalidOption: If ``every`` or ``warmup`` is below 1.
+
+    Example:
+        >>> from padecast.policies import plan_of
+        >>> plan_of(Interval(every=4), 20), plan_of(Interval(every=4, warmup=3), 20)
+        ('C...C...C...C...C..C', 'CCC...C...C...C...CC')
+
+    Reference:
+        Selvaraju et al., "FORA: Fast-Forward Caching in Diffusion Transformer Acceleration", arXiv:2407.01425.
+    """
+
+    every: int = 4
+    warmup: int = 1
+    last: bool = True
+
+    def __post_init__(self) -> None:
+        check(self.every >= 1, "every", self.every, "1 or more")
+        check(self.warmup >= 1, "warmup", self.warmup, "1 or more (the first step of a run is always computed)")
+
+    def computes(self, at: Position, trace: Trace, geometry: Geometry) -> bool:
+        """See :meth:`Policy.computes`."""
+        place = at.index - trace.steps[0].at.index
+        if place < self.warmup or (self.last and at.is_last):
+            return True
+        return (place - self.warmup + 1) % self.every == 0

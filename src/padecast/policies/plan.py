@@ -1,0 +1,81 @@
+"""Compute the steps that are written down."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from padecast._errors import InvalidPlan
+from padecast._history import Geometry, Position, Trace
+from padecast.policies.base import Policy
+
+
+@dataclass(frozen=True)
+class Plan(Policy):
+    """Follow a plan: one letter a step of the schedule, ``C`` computed, ``.`` forecast.
+
+    Args:
+        steps: Such as ``"CC..C..C"``. It belongs to one schedule length; a run of another length is an error.
+
+    Raises:
+        InvalidPlan: If another letter occurs, if it does not begin with ``C``, or (in a run) if the run has another number
+            of steps.
+
+    Example:
+        >>> Plan("CC..C").indices
+        (0, 1, 4)
+        >>> Plan.at([0, 1, 4], total=5)
+        Plan(steps='CC..C')
+        >>> Plan("CC..X")
+        Traceback (most recent call last):
+            ...
+        padecast._errors.InvalidPlan: plan 'CC..X' has 'X' at step 4.
+        A plan is made of C (computed) and . (forecast), one letter a step: CC..C..C
+    """
+
+    steps: str = "C"
+
+    def __post_init__(self) -> None:
+        for place, letter in enumerate(self.steps):
+            if letter not in "C.":
+                raise InvalidPlan(
+                    f"plan {self.steps!r} has {letter!r} at step {place}.\n"
+                    "A plan is made of C (computed) and . (forecast), one letter a step: CC..C..C"
+                )
+        if not self.steps.startswith("C"):
+            raise InvalidPlan(
+                f"plan {self.steps!r} does not begin with C: at the first step nothing is remembered to forecast "
+                f"from.\nCompute it: 'C{self.steps[1:]}'"
+            )
+
+    @classmethod
+    def at(cls, indices: list[int] | tuple[int, ...], total: int) -> Plan:
+        """Write the plan that computes these steps of ``total``."""
+        outside = [i for i in indices if not 0 <= i < total]
+        if outside:
+            raise InvalidPlan(f"steps {outside} lie outside a run of {total} steps (0 to {total - 1}).")
+        return cls("".join("C" if i in set(indices) else "." for i in range(total)))
+
+    @property
+    def indices(self) -> tuple[int, ...]:
+        """Indices of the computed steps."""
+        return tuple(i for i, letter in enumerate(self.steps) if letter == "C")
+
+    @property
+    def nfe(self) -> int:
+        """Number of computed steps."""
+        return len(self.indices)
+
+    def check(self, total: int) -> None:
+        """Raise unless the run has as many steps as the plan."""
+        if total != len(self.steps):
+            raise InvalidPlan(
+                f"this run has {total} steps, the plan {self.steps!r} has {len(self.steps)}.\n"
+                f"A plan belongs to one schedule. Either\n"
+                f"(a) run it as planned:        pipe(..., num_inference_steps={len(self.steps)})\n"
+                f"(b) write a plan of {total} letters, or use a rule such as policies.Interval(every=3)"
+            )
+
+    def computes(self, at: Position, trace: Trace, geometry: Geometry) -> bool:
+        """See :meth:`Policy.computes`."""
+        self.check(at.total)
+        return self.steps[at.index] == "C"

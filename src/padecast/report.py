@@ -1,0 +1,168 @@
+"""What a run did, and what it cost."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from statistics import median
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from padecast._history import Geometry, unit
+from padecast._session import NOTES, Record, Session
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """One step of a run.
+
+    Args:
+        index: Step index.
+        computed: Whether the stack was run.
+        seconds: Denoiser time of all its branches.
+        stability: ``1 + cos(u1, u2)`` of the computed residuals known then, the least over samples and branches, in
+            [0, 2]; ``None`` with fewer than three.
+        disagreement: ``|forecast - repetition| / |R_1|``, root mean square over samples and branches; ``None`` at computed
+            steps and without inner products.
+        gain: Noise gain ``|w|_2`` of the weights; errors of the remembered residuals enter the forecast by it.
+        weight_sum: Sum of the weights; 1 but for ridge regressions.
+        notes: What did not go as decided, by branch.
+    """
+
+    index: int
+    computed: bool
+    seconds: float
+    stability: float | None = None
+    disagreement: float | None = None
+    gain: float | None = None
+    weight_sum: float | None = None
+    notes: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a run did, and what it cost. Printable; ``to_dict`` and ``to_json`` for scripts.
+
+    Example:
+        >>> print(Report((StepReport(0, True, 0.2), StepReport(1, False, 0.01)), "C.", 1024, ("call 1",), "reuse"))
+        2 steps, 1 computed, 1 forecast: C.
+        denoiser 0.210 s (computed 0.200 s a step, forecast 0.010 s a step), 1.90x of 2.00x ideal
+        history 1.0 KiB, branches: call 1, method: reuse
+    """
+
+    steps: tuple[StepReport, ...]
+    plan: str
+    history_bytes: int
+    branches: tuple[str, ...]
+    method: str
+
+    @property
+    def computed(self) -> int:
+        """Number of computed steps (NFE)."""
+        return sum(step.computed for step in self.steps)
+
+    @property
+    def forecast(self) -> int:
+        """Number of forecast steps."""
+        return len(self.steps) - self.computed
+
+    @property
+    def seconds(self) -> float:
+        """Denoiser time of the whole run."""
+        return sum(step.seconds for step in self.steps)
+
+    @property
+    def ideal(self) -> float:
+        """Speedup if a forecast cost nothing: steps / NFE."""
+        return len(self.steps) / self.computed if self.computed else 1.0
+
+    @property
+    def speedup(self) -> float:
+        """Denoiser speedup over computing every step at this run's own median time of a computed step."""
+        return len(self.steps) * self._typical(True) / self.seconds if self.seconds else 1.0
+
+    @property
+    def notes(self) -> dict[str, str]:
+        """Steps that did not go as decided: ``step 3, cond`` and why."""
+        return {f"step {s.index}, {branch}": NOTES[note] for s in self.steps for branch, note in s.notes.items()}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain numbers and strings, for JSON."""
+        summary = {name: getattr(self, name) for name in ("computed", "forecast", "seconds", "ideal", "speedup")}
+        return {**asdict(self), **summary}
+
+    def to_json(self, indent: int | None = 2) -> str:
+        """Return :meth:`to_dict` as JSON."""
+        return json.dumps(self.to_dict(), indent=indent)
+
+    def __str__(self) -> str:
+        if not self.steps:
+            return "no step was run yet with this attachment"
+        lines = [
+            f"{len(self.steps)} steps, {self.computed} computed, {self.forecast} forecast: {self.plan.strip()}",
+            f"denoiser {self.seconds:.3f} s (computed {self._typical(True):.3f} s a step, forecast "
+            f"{self._typical(False):.3f} s a step), {self.speedup:.2f}x of {self.ideal:.2f}x ideal",
+            f"history {size(self.history_bytes)}, branches: {', '.join(self.branches) or 'none'}, method: {self.method}",
+        ]
+        return "\n".join(lines + [f"note: {where}: {why}" for where, why in self.notes.items()])
+
+    def _typical(self, computed: bool) -> float:
+        times = [step.seconds for step in self.steps if step.computed == computed]
+        return median(times) if times else 0.0
+
+
+def report_of(sessions: Iterable[Session], method: str) -> Report:
+    """Draw up the report of the sessions of one run (one per model). Reads tensors, so it waits for the GPU."""
+    sessions = list(sessions)
+    records = sorted((record for s in sessions for record in s.records), key=lambda record: record.at.index)
+    total = max((s.total for s in sessions), default=0)
+    letters = [" "] * total
+    for record in records:
+        letters[record.at.index] = "C" if record.computed else "."
+    branches = dict.fromkeys(branch for record in records for branch in record.geometry)
+    steps = tuple(_step(record) for record in records)
+    return Report(steps, "".join(letters).rstrip(), sum(s.peak_bytes for s in sessions), tuple(branches), method)
+
+
+def size(count: int) -> str:
+    """Write a number of bytes for people.
+
+    Example:
+        >>> size(25 * 2**20)
+        '25.0 MiB'
+    """
+    power = min(int(math.log(count, 1024)), 4) if count > 0 else 0
+    return f"{count / 1024**power:.1f} {('B', 'KiB', 'MiB', 'GiB', 'TiB')[power]}" if power else f"{count} B"
+
+
+def _step(record: Record) -> StepReport:
+    measured = {b: g for b, g in record.geometry.items() if g.gram is not None}
+    stable = [g.newest(3).stability() for g in measured.values() if g.gram is not None and g.gram.shape[1] >= 3]
+    apart = [
+        geometry.distance(record.weights[b], unit(len(geometry), 0))
+        for b, geometry in measured.items()
+        if b in record.weights and _covers(geometry)
+    ]
+    weights = [w if w.ndim == 2 else w[None] for w in record.weights.values()]
+    return StepReport(
+        index=record.at.index,
+        computed=record.computed,
+        seconds=sum(reading() for reading in record.seconds),
+        stability=float(torch.cat(stable).min()) if stable else None,
+        disagreement=float(torch.cat(apart).square().mean().sqrt()) if apart else None,
+        gain=_mean([w.norm(dim=1) for w in weights]),
+        weight_sum=_mean([w.sum(dim=1) for w in weights]),
+        notes=dict(record.notes),
+    )
+
+
+def _covers(geometry: Geometry) -> bool:
+    return geometry.gram is not None and geometry.gram.shape[1] == len(geometry)
+
+
+def _mean(values: list[Tensor]) -> float | None:
+    return float(torch.cat(values).mean()) if values else None

@@ -1,0 +1,65 @@
+"""Where the stack of blocks lies in a model class, as data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class BlockOutput:
+    """What a block returns, in the names of its own arguments.
+
+    Args:
+        names: The arguments whose next value it returns, in the order it returns them.
+        bare: Whether it returns a tensor instead of a tuple.
+
+    Example:
+        >>> BlockOutput(("encoder_hidden_states", "hidden_states"))
+        BlockOutput(names=('encoder_hidden_states', 'hidden_states'), bare=False)
+    """
+
+    names: tuple[str, ...]
+    bare: bool = False
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where the stack of a model class lies.
+
+    Args:
+        model: Name of the model class.
+        blocks: Block list attributes in the order in which the model runs them, and what their blocks return.
+        spans: Named runs of those lists. ``"full"`` (all of them) is always there.
+        main: The stream that the model goes on with after its last block. A span that ends earlier remembers every
+            stream that its blocks return.
+        timestep: The argument of the model's forward that holds the timestep.
+        pipelines: Where the class occurs, for the table of models.
+
+    Example:
+        >>> dit = Target("DiTTransformer2DModel", {"transformer_blocks": HIDDEN})
+        >>> dit.spans
+        {'full': ('transformer_blocks',)}
+        >>> dit.streams("full")
+        ('hidden_states',)
+    """
+
+    model: str
+    blocks: Mapping[str, BlockOutput]
+    spans: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    main: str = "hidden_states"
+    timestep: str = "timestep"
+    pipelines: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "spans", {"full": tuple(self.blocks), **self.spans})
+
+    def streams(self, span: str) -> tuple[str, ...]:
+        """Return the names of the streams that a span remembers."""
+        last = self.spans[span][-1]
+        return (self.main,) if last == tuple(self.blocks)[-1] else self.blocks[last].names
+
+
+HIDDEN = BlockOutput(("hidden_states",), bare=True)
+TEXT_IMAGE = BlockOutput(("encoder_hidden_states", "hidden_states"))
+IMAGE_TEXT = BlockOutput(("hidden_states", "encoder_hidden_states"))

@@ -1,0 +1,16 @@
+"""The transformer classes of diffusers: one to five lines each."""
+
+from __future__ import annotations
+
+from padecast.targets.base import HIDDEN, TEXT_IMAGE, Target
+
+DIFFUSERS = (
+    Target("DiTTransformer2DModel", {"transformer_blocks": HIDDEN}, pipelines=("DiT", "padecast.zoo digits")),
+    Target(
+        "FluxTransformer2DModel",
+        {"transformer_blocks": TEXT_IMAGE, "single_transformer_blocks": TEXT_IMAGE},
+        spans={"double": ("transformer_blocks",), "single": ("single_transformer_blocks",)},
+        pipelines=("Flux", "FluxImg2Img", "FluxInpaint", "FluxFill", "FluxControl", "FluxControlNet", "FluxKontext"),
+    ),
+    Target("WanTransformer3DModel", {"blocks": HIDDEN}, pipelines=("Wan", "WanImageToVideo", "WanVideoToVideo")),
+)

@@ -1,0 +1,26 @@
+"""What the demo model learns: where noise levels fall, and the loss."""
+
+from __future__ import annotations
+
+import torch
+
+from padecast.zoo.flow import draw_sigmas, flow_loss
+
+
+def test_noise_levels_cover_both_ends() -> None:
+    sigmas = draw_sigmas(4096, torch.Generator().manual_seed(0))
+    assert sigmas.shape == (4096,) and 0 < sigmas.min() < 0.002 and 0.998 < sigmas.max() < 1
+    assert abs(sigmas.mean() - 0.5) < 0.02
+    middle = ((sigmas > 0.25) & (sigmas < 0.75)).double().mean()
+    assert middle > 0.55  # half of them prefer the middle
+
+
+def test_loss_vanishes_for_the_true_velocity() -> None:
+    images, noise, sigmas = torch.rand(3, 1, 16, 16), torch.randn(3, 1, 16, 16), torch.rand(3)
+
+    def oracle(noisy: torch.Tensor, timestep: torch.Tensor, **_: object) -> tuple[torch.Tensor]:
+        level = (timestep / 1000)[:, None, None, None]
+        return ((noisy - images) / level,)
+
+    loss = flow_loss(oracle, images, torch.zeros(3, dtype=torch.int64), sigmas, noise)
+    torch.testing.assert_close(loss, torch.tensor(0.0), atol=1e-8, rtol=0)  # float32 rounding, squared

@@ -1,0 +1,56 @@
+"""Loading a demo model: by name, quietly, and with errors that help."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from padecast import zoo
+from padecast._errors import MissingPackage, UnknownName
+
+WEIGHTS = Path(zoo.__file__).parent / "weights"
+
+
+def test_weights_fit_the_wheel() -> None:
+    total = sum(path.stat().st_size for path in WEIGHTS.rglob("*") if path.is_file())
+    assert total <= 16 * 2**20
+
+
+def test_weights_are_stored_in_float16() -> None:
+    from safetensors import safe_open
+
+    with safe_open(WEIGHTS / "digits/transformer/diffusion_pytorch_model.safetensors", "pt") as stored:
+        assert {stored.get_tensor(name).dtype for name in stored.keys()} == {torch.float16}  # noqa: SIM118
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_load_gives_the_dtype_asked_for(dtype: torch.dtype) -> None:
+    transformer = zoo.load("digits", dtype=dtype).transformer
+    assert {weight.dtype for weight in transformer.parameters()} == {dtype}
+    assert not transformer.training
+
+
+def test_load_is_quiet(capfd: pytest.CaptureFixture[str]) -> None:
+    zoo.load("digits")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_unknown_name_names_the_nearest() -> None:
+    with pytest.raises(UnknownName, match="nearest is 'digits'"):
+        zoo.load("digit")
+
+
+def test_diffusers_is_imported_only_when_needed() -> None:
+    code = "import sys, padecast.zoo; assert 'diffusers' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_missing_diffusers_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "padecast.zoo.digits", raising=False)
+    monkeypatch.setitem(sys.modules, "diffusers", None)
+    with pytest.raises(MissingPackage, match="pip install"):
+        zoo.load("digits")
