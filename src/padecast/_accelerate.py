@@ -10,17 +10,18 @@ from typing import Any
 import torch
 from torch import nn
 
-from padecast import forecasters, methods, policies, targets
+from padecast import forecasters, policies, targets
 from padecast._attach import Attachment
 from padecast._clock import Clock
-from padecast._errors import AlreadyAccelerated, InvalidOption, PadecastWarning, UnsupportedModel
-from padecast._session import Session
+from padecast._errors import AlreadyAccelerated, ConcurrentRun, InvalidOption, PadecastWarning, UnsupportedModel
+from padecast._session import NOTES, Session
 from padecast.forecasters import Forecaster
-from padecast.methods import Method
+from padecast.methods import DEFAULT, Method
+from padecast.methods import method as named
 from padecast.policies import Always, Policy
 from padecast.report import Report, report_of
 
-_ATTACHED: weakref.WeakKeyDictionary[Any, Handle] = weakref.WeakKeyDictionary()
+_ENABLED: weakref.WeakSet[Handle] = weakref.WeakSet()  # a handle lives as long as the models that it is attached to
 MODELS = ("transformer", "transformer_2")
 
 
@@ -29,6 +30,17 @@ class Handle:
 
     Made by :func:`accelerate` and :func:`enable`. As a context manager it is on inside the block. Configurations are
     frozen dataclasses and pickle; a handle belongs to its process.
+
+    Example:
+        >>> from diffusers import DiTTransformer2DModel
+        >>> dit = DiTTransformer2DModel(num_attention_heads=1, attention_head_dim=8, in_channels=1, out_channels=1,
+        ...     num_layers=2, sample_size=4, patch_size=2, num_embeds_ada_norm=10)
+        >>> handle = accelerate(dit, "fora", steps=20)
+        >>> with handle:
+        ...     handle.enabled
+        True
+        >>> handle.enabled
+        False
     """
 
     def __init__(self, target: Any, method: Method, *, steps: int | None, measure: bool, dtype: torch.dtype | None):
@@ -52,11 +64,7 @@ class Handle:
         """
         if self.enabled:
             return self
-        if _ATTACHED.get(self.target) is not None:
-            raise AlreadyAccelerated(
-                f"this {type(self.target).__name__} is accelerated already, by {_ATTACHED[self.target].method.name!r}.\n"
-                "Usual cause: a cell or a request handler that ran twice. Switch the first one off: handle.disable()"
-            )
+        self._check_free()
         with contextlib.ExitStack() as undo:
             attachments = []
             for model in _models(self.target):
@@ -64,29 +72,43 @@ class Handle:
                 undo.callback(attachment.remove)
                 attachments.append(attachment)
             undo.pop_all()
-        self._attachments, _ATTACHED[self.target] = attachments, self
+        self._attachments = attachments
+        _ENABLED.add(self)
         return self
 
     def disable(self) -> None:
-        """Detach and free the history; the models are as they were. The report stays readable."""
-        if not self.enabled:
-            return
-        self._warn_if_idle()
-        self._last = self._report()
-        for attachment in self._attachments:
+        """Detach and free the history; the models are as they were. The report stays readable.
+
+        Raises:
+            ConcurrentRun: If another thread is sampling at this moment; nothing is detached then.
+        """
+        if any(attachment.is_busy() for attachment in self._attachments):
+            raise ConcurrentRun(
+                "another thread is inside the model that was to be switched off.\n"
+                "Wait until its call has returned: guard the pipeline and its handle with one lock."
+            )
+        attachments, self._attachments = self._attachments, []
+        for attachment in attachments:
             attachment.remove()
-        self._attachments = []
-        _ATTACHED.pop(self.target, None)
+        _ENABLED.discard(self)
+        if attachments:
+            sessions = _sessions(attachments)
+            self._last = report_of(sessions, self.method.name)
+            self._warn_if_idle(sessions)
 
     def reset(self) -> None:
-        """Drop the run in progress; the next call begins a new one. Never needed with a pipeline."""
+        """Drop the run in progress; the next call begins a new one.
+
+        Never needed with a pipeline. A bare transformer whose run was abandoned between its first and its second step
+        cannot always tell that the next call belongs to another run.
+        """
         for attachment in self._attachments:
             attachment.reset()
 
     @property
     def report(self) -> Report:
         """What the latest run did."""
-        return self._report() if self.enabled else self._last
+        return report_of(_sessions(self._attachments), self.method.name) if self.enabled else self._last
 
     def __enter__(self) -> Handle:
         return self.enable()
@@ -94,19 +116,33 @@ class Handle:
     def __exit__(self, *error: object) -> None:
         self.disable()
 
+    def _check_free(self) -> None:
+        models = set(_models(self.target))
+        for other in _ENABLED:
+            bare = isinstance(self.target, nn.Module) or isinstance(other.target, nn.Module)
+            if other.target is self.target or (bare and models & set(_models(other.target))):
+                raise AlreadyAccelerated(
+                    f"this {type(self.target).__name__} is accelerated already, by {other.method.name!r}.\n"
+                    "Usual cause: a cell or a request handler that ran twice. Switch the first one off: "
+                    "handle.disable()"
+                )
+
     def _attach(self, model: nn.Module) -> Attachment:
         pipeline = None if isinstance(self.target, nn.Module) else self.target
-        if pipeline is None and self._length() is None:
+        if getattr(pipeline, "scheduler", None) is None and self._length() is None:
             raise InvalidOption(
-                f"a bare {type(model).__name__} does not say how many steps a run has.\n"
-                "Say it, accelerate(model, ..., steps=20), give a plan, or accelerate the pipeline instead."
+                f"a {type(self.target).__name__} without a scheduler does not say how many steps a run has.\n"
+                "Say it, accelerate(..., steps=20), give a plan, or accelerate the pipeline instead of its transformer."
             )
-        strides = self.method.policy.needs_stride
+        strides = self.method.policy.needs_stride or self.method.forecaster.needs_stride
         clock = Clock(pipeline, model, self._length(), strides)
         return Attachment(model, targets.find(model), self.method.span, clock, self._session)
 
     def _session(self, total: int) -> Session:
-        self._warn_if_idle()
+        self._warn_if_idle(_sessions(self._attachments))
+        for attachment in self._attachments:
+            if attachment.clock.is_outdated:  # a model that the run before used, and this one may not
+                attachment.session = None
         return Session(self.method.policy, self.method.forecaster, total, measure=self._measure, dtype=self._dtype)
 
     def _length(self) -> int | None:
@@ -114,18 +150,12 @@ class Handle:
         plan = getattr(self.method.policy, "steps", None)
         return self._steps or (len(plan) if isinstance(plan, str) else None)
 
-    def _report(self) -> Report:
-        sessions = [a.session for a in self._attachments if a.session is not None]
-        return report_of(sessions, self.method.name)
-
-    def _warn_if_idle(self) -> None:
+    def _warn_if_idle(self, sessions: list[Session]) -> None:
         """Say so, once, when a whole run was computed although forecasts were asked for."""
-        for attachment in self._attachments:
-            session = attachment.session
-            idle = session is not None and session.complete and "." not in session.plan
-            if idle and not self._warned and not isinstance(self.method.policy, Always):
-                self._warned = True
-                warnings.warn(_idle(self.method, session.total if session else 0), PadecastWarning, stacklevel=2)
+        asked = not isinstance(self.method.policy, Always) and not self._warned
+        if asked and any(s.reached_end for s in sessions) and not any("." in s.plan for s in sessions):
+            self._warned = True
+            warnings.warn(_idle(self.method, report_of(sessions, "")), PadecastWarning, stacklevel=2)
 
 
 def accelerate(
@@ -172,12 +202,17 @@ def accelerate(
         >>> run.report.plan
         'CC.C'
     """
-    chosen = method if isinstance(method, Method) else methods.method(method or methods.DEFAULT)
+    chosen = method if isinstance(method, Method) else named(method or DEFAULT)
     return Handle(target, _replaced(chosen, policy, forecaster, span), steps=steps, measure=measure, dtype=dtype)
 
 
 def enable(target: Any, method: str | Method | None = None, **options: Any) -> Handle:
     """Accelerate from now on, without a block: :func:`accelerate` followed by ``Handle.enable``.
+
+    Args:
+        target: A diffusers pipeline, or a transformer of a described class.
+        method: A registered method, with options if need be. Default ``"adaptive"``.
+        options: The other arguments of :func:`accelerate`.
 
     Example:
         >>> from diffusers import DiTTransformer2DModel
@@ -192,10 +227,23 @@ def enable(target: Any, method: str | Method | None = None, **options: Any) -> H
 
 
 def disable(target: Any) -> None:
-    """Switch off whatever accelerates a pipeline or a transformer; nothing happens if nothing does."""
-    handle = _ATTACHED.get(target)
-    if handle is not None:
-        handle.disable()
+    """Switch off whatever accelerates a pipeline or a transformer; nothing happens if nothing does.
+
+    Args:
+        target: What was given to :func:`accelerate` or :func:`enable`.
+
+    Example:
+        >>> from diffusers import DiTTransformer2DModel
+        >>> dit = DiTTransformer2DModel(num_attention_heads=1, attention_head_dim=8, in_channels=1, out_channels=1,
+        ...     num_layers=2, sample_size=4, patch_size=2, num_embeds_ada_norm=10)
+        >>> handle = enable(dit, "fora", steps=20)
+        >>> disable(dit)
+        >>> handle.enabled
+        False
+    """
+    for handle in list(_ENABLED):
+        if handle.target is target:
+            handle.disable()
 
 
 def _replaced(
@@ -230,7 +278,7 @@ def _models(target: Any) -> list[nn.Module]:
     if isinstance(target, nn.Module):
         return [getattr(target, "_orig_mod", target)]
     found = [getattr(target, name, None) for name in MODELS]
-    models = [getattr(model, "_orig_mod", model) for model in found if isinstance(model, nn.Module)]
+    models = list(dict.fromkeys(getattr(model, "_orig_mod", model) for model in found if isinstance(model, nn.Module)))
     if not models:
         raise UnsupportedModel(
             f"{type(target).__name__} is neither a transformer nor a pipeline with one "
@@ -240,9 +288,19 @@ def _models(target: Any) -> list[nn.Module]:
     return models
 
 
-def _idle(method: Method, total: int) -> str:
+def _sessions(attachments: list[Attachment]) -> list[Session]:
+    return [attachment.session for attachment in attachments if attachment.session is not None]
+
+
+def _idle(method: Method, report: Report) -> str:
+    reasons = sorted({why for step in report.steps for why in step.notes.values()})
+    cause = (
+        "; ".join(NOTES[why] for why in reasons)
+        or ("the place of its calls in the schedule is unknown" if report.unplaced else "")
+        or "too few steps, or a threshold that this model never reaches"
+    )
     return (
-        f"the last run computed all of its {total} steps: {method.name!r} forecast none.\n"
-        "Usual cause: too few steps, or a threshold that this model never reaches. Forecast more, e.g. "
-        'accelerate(pipe, "tc-pade:every=3"), or look at print(run.report).'
+        f"the last run computed all of its {report.computed or report.unplaced} steps: {method.name!r} forecast none.\n"
+        f"Usual cause: {cause}.\n"
+        'Forecast more, e.g. accelerate(pipe, "tc-pade:every=3"), or look at print(run.report).'
     )

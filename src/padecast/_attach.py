@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
 import threading
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from padecast._block import Block, blocks_of, parameters_of
 from padecast._clock import Clock
-from padecast._errors import ConcurrentRun, UnsupportedModel, unknown
-from padecast._intercept import Intercept
+from padecast._count import Tick
+from padecast._errors import ConcurrentRun, FeatureChanged, unknown
+from padecast._frames import is_inside
+from padecast._intercept import Around, Intercept
 from padecast._memory import Streams
 from padecast._session import Session
-from padecast.targets import BlockOutput, Target
+from padecast._stopwatch import Reading, stopwatch
+from padecast.targets import Target
 
 MakeSession = Callable[[int], Session]
 
@@ -29,45 +31,10 @@ class Call:
 
     session: Session
     branch: str
-    started: Callable[[], Any]
+    stop: Callable[[], Reading]
     entry: Streams = ()
     forecast: Streams | None = None
-
-
-@dataclass
-class Block:
-    """One block of the span: where its arguments are, and what stands in for its output."""
-
-    module: nn.Module
-    returns: BlockOutput
-    parameters: tuple[str, ...] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.parameters = tuple(inspect.signature(type(self.module).forward).parameters)[1:]
-        absent = [name for name in self.returns.names if name not in self.parameters]
-        if absent:
-            raise UnsupportedModel(
-                f"blocks of class {type(self.module).__name__} take {', '.join(self.parameters)}, not {absent[0]!r}.\n"
-                "Usual cause: a description for another release of the model. Describe it anew with targets.register."
-            )
-
-    def argument(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Return what the block was given under a name."""
-        return kwargs[name] if name in kwargs else args[self.parameters.index(name)]
-
-    def streams(self, output: Any, names: tuple[str, ...]) -> Streams:
-        """Pick named streams from what the block returned."""
-        if self.returns.bare:
-            return (output,)
-        return tuple(output[self.returns.names.index(name)] for name in names)
-
-    def passed(self, args: tuple[Any, ...], kwargs: dict[str, Any], replaced: dict[str, Tensor] | None = None) -> Any:
-        """Return the block's inputs in the shape of its output, some of them replaced."""
-        given = replaced or {}
-        values = tuple(
-            given[name] if name in given else self.argument(name, args, kwargs) for name in self.returns.names
-        )
-        return values[0] if self.returns.bare else values
+    reached_end: bool = False
 
 
 class Attachment:
@@ -90,14 +57,14 @@ class Attachment:
             raise unknown(f"span of {target.model}", span, target.spans)
         self.model, self.target, self.clock = model, target, clock
         self._make_session, self._names = make_session, target.streams(span)
-        self._parameters = tuple(inspect.signature(type(model).forward).parameters)[1:]
-        self._blocks = _blocks(model, target, span)
+        self._parameters = parameters_of(model)
+        self._blocks = blocks_of(model, target, span)
         self.session: Session | None = None
-        self._context: Any = None
-        self._call: Call | None = None
+        self._told = threading.local()
+        self._active: dict[int, Call] = {}
         self._calls: dict[int, int] = {}
-        self._thread: int | None = None
-        self._undo = contextlib.ExitStack()
+        self._owner: int | None = None
+        self._conflict = False
         with contextlib.ExitStack() as undo:
             self._install(undo)
             self._undo = undo.pop_all()
@@ -111,9 +78,18 @@ class Attachment:
         """Drop the run in progress; the next call begins a new one."""
         if self.session is not None:
             self.session.forget()
-        self._call, self._thread = None, None
-        self._calls = {}
+        self._active.pop(threading.get_ident(), None)
+        self._owner, self._conflict, self._calls = None, False, {}
         self.clock.reset()
+
+    def is_busy(self) -> bool:
+        """Whether another thread is inside the model; calls that an interrupt ended are forgotten."""
+        if any(is_inside(thread, self.model) for thread in self._active if thread != threading.get_ident()):
+            return True
+        if self._active:
+            self._active.clear()
+            self.reset()
+        return False
 
     def _install(self, undo: contextlib.ExitStack) -> None:
         def before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -127,91 +103,110 @@ class Attachment:
         undo.callback(self.model.register_forward_pre_hook(before, with_kwargs=True).remove)
         undo.callback(self.model.register_forward_hook(after, always_call=True).remove)
         if hasattr(self.model, "cache_context"):
-            self._listen(undo)
+            undo.callback(Intercept(self.model, "cache_context", self._listen).remove)
         for place, block in enumerate(self._blocks):
-            undo.callback(Intercept(block.module, self._around(block, place)).remove)
+            undo.callback(Intercept(block.module, "forward", self._around(block, place)).remove)
 
-    def _listen(self, undo: contextlib.ExitStack) -> None:
-        """Be told which branch a pipeline runs, on this instance alone."""
-        model: Any = self.model
-        original, had_own = model.cache_context, "cache_context" in model.__dict__
+    def _listen(self, method: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Be told which branch a pipeline runs."""
+        return self._telling(method(*args, **kwargs), _Context(*args, **kwargs))
 
-        @contextlib.contextmanager
-        def cache_context(name: Any, **details: Any) -> Iterator[None]:
-            before, self._context = self._context, _Context(name, **details)
-            try:
-                with original(name, **details):
-                    yield
-            finally:
-                self._context = before
+    @contextlib.contextmanager
+    def _telling(self, opened: contextlib.AbstractContextManager[None], context: _Context) -> Iterator[None]:
+        before, self._told.context = self._context, context
+        try:
+            with opened:
+                yield
+        finally:
+            self._told.context = before
 
-        def restore() -> None:
-            if model.__dict__.get("cache_context") is not cache_context:
-                return
-            if had_own:
-                model.cache_context = original
-            else:
-                del model.cache_context
-
-        model.cache_context = cache_context
-        undo.callback(restore)
+    @property
+    def _context(self) -> _Context | None:
+        return getattr(self._told, "context", None)
 
     # One call of the model ---------------------------------------------------------------------------------------
 
     def _enter(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if self._call is not None:
-            self._recover()
+        if self._active.pop(threading.get_ident(), None) is not None:
+            self.reset()  # an interrupt ended the call before
+        if self.clock.is_foreign():
+            return
+        if self.is_busy():
+            self._conflict = True  # the other thread's run is spoilt too, and hears of it at the end of its call
+            raise _concurrent()
         timestep = self._given(self.target.timestep, args, kwargs)
         tick = self.clock.locate(timestep, self._context, self._given(self._parameters[0], args, kwargs))
         if tick.foreign:
             return
-        if tick.begins:
-            self._begin(tick.position.total if tick.position else 1)
-        if self._thread not in (None, threading.get_ident()):
-            raise ConcurrentRun(
-                "another thread is in the middle of a run with this accelerated model.\n"
-                "Usual cause: two requests served by one pipeline at once. Give every thread its own pipeline "
-                "(pipe.__class__.from_pipe(pipe) shares the weights), or guard the pipeline with a lock."
-            )
-        if tick.position is None or self.session is None:
-            return
-        if tick.position.total != self.session.total:
-            self._begin(tick.position.total)
-        self.session.begin(tick.position)
-        self._call = Call(self.session, self._branch(tick.position.index), _stopwatch(_device(kwargs, args)))
-
-    def _leave(self, output: Any) -> None:
-        call, self._call = self._call, None
-        if call is None:
-            return
-        if output is None:
+        if not tick.begins:
+            self._check_owner()
+        try:
+            session = self._session_at(tick)
+        except BaseException:
             self.reset()
-            return
-        call.session.records[-1].seconds.append(call.started())
-        if call.session.complete:
-            call.session.forget()
-            self._thread = None
+            raise
+        if session is not None and tick.position is not None:
+            watch = stopwatch(_device(kwargs, args))
+            self._active[threading.get_ident()] = Call(session, self._branch(tick.position.index), watch)
+
+    def _session_at(self, tick: Tick) -> Session | None:
+        """Return the session of the call's run with its step begun; ``None`` without a schedule."""
+        if tick.total is not None and (tick.begins or self.session is None or tick.total != self.session.total):
+            self._begin(tick.total)
+        if self.session is None:
+            return None
+        if tick.position is None:
+            self.session.unplaced += 1
+        else:
+            self.session.begin(tick.position)
+        return self.session
 
     def _begin(self, total: int) -> None:
         if self.session is not None:
             self.session.forget()
         self.session, self._calls = self._make_session(total), {}
-        self._thread = threading.get_ident()
+        self._owner, self._conflict = threading.get_ident(), False
 
-    def _recover(self) -> None:
-        """Handle a call that never ended: an interrupt in the middle of it, or another thread's call."""
-        if self._thread not in (None, threading.get_ident()):
-            raise ConcurrentRun(
-                "two threads are inside this accelerated model at once.\n"
-                "Give every thread its own pipeline, or guard the pipeline with a lock."
-            )
-        self.reset()
-        self.session = None
+    def _check_owner(self) -> None:
+        """Raise if the call goes on with a run that belongs to another thread, or that another thread has spoilt."""
+        mine = self._owner in (None, threading.get_ident())
+        if mine and not self._conflict:
+            return
+        if mine:
+            self.reset()
+        else:
+            self._conflict = True
+        raise _concurrent()
+
+    def _leave(self, output: Any) -> None:
+        call = self._active.pop(threading.get_ident(), None)
+        if call is None:
+            return
+        if output is None:
+            self.reset()
+        elif self._conflict:
+            self.reset()
+            raise _concurrent()
+        else:
+            self._finish(call)
+
+    def _finish(self, call: Call) -> None:
+        call.session.records[-1].seconds.append(call.stop())
+        if not call.reached_end:
+            if call.forecast is not None:
+                self.reset()
+                raise FeatureChanged(
+                    f"the blocks of this {self.target.model} were given other forwards in the middle of a run.\n"
+                    "Usual cause: offloading switched on or off in a callback. Do that between runs."
+                )
+            call.session.decline(call.branch, "bypassed")
+        if call.session.complete:
+            call.session.forget()
+            self._owner = None
 
     def _branch(self, index: int) -> str:
-        name = getattr(self._context, "name", None)
-        if name is not None:
-            return str(name)
+        if self._context is not None:
+            return str(self._context.name)
         self._calls = {index: self._calls.get(index, 0) + 1}
         return f"call {self._calls[index]}"
 
@@ -223,33 +218,31 @@ class Attachment:
 
     # One call of a block -----------------------------------------------------------------------------------------
 
-    def _around(self, block: Block, place: int) -> Callable[..., Any]:
+    def _around(self, block: Block, place: int) -> Around:
         is_first, is_last = place == 0, place == len(self._blocks) - 1
 
         def around(forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-            call = self._call
+            call = self._active.get(threading.get_ident())
             if call is None:
                 return forward(*args, **kwargs)
             if is_first:
                 call.entry = tuple(block.argument(name, args, kwargs) for name in self._names)
                 call.forecast = call.session.forecast(call.branch, call.entry)
-            if call.forecast is None:
-                output = forward(*args, **kwargs)
-                return self._learn(call, block, output) if is_last else output
-            replaced = dict(zip(self._names, call.forecast, strict=True)) if is_last else None
-            return block.passed(args, kwargs, replaced)
+            call.reached_end = is_last and bool(call.entry)
+            if call.forecast is not None:
+                return block.passed(args, kwargs, self._named(call.forecast) if is_last else {})
+            output = forward(*args, **kwargs)
+            return self._learn(call, block, output) if call.reached_end else output
 
         return around
 
     def _learn(self, call: Call, block: Block, output: Any) -> Any:
         streams = block.streams(output, self._names)
         learnt = call.session.learn(call.branch, call.entry, streams)
-        if learnt is streams:
-            return output
-        if block.returns.bare:
-            return learnt[0]
-        by_name = dict(zip(self._names, learnt, strict=True))
-        return tuple(by_name.get(name, value) for name, value in zip(block.returns.names, output, strict=True))
+        return output if learnt is streams else block.exchanged(output, self._named(learnt))
+
+    def _named(self, streams: Streams) -> dict[str, Tensor]:
+        return dict(zip(self._names, streams, strict=True))
 
 
 class _Context:
@@ -261,37 +254,14 @@ class _Context:
         self.num_inference_steps = details.get("num_inference_steps", getattr(name, "num_inference_steps", None))
 
 
-def _blocks(model: nn.Module, target: Target, span: str) -> list[Block]:
-    blocks = [
-        Block(module, target.blocks[name]) for name in target.spans[span] for module in getattr(model, name, None) or []
-    ]
-    if not blocks:
-        raise UnsupportedModel(
-            f"the span {span!r} of this {target.model} has no blocks in {', '.join(target.spans[span])}.\n"
-            f"Its spans: {', '.join(target.spans)}"
-        )
-    return blocks
+def _concurrent() -> ConcurrentRun:
+    return ConcurrentRun(
+        "two threads sample with one accelerated pipeline at once; both runs are lost.\n"
+        "Usual cause: two requests served by one pipeline. Guard it with a lock, or give every thread a pipeline and a "
+        "scheduler of its own that share the weights:\n"
+        "    type(pipe).from_pipe(pipe, scheduler=copy.deepcopy(pipe.scheduler))"
+    )
 
 
 def _device(kwargs: dict[str, Any], args: tuple[Any, ...]) -> torch.device:
     return next((value.device for value in (*args, *kwargs.values()) if isinstance(value, Tensor)), torch.device("cpu"))
-
-
-def _stopwatch(device: torch.device) -> Callable[[], Callable[[], float]]:
-    """Start a stopwatch; stopping it returns a reading that is taken later, so that no GPU is waited for."""
-    if device.type == "cuda":
-        start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-        start.record()
-
-        def stop() -> Callable[[], float]:
-            end.record()
-            return lambda: (end.synchronize(), start.elapsed_time(end) / 1e3)[1]
-
-        return stop
-    started = time.perf_counter()
-
-    def stop_on_host() -> Callable[[], float]:
-        seconds = time.perf_counter() - started
-        return lambda: seconds
-
-    return stop_on_host

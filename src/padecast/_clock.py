@@ -7,29 +7,17 @@ timesteps since the run began.
 
 from __future__ import annotations
 
-import sys
-from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from padecast._count import Counter, Tick, value_of
+from padecast._frames import called_by_another
 from padecast._history import Position
 
-
-@dataclass(frozen=True)
-class Tick:
-    """One model call, placed.
-
-    Args:
-        position: Where in the schedule; ``None`` if that is not known.
-        begins: Whether a new run begins with this call.
-        foreign: Whether the call belongs to somebody else's run and is to be left alone.
-    """
-
-    position: Position | None
-    begins: bool = False
-    foreign: bool = False
+SCALES = (1.0, 1000.0)
 
 
 class Clock:
@@ -43,22 +31,33 @@ class Clock:
     """
 
     def __init__(self, pipeline: Any, model: Any, steps: int | None = None, strides: bool = False) -> None:
-        self._pipeline, self._model, self._steps, self._strides_wanted = pipeline, model, steps, strides
+        self._pipeline, self._model, self._strides_wanted = pipeline, model, strides
+        self._counter = Counter(steps)
         self.reset()
 
     def reset(self) -> None:
         """Forget the run: the next call begins one."""
+        self._counter.reset()
         self._grid: Any = None
         self._last: int | None = None
+        self._place: int | None = None
         self._value: float | None = None
-        self._input: Tensor | None = None
-        self._rising: bool | None = None
-        self._strides: list[float] | None = None
+        self._scales = SCALES
+        self._strides: tuple[float, ...] | None = None
 
     @property
-    def scheduler(self) -> Any:
-        """The pipeline's scheduler of this moment, if there is one."""
-        return getattr(self._pipeline, "scheduler", None)
+    def grid(self) -> Any:
+        """The timesteps of the pipeline's scheduler of this moment, if there are any."""
+        return getattr(getattr(self._pipeline, "scheduler", None), "timesteps", None)
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether the scheduler has begun another run than the one that the last call belonged to."""
+        return self._grid is not self.grid
+
+    def is_foreign(self) -> bool:
+        """Whether the call in progress belongs to another pipeline that shares the model."""
+        return self._pipeline is not None and called_by_another(self._pipeline, self._model)
 
     def locate(self, timestep: Any, context: Any, features: Any) -> Tick:
         """Place one call.
@@ -68,146 +67,99 @@ class Clock:
             context: Diffusers' cache context, if one is open.
             features: The model's input, by which a bare model's branches are told from new runs.
         """
-        grid = getattr(self.scheduler, "timesteps", None)
-        if self.scheduler is None or grid is None or not len(grid):
-            return self._count(timestep, context, features)
-        fresh = grid is not self._grid
-        if fresh and called_by_another(self._pipeline, self._model):
-            return Tick(None, foreign=True)
-        index, value = self._index(grid, timestep, context, fresh), _host_value(timestep)
-        if self._is_stale(fresh, index, value):
-            return Tick(None, foreign=True)
+        grid = self.grid
+        if grid is None or not len(grid):
+            return self._counter.locate(timestep, context, features)
+        fresh = self.is_outdated
+        if fresh:
+            self.reset()
+        value = _host_value(timestep)
+        index = self._index(grid, timestep, value, context)
+        if index is not None and index == self._last and self._moved(value):
+            return Tick(len(grid), foreign=True)  # the scheduler stands still: somebody else samples with the model
         begins = fresh or (index is not None and self._last is not None and index < self._last)
         if begins:
             self._strides = self._read_strides(len(grid)) if self._strides_wanted else None
-        self._grid, self._value = grid, value
+        self._grid, self._value, self._place = grid, value, index
         if index is None:
-            return Tick(None, begins)
+            return Tick(len(grid), None, begins)
         self._last = index
-        return Tick(self._position(index, len(grid)), begins)
+        return Tick(len(grid), Position.at(index, len(grid), strides=self._strides), begins)
 
-    def _position(self, index: int, total: int) -> Position:
-        stride = self._strides[index] if self._strides else None
-        return Position(index, total, float(index), stride)
-
-    def _index(self, grid: Any, timestep: Any, context: Any, fresh: bool) -> int | None:
+    def _index(self, grid: Any, timestep: Any, value: float | None, context: Any) -> int | None:
         """Return the place in the grid; ``None`` if it is ambiguous or not in the grid."""
-        given = getattr(context, "step_index", None)
-        if given is not None:
-            return int(given) if 0 <= int(given) < len(grid) else None
-        led = getattr(self.scheduler, "step_index", None)
-        if led is not None:
-            return int(led) if 0 <= int(led) < len(grid) else None
-        begin = getattr(self.scheduler, "begin_index", None)
-        if begin is not None and 0 <= int(begin) < len(grid):
-            return int(begin)
-        return look_up(grid, timestep, 0 if fresh else None)
+        told = self._told(len(grid), value, context)
+        if told is not None:
+            return int(told) if 0 <= int(told) < len(grid) else None
+        fresh, stands = self._grid is None, value is not None and not self._moved(value)
+        found = look_up(grid, timestep, self._scales)
+        if fresh:
+            found = found[:1] or [(0, None)]  # what is not in the grid is taken for its first place
+        if len(found) != 1:
+            return self._place if stands and not found else None
+        index, scale = found[0]
+        self._scales = (scale,) if scale else self._scales
+        return index
 
-    def _is_stale(self, fresh: bool, index: int | None, value: float | None) -> bool:
-        """Whether the model moved in time although its scheduler did not: somebody else is sampling with it."""
-        if fresh or index is None or index != self._last or value is None or self._value is None:
+    def _told(self, total: int, value: float | None, context: Any) -> Any:
+        """Return the step index that the context or the scheduler knows without reading the timestep."""
+        given = getattr(context, "step_index", None)
+        if given is not None and getattr(context, "num_inference_steps", None) in (None, total):
+            return given
+        scheduler = self._pipeline.scheduler
+        led = getattr(scheduler, "step_index", None)
+        # Before its first step the scheduler knows where the run begins, which holds as long as the run stands there.
+        return getattr(scheduler, "begin_index", None) if led is None and not self._moved(value) else led
+
+    def _moved(self, value: float | None) -> bool:
+        """Whether the model's timestep is known to be another one than at the last call."""
+        if value is None or self._value is None:
             return False
         return abs(value - self._value) > 1e-6 * max(abs(value), abs(self._value))
 
-    def _read_strides(self, total: int) -> list[float] | None:
-        sigmas = getattr(self.scheduler, "sigmas", None)
+    def _read_strides(self, total: int) -> tuple[float, ...] | None:
+        sigmas = getattr(self._pipeline.scheduler, "sigmas", None)
         if sigmas is None or len(sigmas) != total + 1:
             return None
         levels = [float(s) for s in (sigmas.tolist() if isinstance(sigmas, Tensor) else sigmas)]
-        strides = [abs(a - b) for a, b in zip(levels, levels[1:], strict=False)]
+        strides = [abs(a - b) for a, b in pairwise(levels)]
         whole = sum(strides)
-        return [s / whole for s in strides] if whole > 0 else None
-
-    def _count(self, timestep: Any, context: Any, features: Any) -> Tick:
-        """Place a call without a scheduler: the context's word, or the number of distinct timesteps."""
-        given, total = (
-            getattr(context, "step_index", None),
-            getattr(context, "num_inference_steps", None) or self._steps,
-        )
-        if given is not None:
-            begins = self._last is None or int(given) < self._last
-            self._last = int(given)
-            known = total is not None and self._last < total
-            return Tick(Position.at(self._last, total or 1) if known else None, begins)
-        value = _value(timestep)
-        begins = self._turns_back(value, context, features)
-        if begins:
-            self._last, self._rising = 0, None
-        elif value != self._value:
-            assert self._last is not None
-            self._rising = value > self._value if self._value is not None else None
-            self._last += 1
-        self._value, self._input = value, features if isinstance(features, Tensor) else None
-        if total is None or self._last is None or self._last >= total:
-            return Tick(None, begins)
-        return Tick(Position.at(self._last, total), begins)
-
-    def _turns_back(self, value: float, context: Any, features: Any) -> bool:
-        """Whether a bare model's timestep says that a new run begins."""
-        if self._value is None or self._last is None:
-            return True
-        if value != self._value:
-            return self._rising is not None and (value > self._value) != self._rising
-        same_call = context is not None or self._input is None or not isinstance(features, Tensor)
-        return not same_call and not _equal(features, self._input)
+        return tuple(s / whole for s in strides) if whole > 0 else None
 
 
-def look_up(grid: Any, timestep: Any, default: int | None) -> int | None:
-    """Find a model's timestep in a scheduler's grid, as it is or divided by 1000, within bfloat16's rounding.
+def look_up(grid: Any, timestep: Any, scales: tuple[float, ...] = SCALES) -> list[tuple[int, float | None]]:
+    """Find a model's timestep in a scheduler's grid, within the rounding of its dtype.
+
+    Args:
+        grid: The scheduler's timesteps.
+        timestep: What the model was told.
+        scales: What the model's timestep may have to be multiplied with.
 
     Returns:
-        The place; ``None`` if the value occurs twice; ``default`` if it does not occur.
+        The places that fit, and the scales with which they do.
 
     Example:
-        >>> look_up(torch.tensor([999.0, 500.0, 1.0]), torch.tensor([0.5]), None)
-        1
+        >>> look_up(torch.tensor([999.0, 500.0, 1.0]), torch.tensor([0.5]))
+        [(1, 1000.0)]
     """
-    value = _value(timestep)
+    value = value_of(timestep)
     places = [float(t) for t in (grid.tolist() if isinstance(grid, Tensor) else grid)]
-    for scale in (1.0, 1000.0):
-        gaps = [abs(value * scale - place) for place in places]
-        nearest = min(range(len(gaps)), key=gaps.__getitem__)
-        if gaps[nearest] <= 2**-8 * max(abs(places[nearest]), 1e-3):
-            return nearest if gaps.count(gaps[nearest]) == 1 else None
-    return default
-
-
-def called_by_another(pipeline: Any, model: Any) -> bool:
-    """Whether the innermost pipeline on the call stack that owns the model is not this one.
-
-    Two pipelines may share a transformer and a scheduler; only the one that was accelerated is to be touched.
-    """
-    frame = sys._getframe(1)
-    while frame is not None:
-        owner = frame.f_locals.get("self")
-        if owner is not None and owner is not model:
-            if owner is pipeline:
-                return False
-            if hasattr(type(owner), "__call__") and _owns(owner, model):  # noqa: B004
-                return True
-        frame = frame.f_back  # type: ignore[assignment]
-    return False
-
-
-def _owns(owner: Any, model: Any) -> bool:
-    attributes = getattr(owner, "__dict__", {})
-    return "scheduler" in attributes and any(
-        value is model or getattr(value, "_orig_mod", None) is model for value in attributes.values()
-    )
-
-
-def _value(timestep: Any) -> float:
-    if not isinstance(timestep, Tensor):
-        return float(timestep)
-    return float(timestep.detach().double().max()) if timestep.device.type != "mps" else float(timestep.max())
+    floating = isinstance(timestep, Tensor) and timestep.is_floating_point()
+    own = torch.finfo(timestep.dtype).eps if floating else 0.0
+    for tolerance in (max(own, 1e-6), 2**-7):  # at last that of bfloat16, which a wider dtype may have passed through
+        near: list[tuple[int, float | None]] = [
+            (index, scale)
+            for index, place in enumerate(places)
+            for scale in scales
+            if abs(scale * value - place) <= tolerance * max(abs(place), 1e-3)
+        ]
+        if near:
+            return near
+    return []
 
 
 def _host_value(timestep: Any) -> float | None:
     """Return the timestep if reading it does not wait for a GPU."""
-    if isinstance(timestep, Tensor) and timestep.device.type != "cpu":
+    if timestep is None or (isinstance(timestep, Tensor) and timestep.device.type != "cpu"):
         return None
-    return None if timestep is None else _value(timestep)
-
-
-def _equal(one: Tensor, two: Tensor) -> bool:
-    return one is two or (one.shape == two.shape and one.dtype == two.dtype and bool(torch.equal(one, two)))
+    return value_of(timestep)

@@ -3,7 +3,7 @@
 ::
 
     PadecastError
-    ├── UnknownName        (LookupError)  no forecaster, policy, method, option, ... of that name
+    ├── UnknownName        (KeyError)     no forecaster, policy, method, option, ... of that name
     ├── InvalidOption      (ValueError)   an option outside its range
     ├── InvalidPlan        (ValueError)   a plan that is not made of C and ., or belongs to another run
     ├── UnsupportedModel   (TypeError)    no stack of blocks is known in this model
@@ -28,7 +28,7 @@ class PadecastError(Exception):
     """Root of every error that padecast raises on purpose."""
 
 
-class UnknownName(PadecastError, LookupError):
+class UnknownName(PadecastError, KeyError):
     """A name that is not registered."""
 
     def __str__(self) -> str:

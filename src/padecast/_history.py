@@ -20,6 +20,7 @@ class Position:
         time: Abscissa that forecasts are made over. The step index unless a caller chooses otherwise.
         stride: How far the sampler moves the state with this step's output, ``|sigma_i - sigma_{i+1}|``;
             ``None`` where no noise level is known, which counts as ``1 / total``.
+        strides: The strides of all places of the grid, where they are known.
 
     Example:
         >>> Position.at(3, 20)
@@ -32,11 +33,20 @@ class Position:
     total: int
     time: float
     stride: float | None = None
+    strides: tuple[float, ...] | None = field(default=None, repr=False, compare=False)
 
     @classmethod
-    def at(cls, index: int, total: int, time: float | None = None, stride: float | None = None) -> Position:
-        """Place a step; ``time`` is the step index unless given."""
-        return cls(index, total, float(index if time is None else time), stride)
+    def at(
+        cls,
+        index: int,
+        total: int,
+        time: float | None = None,
+        stride: float | None = None,
+        strides: tuple[float, ...] | None = None,
+    ) -> Position:
+        """Place a step; ``time`` is the step index unless given, ``stride`` its place in ``strides``."""
+        own = strides[index] if stride is None and strides is not None else stride
+        return cls(index, total, float(index if time is None else time), own, strides)
 
     @property
     def is_last(self) -> bool:
@@ -47,6 +57,10 @@ class Position:
     def weight(self) -> float:
         """Share of the whole way that this step moves the state: its stride, or ``1 / total``."""
         return 1.0 / max(self.total, 1) if self.stride is None else abs(self.stride)
+
+    def weight_of(self, index: int) -> float:
+        """Share of the whole way that another step of the same grid moves the state."""
+        return self.weight if self.strides is None else abs(self.strides[index])
 
 
 @dataclass(frozen=True)
@@ -60,6 +74,9 @@ class Step:
 @dataclass(frozen=True)
 class Trace:
     """What a run has done so far, oldest step first. A value: a run replaces it, nothing changes it.
+
+    Args:
+        steps: Its steps. Default none.
 
     Example:
         >>> trace = Trace().then(Position.at(0, 20), True).then(Position.at(1, 20), False)
@@ -144,6 +161,11 @@ class Geometry:
         gram = None if self.gram is None else self.gram[:, :count, :count]
         return Geometry(self.index[:count], self.time[:count], gram)
 
+    def before_newest(self) -> Geometry:
+        """Return the same geometry as it was before the newest step was computed."""
+        gram = None if self.gram is None else self.gram[:, 1:, 1:]
+        return Geometry(self.index[1:], self.time[1:], gram)
+
     def joined(self, others: list[Geometry]) -> Geometry:
         """Return the geometry over the samples of all branches that remember the same steps."""
         same = [g for g in (self, *others) if g.index == self.index and g.gram is not None]
@@ -187,15 +209,13 @@ class Geometry:
 
         ``u1 = (R1 - R2) / |R1 - R2|`` and ``u2 = (R2 - R3) / |R2 - R3|`` over the three newest residuals. The
         published indicator ``|u1 - u2| / 2`` is ``sqrt((2 - stability) / 2)``. A residual that stands still
-        counts as stable.
+        counts as stable, one that is not finite as ``nan``, which is at least no threshold.
         """
         last = unit(len(self), 0) - unit(len(self), 1)
         before = unit(len(self), 1) - unit(len(self), 2)
         lengths = (self.quadratic(last, last) * self.quadratic(before, before)).clamp_min(0).sqrt()
-        cosine = torch.where(
-            lengths > TINY, self.quadratic(last, before) / lengths.clamp_min(TINY), torch.ones_like(lengths)
-        )
-        return 1 + cosine.clamp(-1, 1)
+        cosine = self.quadratic(last, before) / lengths.clamp_min(TINY)
+        return 1 + torch.where(lengths <= TINY, torch.ones_like(lengths), cosine).clamp(-1, 1)
 
 
 TINY = 1e-30

@@ -1,9 +1,8 @@
-"""How one module's forward is replaced on the instance, and given back exactly."""
+"""How one method of one module is replaced on the instance, and given back exactly."""
 
 from __future__ import annotations
 
 import copy
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -13,28 +12,37 @@ Around = Callable[[Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]
 
 
 class Intercept:
-    """Stands in for ``module.forward`` on one instance; classes are never touched.
+    """Stands in for a method of one instance; classes are never touched.
 
-    ``around(forward, args, kwargs)`` is called instead of the forward that was there before, which may be another
-    library's replacement. Removing it restores exactly what was there, also from the middle of several; where another
-    library has replaced the forward since, it stays in that library's chain and does nothing.
+    ``around(method, args, kwargs)`` is called instead of the method that was there before, which may be another
+    library's replacement. Removing it restores exactly what was there, also from the middle of several and also where
+    the instance keeps it under another name, as libraries do that replaced the method since. Where another library
+    holds it in some other place, it stays in that library's chain and does nothing.
 
     Args:
-        module: The module whose forward is replaced.
+        module: The module whose method is replaced.
+        name: The method, such as ``"forward"``.
         around: What to do instead.
     """
 
-    def __init__(self, module: nn.Module, around: Around) -> None:
-        self._module, self._around = module, around
-        self._had_own = "forward" in module.__dict__
-        self.previous: Callable[..., Any] = module.forward
-        self.active = True
-        functools.update_wrapper(self, self.previous, updated=())
-        module.forward = self
+    # No __dict__: functools.update_wrapper would copy it into the wrappers of other libraries.
+    __slots__ = ("_around", "_had_own", "_module", "_name", "previous")
+
+    def __init__(self, module: nn.Module, name: str, around: Around) -> None:
+        self._module, self._name = module, name
+        self._around: Around | None = around
+        self._had_own = name in module.__dict__
+        self.previous: Callable[..., Any] = getattr(module, name)
+        setattr(module, name, self)
+
+    @property
+    def __wrapped__(self) -> Callable[..., Any]:
+        """What was there before: the signature to be read by others."""
+        return self.previous
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the model's part, or what stands in for it."""
-        if not self.active:
+        if self._around is None:
             return self.previous(*args, **kwargs)
         return self._around(self.previous, args, kwargs)
 
@@ -43,17 +51,15 @@ class Intercept:
         return copy.deepcopy(self.previous, memo)
 
     def remove(self) -> None:
-        """Give the module its forward back."""
-        self.active = False
-        current: Any = self._module.__dict__.get("forward")
-        if current is self:
-            if self._had_own:
-                self._module.forward = self.previous
-            else:
-                del self._module.forward
+        """Give the module its method back."""
+        self._around = None
+        if self._module.__dict__.get(self._name) is self and not self._had_own:
+            delattr(self._module, self._name)
             return
-        while isinstance(current, Intercept):
-            if current.previous is self:
-                current.previous, current._had_own = self.previous, self._had_own
-                return
-            current = current.previous
+        for name, kept in list(self._module.__dict__.items()):
+            if kept is self:
+                setattr(self._module, name, self.previous)
+            while isinstance(kept, Intercept):
+                if kept.previous is self:
+                    kept.previous, kept._had_own = self.previous, self._had_own
+                kept = kept.previous

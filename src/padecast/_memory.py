@@ -98,6 +98,11 @@ class Memory:
         """Number of residuals kept in full."""
         return len(self._places)
 
+    @property
+    def latest(self) -> int:
+        """Step index of the newest residual."""
+        return self._positions[0].index
+
     def fits(self, streams: Streams) -> bool:
         """Whether these features have the shape, dtype and device of the remembered ones."""
         return len(streams) == len(self._entry) and all(

@@ -1,11 +1,15 @@
-"""How a written name with options, ``interval:every=4,warmup=3``, becomes a frozen dataclass."""
+"""How a written name with options, ``interval:every=4,warmup=3``, becomes a frozen dataclass.
+
+An option that is itself a part is written in parentheses: ``ends:policy=(interval:every=3),last=2``.
+"""
 
 from __future__ import annotations
 
 import ast
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Generic, TypeVar, get_type_hints
+from types import UnionType
+from typing import Any, ClassVar, Generic, TypeVar, get_args, get_origin, get_type_hints
 
 from padecast._errors import InvalidOption, unknown
 
@@ -17,6 +21,7 @@ class Registry(Mapping[str, Callable[..., Part]], Generic[Part]):
 
     Args:
         kind: The role, for messages.
+        role: The class that all parts inherit from; an option annotated with it is read by this registry.
         parts: Names and classes.
 
     Example:
@@ -30,8 +35,11 @@ class Registry(Mapping[str, Callable[..., Part]], Generic[Part]):
         Known: degree
     """
 
-    def __init__(self, kind: str, parts: Mapping[str, Callable[..., Part]]) -> None:
+    roles: ClassVar[dict[type, Registry[Any]]] = {}
+
+    def __init__(self, kind: str, role: type[Any], parts: Mapping[str, Callable[..., Part]]) -> None:
         self.kind, self._parts = kind, dict(parts)
+        self.roles[role] = self
 
     def __getitem__(self, name: str) -> Callable[..., Part]:
         if name not in self._parts:
@@ -74,6 +82,8 @@ def parse(written: str) -> tuple[str, dict[str, str]]:
                 f"option {item!r} of {written!r} has no value.\n"
                 "Options are written name=value and separated by commas: interval:every=4,warmup=3"
             )
+        if key.strip() in options:
+            raise InvalidOption(f"option {key.strip()!r} of {written!r} is given twice.\nSay it once.")
         options[key.strip()] = value.strip()
     return name.strip(), options
 
@@ -102,31 +112,33 @@ def _split(text: str) -> Iterator[str]:
 
 
 def _read(raw: str, hint: Any, where: str) -> Any:
+    """Read one option as its annotation says: text, a part in parentheses, or a literal."""
     if hint is str:
         return raw
-    lowered = raw.lower()
-    if lowered in ("true", "false", "none"):
-        value: Any = {"true": True, "false": False, "none": None}[lowered]
-    else:
-        try:
-            value = ast.literal_eval(raw)
-        except (ValueError, SyntaxError):
-            if "str" not in str(hint):
-                raise InvalidOption(f"{where}={raw!r} cannot be read: expected {_name(hint)}.") from None
-            return raw
-    return (
-        float(value)
-        if hint is float and isinstance(value, int) and not isinstance(value, bool)
-        else _typed(value, hint, raw, where)
-    )
+    if hint in Registry.roles:
+        return Registry.roles[hint].make(_bare(raw))
+    value = _literal(raw)
+    for kind in get_args(hint) if isinstance(hint, UnionType) else (hint,):
+        if kind is float and type(value) is int:
+            return float(value)
+        if type(value) is (get_origin(kind) or kind) and _holds(value, get_args(kind)):
+            return value
+    expected = hint if get_args(hint) else hint.__name__
+    raise InvalidOption(f"{where}={raw!r} cannot be read: expected {expected}.")
 
 
-def _typed(value: Any, hint: Any, raw: str, where: str) -> Any:
-    simple = {int: int, bool: bool, float: float}.get(hint)
-    if simple is not None and (not isinstance(value, simple) or (simple is int and isinstance(value, bool))):
-        raise InvalidOption(f"{where}={raw!r} cannot be read: expected {_name(hint)}.")
-    return value
+def _literal(raw: str) -> Any:
+    words = {"true": True, "false": False, "none": None}
+    try:
+        return words[raw.lower()] if raw.lower() in words else ast.literal_eval(raw)
+    except (ValueError, SyntaxError, TypeError):
+        return raw
 
 
-def _name(hint: Any) -> str:
-    return getattr(hint, "__name__", None) or str(hint)
+def _holds(value: Any, kinds: tuple[Any, ...]) -> bool:
+    """Whether the items of a tuple are of these kinds; anything that is no tuple holds none."""
+    return not kinds or [type(item) for item in value] == list(kinds)
+
+
+def _bare(raw: str) -> str:
+    return raw[1:-1] if raw.startswith("(") and raw.endswith(")") else raw

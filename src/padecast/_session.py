@@ -17,10 +17,11 @@ from padecast.policies import Policy
 
 NOTES = {
     "no history": "computed because nothing was remembered for this branch",
+    "stale": "computed because this branch missed the last computed step",
     "changed": "computed because the features changed shape, dtype or device",
     "non-finite": "computed because the forecast was not finite",
     "ambiguous": "computed because the same step came twice on one branch",
-    "unknown": "computed because the step's place in the schedule is unknown",
+    "bypassed": "computed because its blocks ran without padecast: another library restored their forwards",
     "gradient": "computed because gradients were asked for",
 }
 
@@ -90,6 +91,7 @@ class Session:
         self._before: set[str] = set()
         self._trace = Trace()
         self.records: list[Record] = []
+        self.unplaced = 0  # calls of a model whose place in the schedule was not known, and which were computed
 
     def forget(self) -> None:
         """Free the remembered residuals, and keep the records: the run is over."""
@@ -149,16 +151,18 @@ class Session:
         """Return the forecast output of a branch at the step begun, or ``None`` if it must be computed."""
         record, memory = self.records[-1], self._memories.get(branch)
         if branch in self._served:
-            return self._decline(branch, "ambiguous")
+            return self.decline(branch, "ambiguous")
         if record.computed or self.forecaster.replays:
             return None
         if memory is None or not len(memory):
-            return self._decline(branch, "no history")
+            return self.decline(branch, "no history")
         if not memory.fits(entry):
             del self._memories[branch]
-            return self._decline(branch, "changed")
+            return self.decline(branch, "changed")
+        if memory.latest < self._trace.computed[-1]:
+            return self.decline(branch, "stale")
         if any(x.requires_grad for x in entry):
-            return self._decline(branch, "gradient")
+            return self.decline(branch, "gradient")
         output = self._forecast(branch, memory, entry, record)
         if output is not None:
             self._served[branch] = False
@@ -194,6 +198,16 @@ class Session:
         self.peak_bytes = max(self.peak_bytes, sum(m.nbytes for m in self._memories.values()))
         return output
 
+    def decline(self, branch: str, note: str) -> Streams | None:
+        """Note why a branch is computed at the step begun; one of :data:`NOTES`."""
+        self.records[-1].notes[branch] = note
+        return None
+
+    @property
+    def reached_end(self) -> bool:
+        """Whether the last step of the schedule was begun, or calls came that have no place in it."""
+        return self.unplaced > 0 or (bool(self.records) and self.records[-1].at.is_last)
+
     @property
     def complete(self) -> bool:
         """Whether the last step was served on every branch that the step before it had."""
@@ -210,9 +224,13 @@ class Session:
         return "".join(letters).rstrip()
 
     def _shared_geometry(self) -> Geometry | None:
-        """Return what all branches remember, or ``None`` if some branch has nothing."""
+        """Return what the branches of the latest computed step remember, or ``None`` if nothing is remembered."""
         known = [memory.geometry() for memory in self._memories.values() if len(memory)]
-        return known[0].joined(known[1:]) if known else None
+        if not known:
+            return None
+        latest = max(known, key=lambda geometry: geometry.index)
+        joined = latest.joined([geometry for geometry in known if geometry is not latest])
+        return joined if joined.gram is None else joined.newest(joined.gram.shape[-1])
 
     def _forecast(self, branch: str, memory: Memory, entry: Streams, record: Record) -> Streams | None:
         geometry = memory.geometry()
@@ -220,14 +238,11 @@ class Session:
             weights = self.forecaster.weights(geometry, record.at) if self.forecaster.is_weights else None
             output = self.forecaster.forecast(memory, geometry, entry, record.at, weights)
         if any(y.device.type == "cpu" and not bool(torch.isfinite(y).all()) for y in output):
-            return self._decline(branch, "non-finite")
+            return self.decline(branch, "non-finite")
         record.geometry[branch] = geometry
         if weights is not None:
             record.weights[branch] = fitted(weights, len(geometry))
         return output
-
-    def _decline(self, branch: str, note: str) -> None:
-        self.records[-1].notes[branch] = note
 
 
 def _detached(streams: Streams) -> Streams:

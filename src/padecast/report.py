@@ -26,8 +26,8 @@ class StepReport:
         seconds: Denoiser time of all its branches.
         stability: ``1 + cos(u1, u2)`` of the computed residuals known then, the least over samples and branches, in
             [0, 2]; ``None`` with fewer than three.
-        disagreement: ``|forecast - repetition| / |R_1|``, root mean square over samples and branches; ``None`` at computed
-            steps and without inner products.
+        disagreement: ``|forecast - repetition| / |R_1|``, root mean square over samples and branches; ``None`` at
+            computed steps and without inner products.
         gain: Noise gain ``|w|_2`` of the weights; errors of the remembered residuals enter the forecast by it.
         weight_sum: Sum of the weights; 1 but for ridge regressions.
         notes: What did not go as decided, by branch.
@@ -47,6 +47,14 @@ class StepReport:
 class Report:
     """What a run did, and what it cost. Printable; ``to_dict`` and ``to_json`` for scripts.
 
+    Args:
+        steps: The steps that were run, in the order of the schedule.
+        plan: ``C`` computed, ``.`` forecast, a space for steps of the schedule that were not visited.
+        history_bytes: Most memory that remembered residuals took at one time.
+        branches: The conditionings of the run.
+        method: What forecast it.
+        unplaced: Calls of the model that were computed because their place in the schedule is unknown.
+
     Example:
         >>> print(Report((StepReport(0, True, 0.2), StepReport(1, False, 0.01)), "C.", 1024, ("call 1",), "reuse"))
         2 steps, 1 computed, 1 forecast: C.
@@ -59,6 +67,7 @@ class Report:
     history_bytes: int
     branches: tuple[str, ...]
     method: str
+    unplaced: int = 0
 
     @property
     def computed(self) -> int:
@@ -100,14 +109,17 @@ class Report:
         return json.dumps(self.to_dict(), indent=indent)
 
     def __str__(self) -> str:
-        if not self.steps:
+        if not self.steps and not self.unplaced:
             return "no step was run yet with this attachment"
         lines = [
             f"{len(self.steps)} steps, {self.computed} computed, {self.forecast} forecast: {self.plan.strip()}",
             f"denoiser {self.seconds:.3f} s (computed {self._typical(True):.3f} s a step, forecast "
             f"{self._typical(False):.3f} s a step), {self.speedup:.2f}x of {self.ideal:.2f}x ideal",
-            f"history {size(self.history_bytes)}, branches: {', '.join(self.branches) or 'none'}, method: {self.method}",
+            f"history {size(self.history_bytes)}, branches: {', '.join(self.branches) or 'none'}, "
+            f"method: {self.method}",
         ]
+        if self.unplaced:
+            lines.append(f"note: {self.unplaced} calls: computed because their place in the schedule is unknown")
         return "\n".join(lines + [f"note: {where}: {why}" for where, why in self.notes.items()])
 
     def _typical(self, computed: bool) -> float:
@@ -125,7 +137,8 @@ def report_of(sessions: Iterable[Session], method: str) -> Report:
         letters[record.at.index] = "C" if record.computed else "."
     branches = dict.fromkeys(branch for record in records for branch in record.geometry)
     steps = tuple(_step(record) for record in records)
-    return Report(steps, "".join(letters).rstrip(), sum(s.peak_bytes for s in sessions), tuple(branches), method)
+    size, unplaced = sum(s.peak_bytes for s in sessions), sum(s.unplaced for s in sessions)
+    return Report(steps, "".join(letters).rstrip(), size, tuple(branches), method, unplaced)
 
 
 def size(count: int) -> str:
@@ -147,7 +160,7 @@ def _step(record: Record) -> StepReport:
         for b, geometry in measured.items()
         if b in record.weights and _covers(geometry)
     ]
-    weights = [w if w.ndim == 2 else w[None] for w in record.weights.values()]
+    weights = [(w if w.ndim == 2 else w[None]).cpu() for w in record.weights.values()]
     return StepReport(
         index=record.at.index,
         computed=record.computed,

@@ -75,6 +75,16 @@ def test_background_is_dark(shipped: DigitsPipeline) -> None:
     assert images.amax(dim=(1, 2, 3)).min() > 0.9
 
 
+@pytest.mark.parametrize("first", [920, 500, 80])
+def test_velocity_is_smooth_in_time(shipped: DigitsPipeline, first: int) -> None:
+    latents = torch.randn((1, 1, 16, 16), generator=seeded(1)).expand(8, 1, 16, 16)
+    times = torch.arange(first, first + 32, 4, dtype=torch.float32)
+    with torch.no_grad():
+        velocity = shipped.transformer(latents, timestep=times, class_labels=torch.full((8,), 3)).sample.flatten(1)
+    slope = velocity.diff(dim=0)
+    assert slope.diff(dim=0).norm() < 0.5 * slope.norm()  # white noise would give 1.7
+
+
 # randomness
 
 
@@ -141,10 +151,10 @@ def test_timesteps_are_the_shifted_levels(tiny: DigitsPipeline, shift: float) ->
 )
 def test_a_run_leaves_the_schedulers_shift_alone(tiny: DigitsPipeline, scheduler: Any) -> None:
     tiny.scheduler = scheduler
-    config, shift = dict(scheduler.config), getattr(scheduler, "shift", None)
+    config, shift = dict(scheduler.config), getattr(scheduler, "_shift", None)
     images = tiny([3], 4, shift=3.0, generator=seeded(), output_type="pt").images
     assert images.isfinite().all()
-    assert dict(scheduler.config) == config and getattr(scheduler, "shift", None) == shift
+    assert dict(scheduler.config) == config and getattr(scheduler, "_shift", None) == shift
 
 
 @pytest.mark.parametrize("kind", [FlowMatchHeunDiscreteScheduler, UniPCMultistepScheduler])
@@ -201,7 +211,7 @@ def test_shipped_folder_loads_with_from_pretrained(shipped: DigitsPipeline) -> N
     from padecast import zoo
 
     folder = Path(zoo.__file__).parent / "weights" / "digits"
-    again = DigitsPipeline.from_pretrained(folder, torch_dtype=torch.float32)
+    again = DigitsPipeline.from_pretrained(folder)
     for name, weight in again.transformer.state_dict().items():
         assert weight.dtype == torch.float32
         assert torch.equal(weight, shipped.transformer.state_dict()[name])

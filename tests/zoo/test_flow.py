@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
+from diffusers.models.embeddings import Timesteps
 
-from padecast.zoo.flow import draw_sigmas, flow_loss
+from padecast.zoo.flow import draw_sigmas, flow_loss, slow
 
 
 def test_noise_levels_cover_both_ends() -> None:
@@ -24,3 +26,14 @@ def test_loss_vanishes_for_the_true_velocity() -> None:
 
     loss = flow_loss(oracle, images, torch.zeros(3, dtype=torch.int64), sigmas, noise)
     torch.testing.assert_close(loss, torch.tensor(0.0), atol=1e-8, rtol=0)  # float32 rounding, squared
+
+
+@pytest.mark.parametrize("fastest", [1.0, 0.03, 0.0005])
+def test_slow_channels_are_those_that_change_little_within_a_timestep(fastest: float) -> None:
+    embed = Timesteps(num_channels=256, flip_sin_to_cos=True, downscale_freq_shift=1)
+    times = torch.arange(1000, dtype=torch.float32)
+    speed = (embed(times + 0.5) - embed(times)).abs().amax(0) / 0.5  # at most the frequency, and near it somewhere
+    kept = slow(fastest).bool()
+    assert kept.shape == (256,) and kept.any()
+    assert speed[kept].max() <= fastest * 1.001
+    assert kept.all() or speed[~kept].min() > fastest * 0.5

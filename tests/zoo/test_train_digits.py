@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from padecast.zoo.digits import DigitsPipeline
-from padecast.zoo.flow import NO_LABEL, Recipe
+from padecast.zoo.flow import NO_LABEL, Recipe, slow
 from padecast.zoo.train_digits import Training, main, train
 
 TINY = Recipe(steps=6, batch=8, warmup=2, layers=2, heads=1)
@@ -40,7 +40,7 @@ def test_resuming_nothing_is_an_error(tmp_path: Path) -> None:
 
 def test_export_holds_the_average_in_float16(tmp_path: Path) -> None:
     training = train(TINY, tmp_path, quiet=True)
-    pipe = DigitsPipeline.from_pretrained(tmp_path / "pipeline", torch_dtype=torch.float32)
+    pipe = DigitsPipeline.from_pretrained(tmp_path / "pipeline")
     for name, weight in training.average.state_dict().items():
         assert torch.equal(pipe.transformer.state_dict()[name], weight.half().float()), name
 
@@ -60,6 +60,26 @@ def test_labels_are_dropped_once_per_sample_by_us_alone() -> None:
     training.model.proj_out_2.weight.data.normal_()
     first, second = (training.model(*inputs, return_dict=False)[0] for _ in range(2))
     assert torch.equal(first, second)
+
+
+def test_fast_channels_of_the_timestep_embedding_stay_disconnected(tmp_path: Path) -> None:
+    training = train(TINY, tmp_path, quiet=True)
+    fast = slow(TINY.fastest) == 0
+    assert 0 < fast.sum() < 256
+    for block in training.average.transformer_blocks:
+        weight = block.norm1.emb.timestep_embedder.linear_1.weight
+        assert weight[:, fast].eq(0).all()
+        assert weight[:, ~fast].ne(0).any()
+
+
+def test_a_run_may_start_from_a_pipeline(tmp_path: Path) -> None:
+    before = train(TINY, tmp_path / "before", quiet=True)
+    after = Training(TINY)
+    after.start(tmp_path / "before" / "pipeline")
+    assert after.done == 0
+    for name, weight in before.average.state_dict().items():
+        assert torch.equal(after.model.state_dict()[name], weight.half().float()), name
+        assert torch.equal(after.average.state_dict()[name], weight.half().float()), name
 
 
 def test_learning_rate_warms_up_and_decays() -> None:

@@ -4,6 +4,7 @@ from padecast._registry import Registry
 from padecast.forecasters.base import Forecaster
 from padecast.forecasters.blend import Blend
 from padecast.forecasters.chebyshev import Chebyshev
+from padecast.forecasters.feedback import Feedback
 from padecast.forecasters.lagrange import Lagrange
 from padecast.forecasters.oracle import Oracle
 from padecast.forecasters.pade import Pade
@@ -13,6 +14,7 @@ from padecast.forecasters.tcpade import TCPade
 
 REGISTRY: Registry[Forecaster] = Registry(
     "forecaster",
+    Forecaster,
     {
         "reuse": Reuse,
         "taylor": Taylor,
@@ -21,6 +23,7 @@ REGISTRY: Registry[Forecaster] = Registry(
         "tcpade": TCPade,
         "chebyshev": Chebyshev,
         "blend": Blend,
+        "feedback": Feedback,
         "oracle": Oracle,
     },
 )
@@ -29,6 +32,7 @@ __all__ = [
     "REGISTRY",
     "Blend",
     "Chebyshev",
+    "Feedback",
     "Forecaster",
     "Lagrange",
     "Oracle",

@@ -21,10 +21,21 @@ class Forecaster(ABC):
 
     A forecaster is a frozen dataclass whose fields are its options; it holds no state, sees no feature, and works
     with as few as one remembered residual (by repeating it).
+
+    Example:
+        >>> @dataclass(frozen=True)
+        ... class Mean(Forecaster):
+        ...     window = 3
+        ...     def weights(self, geometry, at):
+        ...         return torch.full((len(geometry),), 1 / len(geometry), dtype=torch.float64)
+        >>> Mean().weights(Geometry((4, 0), (4.0, 0.0)), Position.at(6, 20)).tolist()
+        [0.5, 0.5]
     """
 
     needs_gram: ClassVar[bool] = False
     """Whether the weights read the Gram matrix."""
+    needs_stride: ClassVar[bool] = False
+    """Whether the weights read ``Position.strides``; the noise levels are then read once per run."""
     sums_to_one: ClassVar[bool] = True
     """Whether the weights sum to one, so that a residual that stands still is forecast exactly."""
     is_weights: ClassVar[bool] = True

@@ -39,14 +39,19 @@ class Blend(Forecaster):
 
     def __post_init__(self) -> None:
         check(0 <= self.share <= 1, "share", self.share, "a share between 0 and 1")
-        for part in (self.first, self.second):
-            plain = part.is_weights and not part.moments and not part.replays
-            check(plain, "blend", type(part).__name__, "forecasters that are weights on residuals")
+        for name, part in (("first", self.first), ("second", self.second)):
+            plain = isinstance(part, Forecaster) and part.is_weights and not part.moments and not part.replays
+            check(plain, name, part, "a forecaster that is weights on residuals")
 
     @property
     def needs_gram(self) -> bool:  # type: ignore[override]
         """Whether either part reads the Gram matrix."""
         return self.first.needs_gram or self.second.needs_gram
+
+    @property
+    def sums_to_one(self) -> bool:  # type: ignore[override]
+        """Whether the weights sum to one: if those of both parts do."""
+        return self.first.sums_to_one and self.second.sums_to_one
 
     @property
     def window(self) -> int:

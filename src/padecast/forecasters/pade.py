@@ -34,7 +34,8 @@ class Pade(Forecaster):
             the polynomial (``c = 0``). At least 1. Default 2.
 
     Returns:
-        ``(B, K)`` weights that sum to one; with too few residuals the ``(K,)`` weights of a lower degree.
+        ``(B, K)`` weights that sum to one (but for order ``(0, 1)``, whose only weight is ``1 / q(t)``); with too few
+        residuals the ``(K,)`` weights of a lower degree.
 
     Raises:
         InvalidOption: If the order or the guard is out of range.
@@ -57,9 +58,15 @@ class Pade(Forecaster):
     needs_gram: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check(len(self.order) == 2 and self.order[0] >= 0, "order", self.order, "(m, 1) with m >= 0")
+        is_pair = isinstance(self.order, tuple) and len(self.order) == 2
+        check(is_pair and self.order[0] >= 0, "order", self.order, "(m, 1) with m >= 0")
         check(self.order[1] in (0, 1), "order", self.order, "a denominator of degree 0 or 1")
         check(self.guard >= 1, "guard", self.guard, "1 or more")
+
+    @property
+    def sums_to_one(self) -> bool:  # type: ignore[override]
+        """Whether the weights sum to one: not over a constant numerator."""
+        return self.order != (0, 1)
 
     @property
     def window(self) -> int:

@@ -1,8 +1,8 @@
-"""TC-Padé: a damped vector Padé approximant, and the predictor as the paper prints it."""
+"""TC-Padé: a damped vector Padé approximant with error feedback, and the predictor as the paper prints it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 from padecast._errors import check
 from padecast._history import Geometry, Position, precise, unit
 from padecast.forecasters.base import Forecaster
+from padecast.forecasters.feedback import Feedback
 from padecast.forecasters.pade import Pade
 
 if TYPE_CHECKING:
@@ -24,14 +25,15 @@ class TCPade(Forecaster):
     .. math:: R(t) = R_1 + \sigma (R_\text{Padé}(t) - R_1), \qquad
               \sigma = \exp(-\lambda\, |R_1 - R_2| / |R_1 + R_2|)
 
-    so ``sigma = 0`` repeats the last residual, ``sigma = 1`` is :class:`Pade`, and the weights always sum to one.
-    Optional stage rules, by fraction of the step index: early, ``(1 - early) R_1 + early R_2``; late,
-    ``+ late (R_1 - R_2)``.
+    so ``sigma = 0`` repeats the last residual, ``sigma = 1`` is :class:`Pade`, and the weights always sum to one. What
+    a stretch of forecasts turns out to have got wrong is paid back by the next one (:class:`Feedback`). Optional stage
+    rules, by fraction of the step index: early, ``(1 - early) R_1 + early R_2``; late, ``+ late (R_1 - R_2)``.
 
     Args:
         order: Order of the Padé approximant. Default ``(1, 1)``.
         guard: Its pole guard. Default 2.
         damping: ``lambda``, at least 0; 0 does not damp. Default 3 (the paper prints 10).
+        feedback: Share of that error that is paid back, in [0, 2]; 0 pays nothing. Default 0.75.
         early: Weight of the second residual in the first 30 % of the steps, or ``None`` (default) for no early
             rule. The released code has 0.1.
         late: Weight of the last change in the last 20 % of the steps. Default 0. The released code has 0.3.
@@ -45,14 +47,15 @@ class TCPade(Forecaster):
 
     Note:
         The published form is ``(b0 R_1 + b1 R_2) / (1 + a1 R_3)``, element by element, with ``b0 = 2 sigma``,
-        ``b1 = -sigma``, ``a1 = sigma / lambda``, ``lambda = 10`` and the stage rules 0.1 and 0.3, read newest first. Its
-        faults: as printed its index order weights the oldest residual most; with ``sigma < 1`` the numerator shrinks
-        the residual instead of falling back to repetition; and ``1 + a1 R`` depends on the scale of the features and
-        has poles at ``R = -1 / a1``. It is here so that the comparison can be repeated, and is no method's default.
+        ``b1 = -sigma``, ``a1 = sigma / lambda``, ``lambda = 10`` and the stage rules 0.1 and 0.3, read newest first.
+        Its faults: as printed its index order weights the oldest residual most; with ``sigma < 1`` the numerator
+        shrinks the residual instead of falling back to repetition; and ``1 + a1 R`` depends on the scale of the
+        features and has poles at ``R = -1 / a1``. It is here so that the comparison can be repeated, and is no
+        method's default.
 
     Example:
         >>> line = torch.tensor([[0.0], [1.0], [2.0]], dtype=torch.float64)
-        >>> TCPade(damping=0.0).weights(Geometry.of(line, [0, 1, 2]), Position.at(3, 20)).tolist()
+        >>> TCPade(damping=0.0, feedback=0.0).weights(Geometry.of(line, [0, 1, 2]), Position.at(3, 20)).tolist()
         [[2.0, -1.0, 0.0]]
 
     Reference:
@@ -62,15 +65,18 @@ class TCPade(Forecaster):
     order: tuple[int, int] = (1, 1)
     guard: float = 2.0
     damping: float = 3.0
+    feedback: float = 0.75
     early: float | None = None
     late: float = 0.0
     form: str = "damped"
     needs_gram: ClassVar[bool] = True
+    needs_stride: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check(self.form in ("damped", "published"), "form", self.form, "'damped' or 'published'")
         check(self.damping >= 0, "damping", self.damping, "0 or more")
         check(self.early is None or 0 <= self.early <= 1, "early", self.early, "a share between 0 and 1, or none")
+        check(0 <= self.feedback <= 2, "feedback", self.feedback, "0 to 2")
         self._pade  # noqa: B018 - validates order and guard
 
     @property
@@ -85,10 +91,14 @@ class TCPade(Forecaster):
     @property
     def window(self) -> int:
         """Residuals it wants remembered in full."""
-        return max(self._pade.window, 3 if self.form == "published" else 2)
+        if self.form == "published":
+            return 3
+        return max(self._pade.window, 2) + (self.feedback > 0)
 
     def weights(self, geometry: Geometry, at: Position) -> Tensor:
         """See :meth:`Forecaster.weights`."""
+        if self.feedback > 0 and self.form != "published":
+            return Feedback(replace(self, feedback=0.0), self.feedback).weights(geometry, at)
         size = len(geometry)
         newest = unit(size, 0)
         if size < 2 or geometry.gram is None:

@@ -13,6 +13,7 @@ from padecast.policies.wrappers import Cap, Ends
 
 REGISTRY: Registry[Policy] = Registry(
     "policy",
+    Policy,
     {
         "always": Always,
         "interval": Interval,

@@ -16,6 +16,16 @@ class Policy(ABC):
     A policy is a frozen dataclass whose fields are its options. It holds no state: what a rule needs to remember is in
     the trace. It is asked once per step for all branches and samples, so decisions are shared: the Gram matrix that it
     sees holds the samples of every branch. The first step of a run is computed without asking.
+
+    Example:
+        >>> @dataclass(frozen=True)
+        ... class Early(Policy):
+        ...     share: float = 0.5
+        ...     def computes(self, at, trace, geometry):
+        ...         return at.index < self.share * at.total
+        >>> from padecast.policies import plan_of
+        >>> plan_of(Early(), 8)
+        'CCCC....'
     """
 
     needs_gram: ClassVar[bool] = False
@@ -38,5 +48,5 @@ class Policy(ABC):
             geometry: The remembered residuals, with a Gram matrix if ``needs_gram``.
         """
 
-    def check(self, total: int) -> None:
+    def check(self, total: int) -> None:  # noqa: B027 - a default, not an obligation
         """Raise if this policy cannot serve a run of ``total`` steps. By default every length is fine."""

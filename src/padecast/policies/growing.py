@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import floor
+from math import floor, inf
 
 from padecast._errors import check
 from padecast._history import Geometry, Position, Trace
@@ -42,8 +42,8 @@ class Growing(Policy):
     last: bool = False
 
     def __post_init__(self) -> None:
-        check(self.window >= 1, "window", self.window, "1 or more")
-        check(self.growth >= 0, "growth", self.growth, "0 or more")
+        check(1 <= self.window < inf, "window", self.window, "1 or more")
+        check(0 <= self.growth < inf, "growth", self.growth, "0 or more")
         check(self.warmup >= 1, "warmup", self.warmup, "1 or more (the first step of a run is always computed)")
 
     def computes(self, at: Position, trace: Trace, geometry: Geometry) -> bool:

@@ -17,8 +17,8 @@ class Plan(Policy):
         steps: Such as ``"CC..C..C"``. It belongs to one schedule length; a run of another length is an error.
 
     Raises:
-        InvalidPlan: If another letter occurs, if it does not begin with ``C``, or (in a run) if the run has another number
-            of steps.
+        InvalidPlan: If another letter occurs, if it does not begin with ``C``, or (in a run) if the run has another
+            number of steps.
 
     Example:
         >>> Plan("CC..C").indices

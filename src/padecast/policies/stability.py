@@ -21,8 +21,8 @@ class Stability(Policy):
     Args:
         threshold: ``theta``. Default 1.0. With ``indicator="curvature"`` in [0, 1].
         every: Interval length N, at least 1. Default 4.
-        indicator: ``"cosine"`` (default), or ``"curvature"``, the printed ``|u1 - u2| / 2 >= theta``, which forecasts on
-            sharp turns, for comparison.
+        indicator: ``"cosine"`` (default), or ``"curvature"``, the printed ``|u1 - u2| / 2 >= theta``, which forecasts
+            on sharp turns, for comparison.
 
     Raises:
         InvalidOption: If an option is out of range.

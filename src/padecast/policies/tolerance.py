@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-import torch
-
 from padecast._errors import check
 from padecast._history import Geometry, Position, Trace, unit
-from padecast.forecasters import Forecaster, TCPade
+from padecast.forecasters import Forecaster, Lagrange
 from padecast.policies.base import Policy
 
 
@@ -17,25 +15,29 @@ from padecast.policies.base import Policy
 class Tolerance(Policy):
     r"""Forecast until the distance travelled on extrapolation exceeds a tolerance.
 
-    At a forecast step j the forecast lies ``d_j = |R(t_j) - R_1| / |R_1|`` away from plain repetition, known from the Gram
-    matrix alone, and the sampler moves the state by ``stride_j`` times what the stack says. The step is computed if
+    At a forecast step j an extrapolation lies ``d_j = |R(t_j) - R_1| / |R_1|`` away from plain repetition, known from
+    the Gram matrix alone, and the sampler moves the state by ``|\Delta\sigma_j|`` times what the stack says. A step is
+    computed if
 
     .. math:: \sum_{j} |\Delta\sigma_j|\, d_j > \text{tolerance}
 
-    over the forecast steps since the last computed one and this one: an embedded pair's error estimate, integrated
-    along the schedule.
+    over the forecast steps since the last computed one and this one: the error estimate of an embedded pair, integrated
+    along the schedule. While only one residual is known, ``d_j`` is taken to be ``prior`` times the way that the noise
+    level has gone since. The last step is computed, so the step before it only if the sum is twice the tolerance.
 
     Args:
         tolerance: In units of the newest residual times the whole way. Larger is faster. Above 0.
-        warmup: Steps computed at the start, at least 1. Default 2.
-        forecaster: The extrapolation that is compared with repetition.
+        prior: Relative change of the residual over the whole way, assumed before any was seen. At least 0. Default 3.
+        warmup: Steps computed at the start, at least 1. Default 1.
         last: Whether the last step is always computed. Default true.
+        forecaster: The extrapolation that is compared with repetition. Default linear.
 
     Raises:
         InvalidOption: If an option is out of range.
 
     Note:
-        ``d_j`` is the root mean square over all samples and branches: one decision for a whole batch.
+        ``d_j`` is the root mean square over all samples and branches: one decision for a whole batch. On a GPU every
+        decision waits once for the Gram matrix.
 
     Example:
         >>> Tolerance(tolerance=-1.0)
@@ -44,18 +46,21 @@ class Tolerance(Policy):
         padecast._errors.InvalidOption: tolerance=-1.0 is out of range: expected more than 0.
 
     Reference:
-        Ours; the idea of an embedded pair is that of Runge-Kutta-Fehlberg step-size control.
+        Ours; the idea of an embedded pair is that of Runge-Kutta-Fehlberg step-size control, see Hairer, Norsett and
+        Wanner, "Solving Ordinary Differential Equations I", 1993, section II.4.
     """
 
-    tolerance: float = 0.05
-    warmup: int = 2
-    forecaster: Forecaster = field(default_factory=TCPade)
+    tolerance: float = 0.0125
+    prior: float = 3.0
+    warmup: int = 1
     last: bool = True
+    forecaster: Forecaster = field(default_factory=Lagrange)
     needs_gram: ClassVar[bool] = True
     needs_stride: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check(self.tolerance > 0, "tolerance", self.tolerance, "more than 0")
+        check(self.prior >= 0, "prior", self.prior, "0 or more")
         check(self.warmup >= 1, "warmup", self.warmup, "1 or more (the first step of a run is always computed)")
 
     @property
@@ -65,13 +70,15 @@ class Tolerance(Policy):
 
     def computes(self, at: Position, trace: Trace, geometry: Geometry) -> bool:
         """See :meth:`Policy.computes`."""
-        place = at.index - trace.steps[0].at.index
-        if place < self.warmup or len(geometry) < 2 or (self.last and at.is_last):
+        if at.index - trace.steps[0].at.index < self.warmup or (self.last and at.is_last):
             return True
-        travelled = sum(self.distance(step, geometry) for step in (*trace.since_computed, at))
-        return bool(travelled > self.tolerance)
+        allowed = self.tolerance * (2 if self.last and at.index == at.total - 2 else 1)
+        travelled = sum(step.weight * self.distance(step, geometry) for step in (*trace.since_computed, at))
+        return travelled > allowed
 
-    def distance(self, at: Position, geometry: Geometry) -> torch.Tensor:
-        """Return how far the state moves on extrapolation at one step, a scalar tensor."""
-        weights = self.forecaster.weights(geometry, at)
-        return at.weight * geometry.distance(weights, unit(len(geometry), 0)).square().mean().sqrt()
+    def distance(self, at: Position, geometry: Geometry) -> float:
+        """Return how far a forecast lies from repetition, relative to the newest residual."""
+        if len(geometry) < 2:
+            return self.prior * sum(at.weight_of(index) for index in range(geometry.index[0], at.index))
+        apart = geometry.distance(self.forecaster.weights(geometry, at), unit(len(geometry), 0))
+        return float(apart.square().mean().sqrt())

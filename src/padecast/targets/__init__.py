@@ -32,6 +32,9 @@ def register(target: Target) -> Target:
 def find(model: nn.Module) -> Target:
     """Return the description of a model's class or of the nearest class that it inherits from.
 
+    Args:
+        model: The transformer.
+
     Raises:
         UnsupportedModel: If none is described; the message holds the lines to write.
 

@@ -1,0 +1,48 @@
+"""What the benchmark scripts share: the two settings of the demo model, and where results go."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from padecast import lab, zoo
+
+RESULTS = Path(__file__).parent / "results"
+SETTINGS = {"hard": {"guidance": 5.0, "shift": 3.0}, "easy": {"guidance": 3.0, "shift": 1.0}}
+DEVELOPMENT = tuple(range(1000, 1032))
+"""Seeds that options were chosen on: never among the seeds that are measured."""
+TEST = tuple(range(20_000, 20_064))
+
+
+def task(setting: str, seeds: tuple[int, ...] = TEST, batch: int = 16, steps: int = 20) -> lab.Task:
+    """Return the demo model's task in one of the two settings, on CUDA where there is one."""
+    pipe = zoo.load("digits")
+    if torch.cuda.is_available():
+        pipe = pipe.to("cuda")
+    call = lab.Sampling(**SETTINGS[setting])
+    return lab.Task(pipe, call, steps, seeds, batch, name=f"digits, {setting}", development=DEVELOPMENT)
+
+
+def write(name: str, document: dict[str, Any]) -> Path:
+    """Write a result file."""
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / name
+    path.write_text(json.dumps(lab.results.finite(document), indent=1) + "\n", encoding="utf-8")
+    print(f"written: benchmarks/results/{name}", file=sys.stderr)
+    return path
+
+
+@contextmanager
+def progress(total: int, title: str) -> Iterator[Callable[[str], None]]:
+    """Show how many of the calls are made."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns) as bar:
+        row = bar.add_task(title, total=total)
+        yield lambda name: bar.update(row, advance=1, description=f"{title}: {name}")

@@ -1,0 +1,40 @@
+"""The command line: ``padecast demo | generate | compare | methods | models | cite``.
+
+Exit codes: 0 done, 1 the run failed, 2 the command was wrong, 130 interrupted; nothing is half-written in any case.
+"""
+
+from __future__ import annotations
+
+import typer
+
+from padecast import __version__
+from padecast.cli import compare, demo, generate, listing
+from padecast.cli._shell import Commands
+
+app = typer.Typer(
+    cls=Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_show_locals=False,
+    help="Faster diffusion transformers: forecast what the block stack would have added, instead of computing it.",
+    epilog='A method is a name with options: "tc-pade", "tc-pade:every=3". See: padecast methods',
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"padecast {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+) -> None:
+    """Entry point of every command; the options of padecast itself."""
+
+
+for command in (demo.demo, generate.generate, compare.compare, listing.methods, listing.models, listing.cite):
+    app.command()(command)
+
+__all__ = ["app"]

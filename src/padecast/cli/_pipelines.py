@@ -1,0 +1,95 @@
+"""Finds a pipeline: a demo model by name, a folder, or a model of the hub."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from padecast import zoo
+from padecast._errors import InvalidOption, PadecastError, UnknownName, missing, unknown
+from padecast.cli._shell import Failure
+
+DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+KINDS = "A pipeline is a demo model, a folder with a model_index.json, or owner/name on the hub."
+
+
+def load(name: str, *, device: str | None = None, dtype: str | None = None) -> Any:
+    """Load a pipeline.
+
+    Args:
+        name: A demo model such as ``digits``, a folder with a ``model_index.json``, or ``owner/name`` on the hub.
+        device: Where to; an accelerator if there is one.
+        dtype: Of the weights; ``float32`` on the host and for demo models, otherwise ``bfloat16``.
+
+    Raises:
+        UnknownName: If there is no such demo model, folder or dtype.
+        InvalidOption: If the device cannot be had.
+        MissingPackage: If diffusers is not installed.
+        Failure: If the pipeline could not be loaded.
+    """
+    place = _device(device)
+    if dtype is not None and dtype not in DTYPES:
+        raise unknown("dtype", dtype, DTYPES)
+    folder = Path(name).expanduser()
+    if "/" not in name:
+        try:
+            return zoo.load(name, dtype=DTYPES[dtype or "float32"], device=place)
+        except UnknownName as error:
+            if not folder.is_dir():
+                raise UnknownName(f"{error}\n{KINDS}") from None
+    if not folder.is_dir() and (name[0] in "./~" or name.count("/") != 1):
+        raise UnknownName(f"there is no folder {name!r}.\n{KINDS}")
+    chosen = DTYPES[dtype or ("float32" if place.type == "cpu" else "bfloat16")]
+    try:
+        pipe = _saved(folder if folder.is_dir() else name, chosen)
+        return pipe.to(place)
+    except PadecastError:
+        raise
+    except Exception as error:
+        raise Failure(f"the pipeline {name!r} could not be loaded: {error}") from error
+
+
+def _saved(source: Path | str, dtype: torch.dtype) -> Any:
+    try:
+        from diffusers import DiffusionPipeline, __version__
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.split(".")[0] != "diffusers":
+            raise
+        raise missing("diffusers", "diffusers", "loading a pipeline") from error
+    renamed = tuple(map(int, __version__.split(".")[:2])) >= (0, 42)
+    precision = {"dtype" if renamed else "torch_dtype": dtype}
+    if isinstance(source, Path) and _class_of(source) == "DigitsPipeline":
+        from padecast.zoo.digits import DigitsPipeline
+
+        return DigitsPipeline.from_pretrained(source, **precision)
+    return DiffusionPipeline.from_pretrained(source, **precision)
+
+
+def _class_of(folder: Path) -> str | None:
+    index = folder / "model_index.json"
+    if not index.is_file():
+        raise InvalidOption(
+            f"the folder {folder} has no model_index.json, so it is not a pipeline.\n"
+            "Usual cause: the folder of one of its parts. Save a pipeline with: pipe.save_pretrained(folder)"
+        )
+    try:
+        content = json.loads(index.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise Failure(f"{index} is damaged: {error}") from error
+    return content.get("_class_name") if isinstance(content, dict) else None
+
+
+def _device(name: str | None) -> torch.device:
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise InvalidOption(f"--device {name!r} is no device: expected cpu, cuda, cuda:1 or mps.") from error
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not available.get(device.type, True):
+        raise InvalidOption(f"--device {name!r} is not available to this torch {torch.__version__}.\nUse --device cpu")
+    return device

@@ -1,0 +1,106 @@
+"""What all commands share: how they speak, and how they end."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from typer.core import TyperGroup
+
+from padecast._errors import InvalidOption, InvalidPlan, PadecastError, PadecastWarning, UnknownName
+
+WRONG_COMMAND = (UnknownName, InvalidOption, InvalidPlan)
+FAILED, WRONG, INTERRUPTED = 1, 2, 130
+PLAIN_WIDTH = 120  # where nobody says how wide it is: a pipe, a log
+
+
+class Failure(PadecastError):
+    """A run that went wrong for a reason outside padecast, with what it said."""
+
+
+class Commands(TyperGroup):
+    """The commands, with errors as messages instead of tracebacks, and an exit code for each kind."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
+        try:
+            with spoken_warnings():
+                return super().invoke(ctx)
+        except KeyboardInterrupt:
+            ending("interrupted; nothing was written", INTERRUPTED)
+        except WRONG_COMMAND as error:
+            ending(str(error), WRONG)
+        except (PadecastError, OSError) as error:
+            ending(str(error), FAILED)
+
+
+def stdout() -> Console:
+    """The console for results."""
+    return _console(stderr=False)
+
+
+def stderr() -> Console:
+    """The console for progress and errors: standard output may be read by a script."""
+    return _console(stderr=True)
+
+
+def ending(message: str, code: int) -> None:
+    """Say why the command ends, and end it."""
+    first, _, rest = message.partition("\n")
+    console = stderr()
+    console.print(f"padecast: {first}", style="bold red", markup=False, highlight=False, soft_wrap=True)
+    if rest:
+        console.print(rest, markup=False, highlight=False, soft_wrap=True)
+    raise typer.Exit(code)
+
+
+@contextmanager
+def pipeline_errors() -> Iterator[None]:
+    """Turn what a pipeline raises into a message."""
+    try:
+        yield
+    except PadecastError:
+        raise
+    except Exception as error:
+        raise Failure(f"the pipeline stopped with {type(error).__name__}: {error}") from error
+
+
+@contextmanager
+def spoken_warnings() -> Iterator[None]:
+    """Say padecast's warnings in a line of their own, without a place in the source."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", PadecastWarning)
+        usual = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+            if issubclass(category, PadecastWarning):
+                stderr().print(f"note: {message}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+            else:
+                usual(message, category, *where, **more)
+
+        warnings.showwarning = show
+        yield
+
+
+@contextmanager
+def progress(title: str, total: int) -> Iterator[Callable[[str], None]]:
+    """Show how far a piece of work is; yields what is called with a word on every part that is done."""
+    console = stderr()
+    if not console.is_terminal:
+        console.print(f"{title} …", markup=False, highlight=False)
+        yield lambda _: None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(title, total=total)
+        yield lambda word: bar.update(task, advance=1, description=f"{title}: {word}")
+
+
+def _console(*, stderr: bool) -> Console:
+    console = Console(stderr=stderr)
+    return console if console.is_terminal else Console(stderr=stderr, width=PLAIN_WIDTH)

@@ -1,0 +1,69 @@
+"""``padecast demo``: the whole story on digits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from padecast import zoo
+from padecast._errors import check
+from padecast.cli import _tables
+from padecast.cli._files import RESULTS, as_json, refuse_foreign, staged, write_json
+from padecast.cli._shell import progress, stderr, stdout
+from padecast.lab import figures
+from padecast.lab.calls import Sampling
+from padecast.lab.measure import calls, entered, measure
+from padecast.lab.results import Comparison
+from padecast.lab.runner import Task
+
+KIND = "padecast demo"
+METHODS = ("adaptive", "tc-pade", "tc-pade-published", "spectrum", "taylorseer", "fora", "linear")
+SETTINGS = {"hard": Sampling(guidance=5.0, shift=3.0), "easy": Sampling(guidance=3.0, shift=1.0)}
+BATCH = 4
+
+
+def demo(
+    out: Path = typer.Option(Path("padecast-demo"), help="Folder for pictures and numbers."),
+    seeds: int = typer.Option(16, min=1, max=1000, help="How many digits to draw with every method."),
+    steps: int = typer.Option(20, min=2, help="Sampler steps."),
+    nfe: int = typer.Option(8, min=1, help="Steps that are computed; methods are tuned to it."),
+    json: bool = typer.Option(False, "--json", help="Print JSON instead of tables."),
+    overwrite: bool = typer.Option(False, "--overwrite", help="Write into a folder of something else."),
+) -> None:
+    """Draw digits uncached, with fewer steps and with seven methods, and compare: tables, pictures, numbers."""
+    check(nfe < steps, "--nfe", nfe, f"fewer than the {steps} steps")
+    refuse_foreign(out, KIND, overwrite=overwrite)
+    pipe = zoo.load("digits")
+    tasks = [
+        Task(pipe, sampling, steps, tuple(range(seeds)), min(BATCH, seeds), _title(name, sampling))
+        for name, sampling in SETTINGS.items()
+    ]
+    compared = [compared_at(task, nfe) for task in tasks]
+    results = {"kind": KIND, "nfe": nfe, "comparisons": [comparison.to_dict() for comparison in compared]}
+    with staged(out) as folder:
+        for name, comparison in zip(SETTINGS, compared, strict=True):
+            title = f"Digits, {comparison.settings['name']}: {steps} steps, {nfe} of them computed"
+            figures.grid(comparison, folder / f"images-{name}.png", title=title)
+        figures.steps(compared, folder / "steps.png")
+        write_json(folder / RESULTS, results)
+    if json:
+        typer.echo(as_json(results))
+    else:
+        console = stdout()
+        for comparison in compared:
+            _tables.show(comparison, console)
+    written = ", ".join([*(f"images-{name}.png" for name in SETTINGS), "steps.png", RESULTS])
+    (stderr() if json else stdout()).print(f"\nwrote {written} to {out}", highlight=False, markup=False, soft_wrap=True)
+
+
+def compared_at(task: Task, nfe: int) -> Comparison:
+    """Tune the methods to a number of computed steps, and measure them."""
+    with progress(f"{task.name}, tuning to {nfe} computed steps", len(METHODS)) as tick:
+        entries = entered(task, METHODS, [nfe], progress=tick)
+    with progress(f"{task.name}, measuring", calls(task, len(entries))) as tick:
+        return measure(task, entries, progress=tick)
+
+
+def _title(name: str, sampling: Sampling) -> str:
+    return f"{name} (guidance {sampling.guidance:g}, shift {sampling.shift:g})"

@@ -1,0 +1,136 @@
+"""``padecast generate``: images of a pipeline under a method."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import typer
+from torch import Tensor
+
+from padecast import accelerate
+from padecast.cli import _options
+from padecast.cli._files import as_json, refuse_existing, staged, write_json
+from padecast.cli._pipelines import load
+from padecast.cli._shell import pipeline_errors, progress, stderr, stdout
+from padecast.lab._extras import need
+from padecast.lab.calls import parameters, quiet
+from padecast.lab.provenance import Provenance
+from padecast.lab.runner import Task
+from padecast.methods import DEFAULT, Method, method
+from padecast.report import Report
+
+
+def generate(
+    pipeline: str = _options.PIPELINE,
+    chosen: str = typer.Option(DEFAULT, "--method", help="Such as tc-pade:every=3; none computes every step."),
+    seeds: list[str] = _options.SEEDS,
+    prompt: list[str] = _options.PROMPT,
+    classes: list[str] = _options.CLASS,
+    steps: int = _options.STEPS,
+    guidance: float | None = _options.GUIDANCE,
+    shift: float | None = _options.SHIFT,
+    batch: int | None = _options.BATCH,
+    out: Path = typer.Option(Path("padecast-images"), help="Folder for images and report."),
+    zoom: int = typer.Option(1, min=1, help="Enlarge images so many times, for small ones."),
+    device: str | None = _options.DEVICE,
+    dtype: str | None = _options.DTYPE,
+    json: bool = typer.Option(False, "--json", help="Print the report as JSON."),
+    overwrite: bool = _options.OVERWRITE,
+) -> None:
+    """Draw images with a pipeline, forecasting some of its steps, and report what the run did."""
+    accelerated, drawn, sampling = (
+        method(chosen),
+        _options.numbers(seeds, "seed"),
+        _options.sampling(prompt, classes, guidance, shift),
+    )
+    names, report_name = [f"{seed_name(seed)}-{_options.slug(chosen)}.png" for seed in drawn], report_file(chosen)
+    refuse_existing(out, [*names, report_name], overwrite=overwrite)
+    pipe = load(pipeline, device=device, dtype=dtype)
+    task = Task(pipe, sampling, steps, drawn, _options.batch_of(pipe, batch), pipeline)
+    sampling.conditions(pipe, drawn)  # what the pipeline cannot take is said before it runs
+    images, reports = run(task, accelerated)
+    report = described(task, chosen, names, reports)
+    with staged(out) as folder:
+        for name, image in zip(names, images, strict=True):
+            save(image, folder / name, zoom)
+        write_json(folder / report_name, report)
+    if json:
+        typer.echo(as_json(report))
+    else:
+        stdout().print(str(reports[-1]), highlight=False, markup=False, soft_wrap=True)
+    where = f"wrote {len(images)} images and {report_name} to {out}"
+    stderr().print(where, highlight=False, markup=False, soft_wrap=True)
+
+
+def run(task: Task, method: Method) -> tuple[list[Tensor], list[Report]]:
+    """Draw all seeds; returns the images and the report of every call."""
+    images: list[Tensor] = []
+    reports: list[Report] = []
+    with (
+        progress(f"drawing with {method.name}", len(task.batches()) * task.steps) as tick,
+        quiet(task.pipe),
+        pipeline_errors(),
+    ):
+        for seeds in task.batches():
+            with accelerate(task.pipe, method) as running:
+                images.extend(task.call(task.pipe, seeds, **_arguments(task, tick)))
+            reports.append(running.report)
+    return images, reports
+
+
+def described(task: Task, chosen: str, names: Sequence[str], reports: Sequence[Report]) -> dict[str, Any]:
+    """What was drawn and what it took, as plain data."""
+    settings = task.settings()
+    del settings["development"]
+    files = iter(names)
+    runs = [
+        {"seeds": list(seeds), "files": [next(files) for _ in seeds], **report.to_dict()}
+        for seeds, report in zip(task.batches(), reports, strict=True)
+    ]
+    return {
+        "kind": "padecast generation",
+        "method": chosen,
+        "settings": settings,
+        "runs": runs,
+        "provenance": dataclasses.asdict(Provenance.of(task.pipe)),
+    }
+
+
+def save(image: Tensor, path: Path, zoom: int = 1) -> None:
+    """Write an image ``(C, H, W)`` in [0, 1] as PNG, or a clip ``(frames, C, H, W)`` as an animated one."""
+    pillow = need("PIL.Image", "writing images")
+    clip = (image if image.ndim == 4 else image[None]).detach().float().cpu().nan_to_num(0.0)
+    pixels = (clip.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).numpy()
+    pictures = [pillow.fromarray(frame.squeeze(-1) if frame.shape[-1] == 1 else frame) for frame in pixels]
+    if zoom > 1:
+        size = (pictures[0].width * zoom, pictures[0].height * zoom)
+        pictures = [picture.resize(size, pillow.Resampling.NEAREST) for picture in pictures]
+    moving = (
+        {"save_all": True, "append_images": pictures[1:], "duration": 1000 // 16, "loop": 0} if pictures[1:] else {}
+    )
+    pictures[0].save(path, format="PNG", **moving)
+
+
+def seed_name(seed: int) -> str:
+    """Beginning of the name of a seed's image."""
+    return f"seed-{seed:04d}"
+
+
+def report_file(chosen: str) -> str:
+    """Name of a method's report."""
+    return f"report-{_options.slug(chosen)}.json"
+
+
+def _arguments(task: Task, tick: Any) -> dict[str, Any]:
+    arguments: dict[str, Any] = {"num_inference_steps": task.steps}
+    if "callback_on_step_end" in parameters(task.pipe):
+
+        def after(_pipe: Any, index: int, _timestep: Any, _tensors: Any) -> dict[str, Any]:
+            tick(f"step {index + 1}")
+            return {}
+
+        arguments["callback_on_step_end"] = after
+    return arguments

@@ -1,0 +1,44 @@
+"""Measures methods on seeds: fidelity against the uncached run, computed steps, time.
+
+For example::
+
+    from padecast import lab, zoo
+
+    task = lab.Task(zoo.load("digits"), lab.Sampling(guidance=5.0, shift=3.0), steps=20, seeds=range(16))
+    comparison = lab.compare(task, ["adaptive", "tc-pade"], nfe=[6, 8])
+    print(comparison.to_json())
+
+Measures and pictures need the extra ``lab``; it is imported when first used.
+"""
+
+from padecast.lab.calls import Call, Sampling
+from padecast.lab.measure import calls, compare, entered, measure
+from padecast.lab.metrics import Spread, fid_digits, frechet, psnr, relative_errors, ssim
+from padecast.lab.provenance import Provenance
+from padecast.lab.results import Comparison, Result
+from padecast.lab.runner import UNCACHED, Drawn, Entry, Task, draw
+from padecast.lab.tuning import tune
+
+__all__ = [
+    "UNCACHED",
+    "Call",
+    "Comparison",
+    "Drawn",
+    "Entry",
+    "Provenance",
+    "Result",
+    "Sampling",
+    "Spread",
+    "Task",
+    "calls",
+    "compare",
+    "draw",
+    "entered",
+    "fid_digits",
+    "frechet",
+    "measure",
+    "psnr",
+    "relative_errors",
+    "ssim",
+    "tune",
+]

@@ -1,0 +1,34 @@
+"""Packages of the extra ``lab``, imported when they are first needed."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from padecast._errors import missing
+
+
+def need(module: str, purpose: str) -> Any:
+    """Import a module of the extra ``lab``.
+
+    Args:
+        module: Such as ``"matplotlib.figure"``.
+        purpose: What it is needed for, to begin a sentence.
+
+    Raises:
+        MissingPackage: If the package is not installed; the message has the command.
+
+    Example:
+        >>> need("nonesuch.figure", "drawing pictures")
+        Traceback (most recent call last):
+            ...
+        padecast._errors.MissingPackage: drawing pictures needs the package 'nonesuch', which is not installed.
+        Install it with: pip install "padecast[lab]"
+    """
+    package = module.split(".")[0]
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.split(".")[0] != package:
+            raise
+        raise missing(package, "lab", purpose) from error

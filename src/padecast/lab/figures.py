@@ -1,0 +1,181 @@
+"""Pictures of a comparison: images row by row, plans, and the error after every step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from padecast.lab._extras import need
+from padecast.lab.results import Comparison, Result
+
+# Okabe and Ito's colours, told apart by colour-blind readers, without the yellow that white paper swallows.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#7F7F7F")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+INK, FAINT = "#222222", "#E6E6E6"
+TILE, LEFT, RIGHT, TOP = 0.62, 1.9, 2.2, 0.62  # inches: a sample, and the margins of a grid
+
+
+def grid(comparison: Comparison, path: Path, *, columns: int = 12, title: str = "") -> Path:
+    """Draw the samples of every method in a row of its own, under the uncached ones.
+
+    Args:
+        comparison: With images.
+        path: Where to write the PNG.
+        columns: Samples shown at most. Default 12.
+        title: Of the picture.
+
+    Returns:
+        The path.
+
+    Raises:
+        MissingPackage: If matplotlib is not installed.
+    """
+    rows = [images[:columns] for images in comparison.images]
+    high, wide = _strip(rows[0]).shape[:2]
+    row, gap = TILE * len(rows[0]) * high / wide, 0.05
+    width, height = LEFT + TILE * len(rows[0]) + RIGHT, TOP + (row + gap) * len(rows)
+    figure = _figure((width, height))
+    axes = figure.subplots(len(rows), 1, squeeze=False)[:, 0]
+    figure.subplots_adjust(
+        left=LEFT / width, right=1 - RIGHT / width, top=1 - TOP / height, bottom=gap / height, hspace=gap / row
+    )
+    for axis, images, result in zip(axes, rows, comparison.results, strict=True):
+        strip = _strip(images)
+        axis.imshow(strip, cmap="gray", vmin=0, vmax=1, interpolation="nearest", aspect="auto")
+        axis.set_axis_off()
+        beside: dict[str, Any] = {"transform": axis.transAxes, "va": "center", "fontsize": 10, "color": INK}
+        axis.text(-0.012, 0.5, label(result), ha="right", **beside)
+        axis.text(1.012, 0.5, _figures_of(result), ha="left", family="monospace", **{**beside, "fontsize": 9})
+    head: dict[str, Any] = {"transform": axes[0].transAxes, "fontsize": 9, "color": INK, "family": "monospace"}
+    axes[0].text(1.012, 1.1, " NFE   PSNR   worst", ha="left", va="bottom", **head)
+    _title(figure, title or str(comparison.settings.get("name", "")))
+    return _write(figure, path)
+
+
+def steps(comparisons: Sequence[Comparison], path: Path, *, title: str = "") -> Path:
+    """Draw which steps every method computed, and under it the error of the latents after each, one column a task.
+
+    Args:
+        comparisons: One per task, with the same methods in the same order.
+        path: Where to write the PNG.
+        title: Of the picture.
+
+    Returns:
+        The path.
+
+    Raises:
+        MissingPackage: If matplotlib is not installed.
+    """
+    shown = [[r for r in c.results if r.name != "uncached"] for c in comparisons]
+    rows = max(map(len, shown))
+    plans, width, height = 0.27 * rows, 1.9 + 5.2 * len(comparisons), 0.27 * rows + 4.8
+    figure = _figure((width, height))
+    ratios = {"height_ratios": [plans, 3.3]}
+    panels = figure.subplots(2, len(comparisons), squeeze=False, sharex="col", gridspec_kw=ratios)
+    figure.subplots_adjust(
+        left=1.75 / width, right=0.985, bottom=0.55 / height, top=1 - 0.95 / height, hspace=0.07, wspace=0.07
+    )
+    for column, (comparison, results) in enumerate(zip(comparisons, shown, strict=True)):
+        _plans(panels[0, column], results, named=column == 0)
+        _errors(panels[1, column], results, int(comparison.settings["steps"]))
+        panels[0, column].set_title(comparison.settings.get("name", ""), fontsize=11, color=INK)
+    panels[1, 0].set_ylabel("error of the latents, relative to uncached", color=INK)
+    _same_scale(panels[1])
+    _title(figure, title or "Which steps are computed, and the error that the forecasts leave")
+    legend = "above: marks are computed steps (faint: in some batches only), dots are forecasts"
+    figure.text(0.1 / width, 1 - 0.36 / height, legend, fontsize=9, color="#666666", va="top")
+    return _write(figure, path)
+
+
+def label(result: Result) -> str:
+    """The name of a row; the number of steps a method was tuned to is in the columns."""
+    return f"{result.name} ({result.written})" if result.name == "fewer-steps" else result.name
+
+
+def _plans(axis: Any, results: Sequence[Result], *, named: bool) -> None:
+    """Squares for computed steps, as dark as the share of batches that computed them; dots for forecasts."""
+    for row, (result, (colour, marker)) in enumerate(zip(results, _styles(results), strict=True)):
+        if not result.errors[1:]:
+            axis.plot(0, row, marker, color=colour, markersize=4.5)
+            axis.text(0.4, row, "other steps: only its last error is below", va="center", fontsize=8.5, color="#666666")
+            continue
+        for step in range(len(result.plans[0])):
+            share = sum(plan[step : step + 1] == "C" for plan in result.plans) / len(result.plans)
+            if share:
+                axis.plot(step, row, marker, color=colour, alpha=share, markersize=7, markeredgewidth=0)
+            else:
+                axis.plot(step, row, ".", color="#BBBBBB", markersize=4)
+    axis.set_ylim(len(results) - 0.4, -0.6)
+    axis.set_yticks(range(len(results)), [label(r) for r in results] if named else [])
+    axis.tick_params(length=0, labelsize=9, colors=INK)
+    axis.spines[:].set_visible(False)
+
+
+def _errors(axis: Any, results: Sequence[Result], total: int) -> None:
+    for result, (colour, marker) in zip(results, _styles(results), strict=True):
+        values = [(step, error) for step, error in enumerate(result.errors, total - len(result.errors)) if error > 0]
+        if not values:
+            continue
+        axis.plot(*zip(*values, strict=True), color=colour, marker=marker, markersize=4.5, linewidth=1.3)
+    axis.set_yscale("log")
+    axis.set_xlabel("step", color=INK)
+    axis.set_xlim(-0.7, total - 0.3)
+    axis.set_xticks(range(0, total, max(total // 10, 1)))
+    axis.grid(True, axis="y", color=FAINT, linewidth=0.8)
+    axis.set_axisbelow(True)
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.tick_params(labelsize=9, colors=INK)
+
+
+def _same_scale(axes: Sequence[Any]) -> None:
+    ticker = need("matplotlib.ticker", "drawing pictures")
+    limits = [axis.get_ylim() for axis in axes]
+    low, high = max(min(low for low, _ in limits), 1e-6), max(high for _, high in limits)
+    for place, axis in enumerate(axes):
+        axis.set_ylim(low, high)
+        axis.yaxis.set_major_locator(ticker.LogLocator(subs=(1.0, 2.0, 5.0) if high < 3e3 * low else (1.0,)))
+        axis.yaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{100 * value:g} %"))
+        axis.yaxis.set_minor_locator(ticker.NullLocator())
+        axis.tick_params(labelleft=place == 0)
+
+
+def _styles(results: Sequence[Result]) -> list[tuple[str, str]]:
+    return [(COLOURS[k % len(COLOURS)], MARKERS[k % len(MARKERS)]) for k in range(len(results))]
+
+
+def _figures_of(result: Result) -> str:
+    if result.name == "uncached":
+        return f"{result.nfe:4.1f}      reference"
+    return f"{result.nfe:4.1f}   {result.psnr.mean:4.1f}   {result.psnr.worst:4.1f} dB"
+
+
+def _strip(images: Tensor) -> Any:
+    """Images ``(B, C, H, W)`` side by side with a gap of a sixteenth, ``(H, W, C)`` or grey ``(H, W)``."""
+    if images.ndim == 5:
+        images = images[:, images.shape[1] // 2]
+    images = images.detach().float().cpu().nan_to_num(0.0).clamp(0, 1)
+    gap = max(images.shape[-1] // 16, 1)
+    padded = torch.nn.functional.pad(images, (0, gap, 0, 0), value=1.0)
+    strip = torch.cat(list(padded), dim=-1)[..., :-gap]
+    return strip[0].numpy() if strip.shape[0] == 1 else strip[:3].permute(1, 2, 0).numpy()
+
+
+def _figure(size: tuple[float, float]) -> Any:
+    """A figure without pyplot, whose global state and windows a library leaves alone."""
+    figure = need("matplotlib.figure", "drawing pictures").Figure(figsize=size, dpi=150)
+    need("matplotlib.backends.backend_agg", "drawing pictures").FigureCanvasAgg(figure)
+    return figure
+
+
+def _title(figure: Any, text: str) -> None:
+    width, height = figure.get_size_inches()
+    figure.text(0.1 / width, 1 - 0.1 / height, text, ha="left", va="top", fontsize=12, color=INK)
+
+
+def _write(figure: Any, path: Path) -> Path:
+    figure.savefig(path, facecolor="white", metadata={"Software": "padecast"})
+    return path

@@ -1,0 +1,187 @@
+"""How far images are from their references: per sample, in floating point, with the data range stated."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from padecast.lab._extras import need
+
+CAP = 100.0
+"""Largest PSNR in dB: what equal images are given, so that means stay finite."""
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A measure over samples, of which more is better: never the mean alone.
+
+    Args:
+        mean: Over all samples.
+        p5: 5th percentile, interpolated linearly.
+        worst: The lowest.
+
+    Example:
+        >>> Spread.of([20.0, 30.0, 40.0])
+        Spread(mean=30.0, p5=21.0, worst=20.0)
+    """
+
+    mean: float
+    p5: float
+    worst: float
+
+    @classmethod
+    def of(cls, values: Tensor | Sequence[float]) -> Spread:
+        """Summarise one value per sample."""
+        samples = torch.as_tensor(values, dtype=torch.float64).cpu()
+        return cls(float(samples.mean()), float(samples.quantile(0.05)), float(samples.min()))
+
+
+def psnr(images: Tensor, reference: Tensor, *, data_range: float = 1.0, cap: float = CAP) -> Tensor:
+    r"""Peak signal-to-noise ratio of every sample.
+
+    .. math:: 10 \log_{10} \frac{\text{data\_range}^2}{\text{mean}\,(\text{images} - \text{reference})^2}
+
+    Args:
+        images: ``(B, ...)``, floating point.
+        reference: Like images.
+        data_range: Largest possible difference of two values. Default 1.
+        cap: Given to equal images instead of infinity, in dB. Default 100.
+
+    Returns:
+        ``(B,)`` float64 on the host, in dB. A sample that is not finite counts as 0 dB.
+
+    Raises:
+        TypeError: If the images are integers, whose squared differences wrap around.
+        ValueError: If the shapes differ.
+
+    Example:
+        >>> psnr(torch.tensor([[0.5, 0.5], [0.5, 0.5]]), torch.tensor([[0.6, 0.4], [0.5, 0.5]])).round(decimals=3)
+        tensor([ 20., 100.], dtype=torch.float64)
+    """
+    images, reference = _comparable(images, reference)
+    error = (images.double() - reference.double()).flatten(1).square().mean(1)
+    error = error.nan_to_num(nan=data_range**2, posinf=data_range**2)
+    return (10 * (data_range**2 / error).log10()).clamp_max(cap)
+
+
+def ssim(images: Tensor, reference: Tensor, *, data_range: float = 1.0) -> Tensor:
+    """Structural similarity of every sample, by torchmetrics, with a kernel that fits small images.
+
+    The Gaussian kernel has the usual deviation of 1.5 pixels (11 x 11), but no more than a twentieth of the shorter
+    side: 7 x 7 for images of 16 pixels.
+
+    Args:
+        images: ``(B, C, H, W)``, or ``(B, frames, C, H, W)`` whose frames are averaged; floating point.
+        reference: Like images.
+        data_range: Largest possible difference of two values. Default 1.
+
+    Returns:
+        ``(B,)`` float64 on the host, at most 1. A sample that is not finite counts as 0.
+
+    Raises:
+        TypeError: If the images are integers.
+        ValueError: If the shapes differ.
+        MissingPackage: If torchmetrics is not installed.
+    """
+    torchmetrics = need("torchmetrics.functional.image", "measuring SSIM")
+    images, reference = _comparable(images, reference)
+    frames = [x.float().flatten(0, -4) for x in (images, reference)]
+    values: Tensor = torchmetrics.structural_similarity_index_measure(
+        *frames, data_range=data_range, sigma=kernel_sigma(images.shape[-2:]), reduction="none"
+    )
+    return values.double().nan_to_num(nan=0.0).reshape(len(images), -1).mean(1)
+
+
+def kernel_sigma(size: Sequence[int]) -> float:
+    """Deviation in pixels of SSIM's kernel for images of this height and width."""
+    return min(1.5, min(size) / 20)
+
+
+def frechet(features: Tensor, reference: Tensor) -> float:
+    r"""Fréchet distance of two samples, taken as Gaussian.
+
+    .. math:: |\mu_1 - \mu_2|^2 + \mathrm{tr}\left(C_1 + C_2 - 2 (C_1^{1/2} C_2 C_1^{1/2})^{1/2}\right)
+
+    Args:
+        features: ``(N, D)``, at least two.
+        reference: ``(M, D)``, at least two.
+
+    Returns:
+        The distance, at least 0. It is biased upwards when N or M is small: compare at equal numbers only.
+
+    Raises:
+        ValueError: If either has fewer than two samples.
+
+    Example:
+        >>> points = torch.tensor([[0.0, 0.0], [2.0, 0.0], [0.0, 2.0]])
+        >>> round(frechet(points + torch.tensor([3.0, 4.0]), points), 6)
+        25.0
+    """
+    if min(len(features), len(reference)) < 2:
+        raise ValueError(
+            f"a Fréchet distance needs two samples on either side, here are {len(features)} and {len(reference)}.\n"
+            "It compares covariances: take some hundreds of samples."
+        )
+    one, two = features.cpu().double(), reference.cpu().double()
+    first, second = torch.cov(one.T).reshape(2 * (one.shape[1],)), torch.cov(two.T).reshape(2 * (two.shape[1],))
+    values, vectors = torch.linalg.eigh(first)
+    root = (vectors * values.clamp_min(0).sqrt()) @ vectors.T
+    cross = torch.linalg.eigvalsh(root @ second @ root).clamp_min(0).sqrt().sum()
+    distance = (one.mean(0) - two.mean(0)).square().sum() + first.trace() + second.trace() - 2 * cross
+    return max(float(distance), 0.0)
+
+
+@torch.no_grad()
+def fid_digits(images: Tensor, reference: Tensor) -> float:
+    """FID-digits: the Fréchet distance in the feature space of the digit classifier that ships with padecast.
+
+    It is not the FID of the literature, which takes an Inception network trained on photographs.
+
+    Args:
+        images: ``(N, 1, 16, 16)`` in [0, 1].
+        reference: ``(M, 1, 16, 16)`` in [0, 1].
+
+    Example:
+        >>> digits = torch.rand(4, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+        >>> round(fid_digits(digits, digits), 3)
+        0.0
+    """
+    from padecast.zoo.classifier import load_classifier
+
+    reader = load_classifier()
+    return frechet(*(reader.features(x.cpu().float()) for x in (images, reference)))
+
+
+def relative_errors(path: Sequence[Tensor], reference: Sequence[Tensor]) -> Tensor:
+    """Relative error ``|x - reference| / |reference|`` of every sample at every step.
+
+    Args:
+        path: One tensor ``(B, ...)`` a step.
+        reference: As many of the same shapes.
+
+    Returns:
+        ``(steps, B)`` float64 on the host.
+    """
+    rows = []
+    for here, there in zip(path, reference, strict=True):
+        one, two = here.cpu().double().flatten(1), there.cpu().double().flatten(1)
+        rows.append((one - two).norm(dim=1) / two.norm(dim=1).clamp_min(torch.finfo(torch.float64).tiny))
+    return torch.stack(rows) if rows else torch.zeros(0, 0, dtype=torch.float64)
+
+
+def _comparable(images: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
+    if images.shape != reference.shape:
+        raise ValueError(
+            f"images of shape {tuple(images.shape)} cannot be compared with a reference of {tuple(reference.shape)}.\n"
+            "Usual cause: another number of seeds or another size in one of the two runs."
+        )
+    for tensor in (images, reference):
+        if not tensor.is_floating_point():
+            raise TypeError(
+                f"images are {tensor.dtype}, but must be floating point: squared differences of integers wrap "
+                "around.\nConvert them first: images.float() / 255"
+            )
+    return images.detach().cpu(), reference.detach().cpu()

@@ -1,0 +1,99 @@
+"""Where a measurement comes from: software, machine, date and command."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import subprocess
+import sys
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import padecast
+
+PACKAGES = ("torch", "diffusers", "torchmetrics", "transformers")
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What has to be known to repeat a measurement.
+
+    Args:
+        commit: Git commit of padecast, with ``+`` if tracked files were changed since; ``None`` outside a checkout.
+        versions: Of padecast, Python and the packages that take part; ``None`` for one that is not installed.
+        device: The processor or accelerator, in words.
+        threads: Threads of a torch operation on the host.
+        date: When it was made, UTC.
+        command: The command line.
+    """
+
+    commit: str | None
+    versions: dict[str, str | None]
+    device: str
+    threads: int
+    date: str
+    command: str
+
+    @classmethod
+    def of(cls, pipe: Any = None) -> Provenance:
+        """Gather what is known now, of a run of a pipeline if one is given."""
+        return cls(
+            commit=commit(Path(padecast.__file__).parent),
+            versions={
+                "padecast": padecast.__version__,
+                "python": platform.python_version(),
+                **{package: _version(package) for package in PACKAGES},
+            },
+            device=device_name(getattr(pipe, "device", None)),
+            threads=torch.get_num_threads(),
+            date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            command=" ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        )
+
+
+def commit(folder: Path) -> str | None:
+    """Return the commit of the checkout that a folder's files are tracked in, ``+`` if any was changed since."""
+    if not _git(folder, "ls-files", "__init__.py"):
+        return None
+    head = _git(folder, "rev-parse", "HEAD")
+    changed = _git(folder, "status", "--porcelain", "--untracked-files=no", ".")
+    return f"{head}+" if head and changed else head
+
+
+def device_name(device: Any = None) -> str:
+    """Name a torch device in words: the accelerator's name, or the processor's and how many cores it has here."""
+    chosen = torch.device(device or "cpu")
+    if chosen.type == "cuda":
+        return torch.cuda.get_device_name(chosen)
+    return _processor() if chosen.type == "cpu" else f"{chosen.type} ({platform.machine()})"
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"CPU, {models[0] if models else platform.processor() or platform.machine()}"
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    """Return what git says, or ``None`` if there is no git, no repository, or nothing to say."""
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=10, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip() or None

@@ -1,0 +1,121 @@
+"""What was measured, as plain data that goes to JSON and back out of tables and plots."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from padecast.lab.metrics import Spread
+from padecast.lab.provenance import Provenance
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Result:
+    """One method on one task.
+
+    Args:
+        name: The method as it was asked for, or ``"uncached"`` or ``"fewer-steps"``.
+        written: The method with the option that was tuned; what to write to repeat it.
+        wanted: Computed steps that it was tuned to; ``None`` if it ran as written.
+        nfe: Computed steps of a run, mean over batches (decisions are shared within a batch).
+        ideal: Speedup if a forecast cost nothing: uncached steps / ``nfe``.
+        plans: One string per batch, ``C`` computed and ``.`` forecast.
+        psnr: In dB against the uncached images of the same seeds.
+        ssim: Against the same.
+        seconds: Of one whole call with a full batch, median of ``calls_timed``.
+        denoiser_seconds: Of all denoiser calls in it, median.
+        speedup: Median seconds of the uncached calls made in turn with these, over ``seconds``.
+        denoiser_speedup: The same of the denoiser alone.
+        calls_timed: How many calls were timed.
+        errors: Relative error of the latents after every step, mean over samples. Fewer steps are other steps: only the
+            last is there.
+        history_bytes: Memory of the remembered residuals, as declared in the report.
+        peak_bytes: Most memory that torch held on a CUDA device during a call; ``None`` on the host.
+    """
+
+    name: str
+    written: str
+    wanted: float | None
+    nfe: float
+    ideal: float
+    plans: tuple[str, ...]
+    psnr: Spread
+    ssim: Spread
+    seconds: float
+    denoiser_seconds: float
+    speedup: float
+    denoiser_speedup: float
+    calls_timed: int
+    errors: tuple[float, ...] = ()
+    history_bytes: int = 0
+    peak_bytes: int | None = None
+
+    @property
+    def efficiency(self) -> float:
+        """Share of the ideal speedup that was reached, of the whole call."""
+        return self.speedup / self.ideal
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain numbers, strings and lists."""
+        return {**dataclasses.asdict(self), "efficiency": self.efficiency}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Methods on one task, the uncached run first.
+
+    Args:
+        settings: What was sampled: pipeline, steps, seeds, batch and so on.
+        results: One per method and number of computed steps.
+        provenance: Where the numbers come from.
+        images: The images by place in ``results``, ``(B, C, H, W)``; not in the JSON.
+    """
+
+    settings: dict[str, Any]
+    results: tuple[Result, ...]
+    provenance: Provenance
+    images: tuple[Tensor, ...] = field(default=(), repr=False, compare=False)
+
+    def at(self, nfe: int) -> Comparison:
+        """Return the uncached run and what was tuned to so many computed steps."""
+        kept = [place for place, result in enumerate(self.results) if place == 0 or result.wanted == nfe]
+        images = tuple(self.images[place] for place in kept if place < len(self.images))
+        return dataclasses.replace(self, results=tuple(self.results[place] for place in kept), images=images)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain numbers, strings and lists; a number that is not finite becomes ``None``."""
+        plain: dict[str, Any] = finite(
+            {
+                "kind": "padecast comparison",
+                "schema": SCHEMA,
+                "settings": self.settings,
+                "results": [result.to_dict() for result in self.results],
+                "provenance": dataclasses.asdict(self.provenance),
+            }
+        )
+        return plain
+
+    def to_json(self, indent: int | None = 2) -> str:
+        """Return :meth:`to_dict` as JSON."""
+        return json.dumps(self.to_dict(), indent=indent, allow_nan=False)
+
+
+def finite(value: Any) -> Any:
+    """Replace numbers that JSON cannot write by ``None``, in nested lists and dictionaries.
+
+    Example:
+        >>> finite({"a": [1.0, float("inf")], "b": float("nan")})
+        {'a': [1.0, None], 'b': None}
+    """
+    if isinstance(value, dict):
+        return {str(key): finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,213 @@
+"""What is sampled, by which methods, and one call of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from padecast._accelerate import accelerate
+from padecast._errors import InvalidOption, PadecastWarning, check
+from padecast.lab.calls import Call, parameters, quiet
+from padecast.lab.provenance import device_name
+from padecast.lab.timing import timed
+from padecast.methods import Method, method
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is sampled.
+
+    Args:
+        pipe: A diffusers pipeline.
+        call: Draws images for seeds with it.
+        steps: Sampler steps, at least 1. Default 20.
+        seeds: Which samples. Default 0 to 15.
+        batch: Seeds per call, at least 1. Default 8. Decisions that read the features are shared within a call.
+        name: For tables and pictures.
+        development: Seeds that methods are tuned on, none of ``seeds``. By default a batch of them from 10000.
+
+    Raises:
+        InvalidOption: If there are no seeds, the same seed twice, one to tune on and to measure, or a number below 1.
+    """
+
+    pipe: Any
+    call: Call
+    steps: int = 20
+    seeds: Sequence[int] = tuple(range(16))
+    batch: int = 8
+    name: str = ""
+    development: Sequence[int] = ()
+
+    def __post_init__(self) -> None:
+        check(self.steps >= 1, "steps", self.steps, "1 or more")
+        check(self.batch >= 1, "batch", self.batch, "1 or more")
+        check(0 < len(set(self.seeds)) == len(self.seeds), "seeds", list(self.seeds), "one seed or more, each once")
+        shared = sorted(set(self.development) & set(self.seeds))
+        if shared:
+            raise InvalidOption(
+                f"seeds {', '.join(map(str, shared))} are both measured and tuned on.\n"
+                "A method tuned on the seeds it is measured on looks better than it is: tune it on others."
+            )
+
+    def tuning(self) -> Task:
+        """Return the same task on the seeds that methods are tuned on."""
+        taken = max((*self.seeds, 9_999)) + 1
+        return dataclasses.replace(
+            self, seeds=tuple(self.development) or tuple(range(taken, taken + self.batch)), development=()
+        )
+
+    def batches(self) -> list[tuple[int, ...]]:
+        """Return the seeds call by call; only the last call may be smaller."""
+        seeds = tuple(self.seeds)
+        return [seeds[start : start + self.batch] for start in range(0, len(seeds), self.batch)]
+
+    def settings(self) -> dict[str, Any]:
+        """Return what was sampled, as plain data; the seeds that methods may have been tuned on too."""
+        model = getattr(self.pipe, "transformer", self.pipe)
+        return {
+            "name": self.name,
+            "pipeline": type(self.pipe).__name__,
+            "model": type(model).__name__,
+            "scheduler": type(getattr(self.pipe, "scheduler", None)).__name__,
+            "sampling": _described(self.call),
+            "steps": self.steps,
+            "seeds": list(self.seeds),
+            "development": list(self.tuning().seeds),
+            "batch": self.batch,
+            "dtype": str(getattr(model, "dtype", "")).removeprefix("torch."),
+            "device": device_name(getattr(self.pipe, "device", None)),
+        }
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One way to sample a task.
+
+    Args:
+        name: For tables.
+        method: A method; without one nothing is attached.
+        steps: Sampler steps other than the task's.
+        written: The method with its tuned option, for repeating it.
+        wanted: Computed steps that it is meant to have.
+    """
+
+    name: str
+    method: Method | None = None
+    steps: int | None = None
+    written: str = ""
+    wanted: float | None = None
+
+    @classmethod
+    def of(cls, chosen: str | Method, wanted: float | None = None) -> Entry:
+        """Enter a registered method, such as ``"tc-pade:every=3"``, or one that was put together."""
+        if isinstance(chosen, Method):
+            return cls(chosen.name, chosen, written=chosen.name, wanted=wanted)
+        return cls(chosen, method(chosen), written=chosen, wanted=wanted)
+
+    @classmethod
+    def fewer(cls, steps: int, wanted: float | None = None) -> Entry:
+        """Enter the same sampler with so many steps, nothing forecast: the baseline of every table."""
+        return cls("fewer-steps", steps=steps, written=f"{steps} steps", wanted=wanted)
+
+
+UNCACHED = Entry("uncached", written="uncached")
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What one call gave: images, latents after every step, what was computed, and times in seconds."""
+
+    images: Tensor
+    path: tuple[Tensor, ...]
+    nfe: int
+    plan: str
+    seconds: float
+    denoiser_seconds: float
+    history_bytes: int = 0
+    peak_bytes: int | None = None
+
+    @property
+    def samples(self) -> int:
+        """How many seeds were drawn."""
+        return len(self.images)
+
+
+def draw(task: Task, entry: Entry, seeds: Sequence[int]) -> Drawn:
+    """Call the pipeline once, under a method or as it is.
+
+    Args:
+        task: What to sample; its own seeds are not read.
+        entry: How.
+        seeds: One sample each.
+
+    Raises:
+        InvalidOption: If the call did not return one image per seed.
+    """
+    path: list[Tensor] = []
+    arguments: dict[str, Any] = {"num_inference_steps": entry.steps or task.steps}
+    if "callback_on_step_end" in parameters(task.pipe):
+        arguments["callback_on_step_end"] = _recorder(path)
+    on_cuda = torch.cuda.is_available()
+    if on_cuda:
+        torch.cuda.reset_peak_memory_stats()
+    attached = nullcontext() if entry.method is None else accelerate(task.pipe, entry.method, measure=False)
+    with _unwarned(), quiet(task.pipe), attached as run, timed(task.pipe) as watch:
+        images = task.call(task.pipe, seeds, **arguments)
+    _check(images, seeds)
+    steps = _evaluations(task.pipe, watch.calls)
+    return Drawn(
+        images=images.detach().float().cpu(),
+        path=tuple(path),
+        nfe=run.report.computed if run else steps,
+        plan=run.report.plan if run else "C" * steps,
+        seconds=watch.seconds,
+        denoiser_seconds=watch.denoiser_seconds,
+        history_bytes=run.report.history_bytes if run else 0,
+        peak_bytes=torch.cuda.max_memory_allocated() if on_cuda else None,
+    )
+
+
+def _recorder(path: list[Tensor]) -> Callable[..., dict[str, Any]]:
+    def record(_pipe: Any, _index: int, _timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+        latents = tensors.get("latents")
+        if latents is not None:
+            path.append(latents.detach().clone())
+        return {}
+
+    return record
+
+
+@contextmanager
+def _unwarned() -> Iterator[None]:
+    """Keep quiet about runs in which nothing was forecast: the table says it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PadecastWarning)
+        yield
+
+
+def _evaluations(pipe: Any, calls: int) -> int:
+    """Steps of the denoiser in the latest run: the scheduler's grid, as far as the calls reach."""
+    grid = getattr(getattr(pipe, "scheduler", None), "timesteps", None)
+    return min(len(grid), calls) if grid is not None else calls
+
+
+def _check(images: Any, seeds: Sequence[int]) -> None:
+    if not isinstance(images, Tensor) or len(images) != len(seeds):
+        given = f"a tensor of shape {tuple(images.shape)}" if isinstance(images, Tensor) else type(images).__name__
+        raise InvalidOption(
+            f"the call returned {given} for {len(seeds)} seeds, where one image per seed was expected.\n"
+            'Usual cause: output_type="pil". Ask the pipeline for output_type="pt" and return its images.'
+        )
+
+
+def _described(call: Call) -> Any:
+    if dataclasses.is_dataclass(call) and not isinstance(call, type):
+        return dataclasses.asdict(call)
+    return getattr(call, "__name__", type(call).__name__)

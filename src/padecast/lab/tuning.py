@@ -1,0 +1,172 @@
+"""Turns the one free number of a method until it computes as many steps as wanted."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+from padecast._registry import parse
+from padecast.lab.runner import Entry, Task, draw
+from padecast.methods import Method
+from padecast.policies import Growing, Interval, Policy, Stability, Tolerance, plan_of
+
+TRIALS = 10
+"""Values that are tried at most where only a run shows the number of computed steps."""
+
+
+@dataclass(frozen=True)
+class Knob:
+    """A number on which the computed steps depend monotonically, known only from a run.
+
+    Args:
+        option: Its name.
+        low: Smallest value tried.
+        high: Largest value tried.
+        rising: Whether a larger value computes more.
+        logarithmic: Whether halving means geometrically.
+    """
+
+    option: str
+    low: float
+    high: float
+    rising: bool
+    logarithmic: bool = False
+
+    def between(self, low: float, high: float) -> float:
+        """Return the middle, to four digits."""
+        middle = math.sqrt(low * high) if self.logarithmic else (low + high) / 2
+        return float(f"{middle:.4g}")
+
+
+KNOBS: dict[type[Policy], Knob] = {
+    Stability: Knob("threshold", 0.0, 2.0, rising=True),
+    Tolerance: Knob("tolerance", 1e-5, 10.0, rising=False, logarithmic=True),
+}
+
+
+def tune(task: Task, entry: Entry, nfe: int) -> Entry:
+    """Set the free number of a method so that a run computes ``nfe`` steps.
+
+    Rules that follow from the step index alone (interval, growing) are searched without a run: first the interval or
+    the growth, then also the warm-up and the last step, whatever comes closest with the least change. Rules that read
+    the features (stability, tolerance) are halved on the task's seeds, in the batches that will be measured: their
+    decisions are shared within a batch. A method whose free number was written down, or that has none, is left alone.
+
+    Args:
+        task: What to sample, on seeds kept for this.
+        entry: The method.
+        nfe: Computed steps wanted.
+
+    Returns:
+        The entry with the method that comes closest, written with the options that were set.
+    """
+    if entry.method is None:
+        return entry
+    fixed = parse(entry.written)[1]
+    policy = entry.method.policy
+    if policy.needs_gram:
+        return _halved(task, entry, nfe, fixed)
+    best: tuple[int, dict[str, Any]] = (abs(_planned(policy, task.steps) - nfe), {})
+    for options in _proposals(policy, task.steps, fixed):
+        gap = abs(_planned(dataclasses.replace(policy, **options), task.steps) - nfe)
+        best = min(best, (gap, options), key=lambda pair: pair[0])
+        if gap == 0:
+            break
+    return _with(entry, best[1])
+
+
+def _planned(policy: Policy, steps: int) -> int:
+    return plan_of(policy, steps).count("C")
+
+
+def _proposals(policy: Policy, steps: int, fixed: Iterable[str]) -> Iterable[dict[str, Any]]:
+    """Options of a rule that needs no run, the least change of character first."""
+    if isinstance(policy, Interval):
+        main, values = "every", [float(n) for n in range(1, steps + 1)]
+    elif isinstance(policy, Growing):
+        main, values = "growth", [n / 20 for n in range(20 * steps + 1)]
+    else:
+        return
+    if main in fixed:
+        return
+    values.sort(key=lambda value: abs(value - getattr(policy, main)))
+    warmups = sorted(range(1, steps + 1), key=lambda warmup: abs(warmup - policy.warmup))
+    for warmup in [policy.warmup] if "warmup" in fixed else warmups:
+        for last in [policy.last] if "last" in fixed else [policy.last, not policy.last]:
+            for value in values:
+                number = int(value) if main == "every" else value
+                yield _changed(policy, {main: number, "warmup": warmup, "last": last})
+
+
+def _changed(policy: Policy, options: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value != getattr(policy, name)}
+
+
+def _halved(task: Task, entry: Entry, nfe: int, fixed: Iterable[str]) -> Entry:
+    assert entry.method is not None
+    policy = entry.method.policy
+    knob = KNOBS.get(type(policy))
+    if knob is None or knob.option in fixed:
+        return entry
+    room = _room(policy, task.steps, nfe) if "every" not in fixed else {}
+
+    def computed(value: float) -> float:
+        tried = _with(entry, {**room, knob.option: value})
+        return fmean(draw(task, tried, seeds).nfe for seeds in task.batches())
+
+    return _with(entry, {**room, knob.option: halve(computed, knob, nfe)})
+
+
+def halve(computed: Callable[[float], float], knob: Knob, nfe: float) -> float:
+    """Find the value whose number of computed steps is closest to the wanted one.
+
+    Args:
+        computed: Computed steps by value, one or more runs.
+        knob: The range, and which way it goes.
+        nfe: Computed steps wanted.
+
+    Example:
+        >>> halve(lambda value: round(10 * value), Knob("threshold", 0.0, 2.0, rising=True), 15)
+        1.5
+    """
+    low, high, best = knob.low, knob.high, (math.inf, knob.low)
+    for _ in range(TRIALS):
+        value = knob.between(low, high)
+        steps = computed(value)
+        best = min(best, (abs(steps - nfe), value))
+        if steps == nfe or value in (low, high):
+            break
+        if (steps < nfe) == knob.rising:
+            low = value
+        else:
+            high = value
+    return best[1]
+
+
+def _room(policy: Policy, steps: int, nfe: int) -> dict[str, int]:
+    """Widen an interval that computes too much even if every step inside it is stable."""
+    if not isinstance(policy, Stability):
+        return {}
+    for every in range(policy.every, steps + 1):
+        if len({*range(min(3, steps)), *range(0, steps, every)}) <= nfe:
+            return {} if every == policy.every else {"every": every}
+    return {"every": steps}
+
+
+def _with(entry: Entry, options: dict[str, Any]) -> Entry:
+    """Set options of the policy, and write them into the method's text."""
+    method: Method | None = entry.method
+    if method is None or not options:
+        return entry
+    name, given = parse(entry.written)
+    written = {**given, **{option: str(value).lower() for option, value in options.items()}}
+    policy = dataclasses.replace(method.policy, **options)
+    return dataclasses.replace(
+        entry,
+        method=dataclasses.replace(method, policy=policy),
+        written=f"{name}:{','.join(f'{option}={value}' for option, value in written.items())}",
+    )

@@ -1,0 +1,143 @@
+"""Tables from time-only policies to the plans they follow, written out by hand."""
+
+from __future__ import annotations
+
+from math import floor
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from padecast import InvalidPlan, Session
+from padecast.forecasters import Reuse
+from padecast.policies import REGISTRY, Cap, Ends, Growing, Interval, Plan, plan_of
+
+TABLE = {
+    "always": "CCCCCCCC",
+    "interval": "C...C...C...C...C..C",
+    "interval:every=4,last=false": "C...C...C...C...C...",
+    "interval:every=4,warmup=3": "CCC...C...C...C...CC",
+    "interval:every=3,warmup=2": "CC..C..C.C",
+    "interval:every=3,warmup=2,last=false": "CC..C..C..",
+    "interval:every=2": "C.C.C.CC",
+    "interval:every=1": "CCCCC",
+    "interval:every=9": "C....C",
+    "interval:warmup=9": "CCCCC",
+    "plan:steps=CC..C.": "CC..C.",
+    "growing:window=2,growth=0,warmup=1": "C.C.C.C.",
+    "growing:window=2,growth=1,warmup=1": "C.C..C...C....C.",
+    "growing:window=2,growth=1,warmup=1,last=true": "C.C..C...C....CC",
+    "growing:window=1,growth=0.5,warmup=2": "CCCC.C.C..C..C...C",
+    "growing:window=2,growth=0.5,warmup=3": "CCC.C.C..C..C...C",
+    "ends:policy=(interval:every=4,last=false),first=2,last=2": "CC..C...C.CC",
+    "ends:policy=(interval:every=3,last=false),first=0,last=0": "C..C..C..",
+    "ends:policy=(plan:steps=C.......),first=3,last=1": "CCC....C",
+    "ends:policy=interval,first=20,last=0": "CCCCC",
+    "cap:policy=(interval:every=9),limit=3": "C...C...CC.C",
+    "cap:policy=(interval:every=9,last=false),limit=1": "C.C.C.C.CC.",
+    "cap:policy=(plan:steps=C.......),limit=2": "C..C..C.",
+    "cap:policy=(ends:policy=(plan:steps=C.......),last=2),limit=3": "C...C.CC",
+}
+
+
+@pytest.mark.parametrize(("written", "plan"), TABLE.items(), ids=list(TABLE))
+def test_plans(written: str, plan: str) -> None:
+    assert plan_of(REGISTRY.make(written), len(plan)) == plan
+
+
+def test_the_table_has_every_policy_that_reads_no_residual() -> None:
+    without = {name for name in REGISTRY if not REGISTRY.make(name).needs_gram}
+    assert {written.split(":")[0] for written in TABLE} == without
+
+
+# A run in the middle of the grid, as image to image: the rule starts where the run does.
+FROM_EIGHT = {
+    "interval:every=4": "C...C...C..C",
+    "interval:every=4,warmup=2": "CC...C...C.C",
+    "growing:window=2,growth=1,warmup=2": "CC.C..C...C.",
+    "ends:policy=(interval:every=9,last=false),first=2,last=1": "CC.......C.C",
+    "cap:policy=(interval:every=9,last=false),limit=4": "C....C...C..",
+    "plan:steps=C...C...C.CC..CC.C.C": "C.CC..CC.C.C",
+    "plan:steps=C...C.......C...C..C": "C...C...C..C",  # its step 8 is a forecast, but the first of this run
+}
+
+
+@pytest.mark.parametrize(("written", "plan"), FROM_EIGHT.items(), ids=list(FROM_EIGHT))
+def test_a_run_that_starts_in_the_middle_of_the_grid(written: str, plan: str) -> None:
+    session = Session(REGISTRY.make(written), Reuse(), total=20)
+    for index in range(8, 20):
+        session.step(torch.zeros(1, 2), index=index, compute=lambda: torch.ones(1, 2))
+    assert session.plan == " " * 8 + plan
+
+
+def published(total: int, window: float, growth: float, warmup: int) -> str:
+    """Spectrum's loop, with the state that it keeps."""
+    plan, forecasts = "", 0
+    for index in range(total):
+        computed = index < warmup or (forecasts + 1) % floor(window) == 0
+        if computed and index >= warmup:
+            window += growth
+        forecasts = 0 if computed else forecasts + 1
+        plan += "C" if computed else "."
+    return plan
+
+
+@given(st.integers(4, 60), st.integers(4, 20), st.integers(0, 16), st.integers(1, 6))
+def test_growing_is_the_published_loop(total: int, window: int, growth: int, warmup: int) -> None:
+    policy = Growing(window / 4, growth / 4, warmup)
+    assert plan_of(policy, total) == published(total, window / 4, growth / 4, warmup)
+
+
+@pytest.mark.parametrize(("growth", "computed"), [(0.75, 14), (3.0, 10)])
+def test_growing_computes_as_often_as_published(growth: float, computed: int) -> None:
+    assert plan_of(Growing(window=2.0, growth=growth, warmup=5), 50).count("C") == computed
+
+
+# Plans ---------------------------------------------------------------------------------------------------------------
+
+
+@given(st.text("C.", max_size=30))
+def test_a_plan_is_made_from_its_indices(tail: str) -> None:
+    plan = Plan("C" + tail)
+    assert Plan.at(plan.indices, total=len(plan.steps)) == plan
+    assert plan.nfe == plan.steps.count("C") == len(plan.indices)
+    assert plan_of(plan, len(plan.steps)) == plan.steps
+
+
+@pytest.mark.parametrize(
+    ("steps", "message"),
+    [
+        ("CC.x.", "'x' at step 3"),
+        ("CCc", "'c' at step 2"),
+        ("C C", "' ' at step 1"),
+        ("..C", "does not begin with C"),
+        ("", "does not begin with C"),
+    ],
+)
+def test_what_is_no_plan_says_where(steps: str, message: str) -> None:
+    with pytest.raises(InvalidPlan, match=message):
+        Plan(steps)
+
+
+@pytest.mark.parametrize("index", [-1, 5, 50])
+def test_an_index_outside_the_run_is_named(index: int) -> None:
+    with pytest.raises(InvalidPlan, match=rf"\[{index}\].*5 steps"):
+        Plan.at([0, index], total=5)
+
+
+@pytest.mark.parametrize("policy", [Plan("CC..C"), Ends(Plan("CC..C")), Cap(Ends(Plan("CC..C")))])
+def test_a_plan_belongs_to_one_length(policy: Plan | Ends | Cap) -> None:
+    policy.check(5)
+    with pytest.raises(InvalidPlan, match=r"has 6 steps, the plan 'CC..C' has 5(?s:.*)num_inference_steps=5"):
+        policy.check(6)
+    with pytest.raises(InvalidPlan, match="6 steps"):
+        plan_of(policy, 6)
+
+
+def test_wrappers_need_what_they_wrap() -> None:
+    inner = REGISTRY.make("tolerance")
+    for policy in (Ends(inner), Cap(Ends(inner))):
+        needs = (policy.needs_gram, policy.needs_stride, policy.looks_back)
+        assert needs == (inner.needs_gram, inner.needs_stride, inner.looks_back)
+    assert not Ends(Interval()).needs_gram

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from padecast import Geometry, Position, Session, Trace
+from padecast.forecasters import Lagrange
+from padecast.policies import Tolerance
+
+TOTAL = 14
+few = settings(max_examples=10)  # a run asks for every distance again at every step
+
+
+def horizon(policy: Tolerance, residuals: Tensor, stride: float | None = None) -> int:
+    """Steps that are forecast after the last of these computed ones, in a run that does not end."""
+    geometry = Geometry.of(residuals, list(range(len(residuals))))
+    trace = Trace()
+    for index in range(len(residuals)):
+        trace = trace.then(Position.at(index, TOTAL, stride=stride), True)
+    for ahead in range(TOTAL - 1 - len(residuals)):
+        at = Position.at(len(residuals) + ahead, TOTAL, stride=stride)
+        if policy.computes(at, trace, geometry):
+            return ahead
+        trace = trace.then(at, False)
+    return TOTAL
+
+
+def walk(seed: int, batch: int = 2) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return 3 + 0.2 * torch.randn(4, batch, 6, dtype=torch.float64, generator=generator).cumsum(0)
+
+
+@few
+@given(st.integers(0, 999), st.floats(0.001, 1), st.floats(1, 20))
+def test_a_larger_tolerance_never_computes_earlier(seed: int, tolerance: float, factor: float) -> None:
+    residuals = walk(seed)
+    tight, loose = Tolerance(tolerance), Tolerance(tolerance * factor)
+    assert horizon(tight, residuals) <= horizon(loose, residuals)
+
+
+def test_the_tolerance_matters() -> None:
+    horizons = [horizon(Tolerance(tolerance), walk(0)) for tolerance in (1e-6, 0.05, 1e6)]
+    assert horizons[0] == 0 and horizons[1] < horizons[2] == TOTAL
+
+
+@few
+@given(st.integers(0, 999), st.floats(0.001, 0.5), st.sampled_from([1e-3, 1e3]))
+def test_the_scale_of_the_features_does_not_matter(seed: int, tolerance: float, scale: float) -> None:
+    policy = Tolerance(tolerance)
+    assert horizon(policy, walk(seed)) == horizon(policy, scale * walk(seed))
+
+
+@few
+@given(st.integers(0, 999), st.floats(0.001, 0.5), st.floats(0.001, 0.1))
+def test_longer_strides_never_compute_later(seed: int, tolerance: float, stride: float) -> None:
+    policy = Tolerance(tolerance)
+    assert horizon(policy, walk(seed), stride=2 * stride) <= horizon(policy, walk(seed), stride=stride)
+
+
+@few
+@given(st.integers(0, 999), st.floats(0.001, 0.5))
+def test_a_rougher_trajectory_never_computes_later(seed: int, tolerance: float) -> None:
+    policy, smooth = Tolerance(tolerance, forecaster=Lagrange()), walk(seed)
+    rough = smooth[-1] + 2 * (smooth - smooth[-1])  # the same newest residual, every difference doubled
+    assert horizon(policy, rough) <= horizon(policy, smooth)
+
+
+def plan(policy: Tolerance, residuals: Tensor, start: int = 0) -> str:
+    session = Session(policy, Lagrange(), total=len(residuals))
+    for index in range(start, len(residuals)):
+        x = torch.zeros_like(residuals[0])
+        session.step(x, index=index, compute=lambda index=index: residuals[index])
+    return session.plan
+
+
+@pytest.mark.parametrize("warmup", [1, 2, 3])
+@pytest.mark.parametrize("last", [True, False])
+def test_a_residual_that_stands_still_is_computed_at_the_start_and_the_end_alone(warmup: int, last: bool) -> None:
+    policy = Tolerance(0.01, warmup=warmup, last=last)
+    still = torch.ones(10, 1, 4)
+    begun = max(warmup, 2)  # two residuals are needed to measure a distance
+    expected = "C" * begun + "." * (9 - begun) + ("C" if last else ".")
+    assert plan(policy, still) == expected
+    assert plan(policy, still, start=3) == "   " + "C" * begun + "." * (6 - begun) + ("C" if last else ".")
+
+
+def test_no_tolerance_computes_everything_that_moves() -> None:
+    residuals = torch.arange(1.0, 11.0)[:, None, None].expand(10, 2, 4)
+    assert plan(Tolerance(1e-9), residuals) == "C" * 10
+
+
+def test_decisions_are_shared_by_the_batch() -> None:
+    still, moving = torch.ones(10, 1, 4), torch.arange(1.0, 11.0)[:, None, None].expand(10, 1, 4)
+    policy = Tolerance(0.05, last=False)
+    alone, together = plan(policy, still), plan(policy, torch.cat([still, moving], dim=1))
+    assert together.count("C") > alone.count("C") == 2

@@ -1,0 +1,177 @@
+"""Two threads in one run get an error, not wrong images; two pipelines that share weights may run at once."""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import pytest
+import torch
+from diffusers import FluxPipeline
+from padecast import ConcurrentRun, accelerate
+from padecast.forecasters import Lagrange
+from padecast.policies import Plan
+from torch import Tensor
+
+from tests.tiny import PLAN, blocks, flux_pipeline, loop, quiet, sample_flux
+
+DRAWN = Plan(PLAN)
+PATIENCE = 60  # seconds after which a thread that waits is taken for stuck
+
+
+class Meeting:
+    """Stops a thread at the n-th time it comes by, until it is let go."""
+
+    def __init__(self, at: int) -> None:
+        self.at, self.arrived, self.go_on = at, threading.Event(), threading.Event()
+
+    def __call__(self, *_: Any) -> None:
+        self.at -= 1
+        if self.at == 0:
+            self.arrived.set()
+            assert self.go_on.wait(PATIENCE)
+
+
+def outcome(future: Future[Tensor]) -> Any:
+    error = future.exception(PATIENCE)
+    return type(error) if error is not None else future.result()
+
+
+@pytest.fixture
+def pool() -> Any:
+    with ThreadPoolExecutor(2) as pool:
+        yield pool
+
+
+class TestOnePipeline:
+    def test_a_second_run_while_the_first_is_between_two_steps(self, pool: ThreadPoolExecutor) -> None:
+        pipe, first, second = loop(), Meeting(at=3), Meeting(at=2)
+        with accelerate(pipe, policy=DRAWN, forecaster=Lagrange()) as run:
+            expected = pipe()
+            one = pool.submit(pipe, between=first)
+            assert first.arrived.wait(PATIENCE)
+            two = pool.submit(pipe, between=second)
+            assert second.arrived.wait(PATIENCE)
+            first.go_on.set()
+            assert outcome(one) is ConcurrentRun
+            second.go_on.set()
+            assert outcome(two) is ConcurrentRun
+            assert torch.equal(pipe(), expected)
+            assert torch.equal(pool.submit(pipe).result(PATIENCE), expected)
+        assert run.report.plan == PLAN
+
+    @pytest.mark.parametrize("calls", [1, 4, 7], ids=["first step", "computed step", "forecast step"])
+    def test_a_second_run_while_the_first_is_inside_the_model(self, pool: ThreadPoolExecutor, calls: int) -> None:
+        pipe, meeting = loop(), Meeting(at=calls)
+        with accelerate(pipe, policy=DRAWN, forecaster=Lagrange()):
+            expected = pipe()
+            hook = pipe.transformer.transformer_blocks[1].register_forward_pre_hook(meeting)
+            one = pool.submit(pipe)
+            assert meeting.arrived.wait(PATIENCE)
+            with pytest.raises(ConcurrentRun, match=r"two threads.*\n.*lock"):
+                pipe()
+            meeting.go_on.set()
+            assert outcome(one) is ConcurrentRun
+            hook.remove()
+            assert torch.equal(pipe(), expected)
+
+    def test_switching_off_while_another_thread_is_inside(self, pool: ThreadPoolExecutor) -> None:
+        pipe, meeting = loop(), Meeting(at=6)
+        with accelerate(pipe, policy=DRAWN, forecaster=Lagrange()) as run:
+            expected = pipe()
+            hook = pipe.transformer.transformer_blocks[1].register_forward_pre_hook(meeting)
+            one = pool.submit(pipe)
+            assert meeting.arrived.wait(PATIENCE)
+            with pytest.raises(ConcurrentRun, match="another thread is inside the model"):
+                run.disable()
+            assert run.enabled
+            meeting.go_on.set()
+            assert torch.equal(one.result(PATIENCE), expected)
+            hook.remove()
+
+    @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+    @pytest.mark.parametrize("where", ["in the model", "between two steps"])
+    def test_another_thread_may_go_on_after_an_error(self, pool: ThreadPoolExecutor, error: Any, where: str) -> None:
+        pipe, left = loop(), iter(range(5))
+
+        def fail(*_: Any) -> None:
+            if next(left, None) is None:
+                raise error
+
+        with accelerate(pipe, policy=DRAWN, forecaster=Lagrange()):
+            expected = pipe()
+            if where == "in the model":
+                hook = pipe.transformer.transformer_blocks[1].register_forward_pre_hook(fail)
+                with pytest.raises(error):
+                    pipe()
+                hook.remove()
+            else:
+                with pytest.raises(error):
+                    pipe(between=fail)
+            assert torch.equal(pool.submit(pipe).result(PATIENCE), expected)
+
+    def test_runs_one_after_another_in_several_threads(self, pool: ThreadPoolExecutor) -> None:
+        pipe = loop()
+        with accelerate(pipe, policy=DRAWN, forecaster=Lagrange()):
+            expected = pipe()
+            for _ in range(2):
+                assert torch.equal(pool.submit(pipe).result(PATIENCE), expected)
+
+
+class TestPipelinesThatShareWeights:
+    def lockstep(self, pool: ThreadPoolExecutor, pipes: list[Any], barrier: threading.Barrier) -> list[Tensor]:
+        """Sample with every pipeline at once, such that all are inside the model at the same time."""
+        model = pipes[0].transformer
+        first = next(iter(blocks(model).values()))[0]
+
+        def wait(*_: Any) -> None:
+            barrier.wait(PATIENCE)
+
+        hook = first.register_forward_pre_hook(wait)
+        try:
+            runs = [pool.submit(sample_flux, pipe, seed=seed) for seed, pipe in enumerate(pipes)]
+            return [run.result(PATIENCE) for run in runs]
+        finally:
+            hook.remove()
+
+    def pair(self) -> list[Any]:
+        one = flux_pipeline()
+        return [one, quiet(FluxPipeline.from_pipe(one, scheduler=copy.deepcopy(one.scheduler)))]
+
+    def test_both_accelerated(self, pool: ThreadPoolExecutor) -> None:
+        pipes = self.pair()
+        handles = [accelerate(pipe, policy=DRAWN, forecaster=Lagrange()).enable() for pipe in pipes]
+        alone = [sample_flux(pipe, seed=seed) for seed, pipe in enumerate(pipes)]
+        together = self.lockstep(pool, pipes, threading.Barrier(2))
+        assert all(torch.equal(a, b) for a, b in zip(together, alone, strict=True))
+        assert [handle.report.plan for handle in handles] == [PLAN, PLAN]
+        for handle in handles:
+            handle.disable()
+
+    def test_one_accelerated_and_one_untouched(self, pool: ThreadPoolExecutor) -> None:
+        pipes = self.pair()
+        with accelerate(pipes[0], policy=DRAWN, forecaster=Lagrange()) as run:
+            alone = [sample_flux(pipe, seed=seed) for seed, pipe in enumerate(pipes)]
+            together = self.lockstep(pool, pipes, threading.Barrier(2))
+        assert all(torch.equal(a, b) for a, b in zip(together, alone, strict=True))
+        assert run.report.plan == PLAN
+        assert run.report.unplaced == 0
+
+
+def test_the_advice_in_the_message_works(pool: ThreadPoolExecutor) -> None:
+    pipe, meeting = flux_pipeline(), Meeting(at=1)
+    with accelerate(pipe, policy=DRAWN, forecaster=Lagrange()):
+        hook = pipe.transformer.transformer_blocks[0].register_forward_pre_hook(meeting)
+        one = pool.submit(sample_flux, pipe)
+        assert meeting.arrived.wait(PATIENCE)
+        with pytest.raises(ConcurrentRun) as caught:
+            sample_flux(pipe)
+        meeting.go_on.set()
+        assert outcome(one) is ConcurrentRun
+        hook.remove()
+    advice: Callable[..., Any] = eval(str(caught.value).splitlines()[-1], {"copy": copy, "pipe": pipe})
+    assert advice.transformer is pipe.transformer  # type: ignore[attr-defined]
+    assert advice.scheduler is not pipe.scheduler  # type: ignore[attr-defined]

@@ -1,0 +1,139 @@
+"""Imports run one way: a module imports from its own layer and from those below it."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+import padecast
+
+ROOT = Path(padecast.__file__).parent
+LAYERS = (  # lowest first; "padecast" is the package's own face
+    {"_errors", "_history"},
+    {"_registry", "_memory", "forecasters"},
+    {"policies"},
+    {"methods"},
+    {"citations", "_session"},
+    {"targets"},
+    {"_intercept", "_frames", "_count", "_clock", "_block", "_stopwatch", "_attach"},
+    {"_accelerate", "report"},
+    {"calibration"},
+    {"padecast", "zoo", "lab"},
+    {"integrations"},
+    {"cli", "__main__"},
+)
+HEIGHT = {name: height for height, layer in enumerate(LAYERS) for name in layer}
+
+
+def name_of(path: Path) -> str:
+    parts = path.relative_to(ROOT.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {name_of(path): path for path in ROOT.rglob("*.py")}
+
+
+def part(module: str) -> str:
+    """The top-level part that a module belongs to."""
+    return [*module.split("."), "padecast"][1] if module != "padecast" else module
+
+
+def statements(node: ast.AST, *, lazily: bool) -> Iterator[ast.Import | ast.ImportFrom]:
+    """The imports of a module but those for type checkers; those inside functions too if ``lazily``."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, (ast.Import, ast.ImportFrom)):
+            yield child
+        elif isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+            yield from statements(ast.Module(child.orelse, type_ignores=[]), lazily=lazily)
+        elif lazily or not isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
+            yield from statements(child, lazily=lazily)
+
+
+def imported(source: str, module: str, *, lazily: bool = True) -> set[str]:
+    """The modules of padecast that a module imports."""
+    package = module if module in MODULES and MODULES[module].name == "__init__.py" else module.rpartition(".")[0]
+    found = set()
+    for statement in statements(ast.parse(source), lazily=lazily):
+        if isinstance(statement, ast.Import):
+            found |= {alias.name for alias in statement.names}
+            continue
+        base = statement.module or ""
+        if statement.level:
+            above = package.split(".")[: len(package.split(".")) - statement.level + 1]
+            base = ".".join([*above, *([base] if base else [])])
+        for alias in statement.names:
+            found.add(f"{base}.{alias.name}" if f"{base}.{alias.name}" in MODULES else origin(base, alias.name))
+    return {name for name in found if name.split(".")[0] == "padecast"} - {module}
+
+
+def origin(base: str, name: str) -> str:
+    """Where a name comes from: what the package's face exports counts as the module that defines it."""
+    if base != "padecast" or name == "__version__":
+        return base if name != "__version__" else ""
+    for statement in statements(ast.parse(MODULES[base].read_text(encoding="utf-8")), lazily=False):
+        if isinstance(statement, ast.ImportFrom) and name in {alias.asname or alias.name for alias in statement.names}:
+            return statement.module or base
+    return base
+
+
+def upward(source: str, module: str) -> list[str]:
+    return sorted(name for name in imported(source, module) if HEIGHT[part(name)] > HEIGHT[part(module)])
+
+
+def test_every_module_has_a_layer() -> None:
+    assert {part(module) for module in MODULES} - set(HEIGHT) == set()
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_imports_run_downwards(module: str) -> None:
+    assert upward(MODULES[module].read_text(encoding="utf-8"), module) == []
+
+
+def test_no_module_imports_itself_in_a_circle() -> None:
+    graph = {
+        module: imported(path.read_text(encoding="utf-8"), module, lazily=False) - {"padecast"}
+        for module, path in MODULES.items()
+    }
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
+
+
+def test_nothing_below_the_attachment_knows_a_model_library() -> None:
+    for module, path in MODULES.items():
+        if HEIGHT[part(module)] < HEIGHT["_attach"]:
+            names = [
+                alias.name if isinstance(statement, ast.Import) else statement.module
+                for statement in statements(ast.parse(path.read_text(encoding="utf-8")), lazily=True)
+                for alias in statement.names
+            ]
+            assert not {str(name).split(".")[0] for name in names} & {"diffusers", "transformers", "numpy"}, module
+
+
+@pytest.mark.parametrize(
+    ("source", "module", "found"),
+    [
+        ("from padecast._session import Session", "padecast.policies.base", ["padecast._session"]),
+        ("from padecast import Session", "padecast.policies.base", ["padecast._session"]),
+        ("from padecast import policies", "padecast.forecasters.pade", ["padecast.policies"]),
+        ("import padecast.cli", "padecast.lab.runner", ["padecast.cli"]),
+        ("import padecast", "padecast.report", ["padecast"]),
+        ("def f():\n    from padecast import zoo", "padecast.report", ["padecast.zoo"]),
+        ("from ..policies import Plan", "padecast.forecasters.pade", ["padecast.policies"]),
+        ("from .. import policies", "padecast.forecasters", ["padecast.policies"]),
+        ("from .policies import Plan", "padecast._history", ["padecast.policies"]),
+        ("from .lagrange import Lagrange", "padecast.forecasters", []),
+        ("from padecast import __version__", "padecast._history", []),
+        ("from padecast.forecasters import Pade", "padecast.policies.tolerance", []),
+        ("if TYPE_CHECKING:\n    from padecast.cli import app", "padecast._history", []),
+        ("if TYPE_CHECKING:\n    pass\nelse:\n    from padecast.cli import app", "padecast._history", ["padecast.cli"]),
+        ("import torch\nfrom math import inf", "padecast._history", []),
+    ],
+)
+def test_this_test_sees_what_it_should(source: str, module: str, found: list[str]) -> None:
+    assert upward(source, module) == found

@@ -1,0 +1,247 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from padecast import Position
+from padecast._memory import Memory, Streams, inner_products, weighted_sum
+
+DTYPES = [torch.float64, torch.float32, torch.bfloat16, torch.float16]
+SHAPES = [((2, 3, 4),), ((2, 5),), ((2, 3, 4), (2, 7, 4)), ((2, 2, 3, 4), (2, 5), (2, 1, 6))]
+every_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=str)
+every_shape = pytest.mark.parametrize("shapes", SHAPES, ids=str)
+
+
+def streams(seed: int, shapes: tuple[tuple[int, ...], ...], dtype: torch.dtype = torch.float64) -> Streams:
+    generator = torch.Generator().manual_seed(seed)
+    return tuple(torch.randn(shape, generator=generator, dtype=torch.float64).to(dtype) for shape in shapes)
+
+
+def filled(
+    count: int, shapes: tuple[tuple[int, ...], ...], window: int = 3, dtype: torch.dtype = torch.float64
+) -> tuple[Memory, list[Streams]]:
+    """A memory after ``count`` computed steps, and the residuals that went in, oldest first."""
+    memory, residuals = Memory(window), []
+    for step in range(count):
+        entry, output = streams(2 * step, shapes, dtype), streams(2 * step + 1, shapes, dtype)
+        memory.remember(Position.at(3 * step, 60), entry, output)
+        residuals.append(tuple(y - x for x, y in zip(entry, output, strict=True)))
+    return memory, residuals
+
+
+def places(memory: Memory) -> set[int]:
+    return {x.untyped_storage().data_ptr() for streams in memory.residuals() for x in streams}
+
+
+@every_shape
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 7, 12])
+def test_the_newest_residuals_are_kept(shapes: tuple[tuple[int, ...], ...], count: int) -> None:
+    memory, residuals = filled(count, shapes)
+    newest_first = residuals[::-1][:3]
+    assert len(memory) == count and memory.kept == len(newest_first) and memory.latest == 3 * (count - 1)
+    for kept, put in zip(memory.residuals(), newest_first, strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(kept, put, strict=True))
+    geometry = memory.geometry()
+    assert geometry.index == tuple(3 * i for i in range(count))[::-1][:3]
+    assert geometry.time == tuple(float(i) for i in geometry.index)
+
+
+@every_shape
+@pytest.mark.parametrize("window", [1, 2, 3, 5])
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 11])
+def test_the_gram_matrix_is_that_of_the_residuals_also_after_the_ring_went_round(
+    shapes: tuple[tuple[int, ...], ...], window: int, count: int
+) -> None:
+    memory, residuals = filled(count, shapes, window)
+    flat = [torch.cat([x.flatten(1) for x in streams], dim=1) for streams in residuals[::-1][:window]]
+    expected = torch.stack([torch.stack([(a * b).mean(1) for b in flat], dim=1) for a in flat], dim=1)
+    gram = memory.geometry().gram
+    assert gram is not None and gram.dtype == torch.float64
+    torch.testing.assert_close(gram, expected)
+
+
+@every_dtype
+def test_inner_products_of_narrow_features_are_those_of_the_stored_values(dtype: torch.dtype) -> None:
+    slots = [streams(seed, ((2, 300, 64),), dtype)[0] for seed in range(3)]
+    products = inner_products(slots, slots[1])
+    exact = torch.stack([(slot.double() * slots[1].double()).flatten(1).sum(1) for slot in slots], dim=1)
+    # products of 19200 elements are summed: relative to their size, not to what is left of it, float32's default
+    size = exact.abs().max().item()
+    torch.testing.assert_close(products, exact, rtol=0, atol=1.3e-6 * size if dtype != torch.float64 else 1e-12 * size)
+    assert products.dtype == torch.float64
+
+
+def test_inner_products_do_not_mix_samples() -> None:
+    one, two = streams(0, ((3, 4, 5), (3, 4, 5)))
+    together = inner_products([one], two)
+    for b in range(3):
+        torch.testing.assert_close(inner_products([one[b : b + 1]], two[b : b + 1]), together[b : b + 1])
+
+
+def test_a_geometry_stays_as_it_was_when_more_is_remembered() -> None:
+    memory, _ = filled(3, ((2, 4),))
+    before = memory.geometry()
+    assert before.gram is not None
+    kept = before.gram.clone()
+    for step in range(3, 6):
+        memory.remember(Position.at(3 * step, 60), *(streams(seed, ((2, 4),)) for seed in (90 + step, 99 + step)))
+    assert torch.equal(before.gram, kept) and before.index == (6, 3, 0)
+
+
+# Mixing --------------------------------------------------------------------------------------------------------------
+
+
+@every_dtype
+@given(st.integers(0, 99), st.integers(1, 5))
+def test_a_weighted_sum_is_right_within_the_rounding_of_its_dtype(dtype: torch.dtype, seed: int, count: int) -> None:
+    start, *slots = streams(seed, ((2, 3, 4),) * (count + 1), dtype)
+    weights = torch.randn(count, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    out = weighted_sum(start, slots, weights)
+    exact = start.double() + sum(w * slot.double() for w, slot in zip(weights, slots, strict=True))
+    assert out.dtype == dtype
+    torch.testing.assert_close(out, exact.to(dtype))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("batched", [False, True])
+def test_narrow_features_are_summed_in_float32(dtype: torch.dtype, batched: bool) -> None:
+    large = 1 / torch.finfo(dtype).eps * 2  # neighbours lie 2 apart, so that adding a half does nothing
+    start, half = torch.full((1, 4), large, dtype=dtype), torch.full((1, 4), 0.5, dtype=dtype)
+    weights = torch.ones(4, dtype=torch.float64)
+    out = weighted_sum(start, [half] * 4, weights.expand(1, -1) if batched else weights)
+    assert (start + half == start).all() and (out == large + 2).all()
+
+
+@every_dtype
+@every_shape
+def test_weights_per_sample_agree_with_weights_for_all(shapes: tuple[tuple[int, ...], ...], dtype: torch.dtype) -> None:
+    memory, _ = filled(4, shapes, dtype=dtype)
+    entry, weights = streams(77, shapes, dtype), torch.tensor([1.7, -0.9, 0.2], dtype=torch.float64)
+    for one, two in zip(memory.add(entry, weights), memory.add(entry, weights.expand(2, -1)), strict=True):
+        torch.testing.assert_close(one, two)
+
+
+@every_shape
+def test_every_sample_has_its_own_weights(shapes: tuple[tuple[int, ...], ...]) -> None:
+    memory, residuals = filled(5, shapes)
+    entry, weights = streams(77, shapes), torch.tensor([[2.0, -1.0, 0.5], [0.3, 0.0, -4.0]], dtype=torch.float64)
+    out = memory.add(entry, weights)
+    for s, x in enumerate(entry):
+        for b in range(2):
+            expected = x[b] + sum(weights[b, k] * residuals[4 - k][s][b] for k in range(3))
+            torch.testing.assert_close(out[s][b], expected)
+
+
+def test_forecasting_leaves_the_input_and_the_memory_alone() -> None:
+    memory, _ = filled(3, ((2, 4),))
+    (entry,), before = streams(9, ((2, 4),)), [x[0].clone() for x in memory.residuals()]
+    kept = entry.clone()
+    for weights in (torch.ones(3, dtype=torch.float64), torch.ones(2, 3, dtype=torch.float64)):
+        (out,) = memory.add((entry,), weights)
+        assert out.untyped_storage().data_ptr() not in {entry.untyped_storage().data_ptr(), *places(memory)}
+    assert torch.equal(entry, kept) and all(
+        torch.equal(a, x[0]) for a, x in zip(before, memory.residuals(), strict=True)
+    )
+
+
+# What it costs -------------------------------------------------------------------------------------------------------
+
+
+@every_dtype
+@pytest.mark.parametrize(("window", "moments"), [(1, 0), (3, 0), (2, 5)])
+def test_the_bytes_declared_are_the_bytes_taken(dtype: torch.dtype, window: int, moments: int) -> None:
+    memory, shapes = Memory(window, moments), ((2, 3, 4), (2, 7))
+    assert memory.nbytes == 0
+    memory.remember(Position.at(0, 9), streams(0, shapes, dtype), streams(1, shapes, dtype), torch.ones(moments))
+    slot, wide = 2 * 3 * 4 + 2 * 7, max(4, dtype.itemsize)
+    assert memory.nbytes == slot * (window * dtype.itemsize + moments * wide)
+    if not moments:
+        taken = {x.untyped_storage().data_ptr(): x.untyped_storage().nbytes() for s in memory.residuals() for x in s}
+        assert sum(taken.values()) == memory.nbytes
+
+
+@pytest.mark.parametrize("moments", [0, 4])
+def test_everything_is_allocated_at_the_first_step(moments: int) -> None:
+    memory, shapes = Memory(3, moments), ((2, 3, 4), (2, 7))
+    seen, sizes = set(), set()
+    for step in range(10):
+        entry, output = streams(step, shapes), streams(step + 50, shapes)
+        memory.remember(Position.at(step, 10), entry, output, torch.ones(moments))
+        seen |= places(memory)
+        sizes.add(memory.nbytes)
+    assert len(seen) == len(shapes) and len(sizes) == 1 and memory.kept == 3
+
+
+def test_a_residual_is_not_changed_by_what_happens_to_the_tensors_it_came_from() -> None:
+    memory, (entry,), (output,) = Memory(2), streams(0, ((2, 4),)), streams(1, ((2, 4),))
+    expected = output - entry
+    memory.remember(Position.at(0, 9), (entry,), (output,))
+    entry.zero_(), output.zero_()
+    assert torch.equal(memory.residuals()[0][0], expected)
+
+
+# Moments, other dtypes, what fits ------------------------------------------------------------------------------------
+
+
+@given(st.integers(0, 99))
+def test_moments_are_sums_over_the_whole_run(seed: int) -> None:
+    memory, generator = Memory(2, moments=3), torch.Generator().manual_seed(seed)
+    bases = torch.randn(7, 3, dtype=torch.float64, generator=generator)
+    residuals = torch.randn(7, 2, 4, dtype=torch.float64, generator=generator)
+    entry = torch.zeros(2, 4, dtype=torch.float64)
+    for step, (basis, residual) in enumerate(zip(bases, residuals, strict=True)):
+        memory.remember(Position.at(step, 9), (entry,), (residual,), basis)
+    mixture, newest = torch.tensor([0.5, -2.0, 1.0], dtype=torch.float64), torch.tensor([3.0, -1.0])
+    (out,) = memory.add_moments((entry,), newest, mixture)
+    expected = torch.einsum("m,jm,jbd->bd", mixture, bases, residuals) + 3 * residuals[6] - residuals[5]
+    torch.testing.assert_close(out, expected)
+    geometry = memory.geometry()
+    assert len(geometry) == 7 and geometry.gram is not None and geometry.gram.shape == (2, 2, 2)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("stored", [torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("moments", [0, 2])
+def test_residuals_may_be_stored_in_another_dtype(dtype: torch.dtype, stored: torch.dtype, moments: int) -> None:
+    memory, (x, y) = Memory(2, moments, dtype=stored), streams(0, ((2, 64), (2, 64)), dtype)
+    memory.remember(Position.at(0, 9), (x,), (y,), torch.ones(moments))
+    assert memory.residuals()[0][0].dtype == stored
+    assert torch.equal(memory.residuals()[0][0], (y - x).to(stored))
+    (out,) = memory.add((x,), torch.ones(1, dtype=torch.float64))
+    assert out.dtype == dtype
+    coarse = max((dtype, stored), key=lambda d: torch.finfo(d).eps)
+    assert ((out - y).abs() <= 2 * torch.finfo(coarse).eps * (x.abs() + (y - x).abs())).all()
+
+
+def test_an_output_in_another_dtype_than_the_input_is_remembered() -> None:
+    memory, x, y = Memory(2), torch.ones(1, 4), torch.full((1, 4), 3.0, dtype=torch.bfloat16)
+    memory.remember(Position.at(0, 9), (x,), (y,))
+    assert torch.equal(memory.residuals()[0][0], torch.full((1, 4), 2.0))
+
+
+def test_without_measuring_there_is_no_gram_matrix() -> None:
+    memory = Memory(2, measure=False)
+    memory.remember(Position.at(0, 9), streams(0, ((2, 4),)), streams(1, ((2, 4),)))
+    assert memory.geometry().gram is None and memory.geometry().index == (0,)
+
+
+def test_features_of_another_kind_do_not_fit() -> None:
+    memory, x = Memory(2), torch.zeros(2, 3)
+    memory.remember(Position.at(0, 9), (x, x), (x, x))
+    assert memory.fits((x + 1, x))
+    for other in ((x,), (x, x, x), (x, x[:1]), (x, x.double()), (x, x[:, :2]), (x.to("meta"), x)):
+        assert not memory.fits(other)
+
+
+def a_view(x: Tensor) -> Tensor:
+    return torch.stack([x, x], dim=-1)[..., 0]
+
+
+def test_features_need_not_be_contiguous() -> None:
+    memory, (x, y) = Memory(2), streams(0, ((2, 3, 4), (2, 3, 4)))
+    memory.remember(Position.at(0, 9), (a_view(x),), (a_view(y),))
+    (out,) = memory.add((a_view(x),), torch.ones(1, dtype=torch.float64))
+    torch.testing.assert_close(out, y)
