@@ -39,7 +39,7 @@ def batch_dependence(forecaster: Forecaster) -> float:
     return float((together - alone).abs().max())
 
 
-@pytest.mark.parametrize("forecaster", [Pade(guard=OPEN), TCPade(), Lagrange()], ids=repr)
+@pytest.mark.parametrize("forecaster", [Pade(guard=OPEN), TCPade(), Lagrange()], ids=lambda part: type(part).__name__)
 def test_an_image_is_independent_of_its_batch_mates(forecaster: Forecaster) -> None:
     assert batch_dependence(forecaster) < ROUNDING
 

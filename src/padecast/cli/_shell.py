@@ -98,7 +98,7 @@ def progress(title: str, total: int) -> Iterator[Callable[[str], None]]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task(title, total=total)
-        yield lambda word: bar.update(task, advance=1, description=f"{title}: {word}")
+        yield lambda word: bar.update(task, advance=1, description=f"{title} {word}")
 
 
 def _console(*, stderr: bool) -> Console:

@@ -20,7 +20,7 @@ from padecast.lab.runner import Task
 KIND = "padecast demo"
 METHODS = ("adaptive", "tc-pade", "tc-pade-published", "spectrum", "taylorseer", "fora", "linear")
 SETTINGS = {"hard": Sampling(guidance=5.0, shift=3.0), "easy": Sampling(guidance=3.0, shift=1.0)}
-BATCH = 4
+BATCH, DEVELOPMENT = 4, tuple(range(10_000, 10_008))
 
 
 def demo(
@@ -36,7 +36,7 @@ def demo(
     refuse_foreign(out, KIND, overwrite=overwrite)
     pipe = zoo.load("digits")
     tasks = [
-        Task(pipe, sampling, steps, tuple(range(seeds)), min(BATCH, seeds), _title(name, sampling))
+        Task(pipe, sampling, steps, tuple(range(seeds)), min(BATCH, seeds), _title(name, sampling), DEVELOPMENT)
         for name, sampling in SETTINGS.items()
     ]
     compared = [compared_at(task, nfe) for task in tasks]
@@ -59,9 +59,10 @@ def demo(
 
 def compared_at(task: Task, nfe: int) -> Comparison:
     """Tune the methods to a number of computed steps, and measure them."""
-    with progress(f"{task.name}, tuning to {nfe} computed steps", len(METHODS)) as tick:
+    setting = task.name.split()[0]
+    with progress(f"{setting}: tuning", len(METHODS)) as tick:
         entries = entered(task, METHODS, [nfe], progress=tick)
-    with progress(f"{task.name}, measuring", calls(task, len(entries))) as tick:
+    with progress(f"{setting}: measuring", calls(task, len(entries))) as tick:
         return measure(task, entries, progress=tick)
 
 

@@ -16,7 +16,7 @@ from padecast.lab.results import Comparison, Result
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#7F7F7F")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 INK, FAINT = "#222222", "#E6E6E6"
-TILE, LEFT, RIGHT, TOP = 0.62, 1.9, 2.2, 0.62  # inches: a sample, and the margins of a grid
+TILE, RIGHT, TOP = 0.62, 2.2, 0.62  # inches: a sample, and the margins of a grid
 
 
 def grid(comparison: Comparison, path: Path, *, columns: int = 12, title: str = "") -> Path:
@@ -37,21 +37,20 @@ def grid(comparison: Comparison, path: Path, *, columns: int = 12, title: str = 
     rows = [images[:columns] for images in comparison.images]
     high, wide = _strip(rows[0]).shape[:2]
     row, gap = TILE * len(rows[0]) * high / wide, 0.05
-    width, height = LEFT + TILE * len(rows[0]) + RIGHT, TOP + (row + gap) * len(rows)
+    left = _room(comparison.results)
+    width, height = left + TILE * len(rows[0]) + RIGHT, TOP + (row + gap) * len(rows)
     figure = _figure((width, height))
     axes = figure.subplots(len(rows), 1, squeeze=False)[:, 0]
     figure.subplots_adjust(
-        left=LEFT / width, right=1 - RIGHT / width, top=1 - TOP / height, bottom=gap / height, hspace=gap / row
+        left=left / width, right=1 - RIGHT / width, top=1 - TOP / height, bottom=gap / height, hspace=gap / row
     )
     for axis, images, result in zip(axes, rows, comparison.results, strict=True):
         strip = _strip(images)
         axis.imshow(strip, cmap="gray", vmin=0, vmax=1, interpolation="nearest", aspect="auto")
         axis.set_axis_off()
-        beside: dict[str, Any] = {"transform": axis.transAxes, "va": "center", "fontsize": 10, "color": INK}
-        axis.text(-0.012, 0.5, label(result), ha="right", **beside)
-        axis.text(1.012, 0.5, _figures_of(result), ha="left", family="monospace", **{**beside, "fontsize": 9})
-    head: dict[str, Any] = {"transform": axes[0].transAxes, "fontsize": 9, "color": INK, "family": "monospace"}
-    axes[0].text(1.012, 1.1, " NFE   PSNR   worst", ha="left", va="bottom", **head)
+        _beside(axis, label(result), (0, 0.5), -6, fontsize=10)
+        _beside(axis, _figures_of(result), (1, 0.5), 6, fontsize=9, family="monospace")
+    _beside(axes[0], " NFE   PSNR   worst", (1, 1.2), 6, fontsize=9, family="monospace")
     _title(figure, title or str(comparison.settings.get("name", "")))
     return _write(figure, path)
 
@@ -72,12 +71,13 @@ def steps(comparisons: Sequence[Comparison], path: Path, *, title: str = "") -> 
     """
     shown = [[r for r in c.results if r.name != "uncached"] for c in comparisons]
     rows = max(map(len, shown))
-    plans, width, height = 0.27 * rows, 1.9 + 5.2 * len(comparisons), 0.27 * rows + 4.8
+    left = max(_room(results) for results in shown)
+    plans, width, height = 0.27 * rows, left + 5.2 * len(comparisons), 0.27 * rows + 4.8
     figure = _figure((width, height))
     ratios = {"height_ratios": [plans, 3.3]}
     panels = figure.subplots(2, len(comparisons), squeeze=False, sharex="col", gridspec_kw=ratios)
     figure.subplots_adjust(
-        left=1.75 / width, right=0.985, bottom=0.55 / height, top=1 - 0.95 / height, hspace=0.07, wspace=0.07
+        left=left / width, right=1 - 0.15 / width, bottom=0.55 / height, top=1 - 0.95 / height, hspace=0.07, wspace=0.07
     )
     for column, (comparison, results) in enumerate(zip(comparisons, shown, strict=True)):
         _plans(panels[0, column], results, named=column == 0)
@@ -96,10 +96,22 @@ def label(result: Result) -> str:
     return f"{result.name} ({result.written})" if result.name == "fewer-steps" else result.name
 
 
+def _room(results: Sequence[Result]) -> float:
+    """Inches that the names of the rows take."""
+    return max(1.1, 0.35 + 0.078 * max(len(label(result)) for result in results))
+
+
+def _beside(axis: Any, text: str, at: tuple[float, float], points: int, **style: Any) -> None:
+    """Write beside an axis, so many points away."""
+    align = "left" if points > 0 else "right"
+    offset = {"xytext": (points, 0), "textcoords": "offset points", "xycoords": "axes fraction"}
+    axis.annotate(text, at, **offset, ha=align, va="center", color=INK, annotation_clip=False, **style)
+
+
 def _plans(axis: Any, results: Sequence[Result], *, named: bool) -> None:
     """Squares for computed steps, as dark as the share of batches that computed them; dots for forecasts."""
     for row, (result, (colour, marker)) in enumerate(zip(results, _styles(results), strict=True)):
-        if not result.errors[1:]:
+        if result.name == "fewer-steps":
             axis.plot(0, row, marker, color=colour, markersize=4.5)
             axis.text(0.4, row, "other steps: only its last error is below", va="center", fontsize=8.5, color="#666666")
             continue

@@ -1,0 +1,111 @@
+"""Comparisons: in turn, on the same seeds, with fewer steps in every table."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+import padecast
+from padecast.lab import Comparison, Entry, Sampling, Task, calls, compare, entered, measure
+from padecast.lab.metrics import CAP
+from padecast.lab.provenance import Provenance
+from padecast.zoo.digits import DigitsPipeline
+
+
+def strictly(text: str) -> Any:
+    """Read JSON that has no NaN and no Infinity."""
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is no JSON")
+
+    return json.loads(text, parse_constant=refuse)
+
+
+@pytest.fixture(scope="module")
+def compared(pipe: DigitsPipeline) -> Comparison:
+    task = Task(pipe, Sampling(), steps=8, seeds=range(5), batch=2, name="tiny")
+    return compare(task, ["fora", "tc-pade", "none"], nfe=[4])
+
+
+def test_the_uncached_run_is_first_and_fewer_steps_are_always_there(compared: Comparison) -> None:
+    assert [result.name for result in compared.results] == ["uncached", "fewer-steps", "fora", "tc-pade", "none"]
+    uncached, fewer, *_ = compared.results
+    assert (uncached.nfe, uncached.speedup, uncached.psnr.worst) == (8, 1.0, CAP)
+    assert (fewer.nfe, fewer.written, fewer.ideal) == (4, "4 steps", 2.0)
+
+
+def test_every_method_has_the_wanted_number_of_computed_steps(compared: Comparison) -> None:
+    fora, tc_pade = compared.results[2:4]
+    assert (fora.nfe, tc_pade.nfe) == (4, 4)
+    assert fora.plans == tc_pade.plans and len(fora.plans) == 3
+    assert fora.efficiency == pytest.approx(fora.speedup / 2)
+
+
+def test_a_method_that_computes_everything_is_the_reference(compared: Comparison) -> None:
+    none = compared.results[-1]
+    assert (none.nfe, none.psnr.worst, none.ssim.worst) == (8, CAP, pytest.approx(1.0))
+    assert none.errors == (0.0,) * 8
+
+
+def test_errors_are_zero_until_the_first_forecast(compared: Comparison) -> None:
+    fora, fewer = compared.results[2], compared.results[1]
+    first = fora.plans[0].index(".")
+    assert len(fora.errors) == 8 and max(fora.errors[:first]) == 0.0 and min(fora.errors[first:]) > 0.0
+    assert len(fewer.errors) == 1
+
+
+def test_only_full_batches_are_timed(compared: Comparison) -> None:
+    assert {result.calls_timed for result in compared.results} == {2}
+
+
+def test_images_are_kept_for_pictures(compared: Comparison) -> None:
+    assert [tuple(images.shape) for images in compared.images] == [(5, 1, 16, 16)] * 5
+
+
+def test_a_comparison_is_json_with_its_provenance(compared: Comparison) -> None:
+    read = strictly(compared.to_json())
+    assert read["kind"] == "padecast comparison" and read["schema"] == 1
+    assert read["settings"]["seeds"] == [0, 1, 2, 3, 4]
+    assert not set(read["settings"]["seeds"]) & set(read["settings"]["development"])
+    assert read["settings"]["sampling"]["guidance"] is None
+    assert read["results"][0]["psnr"] == {"mean": CAP, "p5": CAP, "worst": CAP}
+    assert set(read["provenance"]) == set(Provenance.__dataclass_fields__)
+    assert {"padecast", "torch", "diffusers", "python"} <= set(read["provenance"]["versions"])
+
+
+def test_one_budget_can_be_taken_out(compared: Comparison) -> None:
+    assert [r.name for r in compared.at(4).results] == ["uncached", "fewer-steps", "fora", "tc-pade", "none"]
+    assert [r.name for r in compared.at(5).results] == ["uncached"] and len(compared.at(5).images) == 1
+
+
+def test_methods_as_written_are_measured_with_as_many_fewer_steps(task: Task) -> None:
+    results = compare(task, ["fora:every=5", "linear:every=3"]).results
+    assert [(r.name, r.nfe) for r in results[1:3]] == [("fewer-steps", 3), ("fewer-steps", 4)]
+    assert [(r.name, r.nfe) for r in results[3:]] == [("fora:every=5", 3), ("linear:every=3", 4)]
+
+
+def test_calls_alternate(task: Task) -> None:
+    seen: list[str] = []
+    entries = [Entry.of("fora"), Entry.fewer(3)]
+    measure(task, entries, repeats=2, progress=seen.append)
+    assert seen == ["uncached", "fora", "fewer-steps"] * 4
+    assert len(seen) == calls(task, 2, repeats=2)
+
+
+def test_paired_calls_have_an_uncached_one_before_each(task: Task) -> None:
+    seen: list[str] = []
+    measure(task, [Entry.of("fora"), Entry.fewer(3)], paired=True, progress=seen.append)
+    assert seen == ["uncached", "fora", "uncached", "fewer-steps"] * 2
+    assert len(seen) == calls(task, 2, paired=True)
+
+
+def test_a_budget_outside_the_schedule_is_an_error(task: Task) -> None:
+    with pytest.raises(padecast.InvalidOption, match="nfe=11"):
+        entered(task, ["fora"], [11])
+
+
+def test_an_unknown_method_is_named_before_anything_runs(task: Task) -> None:
+    with pytest.raises(padecast.UnknownName, match="'tc-pade'"):
+        compare(task, ["tcpade"], nfe=[4])

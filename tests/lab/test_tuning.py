@@ -1,0 +1,73 @@
+"""Free numbers are turned until a method computes as many steps as wanted."""
+
+from __future__ import annotations
+
+import pytest
+
+import padecast
+from padecast.lab import Entry, Task, draw, tune
+from padecast.lab.tuning import Knob, halve
+from padecast.policies import Interval, Plan, plan_of
+
+RULES = ["tc-pade", "fora", "linear", "taylorseer", "spectrum"]
+
+
+@pytest.mark.parametrize("steps", [20, 50])
+@pytest.mark.parametrize("nfe", [6, 8, 10])
+@pytest.mark.parametrize("name", RULES)
+def test_rules_of_the_step_index_reach_every_budget_without_a_run(name: str, nfe: int, steps: int) -> None:
+    entry = tune(Task(None, print, steps=steps), Entry.of(name), nfe)
+    assert entry.method is not None and entry.name == name
+    assert plan_of(entry.method.policy, steps).count("C") == nfe
+
+
+def test_what_needs_no_change_is_not_changed() -> None:
+    assert tune(Task(None, print), Entry.of("fora"), 6).written == "fora"
+    assert tune(Task(None, print), Entry.of("taylorseer"), 8).written == "taylorseer"
+
+
+def test_the_interval_is_turned_before_the_warm_up() -> None:
+    assert tune(Task(None, print), Entry.of("tc-pade"), 8).written == "tc-pade:every=3"
+    assert tune(Task(None, print), Entry.of("tc-pade"), 10).written == "tc-pade:every=2,last=false"
+    assert tune(Task(None, print), Entry.of("fora:warmup=2"), 8).written == "fora:warmup=2,every=3"
+
+
+def test_a_number_that_was_written_down_stays() -> None:
+    assert tune(Task(None, print), Entry.of("fora:every=2"), 5).written == "fora:every=2"
+    assert tune(Task(None, print), Entry.of("adaptive:tolerance=0.3"), 5).written == "adaptive:tolerance=0.3"
+
+
+def test_the_closest_is_taken_where_nothing_fits() -> None:
+    entry = tune(Task(None, print), Entry.of("spectrum:warmup=5,last=false"), 3)
+    assert entry.method is not None
+    assert plan_of(entry.method.policy, 20).count("C") == 6
+
+
+@pytest.mark.parametrize(("name", "nfe"), [("adaptive", 4), ("adaptive", 7), ("tc-pade-slow", 6), ("tc-pade-slow", 8)])
+def test_rules_that_read_the_features_are_tuned_by_running(task: Task, name: str, nfe: int) -> None:
+    entry = tune(task.tuning(), Entry.of(name, wanted=nfe), nfe)
+    assert draw(task, entry, task.tuning().seeds).nfe == nfe
+    assert entry.method == padecast.method(entry.written)
+    assert (entry.name, entry.wanted) == (name, nfe)
+
+
+def test_an_interval_is_widened_where_stability_alone_cannot_do_it(task: Task) -> None:
+    entry = tune(task.tuning(), Entry.of("tc-pade-fast"), 4)
+    assert "every=5" in entry.written and draw(task, entry, task.tuning().seeds).nfe == 4
+
+
+@pytest.mark.parametrize("rising", [True, False])
+def test_halving_finds_the_step_of_a_staircase(rising: bool) -> None:
+    knob = Knob("number", 0.001, 10.0, rising=rising, logarithmic=True)
+    for wanted in (3, 5, 9):
+        found = halve(lambda value: round((6 + value) if rising else (10 - value)), knob, wanted)
+        steps = round((6 + found) if rising else (10 - found))
+        assert steps == (max(wanted, 6) if rising else wanted)
+
+
+def test_a_method_without_a_free_number_is_left_alone(task: Task) -> None:
+    plan = padecast.Method("mine", Plan("CC..C....C"), padecast.forecasters.Reuse(), "for this test")
+    assert tune(task, Entry.of(plan), 6).method is plan
+    assert tune(task, Entry.fewer(4), 4) == Entry.fewer(4)
+    wrapped = padecast.Method("capped", padecast.policies.Cap(Interval(4)), padecast.forecasters.Reuse(), "for this test")
+    assert tune(task, Entry.of(wrapped), 6).method is wrapped
