@@ -10,9 +10,26 @@ import weakref
 from dataclasses import dataclass
 from typing import Any
 
-import padecast
 import pytest
 import torch
+from tests.tiny import (
+    NFE,
+    PLAN,
+    STEPS,
+    counted,
+    dit,
+    dit_pipeline,
+    flux_pipeline,
+    footprint,
+    loop,
+    sample_flux,
+    sample_wan,
+    wan,
+    wan_pipeline,
+)
+from torch import Tensor, nn
+
+import padecast
 from padecast import (
     AlreadyAccelerated,
     Geometry,
@@ -31,23 +48,6 @@ from padecast import (
 )
 from padecast.forecasters import Forecaster, Lagrange, Reuse
 from padecast.policies import Always, Interval, Plan
-from torch import Tensor, nn
-
-from tests.tiny import (
-    NFE,
-    PLAN,
-    STEPS,
-    counted,
-    dit,
-    dit_pipeline,
-    flux_pipeline,
-    footprint,
-    loop,
-    sample_flux,
-    sample_wan,
-    wan,
-    wan_pipeline,
-)
 
 DRAWN: dict[str, Any] = {"policy": Plan(PLAN), "forecaster": Lagrange()}
 
@@ -106,7 +106,9 @@ class TestOnAndOff:
         pipe = loop()
         with accelerate(pipe, "fora") as run:
             assert run.enable() is run
-            with pytest.raises(AlreadyAccelerated, match=r"this Loop is accelerated already, by 'fora'.*\n.*disable\(\)"):
+            with pytest.raises(
+                AlreadyAccelerated, match=r"this Loop is accelerated already, by 'fora'.*\n.*disable\(\)"
+            ):
                 enable(pipe, "tc-pade")
             assert run.enabled
         enable(pipe, "tc-pade").disable()
@@ -324,7 +326,9 @@ class TestNeverASilentNoOp:
         pipe = loop()
         handle = enable(pipe, policy=Interval(every=2), forecaster=Reuse())
         pipe(2)
-        with pytest.warns(PadecastWarning, match=r"computed all of its 2 steps: 'interval\+reuse' forecast none") as said:
+        with pytest.warns(
+            PadecastWarning, match=r"computed all of its 2 steps: 'interval\+reuse' forecast none"
+        ) as said:
             pipe(2)
         assert len(said) == 1
         pipe(2)
@@ -381,7 +385,7 @@ class TestTwoTransformers:
         ):
             sample_wan(pipe)
         assert run.report.plan == "CC.CC..C"  # the second one has nothing to forecast from at its first step
-        assert (high["blocks"], low["blocks"]) == (2 * 3, 2 * 2)
+        assert (high["blocks"], low["blocks"]) == (2 * 2, 2 * 3)
         assert torch.equal(sample_wan(pipe), untouched)
 
     def test_every_report_is_of_one_run(self) -> None:
@@ -421,7 +425,9 @@ class TestReport:
         assert f"{STEPS} steps, {NFE} computed, {STEPS - NFE} forecast: {PLAN}" in str(run.report)
 
     @pytest.mark.parametrize("dtype", [None, torch.bfloat16, torch.float64])
-    @pytest.mark.parametrize("forecaster", [Reuse(), Lagrange(), Lagrange(2), forecasters.Chebyshev(degree=3)], ids=repr)
+    @pytest.mark.parametrize(
+        "forecaster", [Reuse(), Lagrange(), Lagrange(2), forecasters.Chebyshev(degree=3)], ids=repr
+    )
     def test_history_bytes_are_those_declared(self, forecaster: Forecaster, dtype: torch.dtype | None) -> None:
         pipe = flux_pipeline()
         with accelerate(pipe, policy=Plan(PLAN), forecaster=forecaster, measure=False, dtype=dtype) as run:
@@ -463,11 +469,7 @@ class TestPickles:
     @pytest.mark.parametrize("registry", [policies.REGISTRY, forecasters.REGISTRY], ids=["policies", "forecasters"])
     def test_parts(self, registry: Any) -> None:
         for name in registry:
-            try:
-                part = registry.make(name)
-            except TypeError as error:  # a part that wants an argument
-                assert "missing" in str(error)
-                continue
+            part = registry.make(name)
             assert pickle.loads(pickle.dumps(part)) == part
 
     def test_reports(self) -> None:

@@ -36,6 +36,14 @@ def test_the_weight_of_a_step_is_its_stride_or_an_even_share() -> None:
     assert Position.at(3, 20, stride=0.0).weight == 0
 
 
+def test_strides_of_the_whole_grid_say_the_stride_of_every_step() -> None:
+    at = Position.at(1, 3, strides=(0.5, 0.3, -0.2))
+    assert (at.stride, at.weight) == (0.3, 0.3)
+    assert [at.weight_of(index) for index in range(3)] == [0.5, 0.3, 0.2]
+    assert Position.at(1, 3, stride=0.7, strides=(0.5, 0.3, 0.2)).stride == 0.7
+    assert Position.at(1, 4).weight_of(3) == 1 / 4 and Position.at(1, 4, stride=0.7).weight_of(3) == 0.7
+
+
 @given(st.text("C.", max_size=20), st.integers(0, 5))
 def test_a_trace_says_what_a_plan_says(plan: str, start: int) -> None:
     trace = Trace()
@@ -115,6 +123,14 @@ def test_the_newest_of_a_geometry_are_measured_alike() -> None:
     assert newest == alone and newest.gram is not None and alone.gram is not None
     torch.testing.assert_close(newest.gram, alone.gram)
     assert Geometry((1, 0), (1.0, 0.0)).newest(1) == Geometry((1,), (1.0,))
+
+
+def test_a_geometry_knows_what_it_was_before_its_newest_step() -> None:
+    sequence = residuals()
+    before, then = Geometry.of(sequence, [0, 3, 4, 9]).before_newest(), Geometry.of(sequence[:3], [0, 3, 4])
+    assert before == then and before.gram is not None and then.gram is not None
+    torch.testing.assert_close(before.gram, then.gram)
+    assert Geometry((1, 0), (1.0, 0.0)).before_newest() == Geometry((0,), (0.0,))
 
 
 def test_branches_that_remember_the_same_steps_are_joined_sample_by_sample() -> None:

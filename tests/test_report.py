@@ -141,8 +141,9 @@ def test_disagreement_is_the_distance_from_repetition(forecaster: Forecaster) ->
             continue
         squares = []
         for seed, branch in enumerate(("cond", "uncond")):
-            remembered = residuals(seed)[known(step.index)[:3]]
-            forecast = torch.einsum("bk,kbd->bd", record.weights[branch].expand(2, -1), remembered)
+            weights = record.weights[branch].expand(2, -1)
+            remembered = residuals(seed)[known(step.index)[: weights.shape[1]]]
+            forecast = torch.einsum("bk,kbd->bd", weights, remembered)
             squares.append((forecast - remembered[0]).norm(dim=1) / remembered[0].norm(dim=1))
         assert step.disagreement == pytest.approx(float(torch.cat(squares).square().mean().sqrt()))
         assert step.weight_sum == pytest.approx(1)

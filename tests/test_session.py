@@ -407,6 +407,12 @@ def test_records_say_what_was_done() -> None:
     assert session.records[4].weights[""].tolist() == [3.0, -2.0, 0.0]  # from steps 2 and 1 to step 4
 
 
+class Farsighted(Always):
+    """Looks at the five newest residuals."""
+
+    looks_back = 5
+
+
 @pytest.mark.parametrize(
     ("policy", "forecaster", "measure", "kept"),
     [
@@ -414,6 +420,7 @@ def test_records_say_what_was_done() -> None:
         (Plan(PLAN), Reuse(), True, 3),
         (Plan(PLAN), Lagrange(4), False, 5),
         (Stability(), Reuse(), False, 3),
+        (Farsighted(), Reuse(), False, 5),
         (Plan(PLAN), Pade((2, 1)), False, 4),
         (Plan(PLAN), Chebyshev(), False, 2 + 5),
     ],

@@ -156,8 +156,8 @@ class Loop(DiffusionPipeline):
     """A DiT pipeline with separate guidance that opens no cache context, with every liberty that pipelines take.
 
     Call it with: ``start`` (a run from the middle of the schedule), ``guided`` (whether a step has a second branch),
-    ``scale`` and ``dtype`` (what becomes of the timestep before the model sees it), ``contexts`` (names of the branches,
-    for a model that knows ``cache_context``) and ``between`` (called after each step).
+    ``scale`` and ``dtype`` (what becomes of the timestep before the model sees it) and ``between`` (called after each
+    step).
     """
 
     def __init__(self, transformer: Any, scheduler: Any) -> None:
@@ -231,18 +231,20 @@ def blocks(model: nn.Module) -> dict[str, list[nn.Module]]:
 def counted(model: nn.Module) -> Iterator[Counter[str]]:
     """Count how often each block list really ran, by a part inside each block that runs once: its attention."""
     runs: Counter[str] = Counter()
-    hooks = [
-        (block.attn if hasattr(block, "attn") else block.attn1).register_forward_hook(
-            lambda *_, name=name, share=1 / len(listed): runs.update({name: share})
-        )
-        for name, listed in blocks(model).items()
-        for block in listed
-    ]
+    hooks = []
+    for name, listed in blocks(model).items():
+
+        def count(*_: Any, name: str = name) -> None:
+            runs[name] += 1
+
+        attentions = [getattr(block, "attn", None) or block.attn1 for block in listed]
+        hooks += [attention.register_forward_hook(count) for attention in attentions]
     try:
         yield runs
     finally:
-        for name, share in runs.items():
-            runs[name] = round(share, 6)
+        for name, listed in blocks(model).items():
+            assert runs[name] % len(listed) == 0, "some blocks of a list ran, others did not"
+            runs[name] //= len(listed)
         for hook in hooks:
             hook.remove()
 

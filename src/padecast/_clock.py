@@ -17,7 +17,7 @@ from padecast._count import Counter, Tick, value_of
 from padecast._frames import called_by_another
 from padecast._history import Position
 
-SCALES = (1.0, 1000.0)
+SCALES: tuple[float, ...] = (1.0, 1000.0)
 
 
 class Clock:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from padecast import Geometry, InvalidOption, Position
-from padecast.forecasters import Blend, Chebyshev, Forecaster, Lagrange, Oracle, Pade, Reuse, TCPade
+from padecast.forecasters import Blend, Chebyshev, Feedback, Forecaster, Lagrange, Oracle, Pade, Reuse, TCPade
 
 SEQUENCE = torch.randn(5, 2, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 KNOWN, AT = Geometry.of(SEQUENCE, [0, 1, 3, 4, 7]), Position.at(9, 20)
@@ -22,6 +22,7 @@ def test_it_needs_what_its_parts_need() -> None:
     assert Blend(Reuse(), Lagrange(4)).window == Blend(Lagrange(4), Reuse()).window == 5
     assert Blend(Reuse(), Pade()).needs_gram and Blend(Pade(), Reuse()).needs_gram
     assert not Blend(Reuse(), Lagrange()).needs_gram
+    assert Blend(Feedback(), Reuse()).needs_stride and not Blend(Reuse(), Pade()).needs_stride
     assert Blend(Reuse(), Pade()).sums_to_one and not Blend(Reuse(), Pade((0, 1))).sums_to_one
 
 

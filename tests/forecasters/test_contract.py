@@ -23,6 +23,7 @@ VARIANTS = {
     "lagrange": ("lagrange:degree=0", "lagrange:degree=2", "lagrange:degree=4"),
     "pade": ("pade:order=(0,1)", "pade:order=(2,1)", "pade:order=(2,0)", "pade:guard=1", "pade:guard=50"),
     "tcpade": (
+        "tcpade:feedback=0",
         "tcpade:damping=0",
         "tcpade:order=(2,1),damping=10",
         "tcpade:early=0.1,late=0.3",
@@ -35,7 +36,12 @@ VARIANTS = {
         "chebyshev:span=50",
         "chebyshev:abscissa=time",
     ),
-    "feedback": ("feedback:inner=pade", "feedback:inner=(taylor:order=2),share=1", "feedback:share=0"),
+    "feedback": (
+        "feedback:inner=pade",
+        "feedback:inner=(taylor:order=2),share=1",
+        "feedback:share=0",
+        "feedback:inner=(pade:order=(0,1))",
+    ),
     "blend": ("blend:first=pade,second=(taylor:order=2),share=0.3", "blend:first=(pade:order=(0,1)),share=0"),
 }
 WRITTEN = [written for name in REGISTRY for written in (name, *VARIANTS.get(name, ()))]
@@ -265,8 +271,9 @@ def test_a_forecaster_is_a_value(forecaster: Forecaster) -> None:
 
 @every_forecaster
 def test_the_flags_are_plain_booleans(forecaster: Forecaster) -> None:
-    flags = (forecaster.needs_gram, forecaster.sums_to_one, forecaster.is_weights, forecaster.replays)
-    assert all(type(flag) is bool for flag in flags)
+    needs = (forecaster.needs_gram, forecaster.needs_stride)
+    is_so = (forecaster.sums_to_one, forecaster.is_weights, forecaster.replays)
+    assert all(type(flag) is bool for flag in (*needs, *is_so))
 
 
 @forecasters(which=lambda forecaster: not forecaster.needs_gram)

@@ -72,6 +72,21 @@ def test_a_sample_near_a_pole_falls_back_alone() -> None:
     assert torch.equal(guarded[1], line) and not torch.allclose(free[1], line)
 
 
+def test_a_denominator_that_grows_too_far_falls_back_too() -> None:
+    sequence = rational(0, 0.3, [0, 1, 2], seed=6)
+    geometry, at = Geometry.of(sequence[1:-1], [1, 2]), Position.at(7, 20)  # 0.7 and 1 at the residuals, 2.5 here
+    line = Lagrange(0).weights(geometry, at)
+    pade = Pade((0, 1), guard=2.0).weights(geometry, at), Pade((0, 1), guard=1e6).weights(geometry, at)
+    assert torch.equal(pade[0][0], line) and not torch.allclose(pade[1][0], line)
+
+
+def test_differences_below_the_resolution_of_inner_products_say_nothing_of_a_denominator() -> None:
+    noise = torch.randn(3, 64, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    geometry, at = Geometry.of(1 + 1e-8 * noise, [0, 1, 3]), Position.at(4, 20)
+    weights = Pade(guard=1e6).weights(geometry, at)
+    assert torch.equal(weights, Lagrange(1).weights(geometry, at).expand(64, -1))
+
+
 @given(st.integers(0, 9999), st.floats(1, 5), st.integers(1, 8))
 def test_the_guard_bounds_every_weight(seed: int, guard: float, ahead: int) -> None:
     noise = torch.randn(3, 4, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))

@@ -7,13 +7,15 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from padecast import Geometry, Position, Session, policies
-from padecast.forecasters import Pade, TCPade
+from padecast.forecasters import Feedback, Pade, TCPade
 
 TOTAL = 20
 
 
 def damped(**options: object) -> TCPade:
-    return TCPade(**{"order": (1, 1), "early": None, "late": 0.0, "form": "damped", **options})  # type: ignore[arg-type]
+    """The damped form alone: no stage rules, no feedback."""
+    alone = {"order": (1, 1), "feedback": 0.0, "early": None, "late": 0.0, "form": "damped"}
+    return TCPade(**{**alone, **options})  # type: ignore[arg-type]
 
 
 def rough(seed: int = 0, count: int = 4, batch: int = 2) -> Tensor:
@@ -52,6 +54,15 @@ def test_a_trajectory_that_hardly_changes_is_trusted_more_than_a_rough_one() -> 
     geometry, at = Geometry.of(line, [6, 7, 8]), Position.at(9, TOTAL)
     share = damped(damping=3.0).weights(geometry, at)[:, 0] - 1  # of linear extrapolation's 2, -1
     assert 0.9 < share[0] < 1 and share[1] < 0.9
+
+
+@given(st.integers(0, 99), st.floats(0.1, 2), st.integers(9, 13))
+def test_feedback_is_that_of_the_damped_form(seed: int, share: float, index: int) -> None:
+    geometry, at = Geometry.of(rough(seed), [0, 3, 4, 8]), Position.at(index, TOTAL)
+    shared = damped(feedback=share)
+    assert torch.equal(shared.weights(geometry, at), Feedback(damped(), share).weights(geometry, at))
+    assert shared.window == Feedback(damped(), share).window
+    assert torch.equal(shared.weights(geometry, at), damped().weights(geometry, at)) == (index > 11)
 
 
 @pytest.mark.parametrize("index", [6, 8, 15, 16, 19])

@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import pytest
+from tests.lab.tiny import digits
 
 from padecast.lab import Sampling, Task
 from padecast.zoo.digits import DigitsPipeline
-from tests.lab.tiny import digits
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,6 @@ def test_a_grid_has_a_row_per_method(compared: Comparison, tmp_path: Path) -> No
     )
     with Image.open(path) as all_rows, Image.open(fewer_rows) as two:
         assert all_rows.format == "PNG" and all_rows.height > 1.5 * two.height
-        assert len(set(all_rows.convert("L").getdata())) > 10 if not hasattr(all_rows, "get_flattened_data") else True
 
 
 @pytest.mark.parametrize("shape", [(4, 3, 16, 24), (4, 5, 3, 16, 16)])

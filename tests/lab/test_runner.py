@@ -59,7 +59,6 @@ def test_hooks_go_after_an_error_too(pipe: DigitsPipeline) -> None:
 
 def test_a_scheduler_that_evaluates_twice_counts_evaluations(task: Task) -> None:
     from diffusers import FlowMatchHeunDiscreteScheduler
-
     from tests.lab.tiny import digits
 
     pipe = digits()

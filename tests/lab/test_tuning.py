@@ -60,7 +60,7 @@ def test_an_interval_is_widened_where_stability_alone_cannot_do_it(task: Task) -
 def test_halving_finds_the_step_of_a_staircase(rising: bool) -> None:
     knob = Knob("number", 0.001, 10.0, rising=rising, logarithmic=True)
     for wanted in (3, 5, 9):
-        found = halve(lambda value: round((6 + value) if rising else (10 - value)), knob, wanted)
+        _, found = halve(lambda value: round((6 + value) if rising else (10 - value)), knob, wanted)
         steps = round((6 + found) if rising else (10 - found))
         assert steps == (max(wanted, 6) if rising else wanted)
 
@@ -69,5 +69,7 @@ def test_a_method_without_a_free_number_is_left_alone(task: Task) -> None:
     plan = padecast.Method("mine", Plan("CC..C....C"), padecast.forecasters.Reuse(), "for this test")
     assert tune(task, Entry.of(plan), 6).method is plan
     assert tune(task, Entry.fewer(4), 4) == Entry.fewer(4)
-    wrapped = padecast.Method("capped", padecast.policies.Cap(Interval(4)), padecast.forecasters.Reuse(), "for this test")
+    wrapped = padecast.Method(
+        "capped", padecast.policies.Cap(Interval(4)), padecast.forecasters.Reuse(), "for this test"
+    )
     assert tune(task, Entry.of(wrapped), 6).method is wrapped

@@ -128,7 +128,7 @@ OUT_OF_RANGE = {
     "interval": ("every=0", "warmup=0"),
     "stability": ("threshold=-0.1", "threshold=2.1", "every=0", "indicator=sine"),
     "growing": ("window=0.5", "growth=-1.0", "warmup=0"),
-    "tolerance": ("tolerance=0", "tolerance=-1.0", "warmup=0"),
+    "tolerance": ("tolerance=0", "tolerance=-1.0", "prior=-1.0", "warmup=0"),
     "ends": ("first=-1", "last=-1"),
     "cap": ("limit=0",),
 }
@@ -136,7 +136,7 @@ FORECASTERS_OUT_OF_RANGE = {
     "taylor": ("order=-1",),
     "lagrange": ("degree=-1",),
     "pade": ("order=(-1,1)", "order=(1,2)", "guard=0.5"),
-    "tcpade": ("order=(1,2)", "guard=0.5", "damping=-1.0", "early=1.5", "early=-0.1", "form=released"),
+    "tcpade": ("order=(1,2)", "guard=0.5", "damping=-1.0", "feedback=2.5", "early=1.5", "early=-0.1", "form=released"),
     "chebyshev": ("degree=-1", "ridge=-0.1", "blend=1.5", "blend=-0.1", "span=1", "abscissa=sigma"),
     "blend": ("first=oracle", "second=chebyshev", "share=1.5", "share=-0.1"),
     "feedback": ("inner=oracle", "inner=chebyshev", "share=2.5", "share=-0.1"),

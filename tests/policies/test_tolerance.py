@@ -60,6 +60,32 @@ def test_longer_strides_never_compute_later(seed: int, tolerance: float, stride:
     assert horizon(policy, walk(seed), stride=2 * stride) <= horizon(policy, walk(seed), stride=stride)
 
 
+def test_strides_matter() -> None:
+    horizons = [horizon(Tolerance(0.05), walk(0), stride=stride) for stride in (10.0, 0.1, 1e-9)]
+    assert horizons[0] == 0 and horizons[1] < horizons[2] == TOTAL
+
+
+def test_what_is_not_known_yet_is_assumed() -> None:
+    still = torch.ones(10, 1, 4)
+    plans = [plan(Tolerance(0.095, prior=prior, warmup=1, last=False), still) for prior in (0.0, 1.0, 3.0, 1e6)]
+    # a tenth of the way a step: after k steps the assumed changes are prior * (1 + ... + k) / 100
+    assert plans == ["C.........", "C...C.....", "C..C......", "CC........"]
+
+
+@pytest.mark.parametrize("last", [True, False])
+def test_the_step_before_a_computed_last_one_is_allowed_twice_as_much(last: bool) -> None:
+    line = torch.tensor([[1.0], [2.0]], dtype=torch.float64)  # the next is half of the newest away
+
+    def computes(index: int) -> bool:
+        geometry = Geometry.of(line, [index - 2, index - 1])
+        trace = Trace().then(Position.at(0, TOTAL), True).then(Position.at(index - 1, TOTAL), True)
+        policy = Tolerance(0.75 * 0.5 / TOTAL, last=last, forecaster=Lagrange())
+        return policy.computes(Position.at(index, TOTAL), trace, geometry)
+
+    assert computes(TOTAL - 3)
+    assert computes(TOTAL - 2) != last
+
+
 @few
 @given(st.integers(0, 999), st.floats(0.001, 0.5))
 def test_a_rougher_trajectory_never_computes_later(seed: int, tolerance: float) -> None:
@@ -79,9 +105,9 @@ def plan(policy: Tolerance, residuals: Tensor, start: int = 0) -> str:
 @pytest.mark.parametrize("warmup", [1, 2, 3])
 @pytest.mark.parametrize("last", [True, False])
 def test_a_residual_that_stands_still_is_computed_at_the_start_and_the_end_alone(warmup: int, last: bool) -> None:
-    policy = Tolerance(0.01, warmup=warmup, last=last)
+    policy = Tolerance(0.01, prior=3.0, warmup=warmup, last=last)
     still = torch.ones(10, 1, 4)
-    begun = max(warmup, 2)  # two residuals are needed to measure a distance
+    begun = max(warmup, 2)  # before two residuals are known, three tenths of a change are expected of every step
     expected = "C" * begun + "." * (9 - begun) + ("C" if last else ".")
     assert plan(policy, still) == expected
     assert plan(policy, still, start=3) == "   " + "C" * begun + "." * (6 - begun) + ("C" if last else ".")

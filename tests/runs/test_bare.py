@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 import torch
+from tests.tiny import PLAN, STEPS, dit, wan
+from torch import Tensor
+
 from padecast import Handle, InvalidOption, accelerate
 from padecast.forecasters import Lagrange, Reuse
 from padecast.policies import Always, Interval, Plan
-from torch import Tensor
-
-from tests.tiny import PLAN, STEPS, dit, wan
 
 TIMES = tuple(torch.linspace(980, 20, STEPS).tolist())
 SAMPLES = torch.randn(2 * STEPS, 1, 4, 8, 8, generator=torch.Generator().manual_seed(0))

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import pytest
 import torch
+from tests.tiny import dit_pipeline, flux_pipeline, flux_prompt, sample_dit, sample_flux
+from torch import Tensor
+
 from padecast import Geometry, Position, accelerate
 from padecast.forecasters import Forecaster, Lagrange, Pade, TCPade
 from padecast.policies import Plan
-from torch import Tensor
-
-from tests.tiny import dit_pipeline, flux_pipeline, flux_prompt, sample_dit, sample_flux
 
 PLAN = "CCC.C.C."
 # Matrix products over a batch may be summed in another order than those over one sample, also without padecast; eight

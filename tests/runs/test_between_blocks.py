@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 import torch
+from tests.tiny import PLAN, counted, flux, flux_controlnet, flux_prompt, sample_flux
+from torch import Tensor
+
 from padecast import accelerate
 from padecast.forecasters import Oracle, Reuse
 from padecast.policies import Always, Plan
-from torch import Tensor
-
-from tests.tiny import PLAN, counted, flux, flux_controlnet, flux_prompt, sample_flux
 
 TOKENS, WIDTH = 9, 32
 
@@ -37,21 +37,22 @@ def call(model: Any, step: int, total: int = 4, **extra: Any) -> Tensor:
         ).sample
 
 
+EXTRAS: dict[str, dict[str, Any]] = {
+    "nothing": {},
+    "double": {"controlnet_block_samples": control(2)},
+    "single": {"controlnet_single_block_samples": control(3)},
+    "both": {"controlnet_block_samples": control(1), "controlnet_single_block_samples": control(3)},
+    "repeated": {"controlnet_block_samples": control(2), "controlnet_blocks_repeat": True},
+}
+
+
 class TestAtStandingInputs:
     """Repeating the residual must give what the model gives: neither twice nor without what is added between."""
-
-    EXTRAS = {
-        "nothing": {},
-        "double": {"controlnet_block_samples": control(2)},
-        "single": {"controlnet_single_block_samples": control(3)},
-        "both": {"controlnet_block_samples": control(1), "controlnet_single_block_samples": control(3)},
-        "repeated": {"controlnet_block_samples": control(2), "controlnet_blocks_repeat": True},
-    }
 
     @pytest.mark.parametrize("span", ["full", "double", "single"])
     @pytest.mark.parametrize("extra", EXTRAS)
     def test_forecast_equals_computed(self, span: str, extra: str) -> None:
-        model, given = flux(), self.EXTRAS[extra]
+        model, given = flux(), EXTRAS[extra]
         untouched = call(model, 0, **given)
         with accelerate(model, policy=Plan("C..."), forecaster=Reuse(), span=span) as run:
             for step in range(4):
@@ -62,10 +63,10 @@ class TestAtStandingInputs:
         """Otherwise the test above could not fail."""
         model = flux()
         plain = call(model, 0)
-        for given in list(self.EXTRAS.values())[1:]:
+        for given in list(EXTRAS.values())[1:]:
             assert (call(model, 0, **given) - plain).abs().max() > 0.1
         doubled = {"controlnet_single_block_samples": [2 * x for x in control(3)]}
-        assert (call(model, 0, **doubled) - call(model, 0, **self.EXTRAS["single"])).abs().max() > 0.1
+        assert (call(model, 0, **doubled) - call(model, 0, **EXTRAS["single"])).abs().max() > 0.1
 
     def test_a_span_that_is_not_last_carries_the_text(self) -> None:
         model, seen = flux(), []

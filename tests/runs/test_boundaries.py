@@ -8,11 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from padecast import accelerate
-from padecast.forecasters import Lagrange, Reuse
-from padecast.policies import Always, Interval, Plan
-from torch import Tensor, nn
-
 from tests.tiny import (
     FAMILIES,
     PLAN,
@@ -26,6 +21,11 @@ from tests.tiny import (
     sample_wan,
     wan_pipeline,
 )
+from torch import Tensor, nn
+
+from padecast import accelerate
+from padecast.forecasters import Lagrange, Reuse
+from padecast.policies import Always, Interval, Plan
 
 
 class Stop(Exception):
@@ -71,8 +71,15 @@ def failing_scheduler(pipe: Any, fail: Callable[..., Any]) -> Iterator[None]:
         del pipe.scheduler.step
 
 
-@pytest.mark.parametrize("error", [Stop, KeyboardInterrupt])
-@pytest.mark.parametrize("failing", [failing_embedding, failing_block, failing_scheduler])
+@pytest.mark.parametrize(
+    ("failing", "error"),
+    [
+        (failing_embedding, KeyboardInterrupt),
+        (failing_block, KeyboardInterrupt),
+        (failing_block, Stop),
+        (failing_scheduler, KeyboardInterrupt),
+    ],
+)
 @pytest.mark.parametrize("family", FAMILIES, ids=str)
 def test_after_an_error_the_next_run_is_that_of_a_fresh_pipeline(family: Family, failing: Any, error: Any) -> None:
     pipe = family.make()

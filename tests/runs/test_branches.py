@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 import torch
+from tests.tiny import PLAN, STEPS, counted, flux, flux_prompt, loop
+from torch import Tensor
+
 from padecast import Handle, accelerate
 from padecast.forecasters import Lagrange, Oracle, Reuse
 from padecast.policies import Always, Plan
-from torch import Tensor
-
-from tests.tiny import PLAN, STEPS, counted, flux, flux_prompt, loop
 
 TIMES = torch.linspace(1.0, 0.1, STEPS)
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from tests.tiny import FAMILIES, NFE, PLAN, STEPS, Family, counted, flux_pipeline, flux_prompt, footprint, sample_flux
+
 from padecast import UnknownName, accelerate
 from padecast.forecasters import Lagrange, Oracle, Reuse
 from padecast.policies import Always, Plan
-
-from tests.tiny import FAMILIES, NFE, PLAN, STEPS, Family, counted, flux_pipeline, flux_prompt, footprint, sample_flux
 
 DRAWN = Plan(PLAN)
 

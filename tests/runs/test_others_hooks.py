@@ -11,12 +11,12 @@ import torch
 from accelerate import cpu_offload
 from accelerate.hooks import ModelHook, add_hook_to_module, remove_hook_from_module
 from diffusers.hooks import apply_group_offloading
+from tests.tiny import FAMILIES, PLAN, Family, blocks, counted, flux_pipeline, footprint, sample_flux
+from torch import nn
+
 from padecast import FeatureChanged, PadecastWarning, accelerate
 from padecast.forecasters import Lagrange
 from padecast.policies import Plan
-from torch import nn
-
-from tests.tiny import FAMILIES, PLAN, Family, blocks, counted, flux_pipeline, footprint, sample_flux
 
 DRAWN = Plan(PLAN)
 OPTIONS: dict[str, Any] = {"policy": DRAWN, "forecaster": Lagrange()}

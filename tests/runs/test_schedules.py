@@ -7,11 +7,6 @@ from typing import Any
 import diffusers
 import pytest
 import torch
-from padecast import accelerate
-from padecast.forecasters import Lagrange, Oracle, Reuse
-from padecast.policies import Always, Interval, Plan
-from torch import Tensor
-
 from tests.tiny import (
     PLAN,
     STEPS,
@@ -25,6 +20,11 @@ from tests.tiny import (
     sample_wan,
     wan_pipeline,
 )
+from torch import Tensor
+
+from padecast import accelerate
+from padecast.forecasters import Lagrange, Oracle, Reuse
+from padecast.policies import Always, Interval, Plan
 
 # diffusers hands torch tensors to numpy in a dozen schedulers; nothing of ours is involved.
 pytestmark = [

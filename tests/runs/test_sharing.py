@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 import torch
 from diffusers import DDIMScheduler, FluxImg2ImgPipeline, FluxPipeline
+from tests.tiny import PLAN, Loop, dit, flux_pipeline, footprint, loop, quiet, sample_flux
+from torch import Tensor
+
 from padecast import Handle, accelerate
 from padecast.forecasters import Lagrange, Reuse
 from padecast.policies import Plan
-from torch import Tensor
-
-from tests.tiny import PLAN, Loop, dit, flux_pipeline, footprint, loop, quiet, sample_flux
 
 DRAWN = Plan(PLAN)
 
@@ -61,7 +61,9 @@ class TestOneTransformerAndOneScheduler:
         for pipe, plan in zip(pipes, plans, strict=True):
             with accelerate(pipe, policy=plan, forecaster=Lagrange()):
                 alone.append(pipe())
-        handles = [accelerate(p, policy=plan, forecaster=Lagrange()).enable() for p, plan in zip(pipes, plans, strict=True)]
+        handles = [
+            accelerate(p, policy=plan, forecaster=Lagrange()).enable() for p, plan in zip(pipes, plans, strict=True)
+        ]
         for leaving in order:
             for pipe, handle, expected in zip(pipes, handles, alone, strict=True):
                 assert torch.equal(pipe(), expected if handle.enabled else untouched)

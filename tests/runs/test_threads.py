@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 import torch
 from diffusers import FluxPipeline
+from tests.tiny import PLAN, blocks, flux_pipeline, loop, quiet, sample_flux
+from torch import Tensor
+
 from padecast import ConcurrentRun, accelerate
 from padecast.forecasters import Lagrange
 from padecast.policies import Plan
-from torch import Tensor
-
-from tests.tiny import PLAN, blocks, flux_pipeline, loop, quiet, sample_flux
 
 DRAWN = Plan(PLAN)
 PATIENCE = 60  # seconds after which a thread that waits is taken for stuck

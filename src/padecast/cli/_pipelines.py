@@ -33,23 +33,26 @@ def load(name: str, *, device: str | None = None, dtype: str | None = None) -> A
     place = _device(device)
     if dtype is not None and dtype not in DTYPES:
         raise unknown("dtype", dtype, DTYPES)
+    try:
+        return _found(name, place, dtype)
+    except PadecastError:
+        raise
+    except Exception as error:
+        raise Failure(f"the pipeline {name!r} could not be loaded: {error}") from error
+
+
+def _found(name: str, device: torch.device, dtype: str | None) -> Any:
     folder = Path(name).expanduser()
     if "/" not in name:
         try:
-            return zoo.load(name, dtype=DTYPES[dtype or "float32"], device=place)
+            return zoo.load(name, dtype=DTYPES[dtype or "float32"], device=device)
         except UnknownName as error:
             if not folder.is_dir():
                 raise UnknownName(f"{error}\n{KINDS}") from None
     if not folder.is_dir() and (name[0] in "./~" or name.count("/") != 1):
         raise UnknownName(f"there is no folder {name!r}.\n{KINDS}")
-    chosen = DTYPES[dtype or ("float32" if place.type == "cpu" else "bfloat16")]
-    try:
-        pipe = _saved(folder if folder.is_dir() else name, chosen)
-        return pipe.to(place)
-    except PadecastError:
-        raise
-    except Exception as error:
-        raise Failure(f"the pipeline {name!r} could not be loaded: {error}") from error
+    chosen = DTYPES[dtype or ("float32" if device.type == "cpu" else "bfloat16")]
+    return _saved(folder if folder.is_dir() else name, chosen).to(device)
 
 
 def _saved(source: Path | str, dtype: torch.dtype) -> Any:

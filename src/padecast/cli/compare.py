@@ -47,6 +47,7 @@ def compare(
     sampling = _options.sampling(prompt, classes, guidance, shift)
     if out is not None:
         refuse_existing(out, _files(budgets), overwrite=overwrite)
+        figures.check_installed()
     pipe = load(pipeline, device=device, dtype=dtype)
     task = Task(pipe, sampling, steps, drawn, _options.batch_of(pipe, batch), pipeline, tuned)
     sampling.conditions(pipe, drawn)  # what the pipeline cannot take is said before it runs

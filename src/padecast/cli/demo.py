@@ -6,10 +6,10 @@ from pathlib import Path
 
 import typer
 
-from padecast import zoo
 from padecast._errors import check
 from padecast.cli import _tables
 from padecast.cli._files import RESULTS, as_json, refuse_foreign, staged, write_json
+from padecast.cli._pipelines import load
 from padecast.cli._shell import progress, stderr, stdout
 from padecast.lab import figures
 from padecast.lab.calls import Sampling
@@ -34,7 +34,8 @@ def demo(
     """Draw digits uncached, with fewer steps and with seven methods, and compare: tables, pictures, numbers."""
     check(nfe < steps, "--nfe", nfe, f"fewer than the {steps} steps")
     refuse_foreign(out, KIND, overwrite=overwrite)
-    pipe = zoo.load("digits")
+    figures.check_installed()
+    pipe = load("digits", device="cpu")
     tasks = [
         Task(pipe, sampling, steps, tuple(range(seeds)), min(BATCH, seeds), _title(name, sampling), DEVELOPMENT)
         for name, sampling in SETTINGS.items()

@@ -49,6 +49,11 @@ class Blend(Forecaster):
         return self.first.needs_gram or self.second.needs_gram
 
     @property
+    def needs_stride(self) -> bool:  # type: ignore[override]
+        """Whether either part reads the strides."""
+        return self.first.needs_stride or self.second.needs_stride
+
+    @property
     def sums_to_one(self) -> bool:  # type: ignore[override]
         """Whether the weights sum to one: if those of both parts do."""
         return self.first.sums_to_one and self.second.sums_to_one

@@ -54,13 +54,19 @@ class Feedback(Forecaster):
 
     def __post_init__(self) -> None:
         check(0 <= self.share <= 2, "share", self.share, "0 to 2")
-        plain = self.inner.is_weights and not self.inner.moments and not self.inner.replays
-        check(plain, "inner", type(self.inner).__name__, "a forecaster that is weights on residuals")
+        known = isinstance(self.inner, Forecaster) and self.inner.is_weights
+        plain = known and not self.inner.moments and not self.inner.replays
+        check(plain, "inner", self.inner, "a forecaster that is weights on residuals")
 
     @property
     def needs_gram(self) -> bool:  # type: ignore[override]
         """Whether the inner forecaster reads the Gram matrix."""
         return self.inner.needs_gram
+
+    @property
+    def sums_to_one(self) -> bool:  # type: ignore[override]
+        """Whether the weights sum to one: if the inner ones do."""
+        return self.inner.sums_to_one
 
     @property
     def window(self) -> int:
@@ -74,9 +80,11 @@ class Feedback(Forecaster):
         ahead = at.index - geometry.index[0]
         if self.share == 0 or not 1 <= ahead <= len(stretch):
             return weights
-        debt = self._debt(geometry, stretch, at)
         still = [geometry.index[0] + k for k in range(1, len(stretch) + 1)]
         moved = sum(at.weight_of(index) for index in still if index < at.total)
+        if moved == 0:
+            return weights
+        debt = self._debt(geometry, stretch, at)
         like = weights if weights.ndim >= debt.ndim else debt
         return weights.to(like) - self.share / moved * debt.to(like)
 

@@ -19,6 +19,15 @@ INK, FAINT = "#222222", "#E6E6E6"
 TILE, RIGHT, TOP = 0.62, 2.2, 0.62  # inches: a sample, and the margins of a grid
 
 
+def check_installed() -> None:
+    """Raise now, before anything has run, if pictures cannot be drawn.
+
+    Raises:
+        MissingPackage: If matplotlib is not installed.
+    """
+    need("matplotlib", "drawing pictures")
+
+
 def grid(comparison: Comparison, path: Path, *, columns: int = 12, title: str = "") -> Path:
     """Draw the samples of every method in a row of its own, under the uncached ones.
 

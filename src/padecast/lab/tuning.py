@@ -14,8 +14,10 @@ from padecast.lab.runner import Entry, Task, draw
 from padecast.methods import Method
 from padecast.policies import Growing, Interval, Policy, Stability, Tolerance, plan_of
 
-TRIALS = 10
+TRIALS = 8
 """Values that are tried at most where only a run shows the number of computed steps."""
+INTERVALS = 3
+"""Intervals that are tried at most where the threshold alone does not reach it."""
 
 
 @dataclass(frozen=True)
@@ -112,16 +114,21 @@ def _halved(task: Task, entry: Entry, nfe: int, fixed: Iterable[str]) -> Entry:
     knob = KNOBS.get(type(policy))
     if knob is None or knob.option in fixed:
         return entry
-    room = _room(policy, task.steps, nfe) if "every" not in fixed else {}
+    best: tuple[float, dict[str, Any]] = (math.inf, {})
+    for room in [{}] if "every" in fixed else _rooms(policy, task.steps, nfe):
 
-    def computed(value: float) -> float:
-        tried = _with(entry, {**room, knob.option: value})
-        return fmean(draw(task, tried, seeds).nfe for seeds in task.batches())
+        def computed(value: float, room: dict[str, Any] = room) -> float:
+            tried = _with(entry, {**room, knob.option: value})
+            return fmean(draw(task, tried, seeds).nfe for seeds in task.batches())
 
-    return _with(entry, {**room, knob.option: halve(computed, knob, nfe)})
+        gap, value = halve(computed, knob, nfe)
+        best = min(best, (gap, {**room, knob.option: value}), key=lambda pair: pair[0])
+        if best[0] < 0.5:
+            break
+    return _with(entry, best[1])
 
 
-def halve(computed: Callable[[float], float], knob: Knob, nfe: float) -> float:
+def halve(computed: Callable[[float], float], knob: Knob, nfe: float) -> tuple[float, float]:
     """Find the value whose number of computed steps is closest to the wanted one.
 
     Args:
@@ -129,9 +136,12 @@ def halve(computed: Callable[[float], float], knob: Knob, nfe: float) -> float:
         knob: The range, and which way it goes.
         nfe: Computed steps wanted.
 
+    Returns:
+        How many computed steps it is off, and the value.
+
     Example:
         >>> halve(lambda value: round(10 * value), Knob("threshold", 0.0, 2.0, rising=True), 15)
-        1.5
+        (0, 1.5)
     """
     low, high, best = knob.low, knob.high, (math.inf, knob.low)
     for _ in range(TRIALS):
@@ -144,17 +154,17 @@ def halve(computed: Callable[[float], float], knob: Knob, nfe: float) -> float:
             low = value
         else:
             high = value
-    return best[1]
+    return best
 
 
-def _room(policy: Policy, steps: int, nfe: int) -> dict[str, int]:
-    """Widen an interval that computes too much even if every step inside it is stable."""
+def _rooms(policy: Policy, steps: int, nfe: int) -> list[dict[str, int]]:
+    """Intervals in which so few steps can be computed, the nearest to the policy's own first; a few at most."""
     if not isinstance(policy, Stability):
-        return {}
-    for every in range(policy.every, steps + 1):
-        if len({*range(min(3, steps)), *range(0, steps, every)}) <= nfe:
-            return {} if every == policy.every else {"every": every}
-    return {"every": steps}
+        return [{}]
+    least = {every: len({*range(min(3, steps)), *range(0, steps, every)}) for every in range(1, steps + 1)}
+    fitting = [every for every in least if least[every] <= nfe] or [steps]
+    nearest = sorted(fitting, key=lambda every: abs(every - policy.every))[:INTERVALS]
+    return [{} if every == policy.every else {"every": every} for every in nearest]
 
 
 def _with(entry: Entry, options: dict[str, Any]) -> Entry:

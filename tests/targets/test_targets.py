@@ -1,0 +1,80 @@
+"""A model class is one entry of data, and every entry fits the class of the installed diffusers that it names."""
+
+from __future__ import annotations
+
+import inspect
+
+import diffusers
+import pytest
+from tests.tiny import dit, flux, wan
+from torch import nn
+
+from padecast import UnsupportedModel, targets
+from padecast.targets import HIDDEN, REGISTRY, TEXT_IMAGE, BlockOutput, Target, find, register
+
+MODELS = {"DiTTransformer2DModel": dit, "FluxTransformer2DModel": flux, "WanTransformer3DModel": wan}
+
+
+@pytest.fixture
+def registry(monkeypatch: pytest.MonkeyPatch) -> dict[str, Target]:
+    monkeypatch.setattr(targets, "REGISTRY", dict(REGISTRY))
+    return targets.REGISTRY
+
+
+def test_every_described_class_is_tested() -> None:
+    assert set(MODELS) == set(REGISTRY)
+
+
+@pytest.mark.parametrize("name", REGISTRY)
+class TestDescriptions:
+    def test_the_class_exists_and_has_the_lists(self, name: str) -> None:
+        model, target = MODELS[name](), REGISTRY[name]
+        assert type(model) is getattr(diffusers, name)
+        lists = [child for child, module in model.named_children() if isinstance(module, nn.ModuleList)]
+        assert list(target.blocks) == lists
+
+    def test_the_forward_has_the_timestep(self, name: str) -> None:
+        assert REGISTRY[name].timestep in inspect.signature(getattr(diffusers, name).forward).parameters
+
+    def test_the_pipelines_exist(self, name: str) -> None:
+        named = [pipeline for pipeline in REGISTRY[name].pipelines if not pipeline.startswith("padecast")]
+        assert named
+        assert all(hasattr(diffusers, f"{pipeline}Pipeline") for pipeline in named)
+
+    def test_every_span_is_made_of_its_lists(self, name: str) -> None:
+        target = REGISTRY[name]
+        assert target.spans["full"] == tuple(target.blocks)
+        assert all(set(span) <= set(target.blocks) for span in target.spans.values())
+
+
+def test_a_span_that_is_not_last_remembers_every_stream() -> None:
+    target = REGISTRY["FluxTransformer2DModel"]
+    assert target.streams("double") == ("encoder_hidden_states", "hidden_states")
+    assert target.streams("single") == target.streams("full") == ("hidden_states",)
+
+
+class TestFinding:
+    def test_by_class(self) -> None:
+        assert find(dit()) is REGISTRY["DiTTransformer2DModel"]
+
+    def test_by_what_it_inherits_from(self, registry: dict[str, Target]) -> None:
+        class Base(nn.Module):
+            pass
+
+        class Derived(Base):
+            pass
+
+        base = register(Target("Base", {"layers": HIDDEN}))
+        assert find(Derived()) is base
+        derived = register(Target("Derived", {"layers": TEXT_IMAGE}))
+        assert (find(Derived()), find(Base())) == (derived, base)
+
+    def test_the_message_names_the_first_list_of_the_model(self) -> None:
+        model = nn.Module()
+        model.stages = nn.ModuleList([nn.Linear(2, 2)])
+        with pytest.raises(UnsupportedModel, match=r'targets.Target\("Module", \{"stages": targets.HIDDEN\}\)'):
+            find(model)
+
+    def test_describing_anew(self, registry: dict[str, Target]) -> None:
+        register(Target("DiTTransformer2DModel", {"blocks": BlockOutput(("hidden_states",), bare=True)}))
+        assert find(dit()).blocks.keys() == {"blocks"}

@@ -1,0 +1,168 @@
+"""The command line without a run: help, lists, citations, and how wrong commands end."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+
+import padecast
+from padecast.cli import app
+from padecast.cli._files import refuse_foreign, staged
+from padecast.cli._options import names, numbers, slug
+
+COMMANDS = ("demo", "generate", "compare", "methods", "models", "cite")
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(app, list(arguments), env={"COLUMNS": "120"})
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(command: str) -> None:
+    result = run(command, "--help")
+    assert result.exit_code == 0
+    assert f"padecast {command}" in result.stdout or command in result.stdout
+    assert command in run("--help").stdout
+
+
+def test_every_option_has_a_help_text() -> None:
+    group = typer.main.get_command(app)
+    for name, command in group.commands.items():  # type: ignore[attr-defined]
+        for parameter in command.params:
+            assert getattr(parameter, "help", None), f"{name} {parameter.name}"
+
+
+def test_nothing_asked_is_help_and_a_wrong_use() -> None:
+    assert "Usage" in run().output and run().exit_code == 2
+
+
+def test_the_version_is_the_version() -> None:
+    result = run("--version")
+    assert (result.exit_code, result.stdout.strip()) == (0, f"padecast {padecast.__version__}")
+
+
+def test_help_imports_neither_diffusers_nor_what_draws() -> None:
+    script = (
+        "import sys; from padecast.cli import app\n"
+        "try: app(['--help'])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'diffusers', 'transformers', 'matplotlib', 'torchmetrics', 'sklearn', 'PIL'} & set(sys.modules)\n"
+        "sys.exit(', '.join(sorted(heavy)) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+# Lists ---------------------------------------------------------------------------------------------------------------
+
+
+def test_every_method_is_listed_with_its_parts_and_source() -> None:
+    rows = {row["name"]: row for row in json.loads(run("methods", "--json").stdout)}
+    assert set(rows) == set(padecast.methods())
+    assert rows["tc-pade"]["policy"] == "interval:every=4" and rows["tc-pade"]["sources"] == ["arXiv:2603.02943"]
+    assert rows["taylorseer"]["policy"] == "interval:every=4,warmup=3"
+    table = run("methods").stdout
+    assert all(name in table for name in rows) and "arXiv:2603.01623" in table
+
+
+def test_the_parts_of_a_method_are_written_as_they_are_read() -> None:
+    for row in json.loads(run("methods", "--json").stdout):
+        method = padecast.method(row["name"])
+        assert padecast.policies.REGISTRY.make(row["policy"]) == method.policy
+        assert padecast.forecasters.REGISTRY.make(row["forecaster"]) == method.forecaster
+
+
+def test_every_model_is_listed_with_its_spans() -> None:
+    rows = {row["model"]: row for row in json.loads(run("models", "--json").stdout)}
+    assert set(rows) == set(padecast.targets.REGISTRY)
+    assert set(rows["FluxTransformer2DModel"]["spans"]) == {"full", "double", "single"}
+    assert "single_transformer_blocks" in run("models").stdout
+
+
+def test_a_method_is_cited_as_the_library_does() -> None:
+    assert run("cite", "spectrum").stdout.strip() == padecast.cite("spectrum")
+
+
+# Wrong commands ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["cite", "tcpade"], "the nearest is 'tc-pade'"),
+        (["generate", "digits", "--method", "spectrm"], "the nearest is 'spectrum'"),
+        (["generate", "digits", "--method", "fora:evry=3"], "the nearest is 'every'"),
+        (["generate", "digits", "--method", "fora:every=0"], "every=0 is out of range"),
+        (["generate", "digitz"], "the nearest is 'digits'"),
+        (["generate", "./nowhere"], "there is no folder './nowhere'"),
+        (["generate", "digits", "--seed", "3-1"], "--seed '3-1' cannot be read"),
+        (["generate", "digits", "--seed", "1,1"], "each once"),
+        (["generate", "digits", "--dtype", "float8"], "unknown dtype 'float8'"),
+        (["generate", "digits", "--device", "abacus"], "--device 'abacus'"),
+        (["compare", "digits", "--methods", "fora,lineer"], "the nearest is 'linear'"),
+        (["compare", "digits", "--nfe", "six"], "--nfe 'six'"),
+        (["compare", "digits", "--seed", "0-3", "--tune-seeds", "3"], "seeds 3 are both"),
+        (["demo", "--nfe", "20"], "fewer than the 20 steps"),
+    ],
+)
+def test_a_wrong_command_ends_with_2_and_a_message(arguments: list[str], said: str) -> None:
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert said in result.stderr and "Traceback" not in result.output and result.stdout == ""
+
+
+def test_an_unknown_command_or_option_ends_with_2() -> None:
+    assert run("dmeo").exit_code == 2 and run("demo", "--sedes", "3").exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [(["3"], (3,)), (["0-2"], (0, 1, 2)), (["0-1,5", "9"], (0, 1, 5, 9)), ([" 4 , 6 "], (4, 6))],
+)
+def test_numbers_and_ranges(written: list[str], read: tuple[int, ...]) -> None:
+    assert numbers(written, "seed") == read
+
+
+def test_methods_are_split_between_options() -> None:
+    assert names("tc-pade:order=(2,1),every=3, fora") == ("tc-pade:order=(2,1),every=3", "fora")
+    assert names("fora,linear:every=2") == ("fora", "linear:every=2")
+    assert slug("linear:every=2") == "linear-every-2"
+
+
+# Folders -------------------------------------------------------------------------------------------------------------
+
+
+def test_files_arrive_together_or_not_at_all(tmp_path: Path) -> None:
+    out = tmp_path / "a" / "b"
+
+    def interrupted() -> None:
+        with staged(out) as folder:
+            (folder / "half").write_text("x")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert list(tmp_path.iterdir()) == []
+    with staged(out) as folder:
+        (folder / "whole").write_text("x")
+    assert [path.name for path in out.iterdir()] == ["whole"] and list(tmp_path.iterdir()) == [tmp_path / "a"]
+
+
+def test_a_folder_is_ours_only_if_it_says_so(tmp_path: Path) -> None:
+    refuse_foreign(tmp_path / "new", "demo", overwrite=False)
+    refuse_foreign(tmp_path, "demo", overwrite=False)
+    for content in ("not json", "[]", '{"kind": "something else"}'):
+        (tmp_path / "results.json").write_text(content)
+        with pytest.raises(padecast.InvalidOption, match="not empty"):
+            refuse_foreign(tmp_path, "demo", overwrite=False)
+    refuse_foreign(tmp_path, "demo", overwrite=True)
+    (tmp_path / "results.json").write_text('{"kind": "demo"}')
+    refuse_foreign(tmp_path, "demo", overwrite=False)
+    with pytest.raises(padecast.InvalidOption, match="is a file"):
+        refuse_foreign(tmp_path / "results.json", "demo", overwrite=True)
