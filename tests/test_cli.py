@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import io
 import json
 import subprocess
 import sys
@@ -9,17 +11,20 @@ from pathlib import Path
 
 import pytest
 import typer
-from typer.testing import CliRunner, Result
+from rich.console import Console
+from typer.testing import CliRunner
+from typer.testing import Result as Invoked
 
 import padecast
-from padecast.cli import app
+from padecast.cli import _tables, app
 from padecast.cli._files import refuse_foreign, staged
 from padecast.cli._options import names, numbers, slug
+from padecast.lab import Comparison, Provenance, Result, Spread
 
 COMMANDS = ("demo", "generate", "compare", "methods", "models", "cite")
 
 
-def run(*arguments: str) -> Result:
+def run(*arguments: str) -> Invoked:
     return CliRunner().invoke(app, list(arguments), env={"COLUMNS": "120"})
 
 
@@ -166,3 +171,59 @@ def test_a_folder_is_ours_only_if_it_says_so(tmp_path: Path) -> None:
     refuse_foreign(tmp_path, "demo", overwrite=False)
     with pytest.raises(padecast.InvalidOption, match="is a file"):
         refuse_foreign(tmp_path / "results.json", "demo", overwrite=True)
+
+
+# Tables --------------------------------------------------------------------------------------------------------------
+
+
+def shown(width: int, seconds_range: tuple[float, float] = (1.0, 1.1)) -> str:
+    spread = Spread(31.25, 28.0, 27.5)
+    uncached = Result(
+        *("uncached", "uncached", None, 10.0, 1.0, ("C" * 10,), Spread(100.0, 100.0, 100.0), Spread(1.0, 1.0, 1.0)),
+        *(1.0, 0.9, 1.0, 1.0, 3, seconds_range),
+    )
+    tuned = dataclasses.replace(
+        uncached,
+        name="fora",
+        written="fora:every=3",
+        wanted=4.0,
+        nfe=4.0,
+        ideal=2.5,
+        speedup=2.0,
+        plans=("C..C..C..C",),
+    )
+    settings = {"name": "[b]a task[/b]", "steps": 10, "seeds": [0, 1], "batch": 8}
+    compared = Comparison(settings, (uncached, dataclasses.replace(tuned, psnr=spread)), Provenance.of())
+    with io.StringIO() as text:
+        _tables.show(compared, Console(file=text, width=width))
+        return text.getvalue()
+
+
+def test_a_table_has_what_a_claim_needs() -> None:
+    table = shown(120)
+    for part in (
+        "[b]a task[/b]",
+        "C..C..C..C",
+        "31.2",
+        "28.0",
+        "27.5",
+        "2.00x",
+        "2.50x",
+        "80%",
+        "fora:every=3",
+        "2 seeds",
+    ):
+        assert part in table
+    assert "busy" not in table
+
+
+def test_a_narrow_table_keeps_its_numbers_and_lists_plans_below() -> None:
+    table = shown(80)
+    assert max(map(len, table.splitlines())) <= 80
+    for part in ("31.2", "27.5", "80%", "C..C..C..C"):
+        assert part in table
+    assert "…" not in table
+
+
+def test_a_busy_machine_is_said() -> None:
+    assert "took 1 to 1.6 s: the machine was busy" in shown(120, (1.0, 1.6))

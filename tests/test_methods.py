@@ -72,8 +72,8 @@ def test_the_span_is_an_option() -> None:
 
 
 def test_a_part_inside_a_part_is_an_option() -> None:
-    policy = method("adaptive:forecaster=(pade:order=(2,1))").policy
-    assert isinstance(policy, policies.Tolerance) and policy.forecaster == Pade((2, 1))
+    policy = method("adaptive:reference=(pade:order=(2,1))").policy
+    assert isinstance(policy, policies.Tolerance) and policy.reference == Pade((2, 1))
 
 
 def test_configuring_leaves_the_registered_method_alone() -> None:

@@ -166,7 +166,7 @@ def test_forecasters_are_written(written: str, part: object) -> None:
         ("interval:every=3,last=false", Interval(3, last=False)),
         ("stability:threshold=1,indicator=curvature", Stability(1.0, indicator="curvature")),
         ("growing:growth=3", Growing(growth=3.0)),
-        ("tolerance:forecaster=(pade:order=(2,1))", Tolerance(forecaster=Pade((2, 1)))),
+        ("tolerance:reference=(pade:order=(2,1))", Tolerance(reference=Pade((2, 1)))),
         ("ends:policy=(interval:every=3,warmup=2),last=2", Ends(Interval(3, 2), last=2)),
         ("cap:policy=(ends:policy=(stability:every=5),first=3),limit=2", Cap(Ends(Stability(every=5), first=3), 2)),
     ],

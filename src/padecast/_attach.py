@@ -100,6 +100,7 @@ class Attachment:
             if module is self.model:
                 self._leave(output)
 
+        before, after = torch.compiler.disable(before), torch.compiler.disable(after)
         undo.callback(self.model.register_forward_pre_hook(before, with_kwargs=True).remove)
         undo.callback(self.model.register_forward_hook(after, always_call=True).remove)
         if hasattr(self.model, "cache_context"):
@@ -226,15 +227,19 @@ class Attachment:
             if call is None:
                 return forward(*args, **kwargs)
             if is_first:
-                call.entry = tuple(block.argument(name, args, kwargs) for name in self._names)
-                call.forecast = call.session.forecast(call.branch, call.entry)
+                forecast(call, block, args, kwargs)
             call.reached_end = is_last and bool(call.entry)
             if call.forecast is not None:
                 return block.passed(args, kwargs, self._named(call.forecast) if is_last else {})
             output = forward(*args, **kwargs)
-            return self._learn(call, block, output) if call.reached_end else output
+            return learn(call, block, output) if call.reached_end else output
 
+        forecast, learn = torch.compiler.disable(self._forecast), torch.compiler.disable(self._learn)
         return around
+
+    def _forecast(self, call: Call, block: Block, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        call.entry = tuple(block.argument(name, args, kwargs) for name in self._names)
+        call.forecast = call.session.forecast(call.branch, call.entry)
 
     def _learn(self, call: Call, block: Block, output: Any) -> Any:
         streams = block.streams(output, self._names)

@@ -166,6 +166,10 @@ class Geometry:
         gram = None if self.gram is None else self.gram[:, 1:, 1:]
         return Geometry(self.index[1:], self.time[1:], gram)
 
+    def on_host(self) -> Geometry:
+        """Return the same geometry on the host; the one time that a decision waits for a GPU."""
+        return Geometry(self.index, self.time, None if self.gram is None else self.gram.cpu())
+
     def joined(self, others: list[Geometry]) -> Geometry:
         """Return the geometry over the samples of all branches that remember the same steps."""
         same = [g for g in (self, *others) if g.index == self.index and g.gram is not None]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -52,8 +52,11 @@ class Session:
             them anyway). Default true.
         dtype: Storage dtype of the history; that of the features unless given.
 
+        strides: ``|sigma_i - sigma_{i+1}|`` of every step, for error feedback and the tolerance; equal unless given.
+
     Raises:
         InvalidPlan: If the policy is a plan of another length.
+        InvalidOption: If there are not as many strides as steps.
 
     Example:
         >>> from padecast import forecasters, policies
@@ -75,12 +78,16 @@ class Session:
         *,
         measure: bool = True,
         dtype: torch.dtype | None = None,
+        strides: Sequence[float] | None = None,
     ) -> None:
         check(total >= 1, "total", total, "1 step or more")
         policy.check(total)
         self.policy, self.forecaster, self.total = policy, forecaster, total
         self._measure = measure or policy.needs_gram or forecaster.needs_gram
         self._dtype = dtype
+        self._strides = None if strides is None else tuple(strides)
+        if self._strides is not None:
+            check(len(self._strides) == total, "strides", len(self._strides), f"{total} values, one a step")
         self.peak_bytes = 0
         self.reset()
 
@@ -104,7 +111,6 @@ class Session:
         index: int,
         compute: Callable[[], Tensor],
         time: float | None = None,
-        stride: float | None = None,
         branch: str = "",
     ) -> Tensor:
         """Return the stack's output at one step: computed, or ``x`` plus the forecast residual.
@@ -114,7 +120,6 @@ class Session:
             index: Step index; going back starts a new run.
             compute: Runs the stack on ``x``. Called only if the step is computed.
             time: Abscissa of forecasts; the step index unless given.
-            stride: ``|sigma_i - sigma_{i+1}|``, for policies that ask for it.
             branch: Which conditioning this is, where a step has several.
 
         Raises:
@@ -128,7 +133,7 @@ class Session:
             )
         if self._trace.steps and index < self._trace.steps[-1].at.index:
             self.reset()
-        self.begin(Position.at(index, self.total, time, stride))
+        self.begin(Position.at(index, self.total, time, strides=self._strides))
         forecast = self.forecast(branch, (x,))
         if forecast is not None:
             return forecast[0]

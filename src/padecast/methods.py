@@ -43,7 +43,7 @@ class Method:
             UnknownName: If neither part has an option of that name.
             InvalidOption: If a value cannot be read or is out of range.
         """
-        parts = {"policy": self.policy, "forecaster": self.forecaster}
+        parts: dict[str, Policy | Forecaster] = {"policy": self.policy, "forecaster": self.forecaster}
         changes: dict[str, dict[str, Any]] = {"policy": {}, "forecaster": {}}
         span = str(options.get("span", self.span))
         known = {role: {f.name for f in dataclasses.fields(part)} for role, part in parts.items()}

@@ -62,7 +62,7 @@ def test_feedback_is_that_of_the_damped_form(seed: int, share: float, index: int
     shared = damped(feedback=share)
     assert torch.equal(shared.weights(geometry, at), Feedback(damped(), share).weights(geometry, at))
     assert shared.window == Feedback(damped(), share).window
-    assert torch.equal(shared.weights(geometry, at), damped().weights(geometry, at)) == (index > 11)
+    assert torch.equal(shared.weights(geometry, at), damped().weights(geometry, at)) == (index > 9)
 
 
 @pytest.mark.parametrize("index", [6, 8, 15, 16, 19])

@@ -58,6 +58,7 @@ def test_errors_are_zero_until_the_first_forecast(compared: Comparison) -> None:
 
 def test_only_full_batches_are_timed(compared: Comparison) -> None:
     assert {result.calls_timed for result in compared.results} == {2}
+    assert all(r.seconds_range[0] <= r.seconds <= r.seconds_range[1] for r in compared.results)
 
 
 def test_images_are_kept_for_pictures(compared: Comparison) -> None:

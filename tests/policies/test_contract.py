@@ -21,7 +21,7 @@ VARIANTS = {
     "interval": ("interval", "interval:every=3,warmup=2,last=false"),
     "stability": ("stability", "stability:threshold=1.3", "stability:indicator=curvature,threshold=0.3"),
     "growing": ("growing", "growing:window=1,growth=0.5,warmup=1,last=true"),
-    "tolerance": ("tolerance", "tolerance:tolerance=0.001", "tolerance:forecaster=lagrange,last=false"),
+    "tolerance": ("tolerance", "tolerance:tolerance=0.001", "tolerance:reference=lagrange,last=false"),
     "ends": ("ends", "ends:policy=(plan:steps=C...........),first=2,last=3", "ends:policy=stability"),
     "cap": ("cap", "cap:policy=tolerance,limit=2"),
 }
@@ -128,7 +128,7 @@ OUT_OF_RANGE = {
     "interval": ("every=0", "warmup=0"),
     "stability": ("threshold=-0.1", "threshold=2.1", "every=0", "indicator=sine"),
     "growing": ("window=0.5", "growth=-1.0", "warmup=0"),
-    "tolerance": ("tolerance=0", "tolerance=-1.0", "prior=-1.0", "warmup=0"),
+    "tolerance": ("tolerance=0", "tolerance=-1.0", "prior=-1.0", "warmup=0", "reference=oracle"),
     "ends": ("first=-1", "last=-1"),
     "cap": ("limit=0",),
 }
@@ -136,7 +136,16 @@ FORECASTERS_OUT_OF_RANGE = {
     "taylor": ("order=-1",),
     "lagrange": ("degree=-1",),
     "pade": ("order=(-1,1)", "order=(1,2)", "guard=0.5"),
-    "tcpade": ("order=(1,2)", "guard=0.5", "damping=-1.0", "feedback=2.5", "early=1.5", "early=-0.1", "form=released"),
+    "tcpade": (
+        "order=(1,2)",
+        "guard=0.5",
+        "damping=-1.0",
+        "feedback=2.5",
+        "early=1.5",
+        "early=-0.1",
+        "late=11.0",
+        "form=released",
+    ),
     "chebyshev": ("degree=-1", "ridge=-0.1", "blend=1.5", "blend=-0.1", "span=1", "abscissa=sigma"),
     "blend": ("first=oracle", "second=chebyshev", "share=1.5", "share=-0.1"),
     "feedback": ("inner=oracle", "inner=chebyshev", "share=2.5", "share=-0.1"),
@@ -146,8 +155,8 @@ CASES = [
     *((forecasters.REGISTRY, name, option) for name, options in FORECASTERS_OUT_OF_RANGE.items() for option in options),
 ]
 # Options that every value of their type fits, and those with an error of their own.
-ALL_FIT = {"interval.last", "growing.last", "tolerance.last", "tcpade.late"}
-ELSEWHERE = {"plan.steps", "tolerance.forecaster", "ends.policy", "cap.policy"}
+ALL_FIT = {"interval.last", "growing.last", "tolerance.last"}
+ELSEWHERE = {"plan.steps", "ends.policy", "cap.policy"}
 
 
 @pytest.mark.parametrize(("registry", "name", "option"), CASES, ids=[f"{name}:{option}" for _, name, option in CASES])

@@ -68,18 +68,19 @@ def test_strides_matter() -> None:
 def test_what_is_not_known_yet_is_assumed() -> None:
     still = torch.ones(10, 1, 4)
     plans = [plan(Tolerance(0.095, prior=prior, warmup=1, last=False), still) for prior in (0.0, 1.0, 3.0, 1e6)]
-    # a tenth of the way a step: after k steps the assumed changes are prior * (1 + ... + k) / 100
-    assert plans == ["C.........", "C...C.....", "C..C......", "CC........"]
+    # a tenth of the way a step: after k steps the sum is prior * sum_j (j / 100) sqrt(2 j / 10) for j up to k
+    assert plans == ["C.........", "C....C....", "C..C......", "CC........"]
 
 
 @pytest.mark.parametrize("last", [True, False])
-def test_the_step_before_a_computed_last_one_is_allowed_twice_as_much(last: bool) -> None:
-    line = torch.tensor([[1.0], [2.0]], dtype=torch.float64)  # the next is half of the newest away
+def test_the_step_before_a_computed_last_one_is_allowed_more(last: bool) -> None:
+    line = torch.tensor([[1.0], [2.0]], dtype=torch.float64)  # the next is half of the newest away, over two steps
 
     def computes(index: int) -> bool:
         geometry = Geometry.of(line, [index - 2, index - 1])
         trace = Trace().then(Position.at(0, TOTAL), True).then(Position.at(index - 1, TOTAL), True)
-        policy = Tolerance(0.75 * 0.5 / TOTAL, last=last, forecaster=Lagrange())
+        past = 1.15  # the sum is so much above the tolerance
+        policy = Tolerance(0.5 / TOTAL * (2 / TOTAL) ** 0.5 / past, last=last, reference=Lagrange())
         return policy.computes(Position.at(index, TOTAL), trace, geometry)
 
     assert computes(TOTAL - 3)
@@ -89,7 +90,7 @@ def test_the_step_before_a_computed_last_one_is_allowed_twice_as_much(last: bool
 @few
 @given(st.integers(0, 999), st.floats(0.001, 0.5))
 def test_a_rougher_trajectory_never_computes_later(seed: int, tolerance: float) -> None:
-    policy, smooth = Tolerance(tolerance, forecaster=Lagrange()), walk(seed)
+    policy, smooth = Tolerance(tolerance, reference=Lagrange()), walk(seed)
     rough = smooth[-1] + 2 * (smooth - smooth[-1])  # the same newest residual, every difference doubled
     assert horizon(policy, rough) <= horizon(policy, smooth)
 

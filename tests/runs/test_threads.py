@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 from diffusers import FluxPipeline
-from tests.tiny import PLAN, blocks, flux_pipeline, loop, quiet, sample_flux
+from tests.tiny import PLAN, flux_pipeline, loop, quiet, sample_flux
 from torch import Tensor
 
 from padecast import ConcurrentRun, accelerate
@@ -122,43 +122,34 @@ class TestOnePipeline:
 
 
 class TestPipelinesThatShareWeights:
-    def lockstep(self, pool: ThreadPoolExecutor, pipes: list[Any], barrier: threading.Barrier) -> list[Tensor]:
-        """Sample with every pipeline at once, such that all are inside the model at the same time."""
-        model = pipes[0].transformer
-        first = next(iter(blocks(model).values()))[0]
+    """One guided run, and one of twice as many steps without guidance: as many calls, in other branches."""
 
-        def wait(*_: Any) -> None:
-            barrier.wait(PATIENCE)
+    RUNS = ({"steps": 6, "true_cfg_scale": 3.0}, {"steps": 12, "true_cfg_scale": 1.0})
 
-        hook = first.register_forward_pre_hook(wait)
-        try:
-            runs = [pool.submit(sample_flux, pipe, seed=seed) for seed, pipe in enumerate(pipes)]
-            return [run.result(PATIENCE) for run in runs]
-        finally:
-            hook.remove()
-
-    def pair(self) -> list[Any]:
+    @pytest.mark.parametrize("both", [True, False], ids=["both accelerated", "one accelerated"])
+    def test_at_once(self, pool: ThreadPoolExecutor, both: bool) -> None:
         one = flux_pipeline()
-        return [one, quiet(FluxPipeline.from_pipe(one, scheduler=copy.deepcopy(one.scheduler)))]
+        pipes = [one, quiet(FluxPipeline.from_pipe(one, scheduler=copy.deepcopy(one.scheduler)))]
+        barrier, together = threading.Barrier(2), False
 
-    def test_both_accelerated(self, pool: ThreadPoolExecutor) -> None:
-        pipes = self.pair()
-        handles = [accelerate(pipe, policy=DRAWN, forecaster=Lagrange()).enable() for pipe in pipes]
-        alone = [sample_flux(pipe, seed=seed) for seed, pipe in enumerate(pipes)]
-        together = self.lockstep(pool, pipes, threading.Barrier(2))
-        assert all(torch.equal(a, b) for a, b in zip(together, alone, strict=True))
-        assert [handle.report.plan for handle in handles] == [PLAN, PLAN]
+        def meet(*_: Any) -> None:
+            if together:
+                barrier.wait(PATIENCE)
+
+        model = one.transformer  # both threads meet at its door, with their contexts open, and again inside
+        hooks = [module.register_forward_pre_hook(meet) for module in (model, model.transformer_blocks[0])]
+        handles = [accelerate(pipe, "linear:every=3") for pipe in pipes[: 1 + both]]
+        for handle in handles:
+            handle.enable()
+        alone = [sample_flux(pipe, **run) for pipe, run in zip(pipes, self.RUNS, strict=True)]
+        together = True
+        futures = [pool.submit(sample_flux, pipe, **run) for pipe, run in zip(pipes, self.RUNS, strict=True)]
+        assert all(torch.equal(future.result(PATIENCE), image) for future, image in zip(futures, alone, strict=True))
+        assert [handle.report.plan for handle in handles] == ["C..C.C", "C..C..C..C.C"][: 1 + both]
         for handle in handles:
             handle.disable()
-
-    def test_one_accelerated_and_one_untouched(self, pool: ThreadPoolExecutor) -> None:
-        pipes = self.pair()
-        with accelerate(pipes[0], policy=DRAWN, forecaster=Lagrange()) as run:
-            alone = [sample_flux(pipe, seed=seed) for seed, pipe in enumerate(pipes)]
-            together = self.lockstep(pool, pipes, threading.Barrier(2))
-        assert all(torch.equal(a, b) for a, b in zip(together, alone, strict=True))
-        assert run.report.plan == PLAN
-        assert run.report.unplaced == 0
+        for hook in hooks:
+            hook.remove()
 
 
 def test_the_advice_in_the_message_works(pool: ThreadPoolExecutor) -> None:

@@ -11,10 +11,11 @@ from rich.text import Text
 
 from padecast.lab.results import Comparison, Result
 
-WIDE = 100  # columns from which the plan stands in the table itself
+WIDE = 115  # columns from which the plan stands in the table itself
+BUSY = 1.5  # slowest over fastest call, from which times are called rough
 
 
-def new_table(*columns: str, title: str | None = None) -> Table:
+def new_table(*columns: str, title: str | None = None, gap: int = 2) -> Table:
     """Make a table in the style of all tables here; a column name that begins with ``>`` is set to the right."""
     table = Table(
         title=None if title is None else Text(title),
@@ -22,6 +23,7 @@ def new_table(*columns: str, title: str | None = None) -> Table:
         title_justify="left",
         title_style="bold",
         pad_edge=False,
+        padding=(0, gap - 1, 0, 0),
     )
     for column in columns:
         right = column.startswith(">")
@@ -34,13 +36,17 @@ def show(comparison: Comparison, console: Console) -> None:
     settings, results = comparison.settings, comparison.results
     wide = console.width >= WIDE
     columns = (">NFE", ">PSNR", ">p5", ">worst", ">SSIM", ">seconds", ">speedup", ">ideal", ">eff.")
-    table = new_table("method", *(("plan",) if wide else ()), *columns, title=settings["name"])
+    table = new_table("method", *(("plan",) if wide else ()), *columns, title=settings["name"], gap=2 if wide else 1)
     for place, result in enumerate(results):
         if (place and result.wanted != results[place - 1].wanted) or place == 1:
             table.add_section()
         table.add_row(result.name, *((result.plans[0],) if wide else ()), *_cells(result), style=_style(result))
     console.print(table)
     console.print(_caption(comparison), style="dim", highlight=False, markup=False)
+    fastest, slowest = results[0].seconds_range
+    if slowest > BUSY * fastest:
+        busy = f"The uncached calls took {fastest:.3g} to {slowest:.3g} s: the machine was busy, so times are rough."
+        console.print(busy, style="yellow", highlight=False, markup=False)
     _show_written(results, console, plans=not wide)
 
 

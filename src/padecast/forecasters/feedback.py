@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from statistics import fmean
 from typing import ClassVar
 
 import torch
@@ -24,9 +25,11 @@ class Feedback(Forecaster):
     .. math:: E = \sum_j |\Delta\sigma_j| \, (w_j - \tilde w_j)
 
     in weights on the residuals, with ``w_j`` what the forecaster had said and ``\tilde w_j`` the polynomial through the
-    three newest residuals. The next forecasts, as many as the stretch had, pay it back in equal parts:
+    three newest residuals. The next forecast, if it follows at once, pays it back:
 
-    .. math:: w = w_\text{inner} - \text{share} \cdot E / \textstyle\sum_i |\Delta\sigma_i|
+    .. math:: w = w_\text{inner} - \text{share} \cdot E / \max(|\Delta\sigma|, \overline{|\Delta\sigma_j|})
+
+    with the stretch's mean stride as a bound, so that a short step is not asked to pay for long ones.
 
     Args:
         inner: The forecaster that is corrected. Default linear extrapolation.
@@ -77,13 +80,10 @@ class Feedback(Forecaster):
         """See :meth:`Forecaster.weights`."""
         weights = fitted(self.inner.weights(geometry, at), len(geometry))
         stretch = _stretch(geometry)
-        ahead = at.index - geometry.index[0]
-        if self.share == 0 or not 1 <= ahead <= len(stretch):
+        follows = at.index == geometry.index[0] + 1 and at.weight > 0
+        if self.share == 0 or not stretch or not follows:
             return weights
-        still = [geometry.index[0] + k for k in range(1, len(stretch) + 1)]
-        moved = sum(at.weight_of(index) for index in still if index < at.total)
-        if moved == 0:
-            return weights
+        moved = max(at.weight, fmean(map(at.weight_of, stretch)))
         debt = self._debt(geometry, stretch, at)
         like = weights if weights.ndim >= debt.ndim else debt
         return weights.to(like) - self.share / moved * debt.to(like)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
@@ -74,8 +75,9 @@ class TCPade(Forecaster):
 
     def __post_init__(self) -> None:
         check(self.form in ("damped", "published"), "form", self.form, "'damped' or 'published'")
-        check(self.damping >= 0, "damping", self.damping, "0 or more")
+        check(0 <= self.damping < math.inf, "damping", self.damping, "0 or more, and finite")
         check(self.early is None or 0 <= self.early <= 1, "early", self.early, "a share between 0 and 1, or none")
+        check(-10 <= self.late <= 10, "late", self.late, "-10 to 10")
         check(0 <= self.feedback <= 2, "feedback", self.feedback, "0 to 2")
         self._pade  # noqa: B018 - validates order and guard
 
@@ -87,6 +89,11 @@ class TCPade(Forecaster):
     def is_weights(self) -> bool:  # type: ignore[override]
         """Whether the forecast is weights: not in the published form."""
         return self.form != "published"
+
+    @property
+    def sums_to_one(self) -> bool:  # type: ignore[override]
+        """Whether the weights sum to one: if those of the rational function do."""
+        return self._pade.sums_to_one
 
     @property
     def window(self) -> int:

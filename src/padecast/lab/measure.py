@@ -70,6 +70,7 @@ class Ledger:
             speedup=median(d.seconds for d in other) / seconds,
             denoiser_speedup=median(d.denoiser_seconds for d in other) / denoiser,
             calls_timed=len(full),
+            seconds_range=(min(d.seconds for d in own), max(d.seconds for d in own)),
             errors=tuple(torch.cat(self.errors, dim=1).mean(1).tolist()),
             history_bytes=max(d.history_bytes for d in self.draws),
             peak_bytes=max((d.peak_bytes for d in self.draws if d.peak_bytes is not None), default=None),

@@ -34,6 +34,7 @@ class Result:
         speedup: Median seconds of the uncached calls made in turn with these, over ``seconds``.
         denoiser_speedup: The same of the denoiser alone.
         calls_timed: How many calls were timed.
+        seconds_range: The fastest and the slowest of them; far apart, the machine was busy with something else.
         errors: Relative error of the latents after every step, mean over samples. Fewer steps are other steps: only the
             last is there.
         history_bytes: Memory of the remembered residuals, as declared in the report.
@@ -53,6 +54,7 @@ class Result:
     speedup: float
     denoiser_speedup: float
     calls_timed: int
+    seconds_range: tuple[float, float]
     errors: tuple[float, ...] = ()
     history_bytes: int = 0
     peak_bytes: int | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -16,21 +17,24 @@ class Tolerance(Policy):
     r"""Forecast until the distance travelled on extrapolation exceeds a tolerance.
 
     At a forecast step j an extrapolation lies ``d_j = |R(t_j) - R_1| / |R_1|`` away from plain repetition, known from
-    the Gram matrix alone, and the sampler moves the state by ``|\Delta\sigma_j|`` times what the stack says. A step is
-    computed if
+    the Gram matrix alone, over a span ``s_j = (t_j - t_2) / T`` of the run whose slope it takes to be constant, and
+    the sampler moves the state by ``|\Delta\sigma_j|`` times what the stack says. A step is computed if
 
-    .. math:: \sum_{j} |\Delta\sigma_j|\, d_j > \text{tolerance}
+    .. math:: \sum_{j} |\Delta\sigma_j|\, d_j \sqrt{s_j} > \text{tolerance}
 
     over the forecast steps since the last computed one and this one: the error estimate of an embedded pair, integrated
-    along the schedule. While only one residual is known, ``d_j`` is taken to be ``prior`` times the way that the noise
-    level has gone since. The last step is computed, so the step before it only if the sum is twice the tolerance.
+    along the schedule. The square root stands between ``d_j``, the error of repetition, and ``d_j s_j``, that of a
+    line, because damped extrapolation lies between them. While only one residual is known, ``d_j`` is taken to be ``prior``
+    times the way that the noise level has gone since, and ``s_j`` twice the steps since. The last step is computed, so
+    the step before it only if the sum is well past the tolerance.
 
     Args:
         tolerance: In units of the newest residual times the whole way. Larger is faster. Above 0.
-        prior: Relative change of the residual over the whole way, assumed before any was seen. At least 0. Default 3.
+        prior: Relative change of the residual over the whole way, assumed before any was seen. At least 0. Default 2.
         warmup: Steps computed at the start, at least 1. Default 1.
         last: Whether the last step is always computed. Default true.
-        forecaster: The extrapolation that is compared with repetition. Default linear.
+        reference: The extrapolation that is compared with repetition, which need not be the one that forecasts.
+            Default linear.
 
     Raises:
         InvalidOption: If an option is out of range.
@@ -43,42 +47,51 @@ class Tolerance(Policy):
         >>> Tolerance(tolerance=-1.0)
         Traceback (most recent call last):
             ...
-        padecast._errors.InvalidOption: tolerance=-1.0 is out of range: expected more than 0.
+        padecast._errors.InvalidOption: tolerance=-1.0 is out of range: expected more than 0, and finite.
 
     Reference:
         Ours; the idea of an embedded pair is that of Runge-Kutta-Fehlberg step-size control, see Hairer, Norsett and
         Wanner, "Solving Ordinary Differential Equations I", 1993, section II.4.
     """
 
-    tolerance: float = 0.0125
-    prior: float = 3.0
+    tolerance: float = 0.0055
+    prior: float = 2.0
     warmup: int = 1
     last: bool = True
-    forecaster: Forecaster = field(default_factory=Lagrange)
+    reference: Forecaster = field(default_factory=Lagrange)
     needs_gram: ClassVar[bool] = True
     needs_stride: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check(self.tolerance > 0, "tolerance", self.tolerance, "more than 0")
-        check(self.prior >= 0, "prior", self.prior, "0 or more")
+        check(0 < self.tolerance < math.inf, "tolerance", self.tolerance, "more than 0, and finite")
+        check(0 <= self.prior < math.inf, "prior", self.prior, "0 or more, and finite")
         check(self.warmup >= 1, "warmup", self.warmup, "1 or more (the first step of a run is always computed)")
+        known = isinstance(self.reference, Forecaster) and self.reference.is_weights
+        plain = known and not self.reference.moments and not self.reference.replays
+        check(plain, "reference", self.reference, "a forecaster that is weights on residuals")
 
     @property
     def looks_back(self) -> int:
         """Residuals whose inner products it wants to see."""
-        return max(self.forecaster.window, 2)
+        return max(self.reference.window, 2)
 
     def computes(self, at: Position, trace: Trace, geometry: Geometry) -> bool:
         """See :meth:`Policy.computes`."""
         if at.index - trace.steps[0].at.index < self.warmup or (self.last and at.is_last):
             return True
-        allowed = self.tolerance * (2 if self.last and at.index == at.total - 2 else 1)
-        travelled = sum(step.weight * self.distance(step, geometry) for step in (*trace.since_computed, at))
-        return travelled > allowed
+        allowed = self.tolerance * (NEAR_THE_END if self.last and at.index == at.total - 2 else 1)
+        known = geometry.on_host()
+        travelled = sum(step.weight * self.estimate(step, known) for step in (*trace.since_computed, at))
+        return not travelled <= allowed
 
-    def distance(self, at: Position, geometry: Geometry) -> float:
-        """Return how far a forecast lies from repetition, relative to the newest residual."""
+    def estimate(self, at: Position, geometry: Geometry) -> float:
+        """Return the estimated error of one forecast, ``d sqrt(s)``, relative to the newest residual."""
+        newest = geometry.index[0]
         if len(geometry) < 2:
-            return self.prior * sum(at.weight_of(index) for index in range(geometry.index[0], at.index))
-        apart = geometry.distance(self.forecaster.weights(geometry, at), unit(len(geometry), 0))
-        return float(apart.square().mean().sqrt())
+            changed = self.prior * sum(at.weight_of(index) for index in range(newest, at.index))
+            return changed * math.sqrt(2 * (at.index - newest) / at.total)
+        apart = geometry.distance(self.reference.weights(geometry, at), unit(len(geometry), 0))
+        return float(apart.square().mean().sqrt()) * math.sqrt((at.index - geometry.index[1]) / at.total)
+
+
+NEAR_THE_END = 1.3
