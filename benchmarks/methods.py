@@ -5,8 +5,8 @@
 Writes benchmarks/results/digits-hard.json and digits-easy.json, and prints the tables and the claims drawn from them.
 Forecasters are compared on the same computed steps: every 4th and the last (6 computed), 3 warm-up steps, then every
 4th and the last (8), 3 warm-up steps, then every 3rd and the last (10). Methods run as they are registered;
-``adaptive`` is also tuned to 6, 8 and 10 computed steps on the development seeds. ``fewer-steps`` is the same sampler
-with as many steps.
+``tc-pade`` and ``linear`` also with every 3rd step and the last, without warm-up (8); ``adaptive`` is also tuned to
+6, 8 and 10 computed steps on the development seeds. ``fewer-steps`` is the same sampler with as many steps.
 """
 
 from __future__ import annotations
@@ -56,6 +56,7 @@ def entries(development: lab.Task) -> list[lab.Entry]:
             found.append(replace(lab.Entry.of(method, wanted=nfe), written=f"{policy}; {written}"))
     for nfe in PLANS:
         found.append(lab.tune(development, lab.Entry.of("adaptive", wanted=nfe), nfe))
+    found += [lab.Entry.of(f"{name}:every=3", wanted=8) for name in ("tc-pade", "linear")]
     return found + [lab.Entry.of(name) for name in ("adaptive", *METHODS)]
 
 

@@ -31,8 +31,8 @@ def table(documents: dict[str, dict[str, Any]]) -> str:
     heads = [f"{setting}, {nfe}" for setting in documents for nfe in (6, 8, 10)]
     lines = [
         f"PSNR in dB, mean over {seeds.pop()} samples, of digits drawn in 20 steps with 6, 8 and 10 of them computed,",
-        "against the uncached run; hard is guidance 5, shift 3, easy guidance 3, shift 1. Forecasters stand on the same",
-        "usual plans (every 4th step; 3 warm-up steps, then every 4th or every 3rd), `adaptive` chooses its steps.",
+        "against the uncached run; hard is guidance 5, shift 3, easy guidance 3, shift 1. Forecasters stand on the",
+        "same usual plans (every 4th step; 3 warm-up steps, then every 4th or every 3rd), `adaptive` chooses its steps.",
         "",
         "| method | " + " | ".join(heads) + " |",
         "|---|" + "---|" * len(heads),

@@ -68,23 +68,23 @@ def test_strides_matter() -> None:
 def test_what_is_not_known_yet_is_assumed() -> None:
     still = torch.ones(10, 1, 4)
     plans = [plan(Tolerance(0.095, prior=prior, warmup=1, last=False), still) for prior in (0.0, 1.0, 3.0, 1e6)]
-    # a tenth of the way a step: after k steps the sum is prior * sum_j (j / 100) sqrt(2 j / 10) for j up to k
+    # a tenth of the way a step: after k steps the sum is prior * sum_j (j / 100) (2 j / 10)^(1/4) for j up to k
     assert plans == ["C.........", "C....C....", "C..C......", "CC........"]
 
 
-@pytest.mark.parametrize("last", [True, False])
-def test_the_step_before_a_computed_last_one_is_allowed_more(last: bool) -> None:
-    line = torch.tensor([[1.0], [2.0]], dtype=torch.float64)  # the next is half of the newest away, over two steps
+def test_a_slope_that_two_residuals_vouch_for_is_trusted_less() -> None:
+    line = torch.arange(1.0, 6.0, dtype=torch.float64)[:, None]
+    policy, trace = Tolerance(1.0), Trace().then(Position.at(4, TOTAL), True)
+    two, three = Geometry.of(line[-2:], [3, 4]), Geometry.of(line[-3:], [2, 3, 4])
+    at = Position.at(5, TOTAL)
+    assert policy.estimate(at, two) == pytest.approx(1.5 * policy.estimate(at, three))
+    between = Tolerance(1.2 * at.weight * policy.estimate(at, three))
+    assert between.computes(at, trace, two) and not between.computes(at, trace, three)
 
-    def computes(index: int) -> bool:
-        geometry = Geometry.of(line, [index - 2, index - 1])
-        trace = Trace().then(Position.at(0, TOTAL), True).then(Position.at(index - 1, TOTAL), True)
-        past = 1.15  # the sum is so much above the tolerance
-        policy = Tolerance(0.5 / TOTAL * (2 / TOTAL) ** 0.5 / past, last=last, reference=Lagrange())
-        return policy.computes(Position.at(index, TOTAL), trace, geometry)
 
-    assert computes(TOTAL - 3)
-    assert computes(TOTAL - 2) != last
+def test_what_is_not_a_number_is_computed() -> None:
+    broken = Geometry.of(torch.full((3, 2), float("nan")), [0, 1, 2])
+    assert Tolerance(1e9).computes(Position.at(3, TOTAL), Trace().then(Position.at(2, TOTAL), True), broken)
 
 
 @few

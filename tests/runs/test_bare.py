@@ -10,7 +10,7 @@ import torch
 from tests.tiny import PLAN, STEPS, dit, wan
 from torch import Tensor
 
-from padecast import Handle, InvalidOption, accelerate
+from padecast import Handle, InvalidOption, PadecastWarning, accelerate
 from padecast.forecasters import Lagrange, Reuse
 from padecast.policies import Always, Interval, Plan
 
@@ -133,6 +133,35 @@ class TestAfterOneStep:
             bare.call(TIMES[4], SAMPLES[-1])
             assert torch.equal(bare.walk(), fresh)
         assert run.report.plan == PLAN
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+@pytest.mark.parametrize("step", [0, 1, 4])
+def test_an_error_inside_the_model_ends_the_run(
+    bare: Bare, fresh: Tensor, step: int, error: type[BaseException]
+) -> None:
+    left = iter(range(step))
+
+    def fail(*_: Any) -> None:
+        if next(left, None) is None:
+            raise error
+
+    with bare.on() as run:
+        hook = bare.model.transformer_blocks[1].register_forward_pre_hook(fail)
+        with pytest.raises(error):
+            bare.walk()
+        hook.remove()
+        assert torch.equal(bare.walk(), fresh)
+    assert run.report.plan == PLAN
+
+
+def test_a_warning_that_is_an_error_ends_the_run_before(bare: Bare) -> None:
+    with bare.on(policy=Interval(every=2), forecaster=Reuse(), steps=2) as run:
+        bare.walk(TIMES[:2])
+        with pytest.raises(PadecastWarning):  # about the run before; warnings are errors in these tests
+            bare.call(TIMES[0])
+        bare.walk(TIMES[:2])
+        assert len(run.report.steps) == 2
 
 
 def test_branches_whose_inputs_differ_do_not_mix(bare: Bare) -> None:

@@ -184,6 +184,37 @@ def test_features_that_change_within_a_run_are_computed() -> None:
     }
 
 
+@pytest.mark.parametrize("step", range(3))
+def test_a_run_that_was_left_does_not_count_as_branches(step: int) -> None:
+    pipe = loop()
+
+    def leave(at: int) -> None:
+        if at == step:
+            raise Stop
+
+    with accelerate(pipe, policy=Plan(PLAN), forecaster=Lagrange()) as run:
+        expected = pipe()
+        with pytest.raises(Stop):
+            pipe(between=leave)
+        assert torch.equal(pipe(), expected)
+        assert run.report.branches == ("call 1", "call 2")
+        assert run.report.notes == {}
+
+
+def test_a_dtype_that_changes_between_runs() -> None:
+    pipe = dit_pipeline()
+    with accelerate(pipe, policy=Plan(PLAN), forecaster=Lagrange()) as run:
+        single = sample_dit(pipe)
+        pipe.to(dtype=torch.bfloat16)
+        half, bytes_of_half = sample_dit(pipe), run.report.history_bytes
+        assert (run.report.plan, run.report.notes) == (PLAN, {})
+        pipe.to(dtype=torch.float32)
+        sample_dit(pipe)
+        assert run.report.history_bytes == 2 * bytes_of_half
+    assert half.dtype == torch.bfloat16
+    assert single.dtype == torch.float32
+
+
 def test_enabling_after_a_run_without_it() -> None:
     for family in FAMILIES:
         pipe, fresh = family.make(), family.make()

@@ -124,6 +124,26 @@ def test_one_transformer_and_schedulers_that_look_alike(abandoned_after: int | N
         assert run.report.unplaced == 0
 
 
+@pytest.mark.parametrize("calls", [1, 5], ids=["computed step", "forecast step"])
+def test_an_interrupt_in_the_model_leaves_nothing_to_another_pipeline(calls: int) -> None:
+    one = loop()
+    two, left = Loop(one.transformer, copy.deepcopy(one.scheduler)), iter(range(calls))
+
+    def interrupt(*_: Any) -> None:
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+
+    untouched = two()
+    with accelerate(one, policy=DRAWN, forecaster=Reuse()):
+        forecast = one()
+        hook = one.transformer.transformer_blocks[1].register_forward_pre_hook(interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            one()
+        hook.remove()
+        assert torch.equal(two(), untouched)
+        assert torch.equal(one(), forecast)
+
+
 def test_a_loop_by_hand_with_another_scheduler_is_left_alone() -> None:
     pipe = loop()
     other = copy.deepcopy(pipe.scheduler)
