@@ -33,10 +33,14 @@ check: $(READY) ## ruff, mypy and the tests of layers and packaging
 slow: $(READY) ## the tests left out of `make test` that need no GPU
 	$(BIN)/pytest -q -m "slow and not cuda" $(PYTEST_ARGS)
 
-bench: $(READY) ## measure every method, into benchmarks/
+bench: $(READY) ## measure everything that the README claims, into benchmarks/results/ (half an hour on two cores)
 	$(BIN)/python benchmarks/methods.py $(BENCH_ARGS)
+	$(BIN)/python benchmarks/transfer.py
+	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/readme.py
+	$(BIN)/python benchmarks/tables.py
 
-train-digits: $(READY) ## train the bundled digits model again, into runs/digits
+train-digits: $(READY) ## train a digits model like the bundled one anew, into runs/digits
 	$(BIN)/python -m padecast.zoo.train_digits --out runs/digits $(TRAIN_ARGS)
 
 format: $(READY) ## sort imports, apply safe fixes and format

@@ -13,6 +13,7 @@ import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from padecast import lab, zoo
+from padecast.report import finite
 
 RESULTS = Path(__file__).parent / "results"
 SETTINGS = {"hard": {"guidance": 5.0, "shift": 3.0}, "easy": {"guidance": 3.0, "shift": 1.0}}
@@ -34,7 +35,7 @@ def write(name: str, document: dict[str, Any]) -> Path:
     """Write a result file."""
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / name
-    path.write_text(json.dumps(lab.results.finite(document), indent=1) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(finite(document), indent=1) + "\n", encoding="utf-8")
     print(f"written: benchmarks/results/{name}", file=sys.stderr)
     return path
 

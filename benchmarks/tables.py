@@ -77,9 +77,9 @@ def _of_adaptive(measured: dict[str, Document]) -> list[tuple[str, bool]]:
     for setting, document in measured.items():
         for nfe, needed in ((6, -1.0), (8, 4.0), (10, 4.0)):
             others = {
-                r["name"]: r["psnr"]["mean"]
+                f"{r['name']}, {r['written']}": r["psnr"]["mean"]
                 for r in document["results"]
-                if r["wanted"] == nfe and r["name"] not in ("adaptive", "fewer-steps")
+                if (r["wanted"] == nfe or abs(r["nfe"] - nfe) <= 0.25) and r["name"] not in ("adaptive", "fewer-steps")
             }
             best = max(others, key=others.__getitem__)
             lead = decibels(document, "adaptive", nfe) - others[best]

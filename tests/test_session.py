@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from padecast import FeatureChanged, InvalidOption, InvalidPlan, Session, forecasters, policies
 from padecast._session import NOTES
 from padecast.forecasters import Chebyshev, Forecaster, Lagrange, Oracle, Pade, Reuse, Taylor, TCPade
-from padecast.policies import Always, Interval, Plan, Policy, Stability
+from padecast.policies import Always, Interval, Plan, Policy, Stability, Tolerance
 
 PLAN = "CCC..C..C.."
 STEPS = len(PLAN)
@@ -342,12 +342,47 @@ def test_a_broken_stack_is_not_covered_up(forecaster: Forecaster) -> None:
 
 def test_a_branch_that_comes_twice_at_a_step_is_computed_and_noted_and_not_remembered() -> None:
     session, x = Session(Plan("CC.."), Lagrange(1), total=4), torch.zeros(1, 2)
-    for index in range(4):
+    session.step(x, index=0, compute=lambda: x + line(0))
+    for index in range(1, 4):
         first = session.step(x, index=index, compute=lambda index=index: x + line(index))
         again = session.step(x, index=index, compute=lambda: x + 99)
         torch.testing.assert_close(first, x + line(index))
         assert torch.equal(again, x + 99)
-    assert notes(session) == {index: {"": "ambiguous"} for index in range(4)} and session.plan == "CC.."
+    assert notes(session) == {index: {"": "ambiguous"} for index in range(1, 4)} and session.plan == "CC.."
+
+
+def test_a_run_that_stopped_after_its_first_step_leaves_nothing_behind() -> None:
+    session, x = Session(Plan("C.."), Reuse(), total=3), torch.zeros(1, 2)
+    session.step(x, index=0, compute=lambda: x + 100)
+    session.step(x, index=0, compute=lambda: x + 1)
+    assert torch.equal(session.step(x, index=1, compute=never), x + 1)
+
+
+def test_a_branch_that_appears_at_a_forecast_step_does_not_confuse_the_tolerance() -> None:
+    session, x = Session(Tolerance(10.0), TCPade(), total=20), torch.ones(1, 2)
+    for index in range(8):
+        for branch in ("cond", "uncond")[: 1 + (index >= 2)]:
+            session.step(x, index=index, branch=branch, compute=lambda: x + line(1))
+    assert session.plan == "C......." and notes(session) == {2: {"uncond": "no history"}} | {
+        index: notes(session).get(index) for index in range(3, 8) if index in notes(session)
+    }
+
+
+def test_strides_are_shares_of_the_way_whatever_their_unit() -> None:
+    runs = []
+    for scale in (1.0, 80.0):
+        session = Session(Tolerance(0.02), TCPade(), total=STEPS, strides=[scale] * STEPS)
+        drive(session, features())
+        runs.append(session.plan)
+    assert runs[0] == runs[1]
+
+
+@pytest.mark.parametrize("time", [0.0, math.nan])
+def test_a_time_that_another_step_had_is_refused(time: float) -> None:
+    session, x = Session(Plan("CC."), Lagrange(1), total=3), torch.zeros(1, 2)
+    session.step(x, index=0, time=0.0, compute=lambda: x)
+    with pytest.raises(InvalidOption, match="time="):
+        session.step(x, index=1, time=time, compute=lambda: x)
 
 
 def test_a_step_is_computed_where_gradients_are_asked_for() -> None:

@@ -186,7 +186,7 @@ def accelerate(
         A handle: use it as a context manager, or call ``enable()`` and ``disable()``.
 
     Raises:
-        UnknownName: If the method, an option or the span is unknown.
+        UnknownName: If the method or an option is unknown; on entering the block or ``enable()``, the span.
         InvalidOption: If a bare transformer is given without a plan and without ``steps``.
         UnsupportedModel: If no stack of blocks is known in the model.
         AlreadyAccelerated: If the same object is accelerated already.

@@ -60,8 +60,8 @@ class Attachment:
         self._parameters = parameters_of(model)
         self._blocks = blocks_of(model, target, span)
         self.session: Session | None = None
-        self._told = threading.local()
-        self._active: dict[int, Call] = {}
+        self._here = threading.local()  # this thread's call and cache context
+        self._inside: set[int] = set()
         self._calls: dict[int, int] = {}
         self._owner: int | None = None
         self._conflict = False
@@ -78,16 +78,16 @@ class Attachment:
         """Drop the run in progress; the next call begins a new one."""
         if self.session is not None:
             self.session.forget()
-        self._active.pop(threading.get_ident(), None)
+        self._end_call()
         self._owner, self._conflict, self._calls = None, False, {}
         self.clock.reset()
 
     def is_busy(self) -> bool:
         """Whether another thread is inside the model; calls that an interrupt ended are forgotten."""
-        if any(is_inside(thread, self.model) for thread in self._active if thread != threading.get_ident()):
+        if any(is_inside(thread, self.model) for thread in self._inside if thread != threading.get_ident()):
             return True
-        if self._active:
-            self._active.clear()
+        if self._inside:
+            self._inside.clear()
             self.reset()
         return False
 
@@ -110,25 +110,25 @@ class Attachment:
 
     def _listen(self, method: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Be told which branch a pipeline runs."""
-        return self._telling(method(*args, **kwargs), _Context(*args, **kwargs))
+        return self._telling(method(*args, **kwargs), _Said(*args, **kwargs))
 
     @contextlib.contextmanager
-    def _telling(self, opened: contextlib.AbstractContextManager[None], context: _Context) -> Iterator[None]:
-        before, self._told.context = self._context, context
+    def _telling(self, opened: contextlib.AbstractContextManager[None], context: _Said) -> Iterator[None]:
+        before, self._here.context = self._context, context
         try:
             with opened:
                 yield
         finally:
-            self._told.context = before
+            self._here.context = before
 
     @property
-    def _context(self) -> _Context | None:
-        return getattr(self._told, "context", None)
+    def _context(self) -> _Said | None:
+        return getattr(self._here, "context", None)
 
     # One call of the model ---------------------------------------------------------------------------------------
 
     def _enter(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if self._active.pop(threading.get_ident(), None) is not None:
+        if self._end_call() is not None:
             self.reset()  # an interrupt ended the call before
         if self.clock.is_foreign():
             return
@@ -148,7 +148,14 @@ class Attachment:
             raise
         if session is not None and tick.position is not None:
             watch = stopwatch(_device(kwargs, args))
-            self._active[threading.get_ident()] = Call(session, self._branch(tick.position.index), watch)
+            self._here.call = Call(session, self._branch(tick.position.index), watch)
+            self._inside.add(threading.get_ident())
+
+    def _end_call(self) -> Call | None:
+        """Return this thread's call, which is over."""
+        call, self._here.call = getattr(self._here, "call", None), None
+        self._inside.discard(threading.get_ident())
+        return call
 
     def _session_at(self, tick: Tick) -> Session | None:
         """Return the session of the call's run with its step begun; ``None`` without a schedule."""
@@ -180,7 +187,7 @@ class Attachment:
         raise _concurrent()
 
     def _leave(self, output: Any) -> None:
-        call = self._active.pop(threading.get_ident(), None)
+        call = self._end_call()
         if call is None:
             return
         if output is None:
@@ -223,7 +230,7 @@ class Attachment:
         is_first, is_last = place == 0, place == len(self._blocks) - 1
 
         def around(forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-            call = self._active.get(threading.get_ident())
+            call: Call | None = getattr(self._here, "call", None)
             if call is None:
                 return forward(*args, **kwargs)
             if is_first:
@@ -250,7 +257,7 @@ class Attachment:
         return dict(zip(self._names, streams, strict=True))
 
 
-class _Context:
+class _Said:
     """What a pipeline said of a call, whatever release of diffusers said it."""
 
     def __init__(self, name: Any, **details: Any) -> None:

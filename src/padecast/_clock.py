@@ -15,7 +15,7 @@ from torch import Tensor
 
 from padecast._count import Counter, Tick, value_of
 from padecast._frames import called_by_another
-from padecast._history import Position
+from padecast._history import Position, normalised
 
 SCALES: tuple[float, ...] = (1.0, 1000.0)
 
@@ -122,9 +122,7 @@ class Clock:
         if sigmas is None or len(sigmas) != total + 1:
             return None
         levels = [float(s) for s in (sigmas.tolist() if isinstance(sigmas, Tensor) else sigmas)]
-        strides = [abs(a - b) for a, b in pairwise(levels)]
-        whole = sum(strides)
-        return tuple(s / whole for s in strides) if whole > 0 else None
+        return normalised([abs(a - b) for a, b in pairwise(levels)])
 
 
 def look_up(grid: Any, timestep: Any, scales: tuple[float, ...] = SCALES) -> list[tuple[int, float | None]]:

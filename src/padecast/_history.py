@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -223,6 +223,19 @@ class Geometry:
 
 
 TINY = 1e-30
+
+
+def normalised(strides: Sequence[float]) -> tuple[float, ...] | None:
+    """Return strides as shares of the whole way; ``None`` if they are no way at all.
+
+    Example:
+        >>> normalised([1, 3])
+        (0.25, 0.75)
+    """
+    whole = sum(strides)
+    if not (0 < whole < float("inf") and all(stride >= 0 for stride in strides)):
+        return None
+    return tuple(stride / whole for stride in strides)
 
 
 def unit(size: int, place: int, like: Tensor | None = None) -> Tensor:

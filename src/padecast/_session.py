@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor
 
 from padecast._errors import FeatureChanged, check
-from padecast._history import Geometry, Position, Trace
+from padecast._history import Geometry, Position, Trace, normalised
 from padecast._memory import Memory, Streams
 from padecast.forecasters import Forecaster
 from padecast.forecasters.base import fitted
@@ -48,8 +49,8 @@ class Session:
         policy: When to compute.
         forecaster: With which weights to forecast.
         total: Steps of the schedule, at least 1.
-        measure: Whether to keep inner products for the report (policies and forecasters that need them get
-            them anyway). Default true.
+        measure: Whether to keep inner products for the report, for which three residuals at least are remembered
+            (policies and forecasters that need them get them anyway). Default true.
         dtype: Storage dtype of the history; that of the features unless given.
 
         strides: ``|sigma_i - sigma_{i+1}|`` of every step, for error feedback and the tolerance; equal unless given.
@@ -85,9 +86,10 @@ class Session:
         self.policy, self.forecaster, self.total = policy, forecaster, total
         self._measure = measure or policy.needs_gram or forecaster.needs_gram
         self._dtype = dtype
-        self._strides = None if strides is None else tuple(strides)
-        if self._strides is not None:
-            check(len(self._strides) == total, "strides", len(self._strides), f"{total} values, one a step")
+        self._strides = None if strides is None else normalised(strides)
+        if strides is not None:
+            check(len(strides) == total, "strides", len(strides), f"{total} values, one a step")
+            check(self._strides is not None, "strides", list(strides), "finite values of 0 or more, not all 0")
         self.peak_bytes = 0
         self.reset()
 
@@ -117,12 +119,13 @@ class Session:
 
         Args:
             x: The stack's current input, ``(B, ...)``.
-            index: Step index; going back starts a new run.
+            index: Step index; going back starts a new run, and so does the run's only step when it comes again.
             compute: Runs the stack on ``x``. Called only if the step is computed.
             time: Abscissa of forecasts; the step index unless given.
             branch: Which conditioning this is, where a step has several.
 
         Raises:
+            InvalidOption: If ``time`` is not finite, or another step had it.
             FeatureChanged: If the stack's output has another shape than its input.
             IndexError: If ``index`` lies outside the schedule.
         """
@@ -131,13 +134,22 @@ class Session:
                 f"step index {index} lies outside a run of {self.total} steps (0 to {self.total - 1}).\n"
                 f"Make the session as long as the run: Session(policy, forecaster, total={index + 1})"
             )
-        if self._trace.steps and index < self._trace.steps[-1].at.index:
+        if self._begins_again(index, branch):
             self.reset()
-        self.begin(Position.at(index, self.total, time, strides=self._strides))
+        at = Position.at(index, self.total, time, strides=self._strides)
+        taken = [step.at.index for step in self._trace if step.at.time == at.time and step.at.index != index]
+        check(not taken and math.isfinite(at.time), "time", at.time, f"a number unlike that of step {taken or index}")
+        self.begin(at)
         forecast = self.forecast(branch, (x,))
         if forecast is not None:
             return forecast[0]
         return self.learn(branch, (x,), (compute(),))[0]
+
+    def _begins_again(self, index: int, branch: str) -> bool:
+        """Whether a step goes back, or is the run's only step once more."""
+        if not self._trace.steps or index > self._trace.steps[-1].at.index:
+            return False
+        return index < self._trace.steps[-1].at.index or (len(self._trace) == 1 and branch in self._served)
 
     # A caller that cannot hand over ``compute`` (a hooked model) uses the three parts of a step.
 
@@ -230,11 +242,12 @@ class Session:
 
     def _shared_geometry(self) -> Geometry | None:
         """Return what the branches of the latest computed step remember, or ``None`` if nothing is remembered."""
-        known = [memory.geometry() for memory in self._memories.values() if len(memory)]
-        if not known:
+        memories = [memory for memory in self._memories.values() if len(memory)]
+        if not memories:
             return None
-        latest = max(known, key=lambda geometry: geometry.index)
-        joined = latest.joined([geometry for geometry in known if geometry is not latest])
+        current = [memory for memory in memories if memory.latest == self._trace.computed[-1]] or memories
+        known = sorted((memory.geometry() for memory in current), key=lambda geometry: geometry.index, reverse=True)
+        joined = known[0].joined(known[1:])
         return joined if joined.gram is None else joined.newest(joined.gram.shape[-1])
 
     def _forecast(self, branch: str, memory: Memory, entry: Streams, record: Record) -> Streams | None:

@@ -26,7 +26,7 @@ class Method:
 
     Example:
         >>> method("fora:every=3").policy
-        Interval(every=3, warmup=1, last=True)
+        Interval(every=3, warmup=0, last=True)
     """
 
     name: str
@@ -35,6 +35,18 @@ class Method:
     summary: str
     cites: tuple[str, ...] = ()
     span: str = "full"
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """What it reads besides step indices, and how many residuals it keeps."""
+        parts = (self.policy, self.forecaster)
+        wanted = (
+            (any(part.needs_gram for part in parts), "inner products"),
+            (any(part.needs_stride for part in parts), "noise levels"),
+            (self.forecaster.moments > 0, f"{self.forecaster.moments} moments"),
+            (True, f"{max(self.forecaster.window, self.policy.looks_back)} residuals"),
+        )
+        return tuple(name for needed, name in wanted if needed)
 
     def configured(self, options: dict[str, Any]) -> Method:
         """Return the method with options of its policy, its forecaster or its span replaced.
@@ -71,14 +83,32 @@ METHODS = (
         "adaptive", Tolerance(), TCPade(), "computes when forecasts have extrapolated too far (default)", ("padecast",)
     ),
     Method("tc-pade", Interval(every=4), TCPade(), "damped vector Padé on even plans (recommended)", ("tc-pade",)),
-    Method("tc-pade-fast", Stability(0.7), TCPade(), "TC-Padé's stability rule, threshold 0.7", ("tc-pade",)),
-    Method("tc-pade-slow", Stability(1.0), TCPade(), "TC-Padé's stability rule, threshold 1.0", ("tc-pade",)),
-    Method("tc-pade-careful", Stability(1.3), TCPade(), "TC-Padé's stability rule, threshold 1.3", ("tc-pade",)),
+    Method(
+        "tc-pade-fast",
+        Stability(0.7),
+        TCPade(),
+        "TC-Padé's stability rule, threshold 0.7, intervals of 4",
+        ("tc-pade",),
+    ),
+    Method(
+        "tc-pade-slow",
+        Stability(1.0, every=3),
+        TCPade(),
+        "TC-Padé's stability rule, threshold 1.0, intervals of 3",
+        ("tc-pade",),
+    ),
+    Method(
+        "tc-pade-careful",
+        Stability(1.3, every=2),
+        TCPade(),
+        "TC-Padé's stability rule, threshold 1.3, intervals of 2",
+        ("tc-pade",),
+    ),
     Method(
         "tc-pade-published",
         Stability(1.0),
         TCPade(form="published"),
-        "TC-Padé as printed, element by element, for comparison",
+        "TC-Padé's printed predictor, read newest first, for comparison",
         ("tc-pade",),
     ),
     Method("pade", Interval(every=4), Pade(), "undamped vector Padé on even plans", ("tc-pade",)),

@@ -69,6 +69,20 @@ class Report:
     method: str
     unplaced: int = 0
 
+    @classmethod
+    def of(cls, session: Session, method: str = "by hand") -> Report:
+        """Draw up the report of a session that was stepped by hand.
+
+        Example:
+            >>> from padecast import forecasters, policies
+            >>> session = Session(policies.Plan("C."), forecasters.Reuse(), total=2)
+            >>> for i in range(2):
+            ...     _ = session.step(torch.zeros(1, 4), index=i, compute=lambda: torch.ones(1, 4))
+            >>> Report.of(session).plan
+            'C.'
+        """
+        return report_of([session], method)
+
     @property
     def computed(self) -> int:
         """Number of computed steps (NFE)."""
@@ -83,6 +97,16 @@ class Report:
     def seconds(self) -> float:
         """Denoiser time of the whole run."""
         return sum(step.seconds for step in self.steps)
+
+    @property
+    def seconds_computed(self) -> float:
+        """Denoiser time of the computed steps."""
+        return sum(step.seconds for step in self.steps if step.computed)
+
+    @property
+    def seconds_forecast(self) -> float:
+        """Denoiser time of the forecast steps."""
+        return self.seconds - self.seconds_computed
 
     @property
     def ideal(self) -> float:
@@ -100,13 +124,14 @@ class Report:
         return {f"step {s.index}, {branch}": NOTES[note] for s in self.steps for branch, note in s.notes.items()}
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain numbers and strings, for JSON."""
-        summary = {name: getattr(self, name) for name in ("computed", "forecast", "seconds", "ideal", "speedup")}
-        return {**asdict(self), **summary}
+        """Return plain numbers and strings, for JSON; a number that is not finite becomes ``None``."""
+        names = ("computed", "forecast", "seconds", "seconds_computed", "seconds_forecast", "ideal", "speedup")
+        plain: dict[str, Any] = finite({**asdict(self), **{name: getattr(self, name) for name in names}})
+        return plain
 
     def to_json(self, indent: int | None = 2) -> str:
         """Return :meth:`to_dict` as JSON."""
-        return json.dumps(self.to_dict(), indent=indent)
+        return json.dumps(self.to_dict(), indent=indent, allow_nan=False)
 
     def __str__(self) -> str:
         if not self.steps and not self.unplaced:
@@ -120,7 +145,18 @@ class Report:
         ]
         if self.unplaced:
             lines.append(f"note: {self.unplaced} calls: computed because their place in the schedule is unknown")
+        if measured := self._ranges():
+            lines.append(measured)
         return "\n".join(lines + [f"note: {where}: {why}" for where, why in self.notes.items()])
+
+    def _ranges(self) -> str:
+        """Write the ranges of what was measured at the steps."""
+        parts = []
+        for name in ("stability", "disagreement", "gain"):
+            values = [value for step in self.steps if (value := getattr(step, name)) is not None]
+            if values:
+                parts.append(f"{name} {min(values):.2f} to {max(values):.2f}")
+        return ", ".join(parts)
 
     def _typical(self, computed: bool) -> float:
         times = [step.seconds for step in self.steps if step.computed == computed]
@@ -179,3 +215,17 @@ def _covers(geometry: Geometry) -> bool:
 
 def _mean(values: list[Tensor]) -> float | None:
     return float(torch.cat(values).mean()) if values else None
+
+
+def finite(value: Any) -> Any:
+    """Replace numbers that JSON cannot write by ``None``, in nested lists and dictionaries.
+
+    Example:
+        >>> finite({"a": [1.0, float("inf")], "b": float("nan")})
+        {'a': [1.0, None], 'b': None}
+    """
+    if isinstance(value, dict):
+        return {str(key): finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -125,7 +125,7 @@ def test_a_policy_goes_with_a_forecaster_that_keeps_moments(policy: Policy) -> N
 # Options -------------------------------------------------------------------------------------------------------------
 
 OUT_OF_RANGE = {
-    "interval": ("every=0", "warmup=0"),
+    "interval": ("every=0", "warmup=-1"),
     "stability": ("threshold=-0.1", "threshold=2.1", "every=0", "indicator=sine"),
     "growing": ("window=0.5", "growth=-1.0", "warmup=0"),
     "tolerance": ("tolerance=0", "tolerance=-1.0", "prior=-1.0", "warmup=0", "reference=oracle"),
@@ -155,7 +155,7 @@ CASES = [
     *((forecasters.REGISTRY, name, option) for name, options in FORECASTERS_OUT_OF_RANGE.items() for option in options),
 ]
 # Options that every value of their type fits, and those with an error of their own.
-ALL_FIT = {"interval.last", "growing.last", "tolerance.last"}
+ALL_FIT = {"stability.last", "interval.last", "growing.last", "tolerance.last"}
 ELSEWHERE = {"plan.steps", "ends.policy", "cap.policy"}
 
 

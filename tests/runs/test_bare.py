@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -137,9 +138,8 @@ class TestAfterOneStep:
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
 @pytest.mark.parametrize("step", [0, 1, 4])
-def test_an_error_inside_the_model_ends_the_run(
-    bare: Bare, fresh: Tensor, step: int, error: type[BaseException]
-) -> None:
+@pytest.mark.parametrize("thread", ["here", "elsewhere"])
+def test_an_error_inside_the_model_ends_the_run(bare: Bare, fresh: Tensor, step: int, error: Any, thread: str) -> None:
     left = iter(range(step))
 
     def fail(*_: Any) -> None:
@@ -148,8 +148,8 @@ def test_an_error_inside_the_model_ends_the_run(
 
     with bare.on() as run:
         hook = bare.model.transformer_blocks[1].register_forward_pre_hook(fail)
-        with pytest.raises(error):
-            bare.walk()
+        with pytest.raises(error), ThreadPoolExecutor(1) as pool:
+            bare.walk() if thread == "here" else pool.submit(bare.walk).result()
         hook.remove()
         assert torch.equal(bare.walk(), fresh)
     assert run.report.plan == PLAN

@@ -125,7 +125,8 @@ def test_one_transformer_and_schedulers_that_look_alike(abandoned_after: int | N
 
 
 @pytest.mark.parametrize("calls", [1, 5], ids=["computed step", "forecast step"])
-def test_an_interrupt_in_the_model_leaves_nothing_to_another_pipeline(calls: int) -> None:
+@pytest.mark.parametrize("part", ["pos_embed", "transformer_blocks.1"])
+def test_an_interrupt_in_the_model_leaves_nothing_to_another_pipeline(part: str, calls: int) -> None:
     one = loop()
     two, left = Loop(one.transformer, copy.deepcopy(one.scheduler)), iter(range(calls))
 
@@ -136,7 +137,7 @@ def test_an_interrupt_in_the_model_leaves_nothing_to_another_pipeline(calls: int
     untouched = two()
     with accelerate(one, policy=DRAWN, forecaster=Reuse()):
         forecast = one()
-        hook = one.transformer.transformer_blocks[1].register_forward_pre_hook(interrupt)
+        hook = one.transformer.get_submodule(part).register_forward_pre_hook(interrupt)
         with pytest.raises(KeyboardInterrupt):
             one()
         hook.remove()

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from padecast._errors import InvalidOption
-from padecast.lab.results import finite
+from padecast.report import finite
 
 RESULTS = "results.json"
 

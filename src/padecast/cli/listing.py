@@ -24,10 +24,10 @@ def methods(json: bool = JSON) -> None:
     rows = [_method(method) for method in padecast.methods().values()]
     if json:
         return typer.echo(as_json(rows))
-    table = new_table("method", "computes", "forecasts by", "source", "what it is")
+    table = new_table("method", "computes", "forecasts by", "needs", "source", "what it is")
     for row in rows:
         source = "; ".join(row["sources"]) or "padecast"
-        table.add_row(row["name"], row["policy"], row["forecaster"], source, row["summary"])
+        table.add_row(row["name"], row["policy"], row["forecaster"], ", ".join(row["needs"]), source, row["summary"])
     console = stdout()
     console.print(table, highlight=False, markup=False)
     console.print(f"default: {DEFAULT}; options are written tc-pade:every=3", style="dim", highlight=False)
@@ -64,6 +64,7 @@ def _method(method: Method) -> dict[str, Any]:
         "forecaster": _part(method.forecaster, forecasters.REGISTRY),
         "span": method.span,
         "sources": [f"arXiv:{found[1]}" for entry in entries if (found := re.search(r"arXiv:(\d+\.\d+)", entry))],
+        "needs": list(method.needs),
         "cites": list(method.cites),
     }
 

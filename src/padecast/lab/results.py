@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from padecast.lab.metrics import Spread
 from padecast.lab.provenance import Provenance
+from padecast.report import finite
 
 SCHEMA = 1
 
@@ -107,17 +107,3 @@ class Comparison:
     def to_json(self, indent: int | None = 2) -> str:
         """Return :meth:`to_dict` as JSON."""
         return json.dumps(self.to_dict(), indent=indent, allow_nan=False)
-
-
-def finite(value: Any) -> Any:
-    """Replace numbers that JSON cannot write by ``None``, in nested lists and dictionaries.
-
-    Example:
-        >>> finite({"a": [1.0, float("inf")], "b": float("nan")})
-        {'a': [1.0, None], 'b': None}
-    """
-    if isinstance(value, dict):
-        return {str(key): finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

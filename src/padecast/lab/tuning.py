@@ -96,7 +96,7 @@ def _proposals(policy: Policy, steps: int, fixed: Iterable[str]) -> Iterable[dic
     if main in fixed:
         return
     values.sort(key=lambda value: abs(value - getattr(policy, main)))
-    warmups = sorted(range(1, steps + 1), key=lambda warmup: abs(warmup - policy.warmup))
+    warmups = sorted(range(isinstance(policy, Growing), steps + 1), key=lambda warmup: abs(warmup - policy.warmup))
     for warmup in [policy.warmup] if "warmup" in fixed else warmups:
         for last in [policy.last] if "last" in fixed else [policy.last, not policy.last]:
             for value in values:

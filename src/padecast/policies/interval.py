@@ -11,37 +11,36 @@ from padecast.policies.base import Policy
 
 @dataclass(frozen=True)
 class Interval(Policy):
-    """Compute the first ``warmup`` steps of a run, then every ``every``-th, and the last one.
+    """Compute the first ``warmup`` steps of a run, from the next one on every ``every``-th, and the last one.
 
     Args:
         every: Distance of computed steps, at least 1. Default 4.
-        warmup: Steps computed at the start, at least 1. Default 1. The grid of computed steps starts at the last of
-            them.
+        warmup: Steps computed before the grid of computed steps begins, at least 0. Default 0.
         last: Whether the last step is computed whatever its place. Default true.
 
     Raises:
-        InvalidOption: If ``every`` or ``warmup`` is below 1.
+        InvalidOption: If ``every`` is below 1 or ``warmup`` below 0.
 
     Example:
         >>> from padecast.policies import plan_of
         >>> plan_of(Interval(every=4), 20), plan_of(Interval(every=4, warmup=3), 20)
-        ('C...C...C...C...C..C', 'CCC...C...C...C...CC')
+        ('C...C...C...C...C..C', 'CCCC...C...C...C...C')
 
     Reference:
         Selvaraju et al., "FORA: Fast-Forward Caching in Diffusion Transformer Acceleration", arXiv:2407.01425.
     """
 
     every: int = 4
-    warmup: int = 1
+    warmup: int = 0
     last: bool = True
 
     def __post_init__(self) -> None:
         check(self.every >= 1, "every", self.every, "1 or more")
-        check(self.warmup >= 1, "warmup", self.warmup, "1 or more (the first step of a run is always computed)")
+        check(self.warmup >= 0, "warmup", self.warmup, "0 or more")
 
     def computes(self, at: Position, trace: Trace, geometry: Geometry) -> bool:
         """See :meth:`Policy.computes`."""
         place = at.index - trace.steps[0].at.index
         if place < self.warmup or (self.last and at.is_last):
             return True
-        return (place - self.warmup + 1) % self.every == 0
+        return (place - self.warmup) % self.every == 0

@@ -24,6 +24,8 @@ class Stability(Policy):
         indicator: ``"cosine"`` (default), or ``"curvature"``, the printed ``|u1 - u2| / 2 >= theta``, which forecasts
             on sharp turns, for comparison.
 
+        last: Whether the last step is always computed. Default true; the paper does not say.
+
     Raises:
         InvalidOption: If an option is out of range.
 
@@ -46,6 +48,7 @@ class Stability(Policy):
     threshold: float = 1.0
     every: int = 4
     indicator: str = "cosine"
+    last: bool = True
     needs_gram: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -61,7 +64,7 @@ class Stability(Policy):
     def computes(self, at: Position, trace: Trace, geometry: Geometry) -> bool:
         """See :meth:`Policy.computes`."""
         place = at.index - trace.steps[0].at.index
-        if place % self.every == 0 or len(geometry) < 3:
+        if place % self.every == 0 or len(geometry) < 3 or (self.last and at.is_last):
             return True
         stability = geometry.stability()
         measured = stability if self.indicator == "cosine" else ((2 - stability) / 2).clamp_min(0).sqrt()

@@ -23,10 +23,10 @@ class Tolerance(Policy):
     .. math:: \sum_{j} |\Delta\sigma_j|\, d_j\, s_j^{1/4} > \text{tolerance}
 
     over the forecast steps since the last computed one and this one: the error estimate of an embedded pair, integrated
-    along the schedule. ``d_j`` is the error of repetition and ``d_j s_j`` goes with that of a line; damped extrapolation
-    lies between them. A slope that only two residuals vouch for counts 1.5 times. While only one residual is known,
-    ``d_j`` is taken to be ``prior`` times the way that the noise level has gone since, and ``s_j`` twice the steps
-    since. The exponent, the 1.5 and ``prior`` were chosen by measurement on the demo model's development seeds.
+    along the schedule. ``d_j`` is the error of repetition and ``d_j s_j`` goes with that of a line; damped
+    extrapolation lies between them. A slope that only two residuals vouch for counts 1.5 times. While only one residual
+    is known, ``d_j`` is taken to be ``prior`` times the way that the noise level has gone since, and ``s_j`` twice the
+    steps since. The exponent, the 1.5 and ``prior`` were chosen by measurement on the demo model's development seeds.
 
     Args:
         tolerance: In units of the newest residual times the whole way. Larger is faster. Above 0.
@@ -88,11 +88,15 @@ class Tolerance(Policy):
         newest = geometry.index[0]
         if len(geometry) < 2:
             changed = self.prior * sum(at.weight_of(index) for index in range(newest, at.index))
-            return changed * (2 * (at.index - newest) / at.total) ** EXPONENT
+            return changed * _root(2 * (at.index - newest) / at.total)
         apart = geometry.distance(self.reference.weights(geometry, at), unit(len(geometry), 0))
-        span = (at.index - geometry.index[1]) / at.total
         doubt = UNCONFIRMED if len(geometry) == 2 else 1.0
-        return doubt * span**EXPONENT * float(apart.square().mean().sqrt())
+        return doubt * _root((at.index - geometry.index[1]) / at.total) * float(apart.square().mean().sqrt())
 
 
-EXPONENT, UNCONFIRMED = 0.25, 1.5
+UNCONFIRMED = 1.5
+
+
+def _root(span: float) -> float:
+    """Return the fourth root of a span; a branch that is newer than the step has none."""
+    return math.sqrt(math.sqrt(max(span, 0.0)))

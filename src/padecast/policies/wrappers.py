@@ -16,6 +16,9 @@ class Wrapper(Policy):
 
     policy: Policy = field(default_factory=Interval)
 
+    def __post_init__(self) -> None:
+        check(isinstance(self.policy, Policy), "policy", self.policy, "a policy, such as policies.Interval(every=3)")
+
     @property
     def needs_gram(self) -> bool:  # type: ignore[override]
         """Whether the wrapped decision reads the Gram matrix."""
@@ -62,6 +65,7 @@ class Ends(Wrapper):
     last: int = 1
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check(self.first >= 0, "first", self.first, "0 or more")
         check(self.last >= 0, "last", self.last, "0 or more")
 
@@ -93,6 +97,7 @@ class Cap(Wrapper):
     limit: int = 3
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check(self.limit >= 1, "limit", self.limit, "1 or more")
 
     def computes(self, at: Position, trace: Trace, geometry: Geometry) -> bool:

@@ -1,0 +1,45 @@
+"""The README shows what the result files say, and its commands and names exist."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import padecast
+
+ROOT = Path(__file__).parent.parent
+TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_table_is_what_the_result_files_say() -> None:
+    done = subprocess.run(
+        [sys.executable, "benchmarks/readme.py", "--check"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_method_that_it_names_is_registered() -> None:
+    named = set(re.findall(r"^\| `([\w-]+)`", TEXT, flags=re.MULTILINE))
+    assert named and named <= set(padecast.methods())
+
+
+def test_every_make_target_that_it_names_exists() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for target in re.findall(r"^make ([\w-]+)", TEXT, flags=re.MULTILINE):
+        assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE)
+
+
+def test_every_command_that_it_names_exists() -> None:
+    from typer.main import get_command
+
+    from padecast.cli import app
+
+    known = set(get_command(app).commands)  # type: ignore[attr-defined]
+    assert set(re.findall(r"`padecast (\w+)", TEXT)) <= known
+
+
+def test_the_code_blocks_parse() -> None:
+    for code in re.findall(r"```python\n(.*?)```", TEXT, flags=re.DOTALL):
+        compile(code, "README.md", "exec")
