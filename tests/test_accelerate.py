@@ -413,7 +413,7 @@ class TestReport:
                 run.enable()
             assert (run.report.computed, run.report.forecast, run.report.plan) == (0, 0, "")
             assert str(run.report) == "no step was run yet with this attachment"
-            assert run.report.to_dict()["steps"] == ()
+            assert run.report.to_dict()["steps"] == []
         run.disable()
 
     def test_after_switching_off_it_stays(self) -> None:

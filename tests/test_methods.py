@@ -115,13 +115,13 @@ def test_a_wrong_value_is_named(written: str, message: str) -> None:
     assert message in str(error.value)
 
 
-def test_the_published_settings_are_the_published_ones() -> None:
+def test_the_published_settings_are_the_published_ones_and_the_intervals_keep_their_speedups() -> None:
     thresholds = {}
     for name in ("tc-pade-fast", "tc-pade-slow", "tc-pade-careful"):
         policy = method(name).policy
-        assert isinstance(policy, policies.Stability) and policy.every == 4 and policy.indicator == "cosine"
-        thresholds[name] = policy.threshold
-    assert thresholds == {"tc-pade-fast": 0.7, "tc-pade-slow": 1.0, "tc-pade-careful": 1.3}
+        assert isinstance(policy, policies.Stability) and policy.indicator == "cosine"
+        thresholds[name] = (policy.threshold, policy.every)
+    assert thresholds == {"tc-pade-fast": (0.7, 4), "tc-pade-slow": (1.0, 3), "tc-pade-careful": (1.3, 2)}
     assert [policies.plan_of(method(name).policy, 50).count("C") for name in ("spectrum", "spectrum-fast")] == [14, 10]
     published = [name for name, made in methods().items() if not made.forecaster.is_weights]
     assert published == ["tc-pade-published"]

@@ -61,11 +61,28 @@ def test_the_seconds_of_a_step_are_those_of_all_its_branches() -> None:
 def test_what_is_printed_says_what_was_done() -> None:
     session = a_run(Lagrange(1), branches=("cond", "uncond"))
     frozen_seconds(session)
-    assert str(report_of([session], "linear")).splitlines() == [
+    report = report_of([session], "linear")
+    measured = str(report).splitlines()[3]
+    for name in ("stability", "disagreement", "gain"):
+        values = [value for step in report.steps if (value := getattr(step, name)) is not None]
+        assert f"{name} {min(values):.2f} to {max(values):.2f}" in measured
+    assert str(report).splitlines()[:3] == [
         "10 steps, 5 computed, 5 forecast: CCC..C.C..",
         "denoiser 3.125 s (computed 0.500 s a step, forecast 0.125 s a step), 1.60x of 2.00x ideal",
         "history 576 B, branches: cond, uncond, method: linear",
     ]
+
+
+def test_a_session_stepped_by_hand_has_a_report_too() -> None:
+    session = a_run(Lagrange(1))
+    assert Report.of(session) == report_of([session], "by hand") and Report.of(session, "mine").method == "mine"
+
+
+def test_what_is_not_finite_is_null_in_json() -> None:
+    session = Session(Plan("CC."), Reuse(), total=3)
+    for index in range(3):
+        session.step(torch.zeros(1, 2), index=index, compute=lambda: torch.full((1, 2), float("inf")))
+    assert "NaN" not in Report.of(session).to_json() and "Infinity" not in Report.of(session).to_json()
 
 
 def test_a_run_in_the_middle_of_the_grid_is_printed_from_where_it_began() -> None:
@@ -94,7 +111,8 @@ def test_a_report_goes_through_json() -> None:
         fields = {field.name: read[field.name] for field in dataclasses.fields(Report)}
         fields |= {"steps": tuple(StepReport(**step) for step in read["steps"]), "branches": tuple(read["branches"])}
         assert Report(**fields) == report
-        derived = {name: getattr(report, name) for name in ("computed", "forecast", "seconds", "ideal", "speedup")}
+        times = ("seconds", "seconds_computed", "seconds_forecast", "ideal", "speedup")
+        derived = {name: getattr(report, name) for name in ("computed", "forecast", *times)}
         assert {**read, **derived} == read and set(read) == {*fields, *derived}
 
 

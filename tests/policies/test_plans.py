@@ -54,7 +54,7 @@ def test_the_table_has_every_policy_that_reads_no_residual() -> None:
 # A run in the middle of the grid, as image to image: the rule starts where the run does.
 FROM_EIGHT = {
     "interval:every=4": "C...C...C..C",
-    "interval:every=4,warmup=2": "CC...C...C.C",
+    "interval:every=4,warmup=2": "CCC...C...CC",
     "growing:window=2,growth=1,warmup=2": "CC.C..C...C.",
     "ends:policy=(interval:every=9,last=false),first=2,last=1": "CC.......C.C",
     "cap:policy=(interval:every=9,last=false),limit=4": "C....C...C..",

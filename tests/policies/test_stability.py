@@ -90,12 +90,22 @@ def test_older_residuals_do_not_matter() -> None:
 
 @pytest.mark.parametrize("every", [1, 3, 4])
 def test_the_first_step_of_every_interval_is_computed(every: int) -> None:
-    session = Session(Stability(0.0, every=every), Reuse(), total=20)
+    session = Session(Stability(0.0, every=every, last=False), Reuse(), total=20)
     for index in range(5, 20):
         session.step(torch.zeros(1, 2), index=index, compute=lambda index=index: torch.full((1, 2), float(index)))
     # three residuals first, then everything on a straight line is forecast but the first steps of intervals
     expected = "".join("C" if i < 3 or i % every == 0 else "." for i in range(15))
     assert session.plan == " " * 5 + expected
+
+
+def test_the_last_step_is_computed_unless_told_otherwise() -> None:
+    plans = []
+    for last in (True, False):
+        session = Session(Stability(0.0, every=4, last=last), Reuse(), total=7)
+        for index in range(7):
+            session.step(torch.zeros(1, 2), index=index, compute=lambda index=index: torch.full((1, 2), float(index)))
+        plans.append(session.plan)
+    assert plans == ["CCC.C.C", "CCC.C.."]
 
 
 def test_larger_thresholds_compute_more() -> None:
