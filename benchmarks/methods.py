@@ -13,10 +13,9 @@ seeds. ``fewer-steps`` is the same sampler with as many steps.
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import replace
 
-from common import RESULTS, SETTINGS, progress, task, write
+from common import SETTINGS, progress, task, write
 
 import padecast
 from padecast import forecasters, lab, policies
@@ -55,47 +54,16 @@ def entries(development: lab.Task) -> list[lab.Entry]:
             method = Method(name, policy, part, "on a usual plan")
             found.append(replace(lab.Entry.of(method, wanted=nfe), written=f"{policy}; {written}"))
     for nfe in PLANS:
-        found.append(refined(development, lab.tune(development, lab.Entry.of("adaptive", wanted=nfe), nfe)))
+        found.append(lab.tune(development, lab.Entry.of("adaptive", wanted=nfe), nfe))
     found += [lab.Entry.of(f"{name}:every=3", wanted=8) for name in ("tc-pade", "linear")]
     return found + [lab.Entry.of(name) for name in METHODS]
-
-
-def refined(development: lab.Task, entry: lab.Entry) -> lab.Entry:
-    """Try tolerances around one that was tuned, and return the best that computes no more than wanted."""
-    assert entry.wanted is not None
-    tolerance = entry.method.policy.tolerance  # type: ignore[union-attr]
-    tried = [f"adaptive:tolerance={tolerance * factor:.4g}" for factor in (0.85, 1.0, 1.1, 1.25)]
-    results = lab.measure(development, [lab.Entry.of(t, wanted=entry.wanted) for t in tried]).results[1:]
-    fitting = [r for r in results if r.nfe <= entry.wanted] or results
-    best = max(fitting, key=lambda r: r.psnr.mean)
-    return replace(lab.Entry.of(best.written, wanted=entry.wanted), name="adaptive")
-
-
-def again(setting: str) -> None:
-    """Refine the tolerances of a result file, measure those rows again and put them in its place."""
-    document = json.loads((RESULTS / f"digits-{setting}.json").read_text(encoding="utf-8"))
-    rows = {r["wanted"]: place for place, r in enumerate(document["results"]) if r["name"].startswith("adaptive")}
-    work = task(setting)
-    written = [lab.Entry.of(document["results"][rows[nfe]]["written"], wanted=nfe) for nfe in PLANS]
-    chosen = [replace(refined(work.tuning(), entry), name="adaptive") for entry in written]
-    with progress(lab.calls(work, len(chosen)), setting) as tell:
-        measured = lab.measure(work, chosen, progress=tell).to_dict()
-    for row in measured["results"][1:]:
-        document["results"][rows[row["wanted"]]] = row
-    document["adaptive measured again"] = measured["provenance"]
-    write(f"digits-{setting}.json", document)
 
 
 def main() -> None:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--setting", choices=tuple(SETTINGS), action="append", help="one setting alone")
-    parser.add_argument("--again", action="store_true", help="refine and measure only the tolerances of a result file")
-    given = parser.parse_args()
-    for setting in given.setting or SETTINGS:
-        if given.again:
-            again(setting)
-            continue
+    for setting in parser.parse_args().setting or SETTINGS:
         work = task(setting)
         chosen = entries(work.tuning())
         with progress(lab.calls(work, len(chosen)), setting) as tell:

@@ -89,7 +89,7 @@ def _of_adaptive(measured: dict[str, Document]) -> list[tuple[str, bool]]:
             }
             best = max(others, key=others.__getitem__)
             lead = decibels(document, "adaptive", nfe) - others[best]
-            same = computed(document, "adaptive", nfe) <= nfe + 0.25  # decisions are made batch by batch
+            same = computed(document, "adaptive", nfe) <= nfe
             text = (
                 f"{setting}, {nfe} computed: adaptive {lead:+.2f} dB over the best other ({best}; {needed:+.0f} needed)"
             )

@@ -225,8 +225,8 @@ class TestUnknownModels:
 
         torch.manual_seed(0)
         mine = Mine(num_attention_heads=1, attention_head_dim=4, in_channels=1, num_layers=1, sample_size=4)
-        with accelerate(mine, "tc-pade", steps=4):
-            pass
+        with accelerate(mine, "tc-pade", steps=4) as run:
+            assert run.enabled
 
 
 class TestOptions:
@@ -346,8 +346,9 @@ class TestNeverASilentNoOp:
 
     def test_computing_everything_on_purpose_is_not_warned_of(self) -> None:
         pipe = loop()
-        with accelerate(pipe, "none"):
+        with accelerate(pipe, "none") as run:  # warnings are errors in these tests
             pipe()
+        assert run.report.computed > 0 and run.report.forecast == 0
 
     def test_neither_is_a_run_that_was_left_early(self) -> None:
         pipe = loop()
