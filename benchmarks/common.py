@@ -41,9 +41,9 @@ def write(name: str, document: dict[str, Any]) -> Path:
 
 
 @contextmanager
-def progress(total: int, title: str) -> Iterator[Callable[[str], None]]:
+def progress(total: int, title: str) -> Iterator[Callable[..., None]]:
     """Show how many of the calls are made."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns) as bar:
         row = bar.add_task(title, total=total)
-        yield lambda name: bar.update(row, advance=1, description=f"{title}: {name}")
+        yield lambda name, amount=1: bar.update(row, advance=amount, description=f"{title}: {name}")

@@ -24,6 +24,7 @@ from padecast._errors import (
 )
 from padecast._history import Geometry, Position, Trace
 from padecast._session import Session
+from padecast.calibration import Calibration, calibrate
 from padecast.citations import cite
 from padecast.methods import Method, method, methods
 from padecast.report import Report
@@ -32,6 +33,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AlreadyAccelerated",
+    "Calibration",
     "CalibrationMismatch",
     "ConcurrentRun",
     "FeatureChanged",
@@ -50,6 +52,7 @@ __all__ = [
     "UnknownName",
     "UnsupportedModel",
     "accelerate",
+    "calibrate",
     "cite",
     "disable",
     "enable",

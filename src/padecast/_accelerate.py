@@ -67,7 +67,7 @@ class Handle:
         self._check_free()
         with contextlib.ExitStack() as undo:
             attachments = []
-            for model in _models(self.target):
+            for model in models_of(self.target):
                 attachment = self._attach(model)
                 undo.callback(attachment.remove)
                 attachments.append(attachment)
@@ -117,10 +117,10 @@ class Handle:
         self.disable()
 
     def _check_free(self) -> None:
-        models = set(_models(self.target))
+        models = set(models_of(self.target))
         for other in _ENABLED:
             bare = isinstance(self.target, nn.Module) or isinstance(other.target, nn.Module)
-            if other.target is self.target or (bare and models & set(_models(other.target))):
+            if other.target is self.target or (bare and models & set(models_of(other.target))):
                 raise AlreadyAccelerated(
                     f"this {type(self.target).__name__} is accelerated already, by {other.method.name!r}.\n"
                     "Usual cause: a cell or a request handler that ran twice. Switch the first one off: "
@@ -273,7 +273,7 @@ def _replaced(
 _EXAMPLES = {"policy": "policies.Interval(every=3)", "forecaster": "forecasters.Pade(order=(1, 1))"}
 
 
-def _models(target: Any) -> list[nn.Module]:
+def models_of(target: Any) -> list[nn.Module]:
     """Return the models of a pipeline whose stack is forecast, or the model itself."""
     if isinstance(target, nn.Module):
         return [getattr(target, "_orig_mod", target)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
@@ -131,6 +131,8 @@ class Geometry:
         gram: ``(B, K, K)``, ``gram[b, j, k] = <R_j, R_k> / numel`` of sample b, at least float32, on the features'
             device; ``None`` if nobody asked for inner products. Where only the newest L < K residuals are kept in
             full (moment memories), it is ``(B, L, L)``.
+        branch: Which conditioning remembers them, where a step has several calls; a decision for all branches has "".
+        batch: Samples B that the branch holds.
 
     Example:
         >>> import torch
@@ -142,6 +144,8 @@ class Geometry:
     index: tuple[int, ...]
     time: tuple[float, ...]
     gram: Tensor | None = field(default=None, compare=False)
+    branch: str = field(default="", compare=False)
+    batch: int = field(default=1, compare=False)
 
     @classmethod
     def of(cls, residuals: Tensor, index: list[int], time: list[float] | None = None) -> Geometry:
@@ -151,7 +155,7 @@ class Geometry:
             newest_first = newest_first[:, None]
         gram = torch.einsum("jbd,kbd->bjk", newest_first, newest_first) / newest_first.shape[-1]
         times = [float(i) for i in index] if time is None else time
-        return cls(tuple(reversed(index)), tuple(reversed(times)), gram)
+        return cls(tuple(reversed(index)), tuple(reversed(times)), gram, batch=len(gram))
 
     def __len__(self) -> int:
         return len(self.index)
@@ -159,23 +163,24 @@ class Geometry:
     def newest(self, count: int) -> Geometry:
         """Return the same geometry over the ``count`` newest steps alone."""
         gram = None if self.gram is None else self.gram[:, :count, :count]
-        return Geometry(self.index[:count], self.time[:count], gram)
+        return replace(self, index=self.index[:count], time=self.time[:count], gram=gram)
 
     def before_newest(self) -> Geometry:
         """Return the same geometry as it was before the newest step was computed."""
         gram = None if self.gram is None else self.gram[:, 1:, 1:]
-        return Geometry(self.index[1:], self.time[1:], gram)
+        return replace(self, index=self.index[1:], time=self.time[1:], gram=gram)
 
     def on_host(self) -> Geometry:
         """Return the same geometry on the host; the one time that a decision waits for a GPU."""
-        return Geometry(self.index, self.time, None if self.gram is None else self.gram.cpu())
+        return replace(self, gram=None if self.gram is None else self.gram.cpu())
 
     def joined(self, others: list[Geometry]) -> Geometry:
         """Return the geometry over the samples of all branches that remember the same steps."""
         same = [g for g in (self, *others) if g.index == self.index and g.gram is not None]
         if self.gram is None or len(same) < 2:
             return self
-        return Geometry(self.index, self.time, torch.cat([g.gram for g in same if g.gram is not None]))
+        joint = torch.cat([g.gram for g in same if g.gram is not None])
+        return Geometry(self.index, self.time, joint, batch=len(joint))
 
     def quadratic(self, left: Tensor, right: Tensor) -> Tensor:
         """Return ``left^T G right`` per sample, ``(B,)``; the vectors are ``(K,)`` or ``(B, K)``.

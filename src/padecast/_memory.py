@@ -128,9 +128,10 @@ class Memory:
         """Return what forecasters and policies may know of it, newest first."""
         known = self._positions if self.moments else self._positions[: self.window]
         index, time = tuple(p.index for p in known), tuple(p.time for p in known)
+        batch = self._entry[0][0][0] if self._ring else 1
         if self._gram is None:
-            return Geometry(index, time)
-        return Geometry(index, time, self._newest_first(self._newest_first(self._gram, 1), 2))
+            return Geometry(index, time, batch=batch)
+        return Geometry(index, time, self._newest_first(self._newest_first(self._gram, 1), 2), batch=batch)
 
     def add(self, entry: Streams, weights: Tensor) -> Streams:
         """Return ``entry + sum_k w_k R_k`` for weights on the ring, newest first."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -251,7 +251,7 @@ class Session:
         return joined if joined.gram is None else joined.newest(joined.gram.shape[-1])
 
     def _forecast(self, branch: str, memory: Memory, entry: Streams, record: Record) -> Streams | None:
-        geometry = memory.geometry()
+        geometry = replace(memory.geometry(), branch=branch)
         with torch.no_grad():
             weights = self.forecaster.weights(geometry, record.at) if self.forecaster.is_weights else None
             output = self.forecaster.forecast(memory, geometry, entry, record.at, weights)

@@ -10,7 +10,7 @@ import pytest
 import padecast
 from padecast.lab import Comparison, Entry, Sampling, Task, calls, compare, entered, measure
 from padecast.lab.metrics import CAP
-from padecast.lab.provenance import Provenance
+from padecast._provenance import Provenance
 from padecast.zoo.digits import DigitsPipeline
 
 

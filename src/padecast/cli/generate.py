@@ -17,7 +17,7 @@ from padecast.cli._pipelines import load
 from padecast.cli._shell import pipeline_errors, progress, stderr, stdout
 from padecast.lab._extras import need
 from padecast.lab.calls import parameters, quiet
-from padecast.lab.provenance import Provenance
+from padecast._provenance import Provenance
 from padecast.lab.runner import Task
 from padecast.methods import DEFAULT, Method, method
 from padecast.report import Report

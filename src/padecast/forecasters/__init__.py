@@ -8,9 +8,11 @@ from padecast.forecasters.feedback import Feedback
 from padecast.forecasters.lagrange import Lagrange
 from padecast.forecasters.oracle import Oracle
 from padecast.forecasters.pade import Pade
+from padecast.forecasters.refined import Refined
 from padecast.forecasters.reuse import Reuse
 from padecast.forecasters.taylor import Taylor
 from padecast.forecasters.tcpade import TCPade
+from padecast.forecasters.wiener import Wiener
 
 REGISTRY: Registry[Forecaster] = Registry(
     "forecaster",
@@ -24,6 +26,8 @@ REGISTRY: Registry[Forecaster] = Registry(
         "chebyshev": Chebyshev,
         "blend": Blend,
         "feedback": Feedback,
+        "wiener": Wiener,
+        "refined": Refined,
         "oracle": Oracle,
     },
 )
@@ -37,7 +41,9 @@ __all__ = [
     "Lagrange",
     "Oracle",
     "Pade",
+    "Refined",
     "Reuse",
     "TCPade",
     "Taylor",
+    "Wiener",
 ]

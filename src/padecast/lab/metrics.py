@@ -8,11 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from padecast._psnr import CAP, comparable, psnr
 from padecast.lab._extras import need
 
-CAP = 100.0
-"""Largest PSNR in dB: what equal images are given, so that means stay finite."""
-
+__all__ = ["CAP", "Spread", "fid_digits", "frechet", "kernel_sigma", "psnr", "relative_errors", "ssim"]
 
 @dataclass(frozen=True)
 class Spread:
@@ -39,34 +38,6 @@ class Spread:
         return cls(float(samples.mean()), float(samples.quantile(0.05)), float(samples.min()))
 
 
-def psnr(images: Tensor, reference: Tensor, *, data_range: float = 1.0, cap: float = CAP) -> Tensor:
-    r"""Peak signal-to-noise ratio of every sample.
-
-    .. math:: 10 \log_{10} \frac{\text{data\_range}^2}{\text{mean}\,(\text{images} - \text{reference})^2}
-
-    Args:
-        images: ``(B, ...)``, floating point.
-        reference: Like images.
-        data_range: Largest possible difference of two values. Default 1.
-        cap: Given to equal images instead of infinity, in dB. Default 100.
-
-    Returns:
-        ``(B,)`` float64 on the host, in dB. A sample that is not finite counts as 0 dB.
-
-    Raises:
-        TypeError: If the images are integers, whose squared differences wrap around.
-        ValueError: If the shapes differ.
-
-    Example:
-        >>> psnr(torch.tensor([[0.5, 0.5], [0.5, 0.5]]), torch.tensor([[0.6, 0.4], [0.5, 0.5]])).round(decimals=3)
-        tensor([ 20., 100.], dtype=torch.float64)
-    """
-    images, reference = _comparable(images, reference)
-    error = (images.double() - reference.double()).flatten(1).square().mean(1)
-    error = error.nan_to_num(nan=data_range**2, posinf=data_range**2)
-    return (10 * (data_range**2 / error).log10()).clamp_max(cap)
-
-
 def ssim(images: Tensor, reference: Tensor, *, data_range: float = 1.0) -> Tensor:
     """Structural similarity of every sample, by torchmetrics, with a kernel that fits small images.
 
@@ -87,7 +58,7 @@ def ssim(images: Tensor, reference: Tensor, *, data_range: float = 1.0) -> Tenso
         MissingPackage: If torchmetrics is not installed.
     """
     torchmetrics = need("torchmetrics.functional.image", "measuring SSIM")
-    images, reference = _comparable(images, reference)
+    images, reference = comparable(images, reference)
     frames = [x.float().flatten(0, -4) for x in (images, reference)]
     values: Tensor = torchmetrics.structural_similarity_index_measure(
         *frames, data_range=data_range, sigma=kernel_sigma(images.shape[-2:]), reduction="none"
@@ -170,18 +141,3 @@ def relative_errors(path: Sequence[Tensor], reference: Sequence[Tensor]) -> Tens
         one, two = here.cpu().double().flatten(1), there.cpu().double().flatten(1)
         rows.append((one - two).norm(dim=1) / two.norm(dim=1).clamp_min(torch.finfo(torch.float64).tiny))
     return torch.stack(rows) if rows else torch.zeros(0, 0, dtype=torch.float64)
-
-
-def _comparable(images: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
-    if images.shape != reference.shape:
-        raise ValueError(
-            f"images of shape {tuple(images.shape)} cannot be compared with a reference of {tuple(reference.shape)}.\n"
-            "Usual cause: another number of seeds or another size in one of the two runs."
-        )
-    for tensor in (images, reference):
-        if not tensor.is_floating_point():
-            raise TypeError(
-                f"images are {tensor.dtype}, but must be floating point: squared differences of integers wrap "
-                "around.\nConvert them first: images.float() / 255"
-            )
-    return images.detach().cpu(), reference.detach().cpu()

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from padecast.lab.metrics import Spread
-from padecast.lab.provenance import Provenance
+from padecast._provenance import Provenance
 from padecast.report import finite
 
 SCHEMA = 1

@@ -14,14 +14,17 @@ from typing import TYPE_CHECKING
 import torch
 
 from .._errors import missing, unknown
+from ..calibration import Calibration
 
 if TYPE_CHECKING:
     from .digits import DigitsPipeline
 
-__all__ = ["load"]
+__all__ = ["calibration", "load"]
 
 _WEIGHTS = Path(__file__).parent / "weights"
+_CALIBRATIONS = Path(__file__).parent / "calibrations"
 _NAMES = ("digits",)
+_SETTINGS = ("hard", "easy")
 
 
 def load(name: str, *, dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu") -> DigitsPipeline:
@@ -59,3 +62,27 @@ def load(name: str, *, dtype: torch.dtype = torch.float32, device: str | torch.d
     torch.nn.Module.to(transformer, device, dtype)  # diffusers' own `to` warns, and renamed torch_dtype
     scheduler = FlowMatchEulerDiscreteScheduler.from_pretrained(folder / "scheduler")
     return DigitsPipeline(transformer, scheduler)
+
+
+def calibration(name: str, setting: str) -> Calibration:
+    """Return a calibration that ships with a demo pipeline: budgets 5 to 14 of 20 steps.
+
+    Args:
+        name: "digits".
+        setting: "hard", guidance 5 and shift 3, or "easy", guidance 3 and shift 1.
+
+    Returns:
+        The calibration, for `padecast.accelerate(pipe, calibration, computed=8)`.
+
+    Raises:
+        UnknownName: there is no demo model or no setting of that name; the message names the nearest.
+
+    Example:
+        >>> calibration("digits", "easy").budgets
+        (5, 6, 7, 8, 9, 10, 11, 12, 13, 14)
+    """
+    if name not in _NAMES:
+        raise unknown("demo model", name, _NAMES)
+    if setting not in _SETTINGS:
+        raise unknown(f"setting of {name}", setting, _SETTINGS)
+    return Calibration.load(_CALIBRATIONS / f"{name}-{setting}.json")

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import padecast
-from padecast.lab.provenance import Provenance, commit, device_name
+from padecast._provenance import Provenance, commit, device_name
 
 
 def git(folder: Path, *arguments: str) -> None:

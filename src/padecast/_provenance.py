@@ -13,8 +13,6 @@ from typing import Any
 
 import torch
 
-import padecast
-
 PACKAGES = ("torch", "diffusers", "torchmetrics", "transformers")
 
 
@@ -42,9 +40,9 @@ class Provenance:
     def of(cls, pipe: Any = None) -> Provenance:
         """Gather what is known now, of a run of a pipeline if one is given."""
         return cls(
-            commit=commit(Path(padecast.__file__).parent),
+            commit=commit(Path(__file__).parent),
             versions={
-                "padecast": padecast.__version__,
+                "padecast": _version("padecast"),
                 "python": platform.python_version(),
                 **{package: _version(package) for package in PACKAGES},
             },

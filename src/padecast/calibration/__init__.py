@@ -1,0 +1,28 @@
+"""Look at one model with one sampler once, and keep the best plan and forecaster for every budget.
+
+The way through this package: ``collect`` watches uncached runs (``sketch`` bounds memory) and makes a ``statistic``;
+``planner`` proposes plans from it; ``trials`` runs them; ``choice`` halves the field and ``refine`` fits weights;
+``calibration`` answers what users ask; ``file`` and ``journal`` keep it.
+"""
+
+from padecast.calibration.calibrate import calibrate, estimate
+from padecast.calibration.calibration import Calibration, Point, Schedule
+from padecast.calibration.choice import Candidate, Effort
+from padecast.calibration.planner import Objective, exact_plans, propose
+from padecast.calibration.refine import Refinement
+from padecast.calibration.statistic import Statistic
+
+__all__ = [
+    "Calibration",
+    "Candidate",
+    "Effort",
+    "Objective",
+    "Point",
+    "Refinement",
+    "Schedule",
+    "Statistic",
+    "calibrate",
+    "estimate",
+    "exact_plans",
+    "propose",
+]

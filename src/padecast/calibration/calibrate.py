@@ -1,0 +1,187 @@
+"""The front door of calibration: from a pipeline and a call to a file with a plan for every budget."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from padecast._accelerate import models_of
+from padecast._errors import InvalidOption, check
+from padecast._provenance import Provenance
+from padecast.calibration.calibration import Calibration, Schedule, fingerprint, guidance_of
+from padecast.calibration.choice import OTHERS, SCOUTS, Effort, adaptive_plans, choose, proposals, split
+from padecast.calibration.collect import watching
+from padecast.calibration.journal import Journal
+from padecast.calibration.statistic import Statistic, merged
+from padecast.calibration.trials import Bench, Progress, quietly
+
+
+def calibrate(
+    pipe: Any,
+    call: Callable[..., Any],
+    budgets: Iterable[int] = (6, 8, 10),
+    seeds: Iterable[int] = range(16),
+    *,
+    batch: int | None = None,
+    span: str = "full",
+    name: str = "",
+    effort: Effort | None = None,
+    sketch: int | None = None,
+    resume: str | Path | None = None,
+    progress: Progress = quietly,
+) -> Calibration:
+    """Find the best plan and weights for every budget, with this model and this sampler.
+
+    Draws every seed uncached and takes the inner products of the residuals; lets them propose plans; and lets the real
+    sampler choose among plans and forecasters and fit the winner's weights, with a third of the seeds held out.
+
+    Args:
+        pipe: A diffusers pipeline of a described class.
+        call: ``call(pipe, seed)`` draws one sample and returns its image, a floating-point tensor in [0, 1]. With
+            ``batch``, ``call(pipe, seeds)`` draws a list of seeds and returns one image each. Steps, guidance and
+            size are the call's own, the same for every seed; prompts may vary with the seed.
+        budgets: Numbers of computed steps to plan for. Default 6, 8 and 10.
+        seeds: Calibration samples. Default 0 to 15; fitted weights gain from 24 or more.
+        batch: Seeds per call. By default calls are given a single seed.
+        span: Which block lists of the model. Default ``"full"``.
+        name: For messages and pictures. Default the pipeline's class.
+        effort: How much is tried, :class:`padecast.calibration.Effort`.
+        sketch: Dimensions of a seeded random projection of the residuals; 0 for none. By default they are projected to
+            65521 where they would take more than 256 MiB.
+        resume: A file that keeps what has been found; the same call after an interruption goes on from it. It is
+            removed at the end. By default an interrupted calibration is lost.
+        progress: Told after every call what was done and how many uncached samples' worth of steps it took.
+
+    Returns:
+        The calibration.
+
+    Raises:
+        InvalidOption: If a budget is out of range, seeds repeat, or the call does not return images.
+        UnsupportedModel: If no stack of blocks is known in the model.
+        CalibrationMismatch: If ``resume`` keeps another calibration.
+
+    Example:
+        >>> import torch
+        >>> from padecast import zoo
+        >>> pipe = zoo.load("digits")
+        >>> def call(pipe, seed):
+        ...     noise = torch.Generator().manual_seed(seed)
+        ...     return pipe([seed % 10], num_inference_steps=4, generator=noise, output_type="pt").images
+        >>> quick = Effort(scouts=1, finalists=1, moves=0, refined=0)
+        >>> calibrate(pipe, call, budgets=[2], seeds=range(2), effort=quick).method(computed=2).policy.nfe
+        2
+    """
+    chosen, wanted = tuple(seeds), tuple(sorted(set(budgets)))
+    effort = effort or Effort()
+    check(0 < len(set(chosen)) == len(chosen), "seeds", list(chosen), "one seed or more, each once")
+    check(batch is None or batch >= 1, "batch", batch, "1 or more, or none for calls of a single seed")
+    check(bool(wanted) and wanted[0] >= 1, "budgets", list(wanted), "one or more, each 1 or more")
+    heading = {
+        "model": {**_model(pipe), "span": span},
+        "seeds": list(chosen),
+        "budgets": list(wanted),
+        "effort": asdict(effort),
+        "forecasters": [*SCOUTS, *OTHERS],
+    }
+    journal = Journal(None if resume is None else Path(resume), heading)
+    bench = Bench(
+        pipe,
+        call,
+        chosen,
+        batch,
+        span,
+        progress,
+        scores=journal.scores,
+        saved=journal.score,
+        fitted=journal.fitted,
+        fit_saved=journal.fit,
+    )
+    statistic, schedule, size = collected(bench, journal, sketch)
+    check(wanted[-1] <= schedule.steps, "budgets", list(wanted), f"1 to {schedule.steps}, the steps of the run")
+    scouted = adaptive_plans(bench, wanted, split(chosen)[0][: effort.scouts])
+    plans = proposals(statistic, schedule.strides, wanted, scouted)
+    choices = {budget: choose(bench, statistic, plans[budget], effort) for budget in wanted}
+    made = Calibration(
+        name=name or type(pipe).__name__,
+        model={**_model(pipe), "span": span},
+        schedule=schedule,
+        guidance=guidance_of(pipe),
+        dtype=str(getattr(models_of(pipe)[0], "dtype", "")).removeprefix("torch."),
+        seeds=chosen,
+        statistic=statistic,
+        sketch={"size": size, "seed": 0},
+        choices=choices,
+        provenance=asdict(Provenance.of(pipe)),
+    )
+    journal.done()
+    return made
+
+
+def collected(bench: Bench, journal: Journal, sketch: int | None = None) -> tuple[Statistic, Schedule, int]:
+    """Draw all seeds uncached, and take the inner products; what a journal has is taken from it.
+
+    Returns:
+        The statistic, the sampler's grid, and the dimensions of the projection that was used (0 for none).
+
+    Raises:
+        InvalidOption: If the grid differs between calls, or a call does not run the whole schedule.
+    """
+    total: Statistic | None = None
+    schedule: Schedule | None = None
+    size = 0
+    for seeds in bench.batches(bench.seeds):
+        kept = journal.statistics.get(seeds)
+        if kept is not None:
+            own, size = Statistic.from_dict(kept["statistic"]), int(kept["size"])
+            grid = Schedule(**{k: tuple(v) if isinstance(v, list) else v for k, v in kept["schedule"].items()})
+        else:
+            with watching(bench.pipe, bench.span, sketch) as keeper:
+                images = bench.draw(seeds)
+            bench.keep(seeds, images)
+            bench.progress("uncached", float(len(seeds)))
+            own, size = keeper.statistic(len(seeds)), keeper.size
+            grid = Schedule.of(bench.pipe.scheduler, keeper.strides)
+            journal.statistic(seeds, own, {"size": size, "schedule": asdict(grid)})
+        if schedule is not None and grid != schedule:
+            raise InvalidOption(
+                f"the sampler's grid differs between seeds {bench.seeds[0]} and {seeds[0]}.\n"
+                "Usual cause: a call that changes steps, shift or image size with the seed. Plans belong to one "
+                "schedule: calibrate them apart."
+            )
+        schedule, total = grid, merged(total, own)
+    assert total is not None and schedule is not None
+    return Statistic.from_dict(total.to_dict()), schedule, size
+
+
+def estimate(steps: int, budgets: Sequence[int], seeds: int, branches: int = 1, effort: Effort | None = None) -> float:
+    """Return about how many uncached samples' worth of steps a calibration takes.
+
+    Example:
+        >>> 100 < estimate(20, [8], 16) < 400
+        True
+    """
+    effort = effort or Effort()
+    fit, held = split(tuple(range(seeds)))
+    few = min(effort.scouts, len(fit))
+    work = float(seeds) + 4 * few
+    for budget in budgets:
+        trials = few * (len(SCOUTS) * PLANS + 3 * len(OTHERS)) + effort.finalists * len(fit)
+        trials += effort.moves * (few * 2 * budget + 2 * len(fit))
+        slots = branches * effort.refinement.window * max(min(budget, steps - budget) - 1, 1)
+        answers = effort.refinement.rounds * (0.6 * slots + 4) * len(fit) * effort.refined
+        work += (trials + answers + 2 * len(held) + seeds) * budget / steps
+    return work
+
+
+PLANS = 14
+"""Distinct plans that are proposed for a budget, about."""
+
+
+def _model(pipe: Any) -> dict[str, str]:
+    model = models_of(pipe)[0]
+    return {"class": type(model).__name__, "config": fingerprint(model), "pipeline": type(pipe).__name__}
+
+
+

@@ -1,0 +1,192 @@
+"""Watches one uncached run of a pipeline, and takes the inner products of what its blocks added."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from padecast import targets
+from padecast._accelerate import models_of
+from padecast._attach import Attachment
+from padecast._clock import Clock
+from padecast._errors import InvalidOption, UnsupportedModel
+from padecast._history import Position
+from padecast._intercept import Intercept
+from padecast._memory import Streams
+from padecast._session import Session
+from padecast.calibration.sketch import SIZE, sketch
+from padecast.calibration.statistic import Statistic, measured, mixture
+from padecast.forecasters import Reuse
+from padecast.policies import Always
+
+EXACT_BYTES = 2**28
+"""Residuals of a call are kept exactly up to this many bytes, and projected above."""
+
+
+class Watcher(Session):
+    """A session that computes every step and keeps what every branch's span added."""
+
+    def __init__(self, total: int, keep: Keeper) -> None:
+        super().__init__(Always(), Reuse(), total, measure=False)
+        self._keep = keep
+        keep.begin(total)
+
+    def begin(self, at: Position) -> bool:
+        """Begin a step, and tell where it is."""
+        self._keep.index = at.index
+        self._keep.strides[at.index] = at.weight
+        return super().begin(at)
+
+    def learn(self, branch: str, entry: Streams, output: Streams) -> Streams:
+        """Keep a residual; returns the output as it is."""
+        self._served[branch] = True
+        residual = torch.cat([(y - x).detach().flatten(1) for x, y in zip(entry, output, strict=True)], dim=1)
+        self._keep.residual(branch, residual)
+        return output
+
+
+class Keeper:
+    """What is kept of one run: residuals per step and branch, and the outputs that the sampler was given.
+
+    Args:
+        size: Dimensions of the projection; 0 keeps residuals exactly; ``None`` decides by :data:`EXACT_BYTES`.
+        seed: Of the projection.
+    """
+
+    def __init__(self, size: int | None, seed: int) -> None:
+        self._wanted, self._seed = size, seed
+        self.begin(0)
+
+    def begin(self, total: int) -> None:
+        """Forget everything: a run of so many steps begins."""
+        self.total, self.index, self.numel, self.bytes = total, 0, 0, 0
+        self.strides = [0.0] * total
+        self._size: int | None = self._wanted
+        self._residuals: dict[str, dict[int, Tensor]] = {}
+        self._models: dict[int, list[tuple[str, Tensor]]] = {}
+        self._guided: dict[int, Tensor] = {}
+        self._shares: list[Tensor] = []
+
+    def residual(self, branch: str, residual: Tensor) -> None:
+        """Keep ``(B, n)``."""
+        if self._size is None:
+            exact = 4 * residual.numel() * self.total <= EXACT_BYTES
+            self._size = 0 if exact else SIZE
+        self.numel = residual.shape[1]
+        kept = (residual.float() if self._size == 0 else sketch(residual, self._size, self._seed)).cpu()
+        self._residuals.setdefault(branch, {})[self.index] = kept
+        self.bytes += kept.numel() * kept.element_size()
+        self._branch = branch
+
+    def model_output(self, output: Tensor) -> None:
+        """Keep what the model returned for the branch at hand, until the sampler has been given its mixture."""
+        self._models.setdefault(self.index, []).append((self._branch, output.detach()))
+
+    def guided_output(self, output: Tensor) -> None:
+        """Keep what the sampler was given, and read the guidance off it."""
+        seen = self._models.pop(self.index, [])
+        parts = [part for _, whole in seen for part in _halves(whole, len(output))]
+        if self.index in self._guided or not parts or any(part.shape != output.shape for part in parts):
+            return
+        self._shares.append(mixture(parts, output.detach()).cpu())
+        flat = output.detach().flatten(1)
+        kept = (flat.float() if self._size == 0 else sketch(flat, self._size or SIZE, self._seed)).cpu()
+        self._guided[self.index] = kept * (kept.shape[1] / flat.shape[1]) ** 0.5
+        self.bytes += kept.numel() * kept.element_size()
+
+    def statistic(self, samples: int) -> Statistic:
+        """Take the inner products of the run that is over.
+
+        Args:
+            samples: How many samples were drawn; a batch that holds a multiple of them has several branches.
+
+        Raises:
+            InvalidOption: If not every step of the schedule was seen on every branch.
+        """
+        seen = {branch: sorted(steps) for branch, steps in self._residuals.items()}
+        if not seen or any(steps != list(range(self.total)) for steps in seen.values()):
+            told = {b: f"{len(s)} of {self.total}" for b, s in seen.items()} or f"none of {self.total or 'any'}"
+            raise InvalidOption(
+                f"steps of the schedule that were seen: {told}, where a calibration needs all of them on every branch.\n"
+                "Usual cause: image-to-image with a strength below 1, guidance that is switched off at some steps, or a "
+                "model that the call does not use.\nCalibrate a call that runs the whole schedule alike."
+            )
+        branches = {
+            f"{branch}{ending}": [halves[part] for halves in split]
+            for branch, steps in self._residuals.items()
+            for split in [[_halves(steps[i], samples) for i in range(self.total)]]
+            for part, ending in enumerate(_endings(len(split[0])))
+        }
+        alike = len(self._shares) == self.total and all(len(s) == len(branches) for s in self._shares)
+        shares = torch.stack(self._shares).median(0).values if alike else torch.zeros(len(branches))
+        outputs = [self._guided[i] for i in range(self.total)] if alike else []
+        return measured(branches, outputs, self.numel, shares)
+
+    @property
+    def size(self) -> int:
+        """Dimensions of the projection that was used; 0 if none was."""
+        return 0 if not self._size or self._size >= self.numel else self._size
+
+
+@contextlib.contextmanager
+def watching(pipe: Any, span: str = "full", size: int | None = None, seed: int = 0) -> Iterator[Keeper]:
+    """Watch the runs of a pipeline inside the block; the latest is kept.
+
+    Args:
+        pipe: A diffusers pipeline of a described class.
+        span: Which block lists of the model.
+        size: Dimensions of a seeded random projection; 0 keeps residuals exactly; by default they are projected to
+            65521 dimensions where they would take more than 256 MiB.
+        seed: Of the projection.
+
+    Raises:
+        UnsupportedModel: If no stack of blocks is known in the model, or the pipeline has two.
+        InvalidOption: If the pipeline has no scheduler.
+    """
+    models = models_of(pipe)
+    if isinstance(pipe, nn.Module) or getattr(pipe, "scheduler", None) is None:
+        raise InvalidOption(
+            f"a {type(pipe).__name__} without a scheduler cannot be calibrated: plans belong to a schedule.\n"
+            "Give the whole pipeline."
+        )
+    if len(models) > 1:
+        raise UnsupportedModel(
+            f"{type(pipe).__name__} has {len(models)} transformers that take turns, which cannot be calibrated yet.\n"
+            'Use a method without calibration: accelerate(pipe, "adaptive")'
+        )
+    keeper = Keeper(size, seed)
+
+    def leave(_module: nn.Module, _args: Any, output: Any) -> None:
+        first = output if isinstance(output, Tensor) else output[0]
+        if isinstance(first, Tensor):
+            keeper.model_output(first)
+
+    def step(method: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        given = kwargs.get("model_output", args[0] if args else None)
+        if isinstance(given, Tensor):
+            keeper.guided_output(given)
+        return method(*args, **kwargs)
+
+    with contextlib.ExitStack() as undo:
+        clock = Clock(pipe, models[0], strides=True)
+        attachment = Attachment(
+            models[0], targets.find(models[0]), span, clock, lambda total: Watcher(total, keeper)
+        )
+        undo.callback(attachment.remove)
+        undo.callback(models[0].register_forward_hook(leave).remove)
+        undo.callback(Intercept(pipe.scheduler, "step", step).remove)
+        yield keeper
+
+
+def _halves(tensor: Tensor, samples: int) -> list[Tensor]:
+    """Split a batch that holds every sample several times, one conditioning after the other."""
+    whole = samples > 0 and len(tensor) % samples == 0
+    return list(tensor.chunk(len(tensor) // samples)) if whole else [tensor]
+
+
+def _endings(parts: int) -> list[str]:
+    return [""] if parts == 1 else [f" part {k + 1}" for k in range(parts)]

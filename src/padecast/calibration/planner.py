@@ -1,0 +1,333 @@
+"""Which steps to compute, to first order, from the Gram matrix alone: for every budget at once, without a model call."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from padecast._errors import InvalidOption, check
+from padecast._history import Geometry, Position
+from padecast.forecasters import Forecaster, Wiener
+
+Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+REACH = 3
+"""How far a swap moves a computed step at most, where all swaps would be too many."""
+ALL_SWAPS = 160
+
+
+@dataclass(frozen=True)
+class Objective:
+    r"""What a plan costs to first order in the sampler's strides.
+
+    With the forecast of step i written as ``v_i = sum_k w_k e_k - e_i``,
+
+    .. math::
+        J_0 = \sum_i |\Delta\sigma_i|^2 v_i^T G v_i, \qquad
+        J_1 = c^T G c,\; c = \sum_i |\Delta\sigma_i| v_i, \qquad
+        J_p = \sum_{s\ \text{computed}} |\Delta\sigma_s|\, E_s^T G E_s + J_1
+
+    where ``E_s`` is what has been added to ``c`` before step s: independent errors, errors of neighbours that add up,
+    and errors that also spoil what is computed from a state astray.
+
+    Args:
+        rule: The forecaster: Wiener weights (default, ``Wiener()``), or any other that is weights on residuals. One
+            that reads inner products is shown the calibrated ones.
+        coherent: Blend ``(1 - coherent) J_0 + coherent J_1``, 0 to 1. Default 0.5.
+        path: Weight of the sum in ``J_p``, 0 or more. Default 0.
+
+    Raises:
+        InvalidOption: If an option is out of range, or the forecaster is not weights.
+    """
+
+    rule: Forecaster = field(default_factory=Wiener)
+    coherent: float = 0.5
+    path: float = 0.0
+
+    def __post_init__(self) -> None:
+        check(0 <= self.coherent <= 1, "coherent", self.coherent, "0 to 1")
+        check(self.path >= 0, "path", self.path, "0 or more")
+        linear = self.rule.is_weights and not self.rule.moments and not self.rule.replays
+        check(linear, "rule", self.rule, "a forecaster that is weights on residuals")
+
+    @property
+    def exact(self) -> bool:
+        """Whether :func:`exact_plans` can serve it: independent errors, weights that depend on the history alone."""
+        alone = self.rule.feedback == 0 if isinstance(self.rule, Wiener) else not self.rule.needs_stride
+        return self.coherent == 0 and self.path == 0 and alone
+
+
+def costs(gram: Array, strides: Sequence[float], masks: Mask, objective: Objective) -> Array:
+    """Return what plans cost.
+
+    Args:
+        gram: ``(T, T)``.
+        strides: ``|Delta sigma|`` of the T steps.
+        masks: ``(N, T)``, true where a step is computed; the first step always is.
+        objective: The cost.
+
+    Returns:
+        ``(N,)``, in the units of the Gram matrix.
+
+    Example:
+        >>> gram = 1 + np.outer(np.arange(4.0), np.arange(4.0))
+        >>> masks = np.array([[True, True, False, False], [True, False, False, False]])
+        >>> costs(gram, [0.25] * 4, masks, Objective(Wiener(ridge=0.0))).round(3).tolist()
+        [0.0, 0.994]
+    """
+    total, pace = len(gram), np.asarray(strides, dtype=np.float64)
+    count = len(masks)
+    window = min(objective.rule.window, total)
+    history = np.full((count, window), -1)
+    owed = np.zeros((count, total))
+    independent, carried = np.zeros(count), np.zeros(count)
+    everyone = np.arange(count)
+    for index in range(total):
+        computed = masks[:, index]
+        if computed.any():
+            if objective.path and index:
+                carried[computed] += pace[index] * _quadratic(gram, owed[computed])
+            history[computed, 1:] = history[computed, :-1]
+            history[computed, 0] = index
+        rest = everyone[~computed]
+        if not len(rest):
+            continue
+        known = history[rest]
+        weights = _weights(gram, pace, known, owed[rest], index, objective.rule)
+        error = np.zeros((len(rest), total + 1))
+        np.put_along_axis(error, known, weights, axis=1)  # absent ones, -1, fall into the spare column
+        error[:, index] -= 1
+        step = pace[index] * error[:, :total]
+        independent[rest] += _quadratic(gram, step)
+        owed[rest] += step
+    coherent = _quadratic(gram, owed)
+    if objective.path:
+        return coherent + objective.path * carried
+    return (1 - objective.coherent) * independent + objective.coherent * coherent
+
+
+def propose(
+    gram: Array, strides: Sequence[float], budgets: Iterable[int], objective: Objective, fixed: Sequence[int] = ()
+) -> dict[int, str]:
+    """Return the best plan of every budget: greedy insertion, then swaps until none helps.
+
+    Args:
+        gram: ``(T, T)``.
+        strides: ``|Delta sigma|`` of the T steps.
+        budgets: Numbers of computed steps, each 1 to T.
+        objective: The cost.
+        fixed: Steps that are computed in any case, besides the first.
+
+    Returns:
+        Budgets and plans, as ``C`` and ``.``.
+
+    Raises:
+        InvalidOption: If a budget is out of range.
+
+    Example:
+        >>> gram = 1 + np.outer(np.arange(6.0), np.arange(6.0))  # a straight line
+        >>> propose(gram, [1 / 6] * 6, [2], Objective(Wiener(window=2, ridge=1e-9)))
+        {2: 'CC....'}
+    """
+    total, wanted = len(gram), sorted(set(budgets))
+    for budget in wanted:
+        check(1 <= budget <= total, "budget", budget, f"1 to {total}, the steps of the run")
+    held = {0, *fixed}
+    mask = np.zeros(total, dtype=bool)
+    mask[list(held)] = True
+    plans = {}
+    while wanted:
+        size = int(mask.sum())
+        if size >= wanted[0]:
+            plans[wanted.pop(0)] = _written(_improved(gram, strides, mask, objective, held))
+            continue
+        free = np.flatnonzero(~mask)
+        mask = _best(gram, strides, _with(mask, [(None, f) for f in free]), objective)[1]
+    return plans
+
+
+def exact_plans(gram: Array, strides: Sequence[float], budgets: Iterable[int], objective: Objective) -> dict[int, str]:
+    """Return the best plan of every budget, exactly, by dynamic programming over the last ``window`` computed steps.
+
+    Only for independent errors (``coherent=0``) and a window of at most 3, where the cost of the steps between two
+    computed ones depends on the last ``window`` computed steps alone.
+
+    Args:
+        gram: ``(T, T)``.
+        strides: ``|Delta sigma|`` of the T steps.
+        budgets: Numbers of computed steps, each 1 to T.
+        objective: The cost.
+
+    Raises:
+        InvalidOption: If the objective or the window does not allow it.
+
+    Example:
+        >>> gram = 1 + np.outer(np.arange(6.0), np.arange(6.0))
+        >>> exact_plans(gram, [1 / 6] * 6, [2], Objective(Wiener(window=2, ridge=1e-9), coherent=0.0))
+        {2: 'CC....'}
+    """
+    total, window = len(gram), objective.rule.window
+    if not objective.exact or window > 3:
+        raise InvalidOption(
+            f"exact planning needs independent errors, no feedback and a window of at most 3, not {objective}.\n"
+            "Use propose(), or Objective(Wiener(window=3), coherent=0.0)."
+        )
+    most = max(budgets := sorted(set(budgets)))
+    for budget in budgets:
+        check(1 <= budget <= total, "budget", budget, f"1 to {total}, the steps of the run")
+    spent = _stretches(gram, np.asarray(strides, dtype=np.float64), objective.rule)
+    value = {(0,): 0.0}
+    arrivals: list[dict[tuple[int, ...], tuple[float, tuple[int, ...]]]] = [{(0,): (0.0, ())}]
+    plans = {1: (spent[(0,)][total], (0,), 0)}
+    for count in range(2, most + 1):
+        following: dict[tuple[int, ...], tuple[float, tuple[int, ...]]] = {}
+        for state, cost in value.items():
+            row = spent[state]
+            for new in range(state[0] + 1, total):
+                reached = (new, *state)[:window]
+                candidate = cost + row[new]
+                if reached not in following or candidate < following[reached][0]:
+                    following[reached] = (candidate, state)
+        arrivals.append(following)
+        value = {state: cost for state, (cost, _) in following.items()}
+        ending = min(value, key=lambda state: value[state] + spent[state][total])
+        plans[count] = (value[ending] + spent[ending][total], ending, count - 1)
+    return {budget: _traced(arrivals, plans[budget][1], plans[budget][2], total) for budget in budgets}
+
+
+def _stretches(gram: Array, pace: Array, rule: Forecaster) -> dict[tuple[int, ...], Array]:
+    """Cost of all steps from after a state's newest to before place p, for p up to T; per state."""
+    total, window = len(gram), rule.window
+    states = [(a,) for a in range(total)] if window == 1 else [(0,)]
+    if window >= 2:
+        states += [(a, b) for a in range(total) for b in range(a) if window == 2 or b == 0]
+    if window == 3:
+        states += [(a, b, c) for a in range(total) for b in range(a) for c in range(b)]
+    spent = {}
+    for size in range(1, window + 1):
+        group = [state for state in states if len(state) == size]
+        if not group:
+            continue
+        known = np.full((len(group), window), -1)
+        known[:, :size] = group
+        running = np.zeros((len(group), total + 1))
+        for index in range(1, total):
+            later = np.flatnonzero(known[:, 0] < index)
+            running[:, index + 1] = running[:, index]
+            if len(later):
+                weights = _weights(gram, pace, known[later], np.zeros((len(later), total)), index, rule)
+                error = np.zeros((len(later), total + 1))
+                np.put_along_axis(error, known[later], weights, axis=1)
+                error[:, index] -= 1
+                running[later, index + 1] += _quadratic(gram, pace[index] * error[:, :total])
+        spent.update(zip(group, running, strict=True))
+    return spent
+
+
+def _traced(arrivals: Sequence[dict[tuple[int, ...], tuple[float, tuple[int, ...]]]], state: tuple[int, ...], at: int, total: int) -> str:
+    mask = np.zeros(total, dtype=bool)
+    while state:
+        mask[state[0]] = True
+        state, at = arrivals[at][state][1], at - 1
+    return _written(mask)
+
+
+def _improved(gram: Array, strides: Sequence[float], mask: Mask, objective: Objective, held: set[int]) -> Mask:
+    """Move one computed step at a time, as long as that helps."""
+    cost = float(costs(gram, strides, mask[None], objective)[0])
+    for _ in range(4 * len(mask)):
+        moves = _swaps(mask, held)
+        if not moves:
+            return mask
+        best, candidate = _best(gram, strides, _with(mask, moves), objective)
+        if best >= cost * (1 - 1e-12):
+            return mask
+        cost, mask = best, candidate
+    return mask
+
+
+def _swaps(mask: Mask, held: set[int]) -> list[tuple[int | None, int]]:
+    used, free = [int(u) for u in np.flatnonzero(mask) if u not in held], np.flatnonzero(~mask)
+    moves: list[tuple[int | None, int]] = [(u, int(f)) for u in used for f in free]
+    if len(moves) <= ALL_SWAPS:
+        return moves
+    return [(u, f) for u, f in moves if u is not None and abs(u - f) <= REACH]
+
+
+def _with(mask: Mask, moves: Sequence[tuple[int | None, int]]) -> Mask:
+    masks = np.repeat(mask[None], len(moves), axis=0)
+    for row, (old, new) in enumerate(moves):
+        if old is not None:
+            masks[row, old] = False
+        masks[row, new] = True
+    return masks
+
+
+def _best(gram: Array, strides: Sequence[float], masks: Mask, objective: Objective) -> tuple[float, Mask]:
+    values = costs(gram, strides, masks, objective)
+    place = int(np.argmin(values))
+    return float(values[place]), masks[place]
+
+
+def _weights(gram: Array, pace: Array, known: NDArray[np.int64], owed: Array, index: int, rule: Forecaster) -> Array:
+    """Weights ``(N, K)`` on the steps ``known``, newest first; absent ones, -1, get zero."""
+    if not isinstance(rule, Wiener):
+        return np.stack([_others(rule, tuple(map(int, row)), index, _frozen(gram), tuple(pace)) for row in known])
+    total, absent = len(gram), known < 0
+    target = np.zeros((len(known), total))
+    target[:, index] = 1
+    if rule.feedback and pace[index] > 0:
+        target -= rule.feedback / pace[index] * owed
+    inner = gram[known[:, :, None], known[:, None, :]]
+    off = absent[:, :, None] | absent[:, None, :]
+    inner = np.where(off, 0.0, inner)
+    eye = np.eye(known.shape[1])
+    inner += eye * np.where(absent, 1.0, rule.ridge * np.diag(gram).mean() + 1e-12 * np.diag(gram).max())[:, None, :]
+    right = np.where(absent, 0.0, np.take_along_axis(target @ gram, known, axis=1))
+    weights = np.linalg.solve(inner, right[:, :, None])[:, :, 0]
+    if rule.constraint == "sum":
+        spread = np.linalg.solve(inner, np.where(absent, 0.0, 1.0)[:, :, None])[:, :, 0]
+        gap = target.sum(1) - weights.sum(1)
+        weights += spread * (gap / spread.sum(1))[:, None]
+    return np.where(absent, 0.0, weights)
+
+
+@lru_cache(maxsize=200_000)
+def _others(rule: Forecaster, known: tuple[int, ...], index: int, gram: _Frozen, pace: tuple[float, ...]) -> Array:
+    """Weights of any other forecaster, which depend on the history alone."""
+    there = [k for k in known if k >= 0]
+    inner = torch.from_numpy(gram.array[np.ix_(there, there)])[None]
+    geometry = Geometry(tuple(there), tuple(map(float, there)), inner)
+    weights = rule.weights(geometry, Position.at(index, len(pace), strides=pace)).reshape(-1, len(there))[0]
+    return np.pad(weights.double().numpy(), (0, len(known) - len(there)))
+
+
+class _Frozen:
+    """A matrix that can be a key: the same object stands for the same matrix."""
+
+    def __init__(self, array: Array) -> None:
+        self.array = array
+
+
+_FROZEN: dict[int, _Frozen] = {}
+
+
+def _frozen(gram: Array) -> _Frozen:
+    held = _FROZEN.get(id(gram))
+    if held is None or held.array is not gram:
+        _FROZEN.clear()
+        held = _FROZEN[id(gram)] = _Frozen(gram)
+    return held
+
+
+def _quadratic(gram: Array, rows: Array) -> Array:
+    return np.einsum("nt,nt->n", rows @ gram, rows)
+
+
+def _written(mask: Mask) -> str:
+    return "".join("C" if computed else "." for computed in mask)

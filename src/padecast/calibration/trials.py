@@ -1,0 +1,193 @@
+"""Runs a plan with a forecaster on calibration samples, in the real sampler, and measures what comes out."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from padecast import targets
+from padecast._accelerate import models_of
+from padecast._attach import Attachment
+from padecast._clock import Clock
+from padecast._errors import InvalidOption, check
+from padecast._history import Position
+from padecast._memory import Streams
+from padecast._psnr import psnr
+from padecast._session import Session
+from padecast.forecasters import Forecaster
+from padecast.policies import Plan
+
+Progress = Callable[[str, float], None]
+"""Told what was done, and how many computed steps of one sample that took."""
+
+
+def quietly(_what: str, _steps: float) -> None:
+    """Tell nobody."""
+
+
+class Tape:
+    """What computed steps returned in one run, to be played again where nothing before them has changed."""
+
+    def __init__(self) -> None:
+        self.outputs: dict[tuple[str, int], tuple[Tensor, ...]] = {}
+
+    def keep(self, branch: str, index: int, output: Streams) -> None:
+        """Keep the output of a computed step, on the host."""
+        self.outputs[branch, index] = tuple(x.detach().cpu().clone() for x in output)
+
+
+class TrialSession(Session):
+    """A session that writes a tape of its computed steps, or plays one until a step."""
+
+    def __init__(self, plan: Plan, forecaster: Forecaster, total: int, tape: Tape, until: int | None) -> None:
+        super().__init__(plan, forecaster, total, measure=False)
+        self._tape, self._until = tape, until
+
+    def forecast(self, branch: str, entry: Streams) -> Streams | None:
+        """Forecast, or play what a computed step returned on the tape."""
+        record = self.records[-1]
+        played = self._tape.outputs.get((branch, record.at.index))
+        if self._until is None or record.at.index >= self._until or not record.computed or played is None:
+            return super().forecast(branch, entry)
+        output = tuple(y.to(x) for y, x in zip(played, entry, strict=True))
+        super().learn(branch, entry, output)
+        return output
+
+    def learn(self, branch: str, entry: Streams, output: Streams) -> Streams:
+        """Remember a computed residual, and write it on the tape."""
+        at: Position = self.records[-1].at
+        if self._until is None:
+            self._tape.keep(branch, at.index, output)
+        return super().learn(branch, entry, output)
+
+
+@dataclass
+class Bench:
+    """Draws calibration samples under plans, and remembers every measurement.
+
+    Args:
+        pipe: A diffusers pipeline.
+        call: ``call(pipe, seed)``, or with ``batch`` ``call(pipe, seeds)``; see :func:`padecast.calibrate`.
+        seeds: All calibration seeds.
+        batch: Seeds per call; ``None`` for calls of one seed that is no list.
+        span: Which block lists.
+        progress: Told after every call.
+        scores: What is known already, by trial and seed, in dB.
+        saved: Called after every new score, to keep it.
+        fitted: Offsets that are known already, by candidate.
+        fit_saved: Called with offsets that were found, to keep them.
+    """
+
+    pipe: Any
+    call: Callable[..., Any]
+    seeds: tuple[int, ...]
+    batch: int | None = None
+    span: str = "full"
+    progress: Progress = quietly
+    scores: dict[str, dict[int, float]] = field(default_factory=dict)
+    saved: Callable[[str, dict[int, float]], None] = lambda _key, _scores: None
+    fitted: dict[str, Any] = field(default_factory=dict)
+    fit_saved: Callable[[str, Any], None] = lambda _key, _offsets: None
+    references: dict[int, Tensor] = field(default_factory=dict)
+    seconds: list[float] = field(default_factory=list)
+
+    def batches(self, seeds: Sequence[int]) -> list[tuple[int, ...]]:
+        """Return seeds call by call."""
+        size = self.batch or 1
+        return [tuple(seeds[start : start + size]) for start in range(0, len(seeds), size)]
+
+    def draw(self, seeds: Sequence[int]) -> Tensor:
+        """Call the pipeline for a batch: ``(B, ...)`` on the host, in [0, 1].
+
+        Raises:
+            InvalidOption: If the call does not return floating-point images, one per seed.
+        """
+        started = time.perf_counter()
+        with _no_bar(self.pipe):
+            given = self.call(self.pipe, seeds[0] if self.batch is None else list(seeds))
+        self.seconds.append((time.perf_counter() - started) / len(seeds))
+        images = getattr(given, "images", given)
+        if isinstance(images, (list, tuple)) and len(images) == 1 and isinstance(images[0], Tensor):
+            images = images[0]
+        if not isinstance(images, Tensor) or not images.is_floating_point():
+            raise InvalidOption(
+                f"the call returned {type(images).__name__} for seed {seeds[0]}, where a floating-point tensor was "
+                'expected.\nUsual cause: output_type="pil". Ask the pipeline for output_type="pt" and return its images.'
+            )
+        if self.batch is None:
+            images = images[None] if len(images) != 1 or images.ndim < 3 else images
+        check(len(images) == len(seeds), "images", len(images), f"{len(seeds)}, one per seed")
+        return images.detach().float().cpu()
+
+    def reference(self, seeds: Sequence[int]) -> Tensor:
+        """Return the uncached images of seeds, drawn when they are first asked for."""
+        for batch in self.batches([seed for seed in seeds if seed not in self.references]):
+            images = self.draw(batch)
+            self.progress("uncached", float(len(batch)))
+            self.keep(batch, images)
+        return torch.stack([self.references[seed] for seed in seeds])
+
+    def keep(self, seeds: Sequence[int], images: Tensor) -> None:
+        """Keep uncached images."""
+        self.references.update(zip(seeds, images, strict=True))
+
+    def image(
+        self, plan: Plan, forecaster: Forecaster, seeds: Sequence[int], tape: Tape, until: int | None = None
+    ) -> Tensor:
+        """Draw one batch under a plan; with ``until``, the tape is played before that step."""
+        with attached(self.pipe, self.span, lambda total: TrialSession(plan, forecaster, total, tape, until)):
+            images = self.draw(seeds)
+        run = sum(1 for i in plan.indices if until is None or i >= until)
+        self.progress("trial", run * len(seeds) / len(plan.steps))
+        return images
+
+    def score(self, plan: Plan, forecaster: Forecaster, seeds: Sequence[int], key: str) -> list[float]:
+        """Return the PSNR of seeds in dB under a plan; measured once, remembered by ``key``.
+
+        Args:
+            plan: Which steps are computed.
+            forecaster: How the others are forecast.
+            seeds: Which samples.
+            key: Names the plan and the forecaster.
+        """
+        known = self.scores.setdefault(key, {})
+        for batch in self.batches([seed for seed in seeds if seed not in known]):
+            reference = self.reference(batch)
+            with attached(self.pipe, self.span, lambda total: Session(plan, forecaster, total, measure=False)):
+                images = self.draw(batch)
+            self.progress("trial", plan.nfe * len(batch) / len(plan.steps))
+            fresh = dict(zip(batch, psnr(images, reference).tolist(), strict=True))
+            known.update(fresh)
+            self.saved(key, fresh)
+        return [known[seed] for seed in seeds]
+
+
+@contextlib.contextmanager
+def attached(pipe: Any, span: str, make_session: Callable[[int], Session]) -> Iterator[None]:
+    """Put sessions of a kind around a pipeline's stack inside the block."""
+    model = models_of(pipe)[0]
+    clock = Clock(pipe, model, strides=True)
+    attachment = Attachment(model, targets.find(model), span, clock, make_session)
+    try:
+        yield
+    finally:
+        attachment.remove()
+
+
+@contextlib.contextmanager
+def _no_bar(pipe: Any) -> Iterator[None]:
+    if not hasattr(pipe, "set_progress_bar_config"):
+        yield
+        return
+    before = dict(getattr(pipe, "_progress_bar_config", {}))
+    pipe.set_progress_bar_config(**{**before, "disable": True})
+    try:
+        yield
+    finally:
+        pipe.set_progress_bar_config(**before)

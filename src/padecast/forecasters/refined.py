@@ -1,0 +1,102 @@
+"""A forecaster whose weights a calibration has corrected, step by step and branch by branch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from padecast._errors import check
+from padecast._history import Geometry, Position
+from padecast.forecasters.base import Forecaster, fitted
+from padecast.forecasters.lagrange import Lagrange
+
+Rows = tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True)
+class Refined(Forecaster):
+    r"""Weights of another forecaster plus written-down offsets, which closed-loop calibration has found.
+
+    .. math:: w = w_\text{inner} + \delta_{i, b}
+
+    for step ``i`` and branch ``b``. Branches are told by name; where one call holds several conditionings, its batch is
+    split into as many equal parts as there are rows.
+
+    Args:
+        inner: The forecaster that is corrected. Default linear extrapolation.
+        offsets: For some steps ``(step, rows)``, with a row of at most ``window`` numbers, newest residual first, for
+            every branch; other steps are left as they are. Default none.
+        branches: Names of the branches, one per row, where each is a call of its own. Default none: rows are parts of
+            one batch, or there is a single row for all.
+
+    Returns:
+        ``(K,)`` weights, or ``(B, K)`` where the parts of a batch or the inner forecaster differ by sample.
+
+    Raises:
+        InvalidOption: If steps have different numbers of rows, or not as many as there are branches.
+
+    Example:
+        >>> refined = Refined(Lagrange(1), offsets=((2, ((0.25, -0.25),)),))
+        >>> refined.weights(Geometry((1, 0), (1.0, 0.0)), Position.at(2, 5)).tolist()
+        [2.25, -1.25]
+        >>> refined.weights(Geometry((1, 0), (1.0, 0.0)), Position.at(3, 5)).tolist()
+        [3.0, -2.0]
+
+    Reference:
+        Ours. The offsets come from Gauss-Newton steps on the images of calibration samples; the idea of fitting a
+        solver's coefficients to its own trajectories is that of Bespoke solvers, Shaul et al., arXiv:2310.19075.
+    """
+
+    inner: Forecaster = field(default_factory=Lagrange)
+    offsets: tuple[tuple[int, Rows], ...] = field(default=(), repr=False)
+    branches: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        counts = sorted({len(rows) for _, rows in self.offsets})
+        check(len(counts) <= 1, "offsets", f"{counts} rows", "as many rows at every step")
+        fits = not self.branches or not counts or counts[0] == len(self.branches)
+        check(fits, "branches", self.branches, f"{counts[0] if counts else 0} names, one per row, or none")
+        plain = self.inner.is_weights and not self.inner.moments and not self.inner.replays
+        check(plain, "inner", self.inner, "a forecaster that is weights on residuals")
+
+    @property
+    def needs_gram(self) -> bool:  # type: ignore[override]
+        """Whether the inner forecaster reads the Gram matrix."""
+        return self.inner.needs_gram
+
+    @property
+    def needs_stride(self) -> bool:  # type: ignore[override]
+        """Whether the inner forecaster reads the sampler's strides."""
+        return self.inner.needs_stride
+
+    @property
+    def sums_to_one(self) -> bool:  # type: ignore[override]
+        """Whether the weights sum to one: not after offsets, which are free."""
+        return not self.offsets and self.inner.sums_to_one
+
+    @property
+    def window(self) -> int:
+        """Residuals it wants remembered in full."""
+        return max([self.inner.window, *(len(row) for _, rows in self.offsets for row in rows)])
+
+    def weights(self, geometry: Geometry, at: Position) -> Tensor:
+        """See :meth:`Forecaster.weights`."""
+        size = len(geometry)
+        weights = fitted(self.inner.weights(geometry, at), size)
+        rows = dict(self.offsets).get(at.index)
+        if rows is None:
+            return weights
+        table = torch.stack([fitted(torch.tensor(row, dtype=torch.float64), size)[:size] for row in rows])
+        return weights + self._row(table, geometry).to(weights)
+
+    def _row(self, table: Tensor, geometry: Geometry) -> Tensor:
+        """Pick the branch's row ``(K,)``, or give every part of a batch its own ``(B, K)``."""
+        if self.branches:
+            known = geometry.branch in self.branches
+            return table[self.branches.index(geometry.branch)] if known else table.mean(0)
+        parts = len(table)
+        if parts == 1 or geometry.batch % parts:
+            return table.mean(0)
+        return table.repeat_interleave(geometry.batch // parts, dim=0)

@@ -1,0 +1,163 @@
+"""Best linear prediction from a calibrated Gram matrix, with optional error feedback."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from padecast._errors import InvalidOption, check
+from padecast._history import Geometry, Position
+from padecast.forecasters.base import Forecaster, fitted
+
+Matrix = tuple[tuple[float, ...], ...]
+CONSTRAINTS = ("none", "sum")
+
+
+@dataclass(frozen=True)
+class Wiener(Forecaster):
+    r"""The weights with the smallest expected squared error, given how residuals lie to one another (kriging).
+
+    With the calibrated Gram matrix ``G[i, j] = mean <R_i, R_j> / numel`` and the newest ``window`` computed steps H,
+
+    .. math::
+        w = (G_{HH} + \lambda\, \overline{\mathrm{diag}\, G}\, I)^{-1} G_{H \cdot}
+            \left(e_i - \varphi\, E_i / |\Delta\sigma_i|\right), \qquad
+        E_i = \sum_{j < i,\ \text{forecast}} |\Delta\sigma_j| \left(\sum_k w_k e_k - e_j\right)
+
+    so that a forecast pays back a share ``feedback`` of what earlier ones are expected to have got wrong.
+
+    Args:
+        gram: ``T x T``, symmetric, rows newest last, of a run as long as the one to be forecast. Without one (the
+            default) residuals are taken to be smooth in the step index, with covariance ``1 + s t + exp(-|s - t|^2)``
+            of ``s, t = 4 i / T``: a guess that needs no calibration.
+        window: Residuals that are mixed, K, at least 1. Default 3.
+        ridge: ``lambda``, relative to the mean of the diagonal, 0 or more. Default 0.001.
+        feedback: ``phi``, 0 or more; 0 is the plain predictor. Default 0.
+        constraint: ``"sum"`` makes the weights sum to ``1 - phi 1^T E_i / |Delta sigma_i|``, which is one without
+            feedback and keeps a residual that stands still exact in any case; ``"none"`` (default) lets them shrink.
+        plan: The whole run as ``C`` and ``.``. By default it is read from the remembered steps, which forgets what was
+            owed before the oldest of them.
+
+    Returns:
+        ``(K,)`` weights.
+
+    Raises:
+        InvalidOption: If an option is out of range, or the matrix is not square; in a forecast, if the matrix is of a
+            run of another length.
+
+    Example:
+        >>> line = torch.arange(1.0, 6.0, dtype=torch.float64)
+        >>> gram = tuple(map(tuple, (1 + torch.outer(line, line)).tolist()))  # R_i = (1, i)
+        >>> Wiener(gram, window=2, ridge=0.0).weights(Geometry((1, 0), (1.0, 0.0)), Position.at(2, 5)).round().tolist()
+        [2.0, -1.0]
+
+    Reference:
+        Wiener, "Extrapolation, Interpolation, and Smoothing of Stationary Time Series", 1949; Matheron, "Principles
+        of geostatistics", Economic Geology 58(8), 1963 (kriging). Error feedback is noise shaping. The application
+        to residuals of diffusion transformers is ours; MagCache (arXiv:2506.09045) is its rank-one case.
+    """
+
+    gram: Matrix = field(default=(), repr=False)
+    window: int = 3  # type: ignore[assignment]
+    ridge: float = 1e-3
+    feedback: float = 0.0
+    constraint: str = "none"
+    plan: str = ""
+    needs_stride: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        check(self.window >= 1, "window", self.window, "1 or more")
+        check(0 <= self.ridge < float("inf"), "ridge", self.ridge, "0 or more, and finite")
+        check(0 <= self.feedback <= 2, "feedback", self.feedback, "0 to 2")
+        check(self.constraint in CONSTRAINTS, "constraint", self.constraint, " or ".join(map(repr, CONSTRAINTS)))
+        check(set(self.plan) <= {"C", "."}, "plan", self.plan, "C and . alone")
+        square = all(len(row) == len(self.gram) for row in self.gram)
+        check(square, "gram", f"{len(self.gram)} rows", "as many columns as rows")
+
+    @property
+    def sums_to_one(self) -> bool:  # type: ignore[override]
+        """Whether the weights sum to one: only if they are made to."""
+        return self.constraint == "sum"
+
+    def weights(self, geometry: Geometry, at: Position) -> Tensor:
+        """See :meth:`Forecaster.weights`."""
+        for name, length in (("gram", len(self.gram)), ("plan", len(self.plan))):
+            if length not in (0, at.total):
+                raise InvalidOption(
+                    f"this run has {at.total} steps, the Wiener forecaster's {name} has {length}.\n"
+                    "A Gram matrix belongs to one schedule: calibrate this one."
+                )
+        computed = tuple(i for i, c in enumerate(self.plan) if c == "C") or tuple(reversed(geometry.index))
+        if at.index in computed:
+            computed = computed[: computed.index(at.index)]
+        strides = tuple(map(at.weight_of, range(at.total)))
+        gram = self.gram or smooth_prior(at.total)
+        table = closed_form(gram, strides, computed, self.window, self.ridge, self.feedback, self.constraint)
+        return fitted(table[at.index], len(geometry))
+
+
+@lru_cache(maxsize=64)
+def closed_form(
+    gram: Matrix,
+    strides: Sequence[float],
+    computed: tuple[int, ...],
+    window: int,
+    ridge: float,
+    feedback: float,
+    constraint: str,
+) -> dict[int, Tensor]:
+    """Return the weights, newest first, of every step that is not computed and has a computed one before it.
+
+    Args:
+        gram: ``T x T``.
+        strides: ``|Delta sigma|`` of the T steps.
+        computed: Computed steps, oldest first; steps before the first of them have no weights.
+        window: See :class:`Wiener`, as the rest.
+        ridge: Relative to the mean of the diagonal.
+        feedback: ``phi``.
+        constraint: ``"none"`` or ``"sum"``.
+    """
+    full = torch.tensor(gram, dtype=torch.float64)
+    total = len(full)
+    load = ridge * float(full.diagonal().mean())
+    owed = torch.zeros(total, dtype=torch.float64)
+    table: dict[int, Tensor] = {}
+    for index in range(computed[0] + 1, total) if computed else ():
+        if index in computed:
+            continue
+        known = [j for j in reversed(computed) if j < index][:window]
+        target = torch.zeros(total, dtype=torch.float64)
+        target[index] = 1.0
+        if strides[index] > 0:
+            target -= feedback / strides[index] * owed
+        table[index] = solve(full, known, target, load, constraint)
+        error = torch.zeros(total, dtype=torch.float64)
+        error[known] = table[index]
+        error[index] -= 1.0
+        owed += strides[index] * error
+    return table
+
+
+def solve(gram: Tensor, known: list[int], target: Tensor, load: float, constraint: str) -> Tensor:
+    """Regress ``target`` (weights on all steps) on the known steps: ``(K,)``."""
+    inner = gram[known][:, known] + load * torch.eye(len(known), dtype=torch.float64)
+    inverse = torch.linalg.pinv(inner, hermitian=True)
+    weights = inverse @ (gram[known] @ target)
+    if constraint == "sum":
+        spread = inverse.sum(1)
+        if float(spread.sum().abs()) > 1e-12 * float(inverse.abs().sum()):
+            weights = weights + spread * (target.sum() - weights.sum()) / spread.sum()
+    return weights
+
+
+@lru_cache(maxsize=8)
+def smooth_prior(total: int) -> Matrix:
+    """Return the Gram matrix of residuals about which nothing is known but that they are smooth in the step index."""
+    time = 4.0 * torch.arange(total, dtype=torch.float64) / max(total, 1)
+    matrix = 1 + torch.outer(time, time) + torch.exp(-((time[:, None] - time[None]) ** 2))
+    return tuple(map(tuple, matrix.tolist()))
