@@ -20,7 +20,7 @@ LAYERS = (  # lowest first; "padecast" is the package's own face
     {"citations", "_session"},
     {"targets"},
     {"_intercept", "_frames", "_count", "_clock", "_block", "_stopwatch", "_attach"},
-    {"_accelerate", "report"},
+    {"_handle", "_accelerate", "report"},
     {"calibration"},
     {"padecast", "zoo", "lab"},
     {"integrations"},

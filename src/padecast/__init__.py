@@ -8,7 +8,7 @@ A pipeline or a transformer is accelerated by one line::
 """
 
 from padecast import forecasters, policies, targets, zoo
-from padecast._accelerate import Handle, accelerate, disable, enable
+from padecast._accelerate import accelerate, disable, enable
 from padecast._errors import (
     AlreadyAccelerated,
     CalibrationMismatch,
@@ -22,6 +22,7 @@ from padecast._errors import (
     UnknownName,
     UnsupportedModel,
 )
+from padecast._handle import Handle
 from padecast._history import Geometry, Position, Trace
 from padecast._session import Session
 from padecast.calibration import Calibration, calibrate

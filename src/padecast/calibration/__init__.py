@@ -2,13 +2,16 @@
 
 The way through this package: ``collect`` watches uncached runs (``sketch`` bounds memory) and makes a ``statistic``;
 ``planner`` proposes plans from it; ``trials`` runs them; ``choice`` halves the field and ``refine`` fits weights;
-``calibration`` answers what users ask; ``file`` and ``journal`` keep it.
+``calibration`` answers what users ask, ``fitting`` refuses runs that it was not made for; ``file``, ``entry`` and
+``journal`` keep it.
 """
 
 from padecast.calibration.calibrate import calibrate, estimate
-from padecast.calibration.calibration import Calibration, Point, Schedule
+from padecast.calibration.calibration import Calibration, Point
 from padecast.calibration.choice import Candidate, Effort
-from padecast.calibration.planner import Objective, exact_plans, propose
+from padecast.calibration.exact import exact_plans
+from padecast.calibration.fitting import Schedule
+from padecast.calibration.planner import Objective, propose
 from padecast.calibration.refine import Refinement
 from padecast.calibration.statistic import Statistic
 

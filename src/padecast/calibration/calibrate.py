@@ -7,12 +7,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from padecast._accelerate import models_of
 from padecast._errors import InvalidOption, check
+from padecast._handle import models_of
 from padecast._provenance import Provenance
-from padecast.calibration.calibration import Calibration, Schedule, fingerprint, guidance_of
+from padecast.calibration.calibration import Calibration
 from padecast.calibration.choice import OTHERS, SCOUTS, Effort, adaptive_plans, choose, proposals, split
 from padecast.calibration.collect import watching
+from padecast.calibration.fitting import Schedule, fingerprint, guidance_of
 from padecast.calibration.journal import Journal
 from padecast.calibration.statistic import Statistic, merged
 from padecast.calibration.trials import Bench, Progress, quietly
@@ -135,7 +136,7 @@ def collected(bench: Bench, journal: Journal, sketch: int | None = None) -> tupl
         kept = journal.statistics.get(seeds)
         if kept is not None:
             own, size = Statistic.from_dict(kept["statistic"]), int(kept["size"])
-            grid = Schedule(**{k: tuple(v) if isinstance(v, list) else v for k, v in kept["schedule"].items()})
+            grid = Schedule.read(kept["schedule"])
         else:
             with watching(bench.pipe, bench.span, sketch) as keeper:
                 images = bench.draw(seeds)
@@ -182,6 +183,3 @@ PLANS = 14
 def _model(pipe: Any) -> dict[str, str]:
     model = models_of(pipe)[0]
     return {"class": type(model).__name__, "config": fingerprint(model), "pipeline": type(pipe).__name__}
-
-
-

@@ -2,60 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
-from torch import Tensor, nn
-
-from padecast._accelerate import models_of
 from padecast._errors import CalibrationMismatch, InvalidOption
+from padecast._handle import models_of
 from padecast.calibration import file
-from padecast.calibration.choice import Candidate, Choice, Measured, Offsets
+from padecast.calibration.choice import Choice
+from padecast.calibration.entry import read, written
+from padecast.calibration.fitting import Schedule, differences
 from padecast.calibration.statistic import Statistic
 from padecast.methods import Method
 from padecast.policies import Plan
 
 WORTH = 0.2
 """Share of the steps that a plan must save to be worth its trouble."""
-TOLERANCE = 1e-3
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """The sampler's grid that plans and weights belong to.
-
-    Args:
-        scheduler: Class of the scheduler.
-        timesteps: Its timesteps.
-        sigmas: Its noise levels, one more than steps; empty where it has none.
-        strides: ``|sigma_i - sigma_{i+1}|`` as shares of the whole way.
-    """
-
-    scheduler: str
-    timesteps: tuple[float, ...]
-    sigmas: tuple[float, ...]
-    strides: tuple[float, ...]
-
-    @classmethod
-    def of(cls, scheduler: Any, strides: Sequence[float]) -> Schedule:
-        """Read the grid of a scheduler that has run."""
-        return cls(
-            type(scheduler).__name__,
-            _numbers(scheduler.timesteps),
-            _numbers(getattr(scheduler, "sigmas", ())),
-            tuple(strides),
-        )
-
-    @property
-    def steps(self) -> int:
-        """Length of the grid."""
-        return len(self.timesteps)
 
 
 @dataclass(frozen=True)
@@ -125,9 +87,7 @@ class Calibration:
 
     def curve(self) -> list[Point]:
         """Return the trade-off, fewest computed steps first."""
-        return [
-            Point(n, self.steps / n, self.choices[n].best.mean, self.choices[n].held_out) for n in self.budgets
-        ]
+        return [Point(n, self.steps / n, self.choices[n].best.mean, self.choices[n].held_out) for n in self.budgets]
 
     def budget(
         self, *, computed: int | None = None, speedup: float | None = None, decibels: float | None = None
@@ -202,22 +162,17 @@ class Calibration:
             f"{first.psnr:.1f} dB on calibration samples."
         )
 
-    def check(self, pipe: Any, total: int) -> None:
+    def check(self, pipe: Any, total: int | None) -> None:
         """Raise unless a run that begins now is one that this was made for.
 
         Args:
             pipe: The pipeline, or a bare transformer, of which only class, configuration and length can be checked.
-            total: Steps of the run.
+            total: Steps of the run; ``None`` before one, when the model alone is checked.
 
         Raises:
             CalibrationMismatch: Naming everything that differs.
         """
-        model = models_of(pipe)[0]
-        differing = [
-            f"{what}: this run has {here}, the calibration {there}"
-            for what, here, there in self._compared(pipe, model, total)
-            if here != there
-        ]
+        differing = differences(pipe, models_of(pipe)[0], total, self.model, self.schedule, self.guidance)
         if differing:
             raise CalibrationMismatch(
                 f"the calibration {self.name!r} was not made for this run.\n  "
@@ -260,7 +215,7 @@ class Calibration:
             "guidance": self.guidance,
             "dtype": self.dtype,
             "seeds": list(self.seeds),
-            "plans": {str(n): _written(self.choices[n]) for n in self.budgets},
+            "plans": {str(n): written(self.choices[n]) for n in self.budgets},
             "sketch": self.sketch,
             "statistic": self.statistic.to_dict(),
             "provenance": self.provenance,
@@ -269,19 +224,16 @@ class Calibration:
     @classmethod
     def from_dict(cls, document: dict[str, Any]) -> Calibration:
         """Read what :meth:`to_dict` returned."""
-        grid = document["schedule"]
         return cls(
             name=document["name"],
             model=document["model"],
-            schedule=Schedule(
-                grid["scheduler"], tuple(grid["timesteps"]), tuple(grid["sigmas"]), tuple(grid["strides"])
-            ),
+            schedule=Schedule.read(document["schedule"]),
             guidance=document["guidance"],
             dtype=document["dtype"],
             seeds=tuple(document["seeds"]),
             statistic=Statistic.from_dict(document["statistic"]),
             sketch=document["sketch"],
-            choices={int(n): _read(entry) for n, entry in document["plans"].items()},
+            choices={int(n): read(entry) for n, entry in document["plans"].items()},
             provenance=document["provenance"],
         )
 
@@ -290,9 +242,7 @@ class Calibration:
         rows.append("computed  speedup   PSNR  held out  plan")
         for point in self.curve():
             plan = self.choices[point.computed].best.candidate.plan
-            rows.append(
-                f"{point.computed:8d}  {point.speedup:6.2f}x  {point.psnr:5.1f}  {point.held_out:8.1f}  {plan}"
-            )
+            rows.append(f"{point.computed:8d}  {point.speedup:6.2f}x  {point.psnr:5.1f}  {point.held_out:8.1f}  {plan}")
         return "\n".join(rows)
 
     def _reach(self) -> str:
@@ -301,97 +251,3 @@ class Calibration:
             f"Calibrated: {', '.join(map(str, self.budgets))} of {self.steps} steps, "
             f"up to {best.psnr:.1f} dB with {best.computed}."
         )
-
-    def _compared(self, pipe: Any, model: nn.Module, total: int) -> list[tuple[str, Any, Any]]:
-        rows: list[tuple[str, Any, Any]] = [
-            ("model", type(model).__name__, self.model["class"]),
-            ("configuration", fingerprint(model), self.model["config"]),
-            ("steps", total, self.steps),
-        ]
-        scheduler = getattr(pipe, "scheduler", None)
-        if scheduler is None or isinstance(pipe, nn.Module):
-            return rows
-        rows.append(("scheduler", type(scheduler).__name__, self.schedule.scheduler))
-        rows += _grids("noise levels", _numbers(getattr(scheduler, "sigmas", ())), self.schedule.sigmas, total)
-        rows += _grids("timesteps", _numbers(scheduler.timesteps), self.schedule.timesteps, total)
-        guidance = guidance_of(pipe)
-        if self.guidance is not None and guidance is not None:
-            same = abs(guidance - self.guidance) <= TOLERANCE * max(1.0, abs(self.guidance))
-            rows.append(("guidance", f"{self.guidance if same else guidance:g}", f"{self.guidance:g}"))
-        return rows
-
-
-def guidance_of(pipe: Any) -> float | None:
-    """Return the guidance scale of a pipeline's latest run, if it says so."""
-    value = getattr(pipe, "guidance_scale", None)
-    return float(value) if isinstance(value, (int, float)) else None
-
-
-def fingerprint(model: Any) -> str:
-    """Return a hash of what a model's configuration says of its shape; paths and releases do not count."""
-    config = {k: v for k, v in dict(getattr(model, "config", {})).items() if not str(k).startswith("_")}
-    return hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode()).hexdigest()[:16]
-
-
-def _grids(what: str, here: tuple[float, ...], there: tuple[float, ...], total: int) -> list[tuple[str, Any, Any]]:
-    """Compare two grids of one length to a thousandth of their range."""
-    if len(here) != len(there) or not there:
-        return []
-    span = TOLERANCE * max(max(map(abs, there)), 1e-12)
-    worst = max(range(len(there)), key=lambda i: abs(here[i] - there[i]))
-    same = abs(here[worst] - there[worst]) <= span
-    return [] if same else [(f"{what}, place {worst}", f"{here[worst]:.6g}", f"{there[worst]:.6g}")]
-
-
-def _numbers(values: Any) -> tuple[float, ...]:
-    plain = values.tolist() if isinstance(values, Tensor) else list(values)
-    return tuple(float(f"{v:.9g}") for v in plain)
-
-
-def _written(choice: Choice) -> dict[str, Any]:
-    best = choice.best
-    values = sorted(best.psnr.values())
-    return {
-        "plan": best.candidate.plan,
-        "forecaster": best.candidate.forecaster,
-        "offsets": _by_stretch(best.candidate.offsets),
-        "psnr": {
-            "mean": round(best.mean, 3),
-            "worst": round(values[0], 3),
-            "held_out": round(choice.held_out, 3),
-            "samples": {str(seed): round(value, 3) for seed, value in best.psnr.items()},
-        },
-        "ranking": [
-            {
-                "plan": m.candidate.plan,
-                "forecaster": m.candidate.forecaster,
-                "psnr": round(fmean(m.psnr.values()), 3),
-                "samples": len(m.psnr),
-            }
-            for m in choice.ranking
-        ],
-    }
-
-
-def _by_stretch(offsets: Offsets) -> dict[str, Any]:
-    """Write offsets of neighbouring steps that are alike under one key: ``"5-8"``."""
-    written: dict[str, Any] = {}
-    for rows, steps in groupby(offsets, key=lambda entry: entry[1]):
-        places = [i for i, _ in steps]
-        written[f"{places[0]}-{places[-1]}"] = [list(row) for row in rows]
-    return written
-
-
-def _read(entry: dict[str, Any]) -> Choice:
-    offsets = tuple(
-        (step, tuple(map(tuple, rows)))
-        for stretch, rows in entry["offsets"].items()
-        for step in file.steps_of(stretch)
-    )
-    samples = {int(seed): value for seed, value in entry["psnr"]["samples"].items()}
-    ranking = tuple(
-        Measured(Candidate(row["plan"], row["forecaster"]), dict.fromkeys(range(row["samples"]), row["psnr"]))
-        for row in entry["ranking"]
-    )
-    best = Measured(Candidate(entry["plan"], entry["forecaster"], offsets), samples)
-    return Choice(best, entry["psnr"]["held_out"], ranking)

@@ -1,4 +1,4 @@
-"""The closed-loop choice: the matrix proposes plans, the real sampler decides, on prompts held out where it is fitted."""
+"""The closed-loop choice: the matrix proposes plans, the real sampler decides, judged on samples held out."""
 
 from __future__ import annotations
 
@@ -161,24 +161,27 @@ def adaptive_plans(bench: Bench, budgets: Sequence[int], seeds: Sequence[int]) -
     """Return the plans that the tolerance policy makes by itself, at several tolerances."""
     made: list[str] = []
     for power in range(8):
-        tolerance = 0.0025 * 1.5**power
-        sessions: list[Session] = []
-
-        def begin(total: int, policy: Policy = Tolerance(tolerance)) -> Session:  # noqa: B008 - frozen
-            sessions.append(Session(policy, TCPade(), total, measure=False))
-            return sessions[-1]
-
-        with attached(bench.pipe, bench.span, begin):
-            bench.draw(seeds)
-        plan = sessions[-1].plan
-        bench.progress("scouting", plan.count("C") * len(seeds) / max(len(plan), 1))
-        made.append(plan)
-        if plan.count("C") < min(budgets):
+        made.append(_adaptive_plan(bench, Tolerance(0.0025 * 1.5**power), seeds))
+        if made[-1].count("C") < min(budgets):
             break
     return made
 
 
-def choose(bench: Bench, statistic: Statistic, plans: Sequence[str], effort: Effort = Effort()) -> Choice:  # noqa: B008
+def _adaptive_plan(bench: Bench, policy: Policy, seeds: Sequence[int]) -> str:
+    sessions: list[Session] = []
+
+    def begin(total: int) -> Session:
+        sessions.append(Session(policy, TCPade(), total, measure=False))
+        return sessions[-1]
+
+    with attached(bench.pipe, bench.span, begin):
+        bench.draw(seeds)
+    plan = sessions[-1].plan
+    bench.progress("scouting", plan.count("C") * len(seeds) / max(len(plan), 1))
+    return plan
+
+
+def choose(bench: Bench, statistic: Statistic, plans: Sequence[str], effort: Effort = Effort()) -> Choice:
     """Choose among plans of one budget, and fit the winner's weights.
 
     1. every plan with the scouting forecasters, on a few samples;
@@ -211,14 +214,19 @@ def choose(bench: Bench, statistic: Statistic, plans: Sequence[str], effort: Eff
         final = sorted([*final, *_measured(bench, statistic, better, fit)], key=lambda m: -m.mean)
         if final[0] is best:
             break
-    best = _fitted(bench, statistic, [*final, *pool], fit, held, effort)
-    everyone = bench.score(Plan(best.plan), best.built(statistic), bench.seeds, best.key)
+    winner = _fitted(bench, statistic, [*final, *pool], fit, held, effort)
+    everyone = bench.score(Plan(winner.plan), winner.built(statistic), bench.seeds, winner.key)
     psnr = dict(zip(bench.seeds, everyone, strict=True))
-    return Choice(Measured(best, psnr), fmean(psnr[s] for s in (held or fit)), tuple(final))
+    return Choice(Measured(winner, psnr), fmean(psnr[s] for s in (held or fit)), tuple(final))
 
 
 def _fitted(
-    bench: Bench, statistic: Statistic, final: Sequence[Measured], fit: Sequence[int], held: Sequence[int], effort: Effort
+    bench: Bench,
+    statistic: Statistic,
+    final: Sequence[Measured],
+    fit: Sequence[int],
+    held: Sequence[int],
+    effort: Effort,
 ) -> Candidate:
     """Fit the weights of the best plans, and return the best by the held-out samples (by all, without any)."""
     judges = tuple(held) or tuple(fit)

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from padecast import targets
-from padecast._accelerate import models_of
 from padecast._attach import Attachment
 from padecast._clock import Clock
 from padecast._errors import InvalidOption, UnsupportedModel
+from padecast._handle import models_of
 from padecast._history import Position
 from padecast._intercept import Intercept
 from padecast._memory import Streams
@@ -111,9 +111,9 @@ class Keeper:
         if not seen or any(steps != list(range(self.total)) for steps in seen.values()):
             told = {b: f"{len(s)} of {self.total}" for b, s in seen.items()} or f"none of {self.total or 'any'}"
             raise InvalidOption(
-                f"steps of the schedule that were seen: {told}, where a calibration needs all of them on every branch.\n"
-                "Usual cause: image-to-image with a strength below 1, guidance that is switched off at some steps, or a "
-                "model that the call does not use.\nCalibrate a call that runs the whole schedule alike."
+                f"steps of the schedule that were seen: {told}, where a calibration needs all on every branch.\n"
+                "Usual cause: image-to-image with a strength below 1, guidance that is switched off at some steps, or "
+                "a model that the call does not use.\nCalibrate a call that runs the whole schedule alike."
             )
         branches = {
             f"{branch}{ending}": [halves[part] for halves in split]
@@ -173,9 +173,7 @@ def watching(pipe: Any, span: str = "full", size: int | None = None, seed: int =
 
     with contextlib.ExitStack() as undo:
         clock = Clock(pipe, models[0], strides=True)
-        attachment = Attachment(
-            models[0], targets.find(models[0]), span, clock, lambda total: Watcher(total, keeper)
-        )
+        attachment = Attachment(models[0], targets.find(models[0]), span, clock, lambda total: Watcher(total, keeper))
         undo.callback(attachment.remove)
         undo.callback(models[0].register_forward_hook(leave).remove)
         undo.callback(Intercept(pipe.scheduler, "step", step).remove)

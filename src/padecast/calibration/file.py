@@ -97,7 +97,7 @@ def read(path: Path) -> dict[str, Any]:
         CalibrationMismatch: If it is no calibration, is damaged, or is of a later schema.
     """
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document: Any = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise CalibrationMismatch(
             f"the calibration {path} cannot be read: {error.strerror}.\n"
@@ -119,7 +119,8 @@ def read(path: Path) -> dict[str, Any]:
     for version in range(schema, SCHEMA):
         document = UPGRADES[version](document)
     _validate(path, document)
-    return document
+    checked: dict[str, Any] = document
+    return checked
 
 
 def _validate(path: Path, document: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Which steps to compute, to first order, from the Gram matrix alone: for every budget at once, without a model call."""
+"""Which steps to compute, to first order, from the Gram matrix alone: all budgets at once, without a model call."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from padecast._errors import InvalidOption, check
+from padecast._errors import check
 from padecast._history import Geometry, Position
 from padecast.forecasters import Forecaster, Wiener
 
@@ -91,21 +91,21 @@ def costs(gram: Array, strides: Sequence[float], masks: Mask, objective: Objecti
         computed = masks[:, index]
         if computed.any():
             if objective.path and index:
-                carried[computed] += pace[index] * _quadratic(gram, owed[computed])
+                carried[computed] += pace[index] * quadratic(gram, owed[computed])
             history[computed, 1:] = history[computed, :-1]
             history[computed, 0] = index
         rest = everyone[~computed]
         if not len(rest):
             continue
         known = history[rest]
-        weights = _weights(gram, pace, known, owed[rest], index, objective.rule)
+        weights = weights_of(gram, pace, known, owed[rest], index, objective.rule)
         error = np.zeros((len(rest), total + 1))
         np.put_along_axis(error, known, weights, axis=1)  # absent ones, -1, fall into the spare column
         error[:, index] -= 1
         step = pace[index] * error[:, :total]
-        independent[rest] += _quadratic(gram, step)
+        independent[rest] += quadratic(gram, step)
         owed[rest] += step
-    coherent = _quadratic(gram, owed)
+    coherent = quadratic(gram, owed)
     if objective.path:
         return coherent + objective.path * carried
     return (1 - objective.coherent) * independent + objective.coherent * coherent
@@ -144,97 +144,11 @@ def propose(
     while wanted:
         size = int(mask.sum())
         if size >= wanted[0]:
-            plans[wanted.pop(0)] = _written(_improved(gram, strides, mask, objective, held))
+            plans[wanted.pop(0)] = as_plan(_improved(gram, strides, mask, objective, held))
             continue
         free = np.flatnonzero(~mask)
-        mask = _best(gram, strides, _with(mask, [(None, f) for f in free]), objective)[1]
+        mask = _best(gram, strides, _with(mask, [(None, int(f)) for f in free]), objective)[1]
     return plans
-
-
-def exact_plans(gram: Array, strides: Sequence[float], budgets: Iterable[int], objective: Objective) -> dict[int, str]:
-    """Return the best plan of every budget, exactly, by dynamic programming over the last ``window`` computed steps.
-
-    Only for independent errors (``coherent=0``) and a window of at most 3, where the cost of the steps between two
-    computed ones depends on the last ``window`` computed steps alone.
-
-    Args:
-        gram: ``(T, T)``.
-        strides: ``|Delta sigma|`` of the T steps.
-        budgets: Numbers of computed steps, each 1 to T.
-        objective: The cost.
-
-    Raises:
-        InvalidOption: If the objective or the window does not allow it.
-
-    Example:
-        >>> gram = 1 + np.outer(np.arange(6.0), np.arange(6.0))
-        >>> exact_plans(gram, [1 / 6] * 6, [2], Objective(Wiener(window=2, ridge=1e-9), coherent=0.0))
-        {2: 'CC....'}
-    """
-    total, window = len(gram), objective.rule.window
-    if not objective.exact or window > 3:
-        raise InvalidOption(
-            f"exact planning needs independent errors, no feedback and a window of at most 3, not {objective}.\n"
-            "Use propose(), or Objective(Wiener(window=3), coherent=0.0)."
-        )
-    most = max(budgets := sorted(set(budgets)))
-    for budget in budgets:
-        check(1 <= budget <= total, "budget", budget, f"1 to {total}, the steps of the run")
-    spent = _stretches(gram, np.asarray(strides, dtype=np.float64), objective.rule)
-    value = {(0,): 0.0}
-    arrivals: list[dict[tuple[int, ...], tuple[float, tuple[int, ...]]]] = [{(0,): (0.0, ())}]
-    plans = {1: (spent[(0,)][total], (0,), 0)}
-    for count in range(2, most + 1):
-        following: dict[tuple[int, ...], tuple[float, tuple[int, ...]]] = {}
-        for state, cost in value.items():
-            row = spent[state]
-            for new in range(state[0] + 1, total):
-                reached = (new, *state)[:window]
-                candidate = cost + row[new]
-                if reached not in following or candidate < following[reached][0]:
-                    following[reached] = (candidate, state)
-        arrivals.append(following)
-        value = {state: cost for state, (cost, _) in following.items()}
-        ending = min(value, key=lambda state: value[state] + spent[state][total])
-        plans[count] = (value[ending] + spent[ending][total], ending, count - 1)
-    return {budget: _traced(arrivals, plans[budget][1], plans[budget][2], total) for budget in budgets}
-
-
-def _stretches(gram: Array, pace: Array, rule: Forecaster) -> dict[tuple[int, ...], Array]:
-    """Cost of all steps from after a state's newest to before place p, for p up to T; per state."""
-    total, window = len(gram), rule.window
-    states = [(a,) for a in range(total)] if window == 1 else [(0,)]
-    if window >= 2:
-        states += [(a, b) for a in range(total) for b in range(a) if window == 2 or b == 0]
-    if window == 3:
-        states += [(a, b, c) for a in range(total) for b in range(a) for c in range(b)]
-    spent = {}
-    for size in range(1, window + 1):
-        group = [state for state in states if len(state) == size]
-        if not group:
-            continue
-        known = np.full((len(group), window), -1)
-        known[:, :size] = group
-        running = np.zeros((len(group), total + 1))
-        for index in range(1, total):
-            later = np.flatnonzero(known[:, 0] < index)
-            running[:, index + 1] = running[:, index]
-            if len(later):
-                weights = _weights(gram, pace, known[later], np.zeros((len(later), total)), index, rule)
-                error = np.zeros((len(later), total + 1))
-                np.put_along_axis(error, known[later], weights, axis=1)
-                error[:, index] -= 1
-                running[later, index + 1] += _quadratic(gram, pace[index] * error[:, :total])
-        spent.update(zip(group, running, strict=True))
-    return spent
-
-
-def _traced(arrivals: Sequence[dict[tuple[int, ...], tuple[float, tuple[int, ...]]]], state: tuple[int, ...], at: int, total: int) -> str:
-    mask = np.zeros(total, dtype=bool)
-    while state:
-        mask[state[0]] = True
-        state, at = arrivals[at][state][1], at - 1
-    return _written(mask)
 
 
 def _improved(gram: Array, strides: Sequence[float], mask: Mask, objective: Objective, held: set[int]) -> Mask:
@@ -274,7 +188,7 @@ def _best(gram: Array, strides: Sequence[float], masks: Mask, objective: Objecti
     return float(values[place]), masks[place]
 
 
-def _weights(gram: Array, pace: Array, known: NDArray[np.int64], owed: Array, index: int, rule: Forecaster) -> Array:
+def weights_of(gram: Array, pace: Array, known: NDArray[np.int64], owed: Array, index: int, rule: Forecaster) -> Array:
     """Weights ``(N, K)`` on the steps ``known``, newest first; absent ones, -1, get zero."""
     if not isinstance(rule, Wiener):
         return np.stack([_others(rule, tuple(map(int, row)), index, _frozen(gram), tuple(pace)) for row in known])
@@ -325,9 +239,12 @@ def _frozen(gram: Array) -> _Frozen:
     return held
 
 
-def _quadratic(gram: Array, rows: Array) -> Array:
-    return np.einsum("nt,nt->n", rows @ gram, rows)
+def quadratic(gram: Array, rows: Array) -> Array:
+    """Return ``r^T G r`` of every row."""
+    values: Array = np.einsum("nt,nt->n", rows @ gram, rows)
+    return values
 
 
-def _written(mask: Mask) -> str:
+def as_plan(mask: Mask) -> str:
+    """Write a mask as a plan."""
     return "".join("C" if computed else "." for computed in mask)

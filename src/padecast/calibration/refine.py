@@ -27,15 +27,15 @@ class Refinement:
 
     Args:
         window: Residuals that get an offset, at least 1. Default 4.
-        rounds: How often the images' answers are measured, at most. Default 2.
-        steps: Gauss-Newton steps per measurement, at most. Default 3.
+        rounds: How often the images' answers are measured, at most. Default 1.
+        steps: Gauss-Newton steps per measurement, at most. Default 4.
         difference: Step of the finite differences. Default 0.002.
         enough: Gain in dB below which there is no further round. Default 0.1.
     """
 
     window: int = 4
-    rounds: int = 2
-    steps: int = 3
+    rounds: int = 1
+    steps: int = 4
     difference: float = 2e-3
     enough: float = 0.1
 
@@ -54,7 +54,7 @@ def refine(
     seeds: Sequence[int],
     branches: tuple[str, ...] = (),
     parts: int = 1,
-    how: Refinement = Refinement(),  # noqa: B008 - frozen
+    how: Refinement = Refinement(),
 ) -> Refined:
     r"""Fit offsets to a forecaster's weights so that the sampler ends where it does uncached.
 
@@ -130,9 +130,7 @@ def stretches(plan: Plan) -> list[list[int]]:
     return [list(group) for letter, group in groups if letter == "."]
 
 
-def _made(
-    plan: Plan, inner: Forecaster, slots: Sequence[Slot], values: Tensor, branches: tuple[str, ...]
-) -> Refined:
+def _made(plan: Plan, inner: Forecaster, slots: Sequence[Slot], values: Tensor, branches: tuple[str, ...]) -> Refined:
     """Write offsets out, step by step."""
     if not bool(values.any()):
         return Refined(inner)

@@ -156,7 +156,8 @@ def mixture(parts: Sequence[Tensor], whole: Tensor) -> Tensor:
     """Return the shares that make up ``whole`` from ``parts`` in least squares: guidance, read off a run."""
     columns = torch.stack([part.flatten().double() for part in parts], dim=1)
     gram = columns.T @ columns
-    return torch.linalg.pinv(gram, hermitian=True, rtol=1e-10) @ (columns.T @ whole.flatten().double())
+    shares: Tensor = torch.linalg.pinv(gram, hermitian=True, rtol=1e-10) @ (columns.T @ whole.flatten().double())
+    return shares
 
 
 def _rounded(tensor: Tensor) -> list[object]:

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from padecast import targets
-from padecast._accelerate import models_of
 from padecast._attach import Attachment
 from padecast._clock import Clock
 from padecast._errors import InvalidOption, check
+from padecast._handle import models_of
 from padecast._history import Position
 from padecast._memory import Streams
 from padecast._psnr import psnr
@@ -118,7 +118,8 @@ class Bench:
         if not isinstance(images, Tensor) or not images.is_floating_point():
             raise InvalidOption(
                 f"the call returned {type(images).__name__} for seed {seeds[0]}, where a floating-point tensor was "
-                'expected.\nUsual cause: output_type="pil". Ask the pipeline for output_type="pt" and return its images.'
+                "expected.\n"
+                'Usual cause: output_type="pil". Ask the pipeline for output_type="pt" and return its images.'
             )
         if self.batch is None:
             images = images[None] if len(images) != 1 or images.ndim < 3 else images

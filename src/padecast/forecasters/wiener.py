@@ -63,7 +63,7 @@ class Wiener(Forecaster):
     """
 
     gram: Matrix = field(default=(), repr=False)
-    window: int = 3  # type: ignore[assignment]
+    window: int = 3
     ridge: float = 1e-3
     feedback: float = 0.0
     constraint: str = "none"
@@ -147,7 +147,7 @@ def solve(gram: Tensor, known: list[int], target: Tensor, load: float, constrain
     """Regress ``target`` (weights on all steps) on the known steps: ``(K,)``."""
     inner = gram[known][:, known] + load * torch.eye(len(known), dtype=torch.float64)
     inverse = torch.linalg.pinv(inner, hermitian=True)
-    weights = inverse @ (gram[known] @ target)
+    weights: Tensor = inverse @ (gram[known] @ target)
     if constraint == "sum":
         spread = inverse.sum(1)
         if float(spread.sum().abs()) > 1e-12 * float(inverse.abs().sum()):

@@ -13,6 +13,7 @@ from padecast.lab._extras import need
 
 __all__ = ["CAP", "Spread", "fid_digits", "frechet", "kernel_sigma", "psnr", "relative_errors", "ssim"]
 
+
 @dataclass(frozen=True)
 class Spread:
     """A measure over samples, of which more is better: never the mean alone.

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from padecast._accelerate import MODELS
+from padecast._handle import MODELS
 
 
 @dataclass

@@ -1,0 +1,207 @@
+"""A pipeline's acceleration as an object: switched on and off, and asked what it did."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from padecast import targets
+from padecast._attach import Attachment
+from padecast._clock import Clock
+from padecast._errors import AlreadyAccelerated, ConcurrentRun, InvalidOption, PadecastWarning, UnsupportedModel
+from padecast._session import NOTES, Session
+from padecast.methods import Method
+from padecast.policies import Always
+from padecast.report import Report, report_of
+
+ENABLED: weakref.WeakSet[Handle] = weakref.WeakSet()  # a handle lives as long as the models that it is attached to
+MODELS = ("transformer", "transformer_2")
+Guard = Callable[[Any, int | None], None]
+"""Raises unless a method may serve a pipeline, and, given its length, the run that begins."""
+
+
+class Handle:
+    """An accelerated pipeline or transformer: switch it on and off, read what it did.
+
+    Made by :func:`accelerate` and :func:`enable`. As a context manager it is on inside the block. Configurations are
+    frozen dataclasses and pickle; a handle belongs to its process.
+
+    Example:
+        >>> from diffusers import DiTTransformer2DModel
+        >>> from padecast import accelerate
+        >>> dit = DiTTransformer2DModel(num_attention_heads=1, attention_head_dim=8, in_channels=1, out_channels=1,
+        ...     num_layers=2, sample_size=4, patch_size=2, num_embeds_ada_norm=10)
+        >>> handle = accelerate(dit, "fora", steps=20)
+        >>> with handle:
+        ...     handle.enabled
+        True
+        >>> handle.enabled
+        False
+    """
+
+    def __init__(
+        self,
+        target: Any,
+        method: Method,
+        *,
+        steps: int | None,
+        measure: bool,
+        dtype: torch.dtype | None,
+        guard: Guard | None = None,
+    ) -> None:
+        self.target, self.method, self._guard = target, method, guard
+        self._steps, self._measure, self._dtype = steps, measure, dtype
+        self._attachments: list[Attachment] = []
+        self._warned = False
+        self._last = Report((), "", 0, (), method.name)
+
+    @property
+    def enabled(self) -> bool:
+        """Whether it is attached now."""
+        return bool(self._attachments)
+
+    def enable(self) -> Handle:
+        """Attach, all or nothing.
+
+        Raises:
+            UnsupportedModel: If no stack of blocks is known in the model.
+            AlreadyAccelerated: If the same pipeline or transformer is accelerated already.
+            CalibrationMismatch: If a calibration was made for another model.
+        """
+        if self.enabled:
+            return self
+        self._check_free()
+        if self._guard is not None:
+            self._guard(self.target, None)
+        with contextlib.ExitStack() as undo:
+            attachments = []
+            for model in models_of(self.target):
+                attachment = self._attach(model)
+                undo.callback(attachment.remove)
+                attachments.append(attachment)
+            undo.pop_all()
+        self._attachments = attachments
+        ENABLED.add(self)
+        return self
+
+    def disable(self) -> None:
+        """Detach and free the history; the models are as they were. The report stays readable.
+
+        Raises:
+            ConcurrentRun: If another thread is sampling at this moment; nothing is detached then.
+        """
+        if any(attachment.is_busy() for attachment in self._attachments):
+            raise ConcurrentRun(
+                "another thread is inside the model that was to be switched off.\n"
+                "Wait until its call has returned: guard the pipeline and its handle with one lock."
+            )
+        attachments, self._attachments = self._attachments, []
+        for attachment in attachments:
+            attachment.remove()
+        ENABLED.discard(self)
+        if attachments:
+            sessions = _sessions(attachments)
+            self._last = report_of(sessions, self.method.name)
+            self._warn_if_idle(sessions)
+
+    def reset(self) -> None:
+        """Drop the run in progress; the next call begins a new one.
+
+        Never needed with a pipeline. A bare transformer whose run was abandoned between its first and its second step
+        cannot always tell that the next call belongs to another run.
+        """
+        for attachment in self._attachments:
+            attachment.reset()
+
+    @property
+    def report(self) -> Report:
+        """What the latest run did."""
+        return report_of(_sessions(self._attachments), self.method.name) if self.enabled else self._last
+
+    def __enter__(self) -> Handle:
+        return self.enable()
+
+    def __exit__(self, *error: object) -> None:
+        self.disable()
+
+    def _check_free(self) -> None:
+        models = set(models_of(self.target))
+        for other in ENABLED:
+            bare = isinstance(self.target, nn.Module) or isinstance(other.target, nn.Module)
+            if other.target is self.target or (bare and models & set(models_of(other.target))):
+                raise AlreadyAccelerated(
+                    f"this {type(self.target).__name__} is accelerated already, by {other.method.name!r}.\n"
+                    "Usual cause: a cell or a request handler that ran twice. Switch the first one off: "
+                    "handle.disable()"
+                )
+
+    def _attach(self, model: nn.Module) -> Attachment:
+        pipeline = None if isinstance(self.target, nn.Module) else self.target
+        if getattr(pipeline, "scheduler", None) is None and self._length() is None:
+            raise InvalidOption(
+                f"a {type(self.target).__name__} without a scheduler does not say how many steps a run has.\n"
+                "Say it, accelerate(..., steps=20), give a plan, or accelerate the pipeline instead of its transformer."
+            )
+        strides = self.method.policy.needs_stride or self.method.forecaster.needs_stride
+        clock = Clock(pipeline, model, self._length(), strides)
+        return Attachment(model, targets.find(model), self.method.span, clock, self._session)
+
+    def _session(self, total: int) -> Session:
+        self._warn_if_idle(_sessions(self._attachments))
+        if self._guard is not None:
+            self._guard(self.target, total)
+        for attachment in self._attachments:
+            if attachment.clock.is_outdated:  # a model that the run before used, and this one may not
+                attachment.session = None
+        return Session(self.method.policy, self.method.forecaster, total, measure=self._measure, dtype=self._dtype)
+
+    def _length(self) -> int | None:
+        """Steps of a bare transformer's schedule: as told, or as many as the plan has."""
+        plan = getattr(self.method.policy, "steps", None)
+        return self._steps or (len(plan) if isinstance(plan, str) else None)
+
+    def _warn_if_idle(self, sessions: list[Session]) -> None:
+        """Say so, once, when a whole run was computed although forecasts were asked for."""
+        asked = not isinstance(self.method.policy, Always) and not self._warned
+        if asked and any(s.reached_end for s in sessions) and not any("." in s.plan for s in sessions):
+            self._warned = True
+            warnings.warn(_idle(self.method, report_of(sessions, "")), PadecastWarning, stacklevel=2)
+
+
+def models_of(target: Any) -> list[nn.Module]:
+    """Return the models of a pipeline whose stack is forecast, or the model itself."""
+    if isinstance(target, nn.Module):
+        return [getattr(target, "_orig_mod", target)]
+    found = [getattr(target, name, None) for name in MODELS]
+    models = list(dict.fromkeys(getattr(model, "_orig_mod", model) for model in found if isinstance(model, nn.Module)))
+    if not models:
+        raise UnsupportedModel(
+            f"{type(target).__name__} is neither a transformer nor a pipeline with one "
+            f"(no attribute {' or '.join(map(repr, MODELS))}).\n"
+            "Give the pipeline itself, or the model that its denoising loop calls."
+        )
+    return models
+
+
+def _sessions(attachments: list[Attachment]) -> list[Session]:
+    return [attachment.session for attachment in attachments if attachment.session is not None]
+
+
+def _idle(method: Method, report: Report) -> str:
+    reasons = sorted({why for step in report.steps for why in step.notes.values()})
+    cause = (
+        "; ".join(NOTES[why] for why in reasons)
+        or ("the place of its calls in the schedule is unknown" if report.unplaced else "")
+        or "too few steps, or a threshold that this model never reaches"
+    )
+    return (
+        f"the last run computed all of its {report.computed or report.unplaced} steps: {method.name!r} forecast none.\n"
+        f"Usual cause: {cause}.\n"
+        'Forecast more, e.g. accelerate(pipe, "tc-pade:every=3"), or look at print(run.report).'
+    )

@@ -1,0 +1,59 @@
+"""How the winner of one budget is written in a calibration file, and read again."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from statistics import fmean
+from typing import Any
+
+from padecast.calibration import file
+from padecast.calibration.choice import Candidate, Choice, Measured, Offsets
+
+
+def written(choice: Choice) -> dict[str, Any]:
+    """Return plain data: the plan, its forecaster with offsets, what it measured, and what it was chosen among."""
+    best = choice.best
+    values = sorted(best.psnr.values())
+    return {
+        "plan": best.candidate.plan,
+        "forecaster": best.candidate.forecaster,
+        "offsets": _by_stretch(best.candidate.offsets),
+        "psnr": {
+            "mean": round(best.mean, 3),
+            "worst": round(values[0], 3),
+            "held_out": round(choice.held_out, 3),
+            "samples": {str(seed): round(value, 3) for seed, value in best.psnr.items()},
+        },
+        "ranking": [
+            {
+                "plan": m.candidate.plan,
+                "forecaster": m.candidate.forecaster,
+                "psnr": round(fmean(m.psnr.values()), 3),
+                "samples": len(m.psnr),
+            }
+            for m in choice.ranking
+        ],
+    }
+
+
+def _by_stretch(offsets: Offsets) -> dict[str, Any]:
+    """Write offsets of neighbouring steps that are alike under one key: ``"5-8"``."""
+    written: dict[str, Any] = {}
+    for rows, steps in groupby(offsets, key=lambda entry: entry[1]):
+        places = [i for i, _ in steps]
+        written[f"{places[0]}-{places[-1]}"] = [list(row) for row in rows]
+    return written
+
+
+def read(entry: dict[str, Any]) -> Choice:
+    """Read what :func:`written` returned."""
+    offsets = tuple(
+        (step, tuple(map(tuple, rows))) for stretch, rows in entry["offsets"].items() for step in file.steps_of(stretch)
+    )
+    samples = {int(seed): value for seed, value in entry["psnr"]["samples"].items()}
+    ranking = tuple(
+        Measured(Candidate(row["plan"], row["forecaster"]), dict.fromkeys(range(row["samples"]), row["psnr"]))
+        for row in entry["ranking"]
+    )
+    best = Measured(Candidate(entry["plan"], entry["forecaster"], offsets), samples)
+    return Choice(best, entry["psnr"]["held_out"], ranking)

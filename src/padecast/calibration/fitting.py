@@ -1,0 +1,113 @@
+"""Whether a run is one that a calibration was made for: the same model, sampler, schedule and guidance."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+TOLERANCE = 1e-3
+"""How far noise levels may lie apart, as a share of the largest."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The sampler's grid that plans and weights belong to.
+
+    Args:
+        scheduler: Class of the scheduler.
+        timesteps: Its timesteps.
+        sigmas: Its noise levels, one more than steps; empty where it has none.
+        strides: ``|sigma_i - sigma_{i+1}|`` as shares of the whole way.
+    """
+
+    scheduler: str
+    timesteps: tuple[float, ...]
+    sigmas: tuple[float, ...]
+    strides: tuple[float, ...]
+
+    @classmethod
+    def of(cls, scheduler: Any, strides: Sequence[float]) -> Schedule:
+        """Read the grid of a scheduler that has run."""
+        return cls(
+            type(scheduler).__name__,
+            _numbers(scheduler.timesteps),
+            _numbers(getattr(scheduler, "sigmas", ())),
+            tuple(strides),
+        )
+
+    @classmethod
+    def read(cls, document: dict[str, Any]) -> Schedule:
+        """Read one from plain data."""
+        grids = (tuple(document[name]) for name in ("timesteps", "sigmas", "strides"))
+        return cls(document["scheduler"], *grids)
+
+    @property
+    def steps(self) -> int:
+        """Length of the grid."""
+        return len(self.timesteps)
+
+
+def differences(
+    pipe: Any, model: nn.Module, total: int | None, made_for: dict[str, str], schedule: Schedule, guidance: float | None
+) -> list[str]:
+    """Name everything in which a run differs from the one that a calibration was made for.
+
+    Args:
+        pipe: The pipeline that runs, or a bare transformer, of which only the model and the length are compared.
+        model: Its transformer.
+        total: Steps of the run; ``None`` before one, when the model alone is compared.
+        made_for: ``class`` and ``config`` of the model.
+        schedule: The calibrated grid.
+        guidance: The calibrated guidance scale, if it is known.
+    """
+    rows: list[tuple[str, Any, Any]] = [
+        ("model", type(model).__name__, made_for["class"]),
+        ("configuration", fingerprint(model), made_for["config"]),
+    ]
+    if total is not None:
+        rows.append(("steps", total, schedule.steps))
+        scheduler = getattr(pipe, "scheduler", None)
+        if scheduler is not None and not isinstance(pipe, nn.Module):
+            rows.append(("scheduler", type(scheduler).__name__, schedule.scheduler))
+            rows += _grids("noise levels", _numbers(getattr(scheduler, "sigmas", ())), schedule.sigmas)
+            rows += _grids("timesteps", _numbers(scheduler.timesteps), schedule.timesteps)
+            rows += _guidances(guidance_of(pipe), guidance)
+    return [f"{what}: this run has {here}, the calibration {there}" for what, here, there in rows if here != there]
+
+
+def guidance_of(pipe: Any) -> float | None:
+    """Return the guidance scale of a pipeline's latest run, if it says so."""
+    value = getattr(pipe, "guidance_scale", None)
+    return float(value) if isinstance(value, (int, float)) else None
+
+
+def fingerprint(model: Any) -> str:
+    """Return a hash of what a model's configuration says of its shape; paths and releases do not count."""
+    config = {k: v for k, v in dict(getattr(model, "config", {})).items() if not str(k).startswith("_")}
+    return hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def _grids(what: str, here: tuple[float, ...], there: tuple[float, ...]) -> list[tuple[str, Any, Any]]:
+    """Compare two grids of one length to a thousandth of their range."""
+    if len(here) != len(there) or not there:
+        return []
+    span = TOLERANCE * max(max(map(abs, there)), 1e-12)
+    worst = max(range(len(there)), key=lambda i: abs(here[i] - there[i]))
+    same = abs(here[worst] - there[worst]) <= span
+    return [] if same else [(f"{what}, place {worst}", f"{here[worst]:.6g}", f"{there[worst]:.6g}")]
+
+
+def _numbers(values: Any) -> tuple[float, ...]:
+    plain = values.tolist() if isinstance(values, Tensor) else list(values)
+    return tuple(float(f"{v:.9g}") for v in plain)
+
+
+def _guidances(here: float | None, there: float | None) -> list[tuple[str, Any, Any]]:
+    if here is None or there is None or abs(here - there) <= TOLERANCE * max(1.0, abs(there)):
+        return []
+    return [("guidance", f"{here:g}", f"{there:g}")]
