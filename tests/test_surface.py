@@ -18,6 +18,7 @@ from padecast import _errors, forecasters, policies, targets, zoo
 
 PUBLIC = {
     "AlreadyAccelerated",
+    "Calibration",
     "CalibrationMismatch",
     "ConcurrentRun",
     "FeatureChanged",
@@ -36,6 +37,7 @@ PUBLIC = {
     "UnknownName",
     "UnsupportedModel",
     "accelerate",
+    "calibrate",
     "cite",
     "disable",
     "enable",

@@ -2,8 +2,8 @@
 
 The way through this package: ``collect`` watches uncached runs (``sketch`` bounds memory) and makes a ``statistic``;
 ``planner`` proposes plans from it; ``trials`` runs them; ``choice`` halves the field and ``refine`` fits weights;
-``calibration`` answers what users ask, ``fitting`` refuses runs that it was not made for; ``file``, ``entry`` and
-``journal`` keep it.
+``calibration`` answers what users ask, ``fitting`` refuses runs that it was not made for; ``file``,
+``schema``, ``entry`` and ``journal`` keep it.
 """
 
 from padecast.calibration.calibrate import calibrate, estimate

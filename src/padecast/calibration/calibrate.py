@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from padecast._errors import InvalidOption, check
+from padecast._errors import CalibrationMismatch, InvalidOption, check
 from padecast._handle import models_of
 from padecast._provenance import Provenance
 from padecast.calibration.calibration import Calibration
@@ -51,8 +51,8 @@ def calibrate(
         effort: How much is tried, :class:`padecast.calibration.Effort`.
         sketch: Dimensions of a seeded random projection of the residuals; 0 for none. By default they are projected to
             65521 where they would take more than 256 MiB.
-        resume: A file that keeps what has been found; the same call after an interruption goes on from it. It is
-            removed at the end. By default an interrupted calibration is lost.
+        resume: A file that keeps what has been found; the same call after an interruption goes on from it. Delete it
+            once the calibration is saved. By default an interrupted calibration is lost.
         progress: Told after every call what was done and how many uncached samples' worth of steps it took.
 
     Returns:
@@ -104,20 +104,19 @@ def calibrate(
     scouted = adaptive_plans(bench, wanted, split(chosen)[0][: effort.scouts])
     plans = proposals(statistic, schedule.strides, wanted, scouted)
     choices = {budget: choose(bench, statistic, plans[budget], effort) for budget in wanted}
-    made = Calibration(
+    return Calibration(
         name=name or type(pipe).__name__,
         model={**_model(pipe), "span": span},
         schedule=schedule,
         guidance=guidance_of(pipe),
         dtype=str(getattr(models_of(pipe)[0], "dtype", "")).removeprefix("torch."),
         seeds=chosen,
+        held_out=split(chosen)[1],
         statistic=statistic,
         sketch={"size": size, "seed": 0},
         choices=choices,
         provenance=asdict(Provenance.of(pipe)),
     )
-    journal.done()
-    return made
 
 
 def collected(bench: Bench, journal: Journal, sketch: int | None = None) -> tuple[Statistic, Schedule, int]:
@@ -132,18 +131,15 @@ def collected(bench: Bench, journal: Journal, sketch: int | None = None) -> tupl
     total: Statistic | None = None
     schedule: Schedule | None = None
     size = 0
-    for seeds in bench.batches(bench.seeds):
+    for place, seeds in enumerate(bench.batches(bench.seeds)):
         kept = journal.statistics.get(seeds)
-        if kept is not None:
+        if kept is not None and place > 0:
             own, size = Statistic.from_dict(kept["statistic"]), int(kept["size"])
             grid = Schedule.read(kept["schedule"])
         else:
-            with watching(bench.pipe, bench.span, sketch) as keeper:
-                images = bench.draw(seeds)
-            bench.keep(seeds, images)
-            bench.progress("uncached", float(len(seeds)))
-            own, size = keeper.statistic(len(seeds)), keeper.size
-            grid = Schedule.of(bench.pipe.scheduler, keeper.strides)
+            own, grid, size = _watched(bench, seeds, sketch)
+            own = Statistic.from_dict(own.to_dict())  # as a journal keeps it
+            _compare(kept, own, grid)
             journal.statistic(seeds, own, {"size": size, "schedule": asdict(grid)})
         if schedule is not None and grid != schedule:
             raise InvalidOption(
@@ -154,6 +150,31 @@ def collected(bench: Bench, journal: Journal, sketch: int | None = None) -> tupl
         schedule, total = grid, merged(total, own)
     assert total is not None and schedule is not None
     return Statistic.from_dict(total.to_dict()), schedule, size
+
+
+def _watched(bench: Bench, seeds: Sequence[int], sketch: int | None) -> tuple[Statistic, Schedule, int]:
+    with watching(bench.pipe, bench.span, sketch) as keeper:
+        images = bench.draw(seeds)
+    bench.keep(seeds, images)
+    bench.progress("uncached", float(len(seeds)))
+    return keeper.statistic(len(seeds)), Schedule.of(bench.pipe.scheduler, keeper.strides), keeper.size
+
+
+def _compare(kept: dict[str, Any] | None, own: Statistic, grid: Schedule) -> None:
+    """Raise if the first samples, drawn anew, are not those that a journal keeps."""
+    if kept is None:
+        return
+    before = Statistic.from_dict(kept["statistic"])
+    same = before.joint.shape == own.joint.shape and Schedule.read(kept["schedule"]) == grid
+    if not same or float((before.joint - own.joint).norm()) > ALIKE * float(before.joint.norm()):
+        raise CalibrationMismatch(
+            "the first samples are not those that this calibration was begun with.\n"
+            "Usual cause: another prompt, guidance, shift or number of steps than when it was interrupted. Give "
+            "another file for resume, or delete this one to begin anew."
+        )
+
+
+ALIKE = 1e-3
 
 
 def estimate(steps: int, budgets: Sequence[int], seeds: int, branches: int = 1, effort: Effort | None = None) -> float:

@@ -48,6 +48,7 @@ class Calibration:
         guidance: Guidance scale of the calibration runs, if the pipeline says it.
         dtype: Of the model.
         seeds: Calibration samples.
+        held_out: Those of them that nothing was fitted to; they decided whether the fit is kept.
         statistic: How residuals lie to one another.
         sketch: ``size`` and ``seed`` of the random projection; size 0 if inner products are exact.
         choices: The winner of every budget.
@@ -70,6 +71,7 @@ class Calibration:
     guidance: float | None
     dtype: str
     seeds: tuple[int, ...]
+    held_out: tuple[int, ...]
     statistic: Statistic
     sketch: dict[str, int]
     choices: dict[int, Choice]
@@ -215,6 +217,7 @@ class Calibration:
             "guidance": self.guidance,
             "dtype": self.dtype,
             "seeds": list(self.seeds),
+            "held_out": list(self.held_out),
             "plans": {str(n): written(self.choices[n]) for n in self.budgets},
             "sketch": self.sketch,
             "statistic": self.statistic.to_dict(),
@@ -231,6 +234,7 @@ class Calibration:
             guidance=document["guidance"],
             dtype=document["dtype"],
             seeds=tuple(document["seeds"]),
+            held_out=tuple(document["held_out"]),
             statistic=Statistic.from_dict(document["statistic"]),
             sketch=document["sketch"],
             choices={int(n): read(entry) for n, entry in document["plans"].items()},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -114,15 +115,16 @@ def names(statistic: Statistic) -> tuple[str, ...]:
 
 
 def split(seeds: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Part seeds in those to fit on and those held out, a third; with one seed nothing is held out.
+    """Part seeds in those to fit on and those held out, a third; with one or two seeds nothing is held out.
+
+    The third is drawn at random, always alike, so that it does not fall in step with prompts that repeat.
 
     Example:
-        >>> split(range(6))
-        ((0, 1, 3, 4), (2, 5))
+        >>> [len(part) for part in split(range(16))]
+        [11, 5]
     """
-    held = tuple(seed for place, seed in enumerate(seeds) if place % 3 == 2)
-    fit = tuple(seed for seed in seeds if seed not in held)
-    return fit, held
+    held = set(random.Random(0).sample(list(seeds), len(seeds) // 3))
+    return tuple(s for s in seeds if s not in held), tuple(s for s in seeds if s in held)
 
 
 def objectives() -> list[Objective]:
@@ -169,6 +171,7 @@ def adaptive_plans(bench: Bench, budgets: Sequence[int], seeds: Sequence[int]) -
 
 def _adaptive_plan(bench: Bench, policy: Policy, seeds: Sequence[int]) -> str:
     sessions: list[Session] = []
+    seeds = bench.batches(seeds)[0]
 
     def begin(total: int) -> Session:
         sessions.append(Session(policy, TCPade(), total, measure=False))
@@ -258,7 +261,8 @@ def _refined(
             len(statistic.branches),
             effort.refinement,
         )
-        bench.fit_saved(key, rounded(found.offsets))
+        bench.fitted[key] = rounded(found.offsets)
+        bench.fit_saved(key, bench.fitted[key])
     return [replace(candidate, offsets=bench.fitted[key])] if bench.fitted[key] else []
 
 

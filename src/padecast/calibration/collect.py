@@ -88,12 +88,14 @@ class Keeper:
 
     def guided_output(self, output: Tensor) -> None:
         """Keep what the sampler was given, and read the guidance off it."""
-        seen = self._models.pop(self.index, [])
-        parts = [part for _, whole in seen for part in _halves(whole, len(output))]
+        seen, output = self._models.pop(self.index, []), output.detach()
+        if len(output) % 2 == 0 and torch.equal(*output.chunk(2)):
+            output = output.chunk(2)[0]  # DiTPipeline steps every sample twice
+        parts = [part[:, : output.shape[1]] for _, whole in seen for part in _halves(whole, len(output))]
         if self.index in self._guided or not parts or any(part.shape != output.shape for part in parts):
             return
-        self._shares.append(mixture(parts, output.detach()).cpu())
-        flat = output.detach().flatten(1)
+        self._shares.append(mixture(parts, output).cpu())
+        flat = output.flatten(1)
         kept = (flat.float() if self._size == 0 else sketch(flat, self._size or SIZE, self._seed)).cpu()
         self._guided[self.index] = kept * (kept.shape[1] / flat.shape[1]) ** 0.5
         self.bytes += kept.numel() * kept.element_size()

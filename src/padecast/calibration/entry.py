@@ -6,23 +6,23 @@ from itertools import groupby
 from statistics import fmean
 from typing import Any
 
-from padecast.calibration import file
 from padecast.calibration.choice import Candidate, Choice, Measured, Offsets
+from padecast.calibration.schema import steps_of
 
 
 def written(choice: Choice) -> dict[str, Any]:
     """Return plain data: the plan, its forecaster with offsets, what it measured, and what it was chosen among."""
     best = choice.best
-    values = sorted(best.psnr.values())
+    samples = {str(seed): round(value, 3) for seed, value in best.psnr.items()}
     return {
         "plan": best.candidate.plan,
         "forecaster": best.candidate.forecaster,
         "offsets": _by_stretch(best.candidate.offsets),
         "psnr": {
-            "mean": round(best.mean, 3),
-            "worst": round(values[0], 3),
+            "mean": round(fmean(samples.values()), 3),
+            "worst": min(samples.values()),
             "held_out": round(choice.held_out, 3),
-            "samples": {str(seed): round(value, 3) for seed, value in best.psnr.items()},
+            "samples": samples,
         },
         "ranking": [
             {
@@ -39,8 +39,8 @@ def written(choice: Choice) -> dict[str, Any]:
 def _by_stretch(offsets: Offsets) -> dict[str, Any]:
     """Write offsets of neighbouring steps that are alike under one key: ``"5-8"``."""
     written: dict[str, Any] = {}
-    for rows, steps in groupby(offsets, key=lambda entry: entry[1]):
-        places = [i for i, _ in steps]
+    for (rows, _), group in groupby(enumerate(offsets), key=lambda entry: (entry[1][1], entry[1][0] - entry[0])):
+        places = [step for _, (step, _) in group]
         written[f"{places[0]}-{places[-1]}"] = [list(row) for row in rows]
     return written
 
@@ -48,7 +48,7 @@ def _by_stretch(offsets: Offsets) -> dict[str, Any]:
 def read(entry: dict[str, Any]) -> Choice:
     """Read what :func:`written` returned."""
     offsets = tuple(
-        (step, tuple(map(tuple, rows))) for stretch, rows in entry["offsets"].items() for step in file.steps_of(stretch)
+        (step, tuple(map(tuple, rows))) for stretch, rows in entry["offsets"].items() for step in steps_of(stretch)
     )
     samples = {int(seed): value for seed, value in entry["psnr"]["samples"].items()}
     ranking = tuple(

@@ -42,18 +42,12 @@ class Journal:
 
     def fit(self, key: str, offsets: Any) -> None:
         """Keep fitted offsets."""
-        self.fitted[key] = offsets
         self._append({"fit": key, "offsets": offsets})
 
     def statistic(self, seeds: tuple[int, ...], statistic: Statistic, details: dict[str, Any]) -> None:
         """Keep the inner products of one call."""
         self.statistics[seeds] = {**details, "statistic": statistic.to_dict()}
         self._append({"seeds": list(seeds), **self.statistics[seeds]})
-
-    def done(self) -> None:
-        """Remove the file: the calibration is whole."""
-        if self._path is not None:
-            self._path.unlink(missing_ok=True)
 
     def _append(self, line: dict[str, Any]) -> None:
         if self._path is None:

@@ -17,8 +17,9 @@ from padecast.forecasters import Forecaster, Refined
 from padecast.forecasters.refined import Rows
 from padecast.policies import Plan
 
+Runs = Sequence[Sequence[int]]
 Slot = tuple[int, int, int]
-"""Stretch of forecasts, branch, and place in the history."""
+"""Run of forecasts, branch, and place in the history."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Refinement:
 
     Args:
         window: Residuals that get an offset, at least 1. Default 4.
+        piece: Longest run of forecasts that shares its offsets, 0 for whole stretches. Default 0.
         rounds: How often the images' answers are measured, at most. Default 1.
         steps: Gauss-Newton steps per measurement, at most. Default 4.
         difference: Step of the finite differences. Default 0.002.
@@ -34,6 +36,7 @@ class Refinement:
     """
 
     window: int = 4
+    piece: int = 0
     rounds: int = 1
     steps: int = 4
     difference: float = 2e-3
@@ -80,16 +83,17 @@ def refine(
     Returns:
         The corrected forecaster; with no offsets if none helped on these seeds.
     """
-    slots = _slots(plan, max(len(branches), parts), how.window)
-    state = _tried(bench, plan, inner, seeds, slots, torch.zeros(len(slots), dtype=torch.float64), branches)
+    runs = pieces(plan, how.piece)
+    slots = _slots(plan, runs, max(len(branches), parts), how.window)
+    state = _tried(bench, plan, inner, seeds, runs, slots, torch.zeros(len(slots), dtype=torch.float64), branches)
     for _ in range(how.rounds if slots else 0):
-        answers = _answers(bench, plan, inner, seeds, slots, state.offsets, branches, how.difference)
+        answers = _answers(bench, plan, inner, seeds, runs, slots, state.offsets, branches, how.difference)
         before = state.score
         for _ in range(how.steps):
             step = _step(answers, state.errors, slots)
             moved = state
             for share in SHARES:
-                moved = _tried(bench, plan, inner, seeds, slots, state.offsets + share * step, branches)
+                moved = _tried(bench, plan, inner, seeds, runs, slots, state.offsets + share * step, branches)
                 if moved.score > state.score:
                     break
             if moved.score <= state.score + how.enough / 4:
@@ -98,7 +102,22 @@ def refine(
             state = moved
         if state.score < before + how.enough:
             break
-    return _made(plan, inner, slots, state.offsets, branches)
+    return _made(inner, runs, slots, state.offsets, branches)
+
+
+def pieces(plan: Plan, longest: int) -> list[list[int]]:
+    """Return the stretches, cut into even pieces of at most so many steps; 0 does not cut.
+
+    Example:
+        >>> pieces(Plan("C.....C."), 3)
+        [[1, 2, 3], [4, 5], [7]]
+    """
+    found = []
+    for stretch in stretches(plan):
+        count = -(-len(stretch) // longest) if longest else 1
+        size = -(-len(stretch) // count)
+        found += [stretch[start : start + size] for start in range(0, len(stretch), size)]
+    return found
 
 
 @dataclass(frozen=True)
@@ -110,10 +129,10 @@ class State:
     errors: Tensor
 
 
-def _slots(plan: Plan, rows: int, window: int) -> list[Slot]:
+def _slots(plan: Plan, runs: Runs, rows: int, window: int) -> list[Slot]:
     return [
         (place, row, k)
-        for place, stretch in enumerate(stretches(plan))
+        for place, stretch in enumerate(runs)
         for row in range(rows)
         for k in range(min(window, sum(1 for i in plan.indices if i < stretch[0])))
     ]
@@ -130,13 +149,13 @@ def stretches(plan: Plan) -> list[list[int]]:
     return [list(group) for letter, group in groups if letter == "."]
 
 
-def _made(plan: Plan, inner: Forecaster, slots: Sequence[Slot], values: Tensor, branches: tuple[str, ...]) -> Refined:
+def _made(inner: Forecaster, runs: Runs, slots: Sequence[Slot], values: Tensor, branches: tuple[str, ...]) -> Refined:
     """Write offsets out, step by step."""
     if not bool(values.any()):
         return Refined(inner)
     rows = 1 + max(row for _, row, _ in slots)
     table = {}
-    for place, stretch in enumerate(stretches(plan)):
+    for place, stretch in enumerate(runs):
         own = {(row, k): float(v) for (p, row, k), v in zip(slots, values, strict=True) if p == place}
         length = 1 + max(k for _, k in own)
         written: Rows = tuple(tuple(own[row, k] for k in range(length)) for row in range(rows))
@@ -149,11 +168,12 @@ def _tried(
     plan: Plan,
     inner: Forecaster,
     seeds: Sequence[int],
+    runs: Runs,
     slots: Sequence[Slot],
     offsets: Tensor,
     branches: tuple[str, ...],
 ) -> State:
-    forecaster = _made(plan, inner, slots, offsets, branches)
+    forecaster = _made(inner, runs, slots, offsets, branches)
     scores: list[float] = []
     errors = []
     for batch in bench.batches(seeds):
@@ -169,22 +189,23 @@ def _answers(
     plan: Plan,
     inner: Forecaster,
     seeds: Sequence[int],
+    runs: Runs,
     slots: Sequence[Slot],
     current: Tensor,
     branches: tuple[str, ...],
     difference: float,
 ) -> Tensor:
     """Measure how the final images answer to every offset: ``(S, n, P)``."""
-    starts = [stretch[0] for stretch in stretches(plan)]
+    starts = [run[0] for run in runs]
     samples = []
     for batch in bench.batches(seeds):
         tape = Tape()
-        base = bench.image(plan, _made(plan, inner, slots, current, branches), batch, tape)
+        base = bench.image(plan, _made(inner, runs, slots, current, branches), batch, tape)
         columns = []
         for place, (stretch, _, _) in enumerate(slots):
             moved = current.clone()
             moved[place] += difference
-            images = bench.image(plan, _made(plan, inner, slots, moved, branches), batch, tape, starts[stretch])
+            images = bench.image(plan, _made(inner, runs, slots, moved, branches), batch, tape, starts[stretch])
             columns.append(_folded((images - base) / difference))
         samples.append(torch.stack(columns, dim=2))
     return torch.cat(samples)

@@ -1,4 +1,4 @@
-"""The command line: ``padecast demo | generate | compare | methods | models | cite``.
+"""The command line: ``padecast demo | generate | compare | calibrate | plan | methods | models | cite``.
 
 Exit codes: 0 done, 1 the run failed, 2 the command was wrong, 130 interrupted; nothing is half-written in any case.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import typer
 
 from padecast import __version__
-from padecast.cli import compare, demo, generate, listing
+from padecast.cli import calibrate, compare, demo, generate, listing, plan
 from padecast.cli._shell import Commands
 
 app = typer.Typer(
@@ -34,7 +34,17 @@ def main(
     """Entry point of every command; the options of padecast itself."""
 
 
-for command in (demo.demo, generate.generate, compare.compare, listing.methods, listing.models, listing.cite):
+COMMANDS = (
+    demo.demo,
+    generate.generate,
+    compare.compare,
+    calibrate.calibrate,
+    plan.plan,
+    listing.methods,
+    listing.models,
+    listing.cite,
+)
+for command in COMMANDS:
     app.command()(command)
 
 __all__ = ["app"]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import typer
 
-from padecast._errors import check
+from padecast import zoo
+from padecast._errors import CalibrationMismatch, check
 from padecast.cli import _tables
 from padecast.cli._files import RESULTS, as_json, refuse_foreign, staged, write_json
 from padecast.cli._pipelines import load
@@ -15,7 +17,7 @@ from padecast.lab import figures
 from padecast.lab.calls import Sampling
 from padecast.lab.measure import calls, entered, measure
 from padecast.lab.results import Comparison
-from padecast.lab.runner import Task
+from padecast.lab.runner import Entry, Task
 
 KIND = "padecast demo"
 METHODS = ("adaptive", "tc-pade", "tc-pade-published", "spectrum", "taylorseer", "fora", "linear")
@@ -31,7 +33,7 @@ def demo(
     json: bool = typer.Option(False, "--json", help="Print JSON instead of tables."),
     overwrite: bool = typer.Option(False, "--overwrite", help="Write into a folder of something else."),
 ) -> None:
-    """Draw digits uncached, with fewer steps and with seven methods, and compare: tables, pictures, numbers."""
+    """Draw digits uncached, with fewer steps, as calibrated and with seven methods: tables, pictures, numbers."""
     check(nfe < steps, "--nfe", nfe, f"fewer than the {steps} steps")
     refuse_foreign(out, KIND, overwrite=overwrite)
     figures.check_installed()
@@ -40,7 +42,8 @@ def demo(
         Task(pipe, sampling, steps, tuple(range(seeds)), min(BATCH, seeds), _title(name, sampling), DEVELOPMENT)
         for name, sampling in SETTINGS.items()
     ]
-    compared = [compared_at(task, nfe) for task in tasks]
+    shipped = calibrated(steps, nfe)
+    compared = [compared_at(task, nfe, shipped.get(name)) for name, task in zip(SETTINGS, tasks, strict=True)]
     results = {"kind": KIND, "nfe": nfe, "comparisons": [comparison.to_dict() for comparison in compared]}
     with staged(out) as folder:
         for name, comparison in zip(SETTINGS, compared, strict=True):
@@ -58,13 +61,36 @@ def demo(
     (stderr() if json else stdout()).print(f"\nwrote {written} to {out}", highlight=False, markup=False, soft_wrap=True)
 
 
-def compared_at(task: Task, nfe: int) -> Comparison:
-    """Tune the methods to a number of computed steps, and measure them."""
+def compared_at(task: Task, nfe: int, shipped: Entry | None = None) -> Comparison:
+    """Tune the methods to a number of computed steps, and measure them, and what was calibrated beside them."""
     setting = task.name.split()[0]
     with progress(f"{setting}: tuning", len(METHODS)) as tick:
-        entries = entered(task, METHODS, [nfe], progress=tick)
+        fewer, *tuned = entered(task, METHODS, [nfe], progress=tick)
+    entries = [fewer, *([] if shipped is None else [shipped]), *tuned]
     with progress(f"{setting}: measuring", calls(task, len(entries))) as tick:
         return measure(task, entries, progress=tick)
+
+
+def calibrated(steps: int, nfe: int) -> dict[str, Entry]:
+    """Enter the plan that ships for every setting; none, with a line that says why, unless there is one for each."""
+    try:
+        shipped = {setting: zoo.calibration("digits", setting) for setting in SETTINGS}
+    except CalibrationMismatch as error:
+        return _left_out(str(error).partition("\n")[0])
+    for setting, calibration in shipped.items():
+        if steps != calibration.steps or nfe not in calibration.budgets:
+            budgets = ", ".join(map(str, calibration.budgets))
+            return _left_out(f"{setting} digits are calibrated for {budgets} computed of {calibration.steps} steps")
+    methods = {setting: calibration.method(computed=nfe) for setting, calibration in shipped.items()}
+    return {
+        setting: Entry.of(dataclasses.replace(method, name="calibrated"), wanted=nfe)
+        for setting, method in methods.items()
+    }
+
+
+def _left_out(reason: str) -> dict[str, Entry]:
+    stderr().print(f"calibrated is left out: {reason}", highlight=False, markup=False, soft_wrap=True)
+    return {}
 
 
 def _title(name: str, sampling: Sampling) -> str:

@@ -98,7 +98,7 @@ class Wiener(Forecaster):
         strides = tuple(map(at.weight_of, range(at.total)))
         gram = self.gram or smooth_prior(at.total)
         table = closed_form(gram, strides, computed, self.window, self.ridge, self.feedback, self.constraint)
-        return fitted(table[at.index], len(geometry))
+        return fitted(table[at.index], len(geometry)).clone()
 
 
 @lru_cache(maxsize=64)

@@ -11,10 +11,10 @@ For example::
 Measures and pictures need the extra ``lab``; it is imported when first used.
 """
 
+from padecast._provenance import Provenance
 from padecast.lab.calls import Call, Sampling
 from padecast.lab.measure import calls, compare, entered, measure
 from padecast.lab.metrics import Spread, fid_digits, frechet, psnr, relative_errors, ssim
-from padecast._provenance import Provenance
 from padecast.lab.results import Comparison, Result
 from padecast.lab.runner import UNCACHED, Drawn, Entry, Task, draw
 from padecast.lab.tuning import tune

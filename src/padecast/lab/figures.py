@@ -12,9 +12,9 @@ from torch import Tensor
 from padecast.lab._extras import need
 from padecast.lab.results import Comparison, Result
 
-# Okabe and Ito's colours, told apart by colour-blind readers, without the yellow that white paper swallows.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#7F7F7F")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+# Okabe and Ito's colours, told apart by colour-blind readers, without the yellow of white paper; wine is Tol's.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#7F7F7F", "#882255")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "h")
 INK, FAINT = "#222222", "#E6E6E6"
 TILE, RIGHT, TOP = 0.62, 2.2, 0.62  # inches: a sample, and the margins of a grid
 

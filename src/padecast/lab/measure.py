@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from padecast._errors import check
-from padecast.lab.metrics import Spread, psnr, relative_errors, ssim
 from padecast._provenance import Provenance
+from padecast.lab.metrics import Spread, psnr, relative_errors, ssim
 from padecast.lab.results import Comparison, Result
 from padecast.lab.runner import UNCACHED, Drawn, Entry, Task, draw
 from padecast.lab.tuning import tune

@@ -9,8 +9,8 @@ from typing import Any
 
 from torch import Tensor
 
-from padecast.lab.metrics import Spread
 from padecast._provenance import Provenance
+from padecast.lab.metrics import Spread
 from padecast.report import finite
 
 SCHEMA = 1

@@ -1,0 +1,215 @@
+"""``padecast calibrate``: the best plan and weights for every number of computed steps, found once and kept."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json as plain
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+import typer
+
+from padecast import calibration
+from padecast._errors import check
+from padecast._provenance import device_name
+from padecast.calibration import Calibration, Effort
+from padecast.calibration.collect import watching
+from padecast.cli import _options, plan
+from padecast.cli._files import as_json, refuse_existing, staged
+from padecast.cli._pipelines import load
+from padecast.cli._shell import INTERRUPTED, ending, pipeline_errors, progress, stderr, stdout
+from padecast.lab import curve, figures
+from padecast.lab.runner import UNCACHED, Task, draw
+
+SHARES = (0.3, 0.4, 0.5)
+"""Budgets that are calibrated unless others are asked for, as shares of the steps."""
+
+
+class Level(str, Enum):
+    """How much is tried."""
+
+    quick = "quick"
+    normal = "normal"
+    thorough = "thorough"
+
+
+EFFORTS = {
+    Level.quick: Effort(scouts=3, finalists=3, moves=0, refined=0),
+    Level.normal: Effort(),
+    Level.thorough: Effort(scouts=8, finalists=8, moves=3, refined=2),
+}
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is calibrated, how hard, and where it goes."""
+
+    task: Task
+    budgets: tuple[int, ...]
+    effort: Effort
+    span: str
+    sketch: int | None
+    name: str
+    out: Path
+
+    @property
+    def journal(self) -> Path:
+        """Where everything found so far is kept; another command has another, so that no two are mixed."""
+        asked = [self.task.settings(), self.budgets, dataclasses.asdict(self.effort), self.span, self.sketch]
+        code = hashlib.sha256(plain.dumps(asked, default=str).encode()).hexdigest()[:8]
+        return self.out.with_name(f"{self.out.stem}-{code}.part.jsonl")
+
+    @property
+    def picture(self) -> Path:
+        """Where the trade-off is drawn."""
+        return self.out.with_suffix(".png")
+
+
+def calibrate(
+    pipeline: str = _options.PIPELINE,
+    budgets: list[str] = typer.Option([], "--budgets", help="Computed steps, such as 6,8,10; 30, 40 and 50 % if none."),
+    seeds: list[str] = typer.Option(["0-15"], "--seed", "--seeds", help="Samples: 0-15 or 0-3,8; a third is held out."),
+    prompt: list[str] = _options.PROMPT,
+    prompts_file: Path | None = typer.Option(
+        None, exists=True, dir_okay=False, readable=True, help="More prompts, one per line."
+    ),
+    classes: list[str] = _options.CLASS,
+    steps: int = _options.STEPS,
+    guidance: float | None = _options.GUIDANCE,
+    shift: float | None = _options.SHIFT,
+    batch: int | None = _options.BATCH,
+    effort: Level = typer.Option(Level.normal, help="How much is tried: quick fits no weights."),
+    span: str = typer.Option("full", help="Which block lists of the model; see padecast models."),
+    sketch: int | None = typer.Option(None, min=0, help="Dimensions residuals are projected to; 0 keeps them exact."),
+    name: str = typer.Option("", help="For messages and pictures; the pipeline's class by default."),
+    out: Path = typer.Option(Path("calibration.json"), help="File to write; a picture of the same name goes beside."),
+    dry_run: bool = typer.Option(False, "--dry-run", help="Only say how long it would take."),
+    device: str | None = _options.DEVICE,
+    dtype: str | None = _options.DTYPE,
+    json: bool = typer.Option(False, "--json", help="Print JSON instead of a table."),
+    overwrite: bool = _options.OVERWRITE,
+) -> None:
+    """Find the best plan and weights for every number of computed steps, once per model and sampler."""
+    drawn, wanted = _options.numbers(seeds, "seed"), _budgets(budgets, steps)
+    sampling = _options.sampling([*prompt, *_lines(prompts_file)], classes, guidance, shift)
+    _refuse(out, overwrite=overwrite)
+    figures.check_installed()
+    pipe = load(pipeline, device=device, dtype=dtype)
+    task = Task(pipe, sampling, steps, drawn, _options.batch_of(pipe, batch), pipeline)
+    order = Order(task, wanted, EFFORTS[effort], span, sketch, name, out)
+    sampling.conditions(pipe, drawn)  # what the pipeline cannot take is said before it runs
+    with pipeline_errors():
+        work = announced(order)
+    if dry_run:
+        return
+    made = found(order, work)
+    write(made, order)
+    order.journal.unlink(missing_ok=True)
+    if json:
+        typer.echo(as_json(plan.described(made)))
+    else:
+        plan.show(made, stdout())
+    _say(f"wrote {order.out} and {order.picture}")
+    _say(f"use it: padecast plan {order.out}")
+
+
+def announced(order: Order) -> float:
+    """Time a call and say how long the calibration takes; returns its work in uncached samples."""
+    task, seeds = order.task, order.task.batches()[0]
+    with watching(task.pipe, order.span, order.sketch) as keeper:
+        draw(task, dataclasses.replace(UNCACHED, steps=2), seeds)
+    branches = len(keeper.statistic(len(seeds)).branches)
+    each = draw(task, UNCACHED, seeds).seconds / len(seeds)
+    work = calibration.estimate(task.steps, order.budgets, len(task.seeds), branches, order.effort)
+    device = device_name(getattr(task.pipe, "device", None))
+    _say(f"about {spoken(work * each)}: as much as {work:.0f} uncached samples of {each:.2g} s ({device})")
+    if order.journal.exists():
+        _say(f"less, because it goes on from {order.journal}")
+    return work
+
+
+def found(order: Order, work: float) -> Calibration:
+    """Calibrate, and show how far it is; an interrupted one says how it goes on."""
+    task = order.task
+    try:
+        with progress("calibrating", max(round(work), 1)) as tick, pipeline_errors():
+            return calibration.calibrate(
+                task.pipe,
+                lambda pipe, seeds: task.call(pipe, seeds, num_inference_steps=task.steps),
+                order.budgets,
+                task.seeds,
+                batch=task.batch,
+                span=order.span,
+                name=order.name,
+                effort=order.effort,
+                sketch=order.sketch,
+                resume=order.journal,
+                progress=by_samples(tick),
+            )
+    except KeyboardInterrupt:
+        kept = f"what was found is kept in {order.journal}"
+        ending(f"interrupted; {kept}\nThe same command goes on from there.", INTERRUPTED)
+        raise
+
+
+def write(made: Calibration, order: Order) -> None:
+    """Write the file, and then draw the picture."""
+    made.save(order.out)
+    with staged(order.out.parent) as folder:
+        curve.curve(made, folder / order.picture.name)
+
+
+def by_samples(tick: Callable[[str], None]) -> Callable[[str, float], None]:
+    """Tick once for every whole uncached sample's worth of steps.
+
+    Example:
+        >>> done = by_samples(print)
+        >>> done("trial", 0.4), done("trial", 0.6)
+        trial
+        (None, None)
+    """
+    total = 0.0
+
+    def add(what: str, steps: float) -> None:
+        nonlocal total
+        before, total = total, total + steps
+        for _ in range(int(total + 1e-9) - int(before + 1e-9)):
+            tick(what)
+
+    return add
+
+
+def spoken(seconds: float) -> str:
+    """Return a time as people say it.
+
+    Example:
+        >>> spoken(7.2), spoken(700), spoken(20_000)
+        ('10 seconds', '12 minutes', '5.6 hours')
+    """
+    if seconds < 90:
+        return f"{max(-(-seconds // 10) * 10, 10):.0f} seconds"
+    return f"{seconds / 60:.0f} minutes" if seconds < 7200 else f"{seconds / 3600:.1f} hours"
+
+
+def _budgets(written: Sequence[str], steps: int) -> tuple[int, ...]:
+    given = {max(round(share * steps), 1) for share in SHARES}
+    wanted = _options.numbers(written, "budgets") if written else tuple(sorted(given))
+    check(min(wanted) >= 1 and max(wanted) < steps, "--budgets", list(wanted), f"1 or more, below the {steps} steps")
+    return wanted
+
+
+def _lines(path: Path | None) -> list[str]:
+    text = "" if path is None else path.read_text(encoding="utf-8")
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def _refuse(out: Path, *, overwrite: bool) -> None:
+    check(out.suffix == ".json" and not out.is_dir(), "--out", str(out), "a file name that ends in .json")
+    refuse_existing(out.parent, [out.name, out.with_suffix(".png").name], overwrite=overwrite)
+
+
+def _say(text: str) -> None:
+    stderr().print(text, highlight=False, markup=False, soft_wrap=True)

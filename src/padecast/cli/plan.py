@@ -1,0 +1,155 @@
+"""``padecast plan``: what a calibration has found, and the plan that fulfils a wish."""
+
+from __future__ import annotations
+
+import json as plain
+import re
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from padecast import zoo
+from padecast.calibration import Calibration
+from padecast.calibration.choice import split
+from padecast.cli._files import as_json
+from padecast.cli._shell import stdout
+from padecast.cli._tables import new_table
+from padecast.lab.metrics import Spread
+
+COLUMNS = (">computed", ">speedup", ">PSNR", ">p5", ">worst", ">held out")
+NUMBERS = 54  # columns that the numbers take
+FILE = typer.Argument(help="A calibration file, or one that ships with a demo model: digits:hard, digits:easy.")
+
+
+def plan(
+    file: str = FILE,
+    computed: int | None = typer.Option(None, min=1, help="Exactly so many computed steps."),
+    speedup: float | None = typer.Option(None, help="Steps over computed steps, at least this."),
+    decibels: float | None = typer.Option(None, "--db", help="Mean PSNR on the calibration samples, at least this."),
+    json: bool = typer.Option(False, "--json", help="Print JSON for scripts."),
+) -> None:
+    """Show the trade-off that a calibration has found, or the plan that fulfils one wish."""
+    calibration, python = found(file)
+    if computed is None and speedup is None and decibels is None:
+        if json:
+            return typer.echo(as_json(described(calibration)))
+        return show(calibration, stdout())
+    if decibels is not None and computed is None and speedup is None and not json:
+        _say(calibration.verdict(decibels))  # said too where no plan reaches it
+    wanted = calibration.budget(computed=computed, speedup=speedup, decibels=decibels)
+    chosen: dict[str, Any] = {
+        **row(calibration, wanted),
+        "python": f"with padecast.accelerate(pipe, {python}, computed={wanted}) as run: ...",
+    }
+    if decibels is not None:
+        chosen["verdict"] = calibration.verdict(decibels)
+    if json:
+        return typer.echo(as_json(chosen))
+    for line in _lines(chosen, calibration.steps):
+        _say(line)
+
+
+def found(file: str) -> tuple[Calibration, str]:
+    """Read a calibration; returns it and how Python code gets at it.
+
+    Raises:
+        UnknownName: If a demo model or a setting of it is not known.
+        CalibrationMismatch: If the file cannot be read or is no calibration.
+    """
+    shipped = re.fullmatch(r"([\w-]+):([\w-]+)", file)
+    if shipped and not Path(file).exists():
+        name, setting = shipped.groups()
+        return zoo.calibration(name, setting), f'padecast.zoo.calibration("{name}", "{setting}")'
+    return Calibration.load(Path(file).expanduser()), f"padecast.Calibration.load({plain.dumps(file)})"
+
+
+def row(calibration: Calibration, computed: int) -> dict[str, Any]:
+    """Return the plan of one number of computed steps, as plain data.
+
+    Example:
+        >>> made = zoo.calibration("digits", "hard")
+        >>> row(made, 8)["speedup"]
+        2.5
+    """
+    choice = calibration.choices[computed]
+    best = choice.best.candidate
+    values = Spread.of(list(choice.best.psnr.values()))
+    return {
+        "computed": computed,
+        "speedup": calibration.steps / computed,
+        "psnr": {"mean": values.mean, "p5": values.p5, "worst": values.worst},
+        "held_out": choice.held_out if split(calibration.seeds)[1] else None,
+        "plan": best.plan,
+        "forecaster": best.forecaster + (" refined" if best.offsets else ""),
+    }
+
+
+def described(calibration: Calibration) -> dict[str, Any]:
+    """Return the whole trade-off as plain data, without the inner products."""
+    return {
+        "name": calibration.name,
+        "steps": calibration.steps,
+        "guidance": calibration.guidance,
+        "samples": len(calibration.seeds),
+        "held_out_samples": len(split(calibration.seeds)[1]),
+        "plans": [row(calibration, computed) for computed in calibration.budgets],
+    }
+
+
+def show(calibration: Calibration, console: Console) -> None:
+    """Print the trade-off as a table; on a narrow screen plans and forecasters come in one of their own."""
+    rows = [row(calibration, computed) for computed in calibration.budgets]
+    wide = console.width >= NUMBERS + calibration.steps + max(len(r["forecaster"]) for r in rows)
+    table = new_table(*COLUMNS, *(("plan", "forecaster") if wide else ()), title=_title(calibration))
+    for r in rows:
+        table.add_row(*_cells(r), *(_written(r) if wide else ()))
+    console.print(table)
+    if not wide:
+        named = new_table(">computed", "plan", "forecaster")
+        for r in rows:
+            named.add_row(str(r["computed"]), *_written(r))
+        console.print(named)
+    console.print(_caption(calibration), style="dim", highlight=False, markup=False)
+
+
+def _cells(r: dict[str, Any]) -> tuple[str, ...]:
+    fidelity = (*r["psnr"].values(), r["held_out"])
+    return (str(r["computed"]), f"{r['speedup']:.2f}x", *("–" if v is None else f"{v:.1f}" for v in fidelity))
+
+
+def _written(r: dict[str, Any]) -> tuple[Text, Text]:
+    return Text(r["plan"]), Text(r["forecaster"])
+
+
+def _title(calibration: Calibration) -> str:
+    guidance = "" if calibration.guidance is None else f", guidance {calibration.guidance:g}"
+    return f"{calibration.name}: {calibration.steps} steps{guidance}"
+
+
+def _caption(calibration: Calibration) -> str:
+    held = len(split(calibration.seeds)[1])
+    outside = f"held out: mean over the {held} that nothing was fitted to" if held else "none is held out"
+    return (
+        f"PSNR in dB against uncached images, mean, 5th percentile and lowest over {len(calibration.seeds)} "
+        f"calibration samples; {outside}. Speedup: steps / computed steps, of the denoiser at best."
+    )
+
+
+def _lines(chosen: dict[str, Any], steps: int) -> list[str]:
+    psnr, held = chosen["psnr"], chosen["held_out"]
+    outside = "" if held is None else f", held out {held:.1f} dB"
+    return [
+        f"plan        {chosen['plan']}",
+        f"computed    {chosen['computed']} of {steps} steps",
+        f"speedup     {chosen['speedup']:.2f}x, of the denoiser at best",
+        f"PSNR        {psnr['mean']:.1f} dB expected{outside}, lowest sample {psnr['worst']:.1f} dB",
+        f"forecaster  {chosen['forecaster']}",
+        f"Python      {chosen['python']}",
+    ]
+
+
+def _say(line: str) -> None:
+    stdout().print(line, highlight=False, markup=False, soft_wrap=True)

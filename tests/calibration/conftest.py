@@ -1,0 +1,18 @@
+from __future__ import annotations
+
+import pytest
+from tests.calibration.tiny import CASES, FITTING, Case, call_digits
+from tests.lab.tiny import digits
+
+from padecast import Calibration, calibrate
+
+
+@pytest.fixture(params=CASES, ids=str)
+def case(request: pytest.FixtureRequest) -> Case:
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def made() -> Calibration:
+    """Of the tiny digits pipeline, with two budgets and fitted weights; tests leave it as it is."""
+    return calibrate(digits(), call_digits, [2, 4], range(3), effort=FITTING, name="tiny")
