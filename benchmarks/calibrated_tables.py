@@ -92,6 +92,7 @@ def predicted(curve: Document, console: Console) -> None:
 
     figure, axis = pyplot.subplots(figsize=(6, 5.2))
     for setting, colour, marker in (("hard", "#0072B2", "o"), ("easy", "#D55E00", "s")):
+        beside = (-14, 5) if setting == "hard" else (6, -8)
         points = curve[setting]["predicted"]
         x = np.array([points[n]["psnr"] for n in points])
         held = np.array([points[n]["held_out"] for n in points])
@@ -104,7 +105,7 @@ def predicted(curve: Document, console: Console) -> None:
         )
         axis.scatter(x, y, c=colour, marker=marker, label=f"{setting} (rank correlation {rank:.3f})", zorder=3)
         for n, a, b in zip(points, x, y, strict=True):
-            axis.annotate(n, (a, b), textcoords="offset points", xytext=(6, -8), fontsize=8, color=colour)
+            axis.annotate(n, (a, b), textcoords="offset points", xytext=beside, fontsize=8, color=colour)
     low, high = axis.get_xlim()
     axis.plot([low, high], [low, high], color="#7F7F7F", linewidth=1, zorder=1, label="equal")
     axis.set(

@@ -34,7 +34,7 @@ from padecast.forecasters.lagrange import lagrange_basis
 from padecast.methods import Method
 from padecast.policies import Plan, Policy
 
-BUDGETS = (6, 8, 10)
+BUDGETS = (8,)
 
 
 @dataclass(frozen=True)

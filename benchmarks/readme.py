@@ -49,7 +49,8 @@ def table(documents: dict[str, dict[str, Any]]) -> str:
         "",
         f"Without warm-up, `tc-pade:every=3` computes 8 steps too and reaches {even}.",
         "",
-        "From `digits-hard.json`, `digits-easy.json` and `calibrated-curve.json` in `benchmarks/results/`, made by `make bench`.",
+        "From `digits-hard.json`, `digits-easy.json` and `calibrated-curve.json` in `benchmarks/results/`, made by",
+        "`make bench`.",
     ]
     return "\n".join(lines) + "\n"
 

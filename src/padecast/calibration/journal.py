@@ -42,6 +42,7 @@ class Journal:
 
     def fit(self, key: str, offsets: Any) -> None:
         """Keep fitted offsets."""
+        self.fitted[key] = offsets
         self._append({"fit": key, "offsets": offsets})
 
     def statistic(self, seeds: tuple[int, ...], statistic: Statistic, details: dict[str, Any]) -> None:
