@@ -36,9 +36,10 @@ def main() -> None:
     quick = [int(word) for word in options.unfitted.split(",") if word]
     fitted = [n for n in map(int, options.budgets.split(",")) if n not in quick]
     for setting in options.setting or SETTINGS:
-        done = made(setting, fitted, calibration.Effort(), options.resume)
+        resume = options.resume and options.resume.with_suffix(f".{setting}.jsonl")
+        done = made(setting, fitted, calibration.Effort(), resume)
         if quick:
-            resume = options.resume and options.resume.with_suffix(".quick.jsonl")
+            resume = options.resume and options.resume.with_suffix(f".{setting}.quick.jsonl")
             more = made(setting, quick, calibration.Effort(refined=0, moves=0), resume)
             done = dataclasses.replace(done, choices={**done.choices, **more.choices})
         print(done, flush=True)

@@ -85,6 +85,11 @@ def accelerate(
     wishes = {"computed": computed, "speedup": speedup, "decibels": decibels}
     guard = None
     if isinstance(method, Planned) and not isinstance(method, Method):
+        if span is not None:
+            raise InvalidOption(
+                f"span={span!r} cannot be given with a calibration, whose plans belong to the span it was made for.\n"
+                "Calibrate that span: padecast.calibrate(pipe, call, span=...)"
+            )
         chosen, guard = method.method(computed=computed, speedup=speedup, decibels=decibels), method.check
     else:
         _refuse(wishes, method)

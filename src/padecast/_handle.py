@@ -135,11 +135,7 @@ class Handle:
         for other in ENABLED:
             bare = isinstance(self.target, nn.Module) or isinstance(other.target, nn.Module)
             if other.target is self.target or (bare and models & set(models_of(other.target))):
-                raise AlreadyAccelerated(
-                    f"this {type(self.target).__name__} is accelerated already, by {other.method.name!r}.\n"
-                    "Usual cause: a cell or a request handler that ran twice. Switch the first one off: "
-                    "handle.disable()"
-                )
+                raise _already(self.target, other)
 
     def _attach(self, model: nn.Module) -> Attachment:
         pipeline = None if isinstance(self.target, nn.Module) else self.target
@@ -172,6 +168,25 @@ class Handle:
         if asked and any(s.reached_end for s in sessions) and not any("." in s.plan for s in sessions):
             self._warned = True
             warnings.warn(_idle(self.method, report_of(sessions, "")), PadecastWarning, stacklevel=2)
+
+
+def check_unused(target: Any) -> None:
+    """Raise if anything accelerates a pipeline's models now; what is measured of them has to be theirs alone.
+
+    Raises:
+        AlreadyAccelerated: Naming the method.
+    """
+    models = set(models_of(target))
+    for other in ENABLED:
+        if models & set(models_of(other.target)):
+            raise _already(target, other)
+
+
+def _already(target: Any, other: Handle) -> AlreadyAccelerated:
+    return AlreadyAccelerated(
+        f"this {type(target).__name__} is accelerated already, by {other.method.name!r}.\n"
+        "Usual cause: a cell or a request handler that ran twice. Switch the first one off: handle.disable()"
+    )
 
 
 def models_of(target: Any) -> list[nn.Module]:

@@ -13,6 +13,7 @@ from tests.lab.tiny import digits
 from tests.tiny import dit_pipeline, footprint
 from torch import Tensor
 
+import padecast
 from padecast import Calibration, CalibrationMismatch, InvalidOption, accelerate, calibrate
 from padecast._psnr import psnr
 from padecast.calibration import Effort, Refinement, Statistic, estimate
@@ -267,3 +268,19 @@ def test_more_of_anything_takes_longer() -> None:
     plain = estimate(20, [8], 16)
     assert plain < estimate(20, [8, 10], 16) and plain < estimate(20, [8], 24) and plain < estimate(20, [8], 16, 2)
     assert plain > estimate(20, [8], 16, effort=QUICK)
+
+
+def test_a_pipeline_that_is_accelerated_already_is_refused() -> None:
+    pipe = digits()
+    handle = padecast.enable(pipe, "fora")
+    with pytest.raises(padecast.AlreadyAccelerated, match="by 'fora'"):
+        calibrate(pipe, call_digits, [3], range(2), effort=QUICK)
+    handle.disable()
+
+
+def test_a_call_that_loops_over_its_seeds_is_refused() -> None:
+    def loop(pipe: Any, seeds: list[int]) -> Tensor:
+        return torch.cat([call_digits(pipe, seed) for seed in seeds])
+
+    with pytest.raises(InvalidOption, match="made 2 runs of the pipeline"):
+        calibrate(digits(), loop, [3], range(4), batch=2, effort=QUICK)

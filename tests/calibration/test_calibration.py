@@ -223,3 +223,21 @@ def test_as_a_method_it_runs_anything_of_its_length(made: Calibration, pipe: Dig
     with accelerate(pipe, made.method(computed=2)) as run:
         call_digits(pipe, 0, shift=3.0)
     assert run.report.computed == 2
+
+
+def test_a_run_that_begins_in_the_middle_of_the_schedule_is_refused(made: Calibration, pipe: DigitsPipeline) -> None:
+    call_digits(pipe, 0)
+    pipe.scheduler.set_begin_index(2)
+    with pytest.raises(CalibrationMismatch, match="first step: this run has 2, the calibration 0"):
+        made.check(pipe, STEPS)
+
+
+def test_another_span_is_refused(made: Calibration, pipe: DigitsPipeline) -> None:
+    with pytest.raises(InvalidOption, match="span='full' cannot be given with a calibration"):
+        accelerate(pipe, made, computed=made.budgets[0], span="full")
+
+
+def test_weights_of_a_bare_model_are_those_that_were_chosen(made: Calibration) -> None:
+    built = made.method(computed=made.budgets[0]).forecaster
+    inner = getattr(built, "inner", built)
+    assert getattr(inner, "strides", made.schedule.strides) == made.schedule.strides

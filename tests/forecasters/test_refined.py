@@ -43,9 +43,9 @@ def test_a_branch_that_is_a_call_of_its_own_gets_its_row(branch: str, row: tuple
     assert other.tolist() == [*({"cond": ROWS[1], "uncond": ROWS[0]}[branch]), 0.0]
 
 
-def test_a_branch_that_was_not_calibrated_gets_the_mean() -> None:
+def test_a_branch_that_was_not_calibrated_gets_no_offsets() -> None:
     added = Refined(LINE, ((6, ROWS),), ("cond", "uncond")).weights(remembered("negative"), at(6)) - plain(6)
-    assert added.tolist() == [0.0625, 0.125, 0.0]
+    assert added.tolist() == [0.0, 0.0, 0.0]
 
 
 def test_the_parts_of_a_batch_get_a_row_each() -> None:
@@ -56,9 +56,9 @@ def test_the_parts_of_a_batch_get_a_row_each() -> None:
 
 
 @pytest.mark.parametrize("batch", [1, 3])
-def test_a_batch_that_does_not_split_gets_the_mean(batch: int) -> None:
+def test_a_batch_that_does_not_split_gets_no_offsets(batch: int) -> None:
     added = Refined(LINE, ((6, ROWS),)).weights(remembered(batch=batch), at(6)) - plain(6)
-    assert added.tolist() == [0.0625, 0.125, 0.0]
+    assert added.tolist() == [0.0, 0.0, 0.0]
 
 
 def test_a_single_row_is_for_all() -> None:
@@ -76,9 +76,9 @@ def test_weights_that_differ_by_sample_are_corrected_sample_by_sample() -> None:
     torch.testing.assert_close(both, expected)
 
 
-def test_offsets_for_residuals_that_are_not_remembered_yet_are_left_out() -> None:
+def test_a_shorter_history_than_the_offsets_were_found_for_gets_none() -> None:
     early = Geometry((0,), (0.0,))
-    assert Refined(LINE, ((6, (ROWS[0],)),)).weights(early, at(6)).tolist() == [1.25]
+    assert Refined(LINE, ((6, (ROWS[0],)),)).weights(early, at(6)).tolist() == [1.0]
 
 
 def test_it_remembers_as_many_residuals_as_it_weighs_and_needs_what_its_inner_one_needs() -> None:

@@ -263,3 +263,10 @@ def test_a_session_forecasts_with_the_weights() -> None:
             continue
         weights = forecaster.weights(geometry(known(plan, i)[:2]), Position.at(i, TOTAL, strides=strides))
         torch.testing.assert_close(out, x + weights @ sequence[known(plan, i)[:2]])
+
+
+def test_a_run_that_did_not_follow_the_plan_is_weighed_by_what_it_remembers() -> None:
+    gram = gram_of(slow_curve())
+    strayed = geometry([3, 0])  # step 2 was planned and is not remembered
+    planned = Wiener(gram, 2, plan="C.C" + "." * (len(gram) - 3)).weights(strayed, at(5))
+    torch.testing.assert_close(planned, Wiener(gram, 2).weights(strayed, at(5)))

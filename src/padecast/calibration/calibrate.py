@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from padecast._errors import CalibrationMismatch, InvalidOption, check
-from padecast._handle import models_of
+from padecast._handle import check_unused, models_of
 from padecast._provenance import Provenance
 from padecast.calibration.calibration import Calibration
 from padecast.calibration.choice import OTHERS, SCOUTS, Effort, adaptive_plans, choose, proposals, split
@@ -16,7 +16,7 @@ from padecast.calibration.collect import watching
 from padecast.calibration.fitting import Schedule, fingerprint, guidance_of
 from padecast.calibration.journal import Journal
 from padecast.calibration.statistic import Statistic, merged
-from padecast.calibration.trials import Bench, Progress, quietly
+from padecast.calibration.trials import Bench, Progress, check_once, quietly
 
 
 def calibrate(
@@ -61,6 +61,7 @@ def calibrate(
     Raises:
         InvalidOption: If a budget is out of range, seeds repeat, or the call does not return images.
         UnsupportedModel: If no stack of blocks is known in the model.
+        AlreadyAccelerated: If something accelerates the pipeline.
         CalibrationMismatch: If ``resume`` keeps another calibration.
 
     Example:
@@ -76,6 +77,7 @@ def calibrate(
     """
     chosen, wanted = tuple(seeds), tuple(sorted(set(budgets)))
     effort = effort or Effort()
+    check_unused(pipe)
     check(0 < len(set(chosen)) == len(chosen), "seeds", list(chosen), "one seed or more, each once")
     check(batch is None or batch >= 1, "batch", batch, "1 or more, or none for calls of a single seed")
     check(bool(wanted) and wanted[0] >= 1, "budgets", list(wanted), "one or more, each 1 or more")
@@ -83,6 +85,9 @@ def calibrate(
         "model": {**_model(pipe), "span": span},
         "seeds": list(chosen),
         "budgets": list(wanted),
+        "batch": batch,
+        "sketch": sketch,
+        "dtype": str(getattr(models_of(pipe)[0], "dtype", "")),
         "effort": asdict(effort),
         "forecasters": [*SCOUTS, *OTHERS],
     }
@@ -134,10 +139,11 @@ def collected(bench: Bench, journal: Journal, sketch: int | None = None) -> tupl
     for place, seeds in enumerate(bench.batches(bench.seeds)):
         kept = journal.statistics.get(seeds)
         if kept is not None and place > 0:
-            own, size = Statistic.from_dict(kept["statistic"]), int(kept["size"])
+            own, size = Statistic.from_dict(kept["statistic"]), max(size, int(kept["size"]))
             grid = Schedule.read(kept["schedule"])
         else:
-            own, grid, size = _watched(bench, seeds, sketch)
+            own, grid, used = _watched(bench, seeds, sketch)
+            size = max(size, used)
             own = Statistic.from_dict(own.to_dict())  # as a journal keeps it
             _compare(kept, own, grid)
             journal.statistic(seeds, own, {"size": size, "schedule": asdict(grid)})
@@ -155,6 +161,7 @@ def collected(bench: Bench, journal: Journal, sketch: int | None = None) -> tupl
 def _watched(bench: Bench, seeds: Sequence[int], sketch: int | None) -> tuple[Statistic, Schedule, int]:
     with watching(bench.pipe, bench.span, sketch) as keeper:
         images = bench.draw(seeds)
+    check_once(keeper.runs)
     bench.keep(seeds, images)
     bench.progress("uncached", float(len(seeds)))
     return keeper.statistic(len(seeds)), Schedule.of(bench.pipe.scheduler, keeper.strides), keeper.size

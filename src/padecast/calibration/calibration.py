@@ -28,7 +28,7 @@ class Point:
         computed: Computed steps.
         speedup: Steps over computed steps: what the denoiser gains at best.
         psnr: Mean over the calibration samples, in dB.
-        held_out: Mean over those that nothing was fitted to, in dB.
+        held_out: Mean over those that neither chose nor fitted, in dB.
     """
 
     computed: int
@@ -48,7 +48,7 @@ class Calibration:
         guidance: Guidance scale of the calibration runs, if the pipeline says it.
         dtype: Of the model.
         seeds: Calibration samples.
-        held_out: Those of them that nothing was fitted to; they decided whether the fit is kept.
+        held_out: Those of them that neither chose nor fitted; they decided whether the fit is kept.
         statistic: How residuals lie to one another.
         sketch: ``size`` and ``seed`` of the random projection; size 0 if inner products are exact.
         choices: The winner of every budget.
@@ -138,7 +138,7 @@ class Calibration:
         return Method(
             name=f"calibrated:{wanted}",
             policy=Plan(best.plan),
-            forecaster=best.built(self.statistic),
+            forecaster=best.built(self.statistic, self.schedule.strides),
             summary=f"{wanted} of {self.steps} steps computed, as calibrated",
             cites=("padecast",),
             span=self.model["span"],
@@ -150,9 +150,15 @@ class Calibration:
         Example:
             >>> from padecast import zoo
             >>> zoo.calibration("digits", "hard").verdict(90.0)[:13]
-            'not worth it:'
+            'not worth it '
         """
         fitting = [p for p in self.curve() if p.psnr >= decibels]
+        most = int((1 - WORTH) * self.steps + 1e-9)
+        if not fitting and self.budgets[-1] < most:
+            return (
+                f"not worth it as far as it was calibrated: no plan keeps {decibels:g} dB. {self._reach()} "
+                f"Plans of up to {most} steps were not all tried."
+            )
         if not fitting or fitting[0].computed > (1 - WORTH) * self.steps:
             return (
                 f"not worth it: no plan that saves {WORTH:.0%} of the {self.steps} steps keeps {decibels:g} dB. "

@@ -52,12 +52,12 @@ class Candidate:
         """Names the candidate among the measurements."""
         return f"{self.plan} {self.forecaster}{' refined' if self.offsets else ''}"
 
-    def built(self, statistic: Statistic) -> Forecaster:
-        """Build the forecaster with the weights of a calibration."""
+    def built(self, statistic: Statistic, strides: tuple[float, ...] = ()) -> Forecaster:
+        """Build the forecaster with the weights of a calibration; strides are the sampler's own unless given."""
         inner = forecasters.REGISTRY.make(self.forecaster)
         if isinstance(inner, Wiener):
             gram = tuple(map(tuple, statistic.gram().tolist()))
-            inner = replace(inner, gram=gram, plan=self.plan)
+            inner = replace(inner, gram=gram, plan=self.plan, strides=strides)
         return Refined(inner, self.offsets, names(statistic)) if self.offsets else inner
 
 
@@ -80,7 +80,7 @@ class Choice:
 
     Args:
         best: The winner, with its PSNR on all calibration samples.
-        held_out: The winner's mean PSNR on the samples that nothing was fitted to.
+        held_out: The winner's mean PSNR on the samples that neither chose nor fitted.
         ranking: All candidates that were measured on all fitting samples, best first.
     """
 
@@ -170,16 +170,10 @@ def adaptive_plans(bench: Bench, budgets: Sequence[int], seeds: Sequence[int]) -
 
 
 def _adaptive_plan(bench: Bench, policy: Policy, seeds: Sequence[int]) -> str:
-    sessions: list[Session] = []
     seeds = bench.batches(seeds)[0]
-
-    def begin(total: int) -> Session:
-        sessions.append(Session(policy, TCPade(), total, measure=False))
-        return sessions[-1]
-
-    with attached(bench.pipe, bench.span, begin):
+    with attached(bench.pipe, bench.span, lambda total: Session(policy, TCPade(), total, measure=False)) as begun:
         bench.draw(seeds)
-    plan = sessions[-1].plan
+    plan = begun[-1].plan
     bench.progress("scouting", plan.count("C") * len(seeds) / max(len(plan), 1))
     return plan
 

@@ -58,11 +58,15 @@ class Keeper:
     """
 
     def __init__(self, size: int | None, seed: int) -> None:
-        self._wanted, self._seed = size, seed
-        self.begin(0)
+        self._wanted, self._seed, self.runs = size, seed, 0
+        self._clear(0)
 
     def begin(self, total: int) -> None:
         """Forget everything: a run of so many steps begins."""
+        self.runs += 1
+        self._clear(total)
+
+    def _clear(self, total: int) -> None:
         self.total, self.index, self.numel, self.bytes = total, 0, 0, 0
         self.strides = [0.0] * total
         self._size: int | None = self._wanted
@@ -70,6 +74,7 @@ class Keeper:
         self._models: dict[int, list[tuple[str, Tensor]]] = {}
         self._guided: dict[int, Tensor] = {}
         self._shares: list[Tensor] = []
+        self._branch = ""
 
     def residual(self, branch: str, residual: Tensor) -> None:
         """Keep ``(B, n)``."""

@@ -10,6 +10,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from padecast._handle import models_of
+
 TOLERANCE = 1e-3
 """How far noise levels may lie apart, as a share of the largest."""
 
@@ -74,6 +76,8 @@ def differences(
         scheduler = getattr(pipe, "scheduler", None)
         if scheduler is not None and not isinstance(pipe, nn.Module):
             rows.append(("scheduler", type(scheduler).__name__, schedule.scheduler))
+            rows.append(("first step", getattr(scheduler, "begin_index", None) or 0, 0))
+            rows.append(("transformers", len(models_of(pipe)), 1))
             rows += _grids("noise levels", _numbers(getattr(scheduler, "sigmas", ())), schedule.sigmas)
             rows += _grids("timesteps", _numbers(scheduler.timesteps), schedule.timesteps)
             rows += _guidances(guidance_of(pipe), guidance)

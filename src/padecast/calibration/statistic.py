@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from padecast._errors import InvalidOption
+from padecast._history import precise
 
 POOLED, GUIDED, OUTPUT = "residual", "guided residual", "guided output"
 
@@ -154,9 +155,9 @@ CHUNK = 65_536
 
 def mixture(parts: Sequence[Tensor], whole: Tensor) -> Tensor:
     """Return the shares that make up ``whole`` from ``parts`` in least squares: guidance, read off a run."""
-    columns = torch.stack([part.flatten().double() for part in parts], dim=1)
-    gram = columns.T @ columns
-    shares: Tensor = torch.linalg.pinv(gram, hermitian=True, rtol=1e-10) @ (columns.T @ whole.flatten().double())
+    columns = torch.stack([precise(part.flatten()) for part in parts], dim=1)
+    gram, right = (columns.T @ columns).cpu().double(), (columns.T @ precise(whole.flatten())).cpu().double()
+    shares: Tensor = torch.linalg.pinv(gram, hermitian=True, rtol=1e-10) @ right
     return shares
 
 

@@ -142,8 +142,9 @@ class Bench:
         self, plan: Plan, forecaster: Forecaster, seeds: Sequence[int], tape: Tape, until: int | None = None
     ) -> Tensor:
         """Draw one batch under a plan; with ``until``, the tape is played before that step."""
-        with attached(self.pipe, self.span, lambda total: TrialSession(plan, forecaster, total, tape, until)):
+        with attached(self.pipe, self.span, lambda total: TrialSession(plan, forecaster, total, tape, until)) as begun:
             images = self.draw(seeds)
+        check_once(len(begun))
         run = sum(1 for i in plan.indices if until is None or i >= until)
         self.progress("trial", run * len(seeds) / len(plan.steps))
         return images
@@ -160,25 +161,44 @@ class Bench:
         known = self.scores.setdefault(key, {})
         for batch in self.batches([seed for seed in seeds if seed not in known]):
             reference = self.reference(batch)
-            with attached(self.pipe, self.span, lambda total: Session(plan, forecaster, total, measure=False)):
+            with attached(self.pipe, self.span, lambda total: Session(plan, forecaster, total, measure=False)) as begun:
                 images = self.draw(batch)
+            check_once(len(begun))
             self.progress("trial", plan.nfe * len(batch) / len(plan.steps))
             fresh = dict(zip(batch, psnr(images, reference).tolist(), strict=True))
+            if begun[0].plan != plan.steps:
+                fresh = dict.fromkeys(batch, 0.0)  # what could not be forecast was computed: another budget
             known.update(fresh)
             self.saved(key, fresh)
         return [known[seed] for seed in seeds]
 
 
 @contextlib.contextmanager
-def attached(pipe: Any, span: str, make_session: Callable[[int], Session]) -> Iterator[None]:
-    """Put sessions of a kind around a pipeline's stack inside the block."""
+def attached(pipe: Any, span: str, make_session: Callable[[int], Session]) -> Iterator[list[Session]]:
+    """Put sessions of a kind around a pipeline's stack inside the block; gives those that were begun."""
+    begun: list[Session] = []
+
+    def begin(total: int) -> Session:
+        begun.append(make_session(total))
+        return begun[-1]
+
     model = models_of(pipe)[0]
     clock = Clock(pipe, model, strides=True)
-    attachment = Attachment(model, targets.find(model), span, clock, make_session)
+    attachment = Attachment(model, targets.find(model), span, clock, begin)
     try:
-        yield
+        yield begun
     finally:
         attachment.remove()
+
+
+def check_once(runs: int) -> None:
+    """Raise unless a call made one run of the pipeline."""
+    if runs != 1:
+        raise InvalidOption(
+            f"one call of the function that draws made {runs} runs of the pipeline, where one was expected.\n"
+            "Usual cause: a loop over seeds inside it, or a pipeline that it does not use. Draw all seeds of a call in "
+            "one run, or leave out batch to be given one seed at a time."
+        )
 
 
 @contextlib.contextmanager

@@ -28,8 +28,8 @@ class Refined(Forecaster):
         inner: The forecaster that is corrected. Default linear extrapolation.
         offsets: For some steps ``(step, rows)``, with a row of at most ``window`` numbers, newest residual first, for
             every branch; other steps are left as they are. Default none.
-        branches: Names of the branches, one per row, where each is a call of its own. Default none: rows are parts of
-            one batch, or there is a single row for all.
+        branches: Names of the branches, one per row, where each is a call of its own; another branch gets no offsets.
+            Default none: rows are parts of one batch, or there is a single row for all.
 
     Returns:
         ``(K,)`` weights, or ``(B, K)`` where the parts of a batch or the inner forecaster differ by sample.
@@ -86,8 +86,8 @@ class Refined(Forecaster):
         size = len(geometry)
         weights = fitted(self.inner.weights(geometry, at), size)
         rows = dict(self.offsets).get(at.index)
-        if rows is None:
-            return weights
+        if rows is None or size < max(map(len, rows)):
+            return weights  # not the history that the offsets were found for
         table = torch.stack([fitted(torch.tensor(row, dtype=torch.float64), size)[:size] for row in rows])
         return weights + self._row(table, geometry).to(weights)
 
@@ -95,8 +95,8 @@ class Refined(Forecaster):
         """Pick the branch's row ``(K,)``, or give every part of a batch its own ``(B, K)``."""
         if self.branches:
             known = geometry.branch in self.branches
-            return table[self.branches.index(geometry.branch)] if known else table.mean(0)
+            return table[self.branches.index(geometry.branch)] if known else torch.zeros_like(table[0])
         parts = len(table)
         if parts == 1 or geometry.batch % parts:
-            return table.mean(0)
+            return table[0] if parts == 1 else torch.zeros_like(table[0])
         return table.repeat_interleave(geometry.batch // parts, dim=0)

@@ -40,8 +40,9 @@ class Wiener(Forecaster):
         feedback: ``phi``, 0 or more; 0 is the plain predictor. Default 0.
         constraint: ``"sum"`` makes the weights sum to ``1 - phi 1^T E_i / |Delta sigma_i|``, which is one without
             feedback and keeps a residual that stands still exact in any case; ``"none"`` (default) lets them shrink.
-        plan: The whole run as ``C`` and ``.``. By default it is read from the remembered steps, which forgets what was
-            owed before the oldest of them.
+        plan: The whole run as ``C`` and ``.``. By default, and where a run has not followed it, it is read from the
+            remembered steps, which forgets what was owed before the oldest of them.
+        strides: ``|Delta sigma|`` of the T steps. By default those of the run's sampler.
 
     Returns:
         ``(K,)`` weights.
@@ -68,6 +69,7 @@ class Wiener(Forecaster):
     feedback: float = 0.0
     constraint: str = "none"
     plan: str = ""
+    strides: tuple[float, ...] = field(default=(), repr=False)
     needs_stride: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -86,19 +88,24 @@ class Wiener(Forecaster):
 
     def weights(self, geometry: Geometry, at: Position) -> Tensor:
         """See :meth:`Forecaster.weights`."""
-        for name, length in (("gram", len(self.gram)), ("plan", len(self.plan))):
+        for name, length in (("gram", len(self.gram)), ("plan", len(self.plan)), ("strides", len(self.strides))):
             if length not in (0, at.total):
                 raise InvalidOption(
                     f"this run has {at.total} steps, the Wiener forecaster's {name} has {length}.\n"
                     "A Gram matrix belongs to one schedule: calibrate this one."
                 )
-        computed = tuple(i for i, c in enumerate(self.plan) if c == "C") or tuple(reversed(geometry.index))
-        if at.index in computed:
-            computed = computed[: computed.index(at.index)]
-        strides = tuple(map(at.weight_of, range(at.total)))
+        computed = self._computed(geometry, at)
+        strides = self.strides or tuple(map(at.weight_of, range(at.total)))
         gram = self.gram or smooth_prior(at.total)
         table = closed_form(gram, strides, computed, self.window, self.ridge, self.feedback, self.constraint)
         return fitted(table[at.index], len(geometry)).clone()
+
+    def _computed(self, geometry: Geometry, at: Position) -> tuple[int, ...]:
+        """Return the computed steps: those planned, if that is what is remembered."""
+        planned = tuple(i for i, c in enumerate(self.plan) if c == "C" and i < at.index)
+        size = min(self.window, len(planned))
+        followed = planned and planned[::-1][:size] == geometry.index[:size]
+        return planned if followed else tuple(reversed(geometry.index))
 
 
 @lru_cache(maxsize=64)
