@@ -27,6 +27,7 @@ def psnr(images: Tensor, reference: Tensor, *, data_range: float = 1.0, cap: flo
         ValueError: If the shapes differ.
 
     Example:
+        >>> import torch
         >>> psnr(torch.tensor([[0.5, 0.5], [0.5, 0.5]]), torch.tensor([[0.6, 0.4], [0.5, 0.5]])).round(decimals=3)
         tensor([ 20., 100.], dtype=torch.float64)
     """

@@ -148,6 +148,8 @@ FORECASTERS_OUT_OF_RANGE = {
     ),
     "chebyshev": ("degree=-1", "ridge=-0.1", "blend=1.5", "blend=-0.1", "span=1", "abscissa=sigma"),
     "blend": ("first=oracle", "second=chebyshev", "share=1.5", "share=-0.1"),
+    "wiener": ("window=0", "ridge=-1.0", "feedback=2.5", "feedback=-0.1", "constraint=product", "plan=C.x"),
+    "refined": ("inner=oracle", "inner=chebyshev"),
     "feedback": ("inner=oracle", "inner=chebyshev", "share=2.5", "share=-0.1"),
 }
 CASES = [
@@ -156,7 +158,8 @@ CASES = [
 ]
 # Options that every value of their type fits, and those with an error of their own.
 ALL_FIT = {"stability.last", "interval.last", "growing.last", "tolerance.last"}
-ELSEWHERE = {"plan.steps", "ends.policy", "cap.policy"}
+ELSEWHERE = {"plan.steps", "ends.policy", "cap.policy", "wiener.gram", "wiener.strides"}
+ELSEWHERE |= {"refined.offsets", "refined.branches"}
 
 
 @pytest.mark.parametrize(("registry", "name", "option"), CASES, ids=[f"{name}:{option}" for _, name, option in CASES])

@@ -78,7 +78,7 @@ def costs(gram: Array, strides: Sequence[float], masks: Mask, objective: Objecti
         >>> gram = 1 + np.outer(np.arange(4.0), np.arange(4.0))
         >>> masks = np.array([[True, True, False, False], [True, False, False, False]])
         >>> costs(gram, [0.25] * 4, masks, Objective(Wiener(ridge=0.0))).round(3).tolist()
-        [0.0, 0.994]
+        [0.0, 1.562]
     """
     total, pace = len(gram), np.asarray(strides, dtype=np.float64)
     count = len(masks)
