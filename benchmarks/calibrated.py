@@ -34,7 +34,7 @@ from padecast.methods import Method
 
 BUDGETS = (6, 8, 10)
 ON_PLAN = ("reuse", "lagrange", "taylor:order=1", "chebyshev:blend=0.5", "pade", "tcpade")
-LIGHT = calibration.Effort(scouts=4, finalists=4)
+LIGHT = calibration.Effort(scouts=4, finalists=4, refined=1)
 SETS = {"31000": 31_000, "32000": 32_000, "33000": 33_000}
 
 

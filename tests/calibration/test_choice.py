@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from statistics import fmean
+from typing import Any
 
 import pytest
 import torch
@@ -15,10 +16,11 @@ from tests.calibration.tiny import FITTING, QUICK, Linear, call_wan
 from tests.tiny import wan_pipeline
 
 from padecast.calibration import Candidate, Effort, Refinement, Statistic
+from padecast.calibration import choice as choice_module
 from padecast.calibration.choice import Choice, adaptive_plans, choose, names, neighbours, proposals, split
 from padecast.calibration.trials import Bench
 from padecast.forecasters import Forecaster, Lagrange, Refined, Wiener
-from padecast.policies import Plan
+from padecast.policies import Plan, Tolerance
 
 STEPS = 8
 STRIDES = [1 / STEPS] * STEPS
@@ -191,7 +193,17 @@ def test_adaptive_plans_are_those_of_the_tolerance_policy_at_several_tolerances(
     counts = [plan.count("C") for plan in plans]
     assert counts == sorted(counts, reverse=True) and all(len(plan) == 6 and plan[0] == "C" for plan in plans)
     assert all(count >= 3 for count in counts[:-1])
-    assert told == pytest.approx([count / 6 for count in counts])
+    assert len(told) >= len(counts) and {round(6 * work) for work in told} == set(counts)
+
+
+def test_a_budget_between_two_tolerances_of_the_grid_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    def made(_bench: Any, policy: Tolerance, _seeds: Any) -> str:
+        computed = 4 if policy.tolerance < 0.004 else 3 if policy.tolerance < 0.0045 else 2
+        return ("C" * computed).ljust(6, ".")
+
+    monkeypatch.setattr(choice_module, "_adaptive_plan", made)
+    assert adaptive_plans(None, [2, 3], (0,)) == ["CCCC..", "CCC...", "CC...."]
+    assert adaptive_plans(None, [2, 5], (0,)) == ["CCCC..", "CC...."]  # no tolerance gives five
 
 
 def test_a_refinement_is_a_value() -> None:

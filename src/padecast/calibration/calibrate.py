@@ -194,7 +194,7 @@ def estimate(steps: int, budgets: Sequence[int], seeds: int, branches: int = 1, 
     effort = effort or Effort()
     fit, held = split(tuple(range(seeds)))
     few = min(effort.scouts, len(fit))
-    work = float(seeds) + 4 * few
+    work = float(seeds) + (4 + len(budgets) / 2) * few
     for budget in budgets:
         trials = few * (len(SCOUTS) * PLANS + 3 * len(OTHERS)) + effort.finalists * len(fit)
         trials += effort.moves * (few * 2 * budget + 2 * len(fit))

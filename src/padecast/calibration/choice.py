@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import re
 from collections.abc import Iterable, Sequence
@@ -12,6 +13,7 @@ import numpy as np
 
 from padecast import forecasters
 from padecast._session import Session
+from padecast.calibration.exact import exact_plans
 from padecast.calibration.planner import Objective, propose
 from padecast.calibration.refine import Refinement, refine, stretches
 from padecast.calibration.statistic import Statistic
@@ -97,14 +99,14 @@ class Effort:
         scouts: Samples on which all proposals are tried, at least 1. Default 6.
         finalists: Candidates that are tried on all fitting samples, at least 1. Default 6.
         moves: Rounds of local search. Default 1.
-        refined: Winners whose weights are fitted in closed loop; 0 for none. Default 1.
+        refined: Winners whose weights are fitted in closed loop; 0 for none. Default 2.
         refinement: How they are fitted.
     """
 
     scouts: int = 6
     finalists: int = 6
     moves: int = 1
-    refined: int = 1
+    refined: int = 2
     refinement: Refinement = Refinement()  # noqa: RUF009 - frozen
 
 
@@ -152,6 +154,8 @@ def proposals(
         for objective in objectives():
             for budget, plan in propose(gram, strides, found, objective).items():
                 found[budget][plan] = None
+        for budget, plan in exact_plans(gram, strides, found, Objective(Wiener(window=3), coherent=0.0)).items():
+            found[budget][plan] = None
     even = [plan_of(Interval(every=every), statistic.steps) for every in range(1, statistic.steps)]
     for plan in (*even, *known):
         if plan.count("C") in found:
@@ -160,13 +164,39 @@ def proposals(
 
 
 def adaptive_plans(bench: Bench, budgets: Sequence[int], seeds: Sequence[int]) -> list[str]:
-    """Return the plans that the tolerance policy makes by itself, at several tolerances."""
-    made: list[str] = []
+    """Return the plans that the tolerance policy makes by itself, finest first.
+
+    They come from a grid of tolerances, and from between those neighbours that leave a wanted budget out.
+
+    Args:
+        bench: Draws.
+        budgets: Numbers of computed steps that are wanted.
+        seeds: Samples that decide together; the first call's are used.
+    """
+    made: dict[float, str] = {}
+
+    def tried(tolerance: float) -> None:
+        made[tolerance] = _adaptive_plan(bench, Tolerance(tolerance), seeds)
+
     for power in range(8):
-        made.append(_adaptive_plan(bench, Tolerance(0.0025 * 1.5**power), seeds))
-        if made[-1].count("C") < min(budgets):
+        tried(0.0025 * 1.5**power)
+        if min(_counts(made)) < min(budgets):
             break
-    return made
+    for budget in budgets:
+        for _ in range(HALVINGS):
+            finer = [t for t, plan in made.items() if plan.count("C") > budget]
+            coarser = [t for t, plan in made.items() if plan.count("C") < budget]
+            if budget in _counts(made) or not finer or not coarser:
+                break
+            tried(math.sqrt(max(finer) * min(coarser)))
+    return list(dict.fromkeys(made[tolerance] for tolerance in sorted(made)))
+
+
+HALVINGS = 4
+
+
+def _counts(made: dict[float, str]) -> set[int]:
+    return {plan.count("C") for plan in made.values()}
 
 
 def _adaptive_plan(bench: Bench, policy: Policy, seeds: Sequence[int]) -> str:
