@@ -19,7 +19,7 @@ LAYERS = (  # lowest first; "padecast" is the package's own face
     {"methods"},
     {"citations", "_session"},
     {"targets"},
-    {"_intercept", "_frames", "_count", "_clock", "_block", "_stopwatch", "_attach"},
+    {"_intercept", "_frames", "_count", "_clock", "_block", "_opaque", "_stack", "_stopwatch", "_attach"},
     {"_handle", "_accelerate", "report"},
     {"calibration"},
     {"padecast", "zoo", "lab"},

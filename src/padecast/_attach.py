@@ -11,14 +11,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from padecast._block import Block, blocks_of, parameters_of
+from padecast._block import parameters_of
 from padecast._clock import Clock
 from padecast._count import Tick
-from padecast._errors import ConcurrentRun, FeatureChanged, unknown
+from padecast._errors import ConcurrentRun, FeatureChanged
 from padecast._frames import is_inside
 from padecast._intercept import Around, Intercept
 from padecast._memory import Streams
 from padecast._session import Session
+from padecast._stack import Stack, stack_of
 from padecast._stopwatch import Reading, stopwatch
 from padecast.targets import Target
 
@@ -32,6 +33,7 @@ class Call:
     session: Session
     branch: str
     stop: Callable[[], Reading]
+    begun: bool = False
     entry: Streams = ()
     forecast: Streams | None = None
     reached_end: bool = False
@@ -53,12 +55,10 @@ class Attachment:
     """
 
     def __init__(self, model: nn.Module, target: Target, span: str, clock: Clock, make_session: MakeSession) -> None:
-        if span not in target.spans:
-            raise unknown(f"span of {target.model}", span, target.spans)
         self.model, self.target, self.clock = model, target, clock
-        self._make_session, self._names = make_session, target.streams(span)
+        self._make_session = make_session
         self._parameters = parameters_of(model)
-        self._blocks = blocks_of(model, target, span)
+        self._stack: Stack = stack_of(model, target, span)
         self.session: Session | None = None
         self._here = threading.local()  # this thread's call and cache context
         self._inside: set[int] = set()
@@ -105,8 +105,8 @@ class Attachment:
         undo.callback(self.model.register_forward_hook(after, always_call=True).remove)
         if hasattr(self.model, "cache_context"):
             undo.callback(Intercept(self.model, "cache_context", self._listen).remove)
-        for place, block in enumerate(self._blocks):
-            undo.callback(Intercept(block.module, "forward", self._around(block, place)).remove)
+        for place, part in enumerate(self._stack.parts):
+            undo.callback(Intercept(part, "forward", self._around(place)).remove)
 
     def _listen(self, method: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Be told which branch a pipeline runs."""
@@ -172,6 +172,7 @@ class Attachment:
     def _begin(self, total: int) -> None:
         if self.session is not None:
             self.session.forget()
+        self._stack.clear()
         self.session, self._calls = self._make_session(total), {}
         self._owner, self._conflict = threading.get_ident(), False
 
@@ -226,35 +227,35 @@ class Attachment:
 
     # One call of a block -----------------------------------------------------------------------------------------
 
-    def _around(self, block: Block, place: int) -> Around:
-        is_first, is_last = place == 0, place == len(self._blocks) - 1
+    def _around(self, place: int) -> Around:
+        is_first, is_last = place == 0, place == len(self._stack.parts) - 1
 
         def around(forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             call: Call | None = getattr(self._here, "call", None)
             if call is None:
                 return forward(*args, **kwargs)
             if is_first:
-                forecast(call, block, args, kwargs)
-            call.reached_end = is_last and bool(call.entry)
+                forecast(call, args, kwargs)
+            call.reached_end = is_last and call.begun
             if call.forecast is not None:
-                return block.passed(args, kwargs, self._named(call.forecast) if is_last else {})
+                return self._stack.skipped(place, args, kwargs, call.forecast if is_last else None)
             output = forward(*args, **kwargs)
-            return learn(call, block, output) if call.reached_end else output
+            if notes:
+                ran(place, output)
+            return learn(call, output) if call.reached_end else output
 
+        notes, ran = self._stack.notes, torch.compiler.disable(self._stack.ran)
         forecast, learn = torch.compiler.disable(self._forecast), torch.compiler.disable(self._learn)
         return around
 
-    def _forecast(self, call: Call, block: Block, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        call.entry = tuple(block.argument(name, args, kwargs) for name in self._names)
-        call.forecast = call.session.forecast(call.branch, call.entry)
+    def _forecast(self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        call.begun, call.entry = True, self._stack.entry(args, kwargs)
+        call.forecast = call.session.forecast(call.branch, call.entry) if call.entry else None
 
-    def _learn(self, call: Call, block: Block, output: Any) -> Any:
-        streams = block.streams(output, self._names)
-        learnt = call.session.learn(call.branch, call.entry, streams)
-        return output if learnt is streams else block.exchanged(output, self._named(learnt))
-
-    def _named(self, streams: Streams) -> dict[str, Tensor]:
-        return dict(zip(self._names, streams, strict=True))
+    def _learn(self, call: Call, output: Any) -> Any:
+        entry, streams = self._stack.learnt(call.entry, output)
+        learnt = call.session.learn(call.branch, entry, streams)
+        return output if learnt is streams else self._stack.exchanged(output, learnt)
 
 
 class _Said:

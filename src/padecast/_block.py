@@ -1,11 +1,13 @@
-"""One block of a stack: where its arguments are, and what stands in for its output."""
+"""Described blocks: where their arguments are, what stands in for their output, and what their residual is."""
 
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from padecast._errors import UnsupportedModel
@@ -62,20 +64,78 @@ class Block:
         return tuple(replaced.get(name, value) for name, value in zip(self.returns.names, output, strict=True))
 
 
-def blocks_of(model: nn.Module, target: Target, span: str) -> list[Block]:
-    """Return the blocks of a span in the order in which the model runs them.
+class Blocks:
+    """The blocks of a span, whose residual is what they add to the streams that they are given.
+
+    Args:
+        model: The transformer.
+        target: Where its blocks lie.
+        span: Which run of block lists.
 
     Raises:
         UnsupportedModel: If there are none, or if they are not as described.
     """
-    names = target.spans[span]
-    blocks = [Block(module, target.blocks[name]) for name in names for module in getattr(model, name, None) or []]
-    if not blocks:
-        raise UnsupportedModel(
-            f"the span {span!r} of this {target.model} has no blocks in {', '.join(names)}.\n"
-            f"Its spans: {', '.join(target.spans)}"
-        )
-    return blocks
+
+    def __init__(self, model: nn.Module, target: Target, span: str) -> None:
+        names = [name for name in target.spans[span] if len(lookup(model, name))]
+        self._blocks = [Block(module, target.blocks[name]) for name in names for module in lookup(model, name)]
+        if not self._blocks:
+            raise UnsupportedModel(
+                f"the span {span!r} of this {target.model} has no blocks in {', '.join(target.spans[span])}.\n"
+                f"Its spans: {', '.join(target.spans)}"
+            )
+        self._names = target.streams(span)
+        self._joined = target.blocks[names[-1]].joins if len(names) > 1 else ()
+        self.parts = [block.module for block in self._blocks]
+        self.notes = False
+
+    def clear(self) -> None:
+        """Nothing is remembered here."""
+
+    def entry(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Streams:
+        """Return the streams that a forecast is added to: as the last block gets them when none does anything."""
+        first = self._blocks[0]
+        if self._joined:
+            return (torch.cat([first.argument(name, args, kwargs) for name in self._joined], dim=1),)
+        return tuple(first.argument(name, args, kwargs) for name in self._names)
+
+    def skipped(self, place: int, args: tuple[Any, ...], kwargs: dict[str, Any], forecast: Streams | None) -> Any:
+        """Return a block's inputs in the shape of its output, or the forecast in their place."""
+        replaced = {} if forecast is None else dict(zip(self._names, forecast, strict=True))
+        return self._blocks[place].passed(args, kwargs, replaced)
+
+    def ran(self, place: int, output: Any) -> None:
+        """Nothing is remembered here."""
+
+    def learnt(self, entry: Streams, output: Any) -> tuple[Streams, Streams]:
+        """Return the streams that the blocks were given, and those that they returned."""
+        return entry, self._blocks[-1].streams(output, self._names)
+
+    def exchanged(self, output: Any, streams: Streams) -> Any:
+        """Return the last block's output, some of its streams replaced."""
+        return self._blocks[-1].exchanged(output, dict(zip(self._names, streams, strict=True)))
+
+
+def lookup(model: nn.Module, path: str) -> Sequence[nn.Module]:
+    """Return the modules that a path names: a list, a slice of one, or a single module.
+
+    Example:
+        >>> model = nn.Module()
+        >>> model.blocks, model.middle = nn.ModuleList([nn.ReLU(), nn.Tanh()]), nn.Identity()
+        >>> lookup(model, "blocks[1:]"), lookup(model, "middle")
+        ([Tanh()], [Identity()])
+        >>> lookup(model, "absent")
+        []
+    """
+    name, _, part = path.rstrip("]").partition("[")
+    found = model
+    for step in name.split("."):
+        found = getattr(found, step, None)  # type: ignore[assignment]
+    modules = list(found) if isinstance(found, nn.ModuleList) else [found] if isinstance(found, nn.Module) else []
+    if not part:
+        return modules
+    start, stop = (int(number) if number else None for number in part.split(":"))
+    return modules[start:stop]
 
 
 def parameters_of(module: nn.Module) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ from padecast.policies import Always
 from padecast.report import Report, report_of
 
 ENABLED: weakref.WeakSet[Handle] = weakref.WeakSet()  # a handle lives as long as the models that it is attached to
-MODELS = ("transformer", "transformer_2")
+MODELS = ("transformer", "transformer_2", "unet")
 Guard = Callable[[Any, int | None], None]
 """Raises unless a method may serve a pipeline, and, given its length, the run that begins."""
 
@@ -146,7 +146,7 @@ class Handle:
             )
         strides = self.method.policy.needs_stride or self.method.forecaster.needs_stride
         clock = Clock(pipeline, model, self._length(), strides)
-        return Attachment(model, targets.find(model), self.method.span, clock, self._session)
+        return Attachment(model, targets.find(model, self.method.span), self.method.span, clock, self._session)
 
     def _session(self, total: int) -> Session:
         self._warn_if_idle(_sessions(self._attachments))

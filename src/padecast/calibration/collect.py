@@ -180,7 +180,9 @@ def watching(pipe: Any, span: str = "full", size: int | None = None, seed: int =
 
     with contextlib.ExitStack() as undo:
         clock = Clock(pipe, models[0], strides=True)
-        attachment = Attachment(models[0], targets.find(models[0]), span, clock, lambda total: Watcher(total, keeper))
+        attachment = Attachment(
+            models[0], targets.find(models[0], span), span, clock, lambda total: Watcher(total, keeper)
+        )
         undo.callback(attachment.remove)
         undo.callback(models[0].register_forward_hook(leave).remove)
         undo.callback(Intercept(pipe.scheduler, "step", step).remove)

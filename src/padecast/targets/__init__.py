@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
+
 from torch import nn
 
 from padecast._errors import UnsupportedModel
-from padecast.targets.base import HIDDEN, IMAGE_TEXT, TEXT_IMAGE, BlockOutput, Target
+from padecast.targets.base import HIDDEN, IMAGE_TEXT, TEXT_IMAGE, WHOLE, BlockOutput, Target
 from padecast.targets.diffusers import DIFFUSERS
 
 REGISTRY: dict[str, Target] = {target.model: target for target in DIFFUSERS}
@@ -29,36 +31,53 @@ def register(target: Target) -> Target:
     return target
 
 
-def find(model: nn.Module) -> Target:
+def find(model: nn.Module, span: str = "full") -> Target:
     """Return the description of a model's class or of the nearest class that it inherits from.
 
     Args:
-        model: The transformer.
+        model: The transformer or U-Net.
+        span: What is to be forecast. A span in ``WHOLE`` needs no description.
 
     Raises:
         UnsupportedModel: If none is described; the message holds the lines to write.
 
     Example:
-        >>> find(nn.Linear(2, 2))
+        >>> find(nn.Linear(2, 2), "output").model
+        'Linear'
+        >>> find(nn.Linear(2, 2))  # doctest: +ELLIPSIS
         Traceback (most recent call last):
             ...
-        padecast._errors.UnsupportedModel: no stack of blocks is known in Linear.
-        Known: DiTTransformer2DModel, FluxTransformer2DModel, WanTransformer3DModel
-        Describe it, with the attribute that holds its list of blocks and what a block returns:
+        padecast._errors.UnsupportedModel: no stack of blocks is known in Linear; padecast models lists ...
+        Forecast what the whole model returns, which needs no description:
+            padecast.accelerate(pipe, span="output")
+        Or describe its stack, with the attribute that holds its list of blocks and what a block returns:
             from padecast import targets
             targets.register(targets.Target("Linear", {"blocks": targets.HIDDEN}))
     """
     for cls in type(model).__mro__:
         if cls.__name__ in REGISTRY:
             return REGISTRY[cls.__name__]
-    lists = [name for name, child in model.named_children() if isinstance(child, nn.ModuleList)]
     name = type(model).__name__
+    if span in WHOLE:
+        return Target(name, {}, timestep=_timestep(model))
+    lists = [name for name, child in model.named_children() if isinstance(child, nn.ModuleList)]
     raise UnsupportedModel(
-        f"no stack of blocks is known in {name}.\nKnown: {', '.join(sorted(REGISTRY))}\n"
-        "Describe it, with the attribute that holds its list of blocks and what a block returns:\n"
+        f"no stack of blocks is known in {name}; padecast models lists the {len(REGISTRY)} that are described.\n"
+        "Forecast what the whole model returns, which needs no description:\n"
+        '    padecast.accelerate(pipe, span="output")\n'
+        "Or describe its stack, with the attribute that holds its list of blocks and what a block returns:\n"
         "    from padecast import targets\n"
         f'    targets.register(targets.Target("{name}", {{"{(lists or ["blocks"])[0]}": targets.HIDDEN}}))'
     )
+
+
+def _timestep(model: nn.Module) -> str:
+    """Guess the argument of a model's forward that holds the timestep."""
+    names = inspect.signature(type(model).forward).parameters
+    return next((name for name in TIMESTEPS if name in names), TIMESTEPS[0])
+
+
+TIMESTEPS = ("timestep", "timesteps", "t", "time", "sigma", "sigmas")
 
 
 __all__ = [
@@ -66,6 +85,7 @@ __all__ = [
     "IMAGE_TEXT",
     "REGISTRY",
     "TEXT_IMAGE",
+    "WHOLE",
     "BlockOutput",
     "Target",
     "find",

@@ -13,14 +13,17 @@ class BlockOutput:
     Args:
         names: The arguments whose next value it returns, in the order it returns them.
         bare: Whether it returns a tensor instead of a tuple.
+        joins: Arguments of the list before whose tokens the model concatenates, in this order, into this list's
+            stream. Default none: the streams go on as they are.
 
     Example:
         >>> BlockOutput(("encoder_hidden_states", "hidden_states"))
-        BlockOutput(names=('encoder_hidden_states', 'hidden_states'), bare=False)
+        BlockOutput(names=('encoder_hidden_states', 'hidden_states'), bare=False, joins=())
     """
 
     names: tuple[str, ...]
     bare: bool = False
+    joins: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -31,10 +34,13 @@ class Target:
         model: Name of the model class.
         blocks: Block list attributes in the order in which the model runs them, and what their blocks return.
         spans: Named runs of those lists. ``"full"`` (all of them) is always there.
-        main: The stream that the model goes on with after its last block. A span that ends earlier remembers every
-            stream that its blocks return.
+        main: The stream, or streams, that the model goes on with after its last block. A span that ends earlier
+            remembers every stream that its blocks return.
         timestep: The argument of the model's forward that holds the timestep.
         pipelines: Where the class occurs, for the table of models.
+        opaque: Whether the output of the span's last part is remembered as it is, in place of a residual, because
+            input and output differ in shape. ``blocks`` then holds any parts of the model, also slices of lists
+            (``"down_blocks[1:]"``).
 
     Example:
         >>> dit = Target("DiTTransformer2DModel", {"transformer_blocks": HIDDEN})
@@ -47,9 +53,10 @@ class Target:
     model: str
     blocks: Mapping[str, BlockOutput]
     spans: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    main: str = "hidden_states"
+    main: str | tuple[str, ...] = "hidden_states"
     timestep: str = "timestep"
     pipelines: tuple[str, ...] = ()
+    opaque: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "spans", {"full": tuple(self.blocks), **self.spans})
@@ -57,9 +64,12 @@ class Target:
     def streams(self, span: str) -> tuple[str, ...]:
         """Return the names of the streams that a span remembers."""
         last = self.spans[span][-1]
-        return (self.main,) if last == tuple(self.blocks)[-1] else self.blocks[last].names
+        main = (self.main,) if isinstance(self.main, str) else self.main
+        return main if last == tuple(self.blocks)[-1] else self.blocks[last].names
 
 
+WHOLE = {"output": False, "difference": True}
+"""Spans that every model has, described or not: what it returns, and that less the latents that it is given."""
 HIDDEN = BlockOutput(("hidden_states",), bare=True)
 TEXT_IMAGE = BlockOutput(("encoder_hidden_states", "hidden_states"))
 IMAGE_TEXT = BlockOutput(("hidden_states", "encoder_hidden_states"))

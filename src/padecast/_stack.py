@@ -1,0 +1,62 @@
+"""What a session is put around: the blocks of a described span, or a model whose output is forecast."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from torch import nn
+
+from padecast._block import Blocks, lookup, parameters_of
+from padecast._errors import UnsupportedModel, unknown
+from padecast._memory import Streams
+from padecast._opaque import Opaque
+from padecast.targets import WHOLE, Target
+
+
+class Stack(Protocol):
+    """Consecutive parts of a model that are skipped together."""
+
+    parts: list[nn.Module]
+    notes: bool
+    """Whether it wants to see what every part returns."""
+
+    def clear(self) -> None:
+        """Forget the run."""
+
+    def entry(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Streams:
+        """Return what a forecast is added to, at the call of the first part; nothing if none is possible."""
+
+    def skipped(self, place: int, args: tuple[Any, ...], kwargs: dict[str, Any], forecast: Streams | None) -> Any:
+        """Return what stands in for a part's output; the last part's holds the forecast."""
+
+    def ran(self, place: int, output: Any) -> None:
+        """See what a part returned."""
+
+    def learnt(self, entry: Streams, output: Any) -> tuple[Streams, Streams]:
+        """Return input and output of the stack, from its entry and what its last part returned."""
+
+    def exchanged(self, output: Any, streams: Streams) -> Any:
+        """Return the last part's output with other features."""
+
+
+def stack_of(model: nn.Module, target: Target, span: str) -> Stack:
+    """Return the parts of a model that a span names.
+
+    Raises:
+        UnknownName: If the model has no such span.
+        UnsupportedModel: If the span has no blocks.
+    """
+    if span in WHOLE:
+        names = parameters_of(model)
+        return Opaque([model], (names[0], 0) if WHOLE[span] else None)
+    if span not in target.spans:
+        raise unknown(f"span of {target.model}", span, [*target.spans, *WHOLE])
+    if not target.opaque:
+        return Blocks(model, target, span)
+    parts = [part for path in target.spans[span] for part in lookup(model, path)]
+    if not parts:
+        raise UnsupportedModel(
+            f"the span {span!r} of this {target.model} has no parts in {', '.join(target.spans[span])}.\n"
+            f"Forecast the model's output instead: span={next(iter(WHOLE))!r}"
+        )
+    return Opaque(parts)
