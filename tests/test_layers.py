@@ -14,7 +14,7 @@ import padecast
 ROOT = Path(padecast.__file__).parent
 LAYERS = (  # lowest first; "padecast" is the package's own face
     {"_errors", "_history", "_psnr", "_provenance"},
-    {"_registry", "_memory", "forecasters"},
+    {"_registry", "_group", "_ring", "_memory", "forecasters"},
     {"policies"},
     {"methods"},
     {"citations", "_session"},

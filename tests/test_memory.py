@@ -6,8 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from padecast import Position
+import padecast._memory
+from padecast import InvalidOption, Position
 from padecast._memory import Memory, Streams, inner_products, weighted_sum
+from padecast._ring import Storage
 
 DTYPES = [torch.float64, torch.float32, torch.bfloat16, torch.float16]
 SHAPES = [((2, 3, 4),), ((2, 5),), ((2, 3, 4), (2, 7, 4)), ((2, 2, 3, 4), (2, 5), (2, 1, 6))]
@@ -206,7 +208,7 @@ def test_moments_are_sums_over_the_whole_run(seed: int) -> None:
 @pytest.mark.parametrize("stored", [torch.bfloat16, torch.float32, torch.float64])
 @pytest.mark.parametrize("moments", [0, 2])
 def test_residuals_may_be_stored_in_another_dtype(dtype: torch.dtype, stored: torch.dtype, moments: int) -> None:
-    memory, (x, y) = Memory(2, moments, dtype=stored), streams(0, ((2, 64), (2, 64)), dtype)
+    memory, (x, y) = Memory(2, moments, storage=Storage(stored)), streams(0, ((2, 64), (2, 64)), dtype)
     memory.remember(Position.at(0, 9), (x,), (y,), torch.ones(moments))
     assert memory.residuals()[0][0].dtype == stored
     assert torch.equal(memory.residuals()[0][0], (y - x).to(stored))
@@ -245,3 +247,95 @@ def test_features_need_not_be_contiguous() -> None:
     memory.remember(Position.at(0, 9), (a_view(x),), (a_view(y),))
     (out,) = memory.add((a_view(x),), torch.ones(1, dtype=torch.float64))
     torch.testing.assert_close(out, y)
+
+
+# Where and how residuals lie -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["float8_e4m3fn", "float8_e5m2"])
+@pytest.mark.parametrize("size", [1e-4, 1.0, 1e5])
+def test_float8_residuals_are_stored_relative_to_the_largest_of_their_sample(name: str, size: float) -> None:
+    stored = getattr(torch, name)
+    memory, (x, y) = Memory(2, storage=Storage(stored)), streams(0, ((2, 8, 16), (2, 8, 16)), torch.float32)
+    x, y = size * x, size * torch.stack([y[0], 1000 * y[1]])
+    memory.remember(Position.at(0, 9), (x,), (y,))
+    (kept,) = memory.residuals()[0]
+    most = (y - x).abs().flatten(1).amax(1)[:, None, None]
+    # a value is rounded to the dtype's relative precision, or to its smallest number relative to the sample's largest
+    bound = torch.finfo(stored).eps * (y - x).abs() + torch.finfo(stored).tiny / torch.finfo(stored).max * most
+    assert ((kept - (y - x)).abs() <= bound).all()
+    assert memory.nbytes == 2 * 2 * 8 * 16
+    gram = memory.geometry().gram
+    assert gram is not None
+    torch.testing.assert_close(gram[:, 0, 0], kept.double().square().flatten(1).mean(1))
+
+
+def test_a_float8_residual_that_is_zero_stays_zero() -> None:
+    memory, x = Memory(1, storage=Storage(torch.float8_e4m3fn)), torch.ones(2, 3)
+    memory.remember(Position.at(0, 9), (x,), (x,))
+    assert torch.equal(memory.residuals()[0][0], torch.zeros(2, 3))
+
+
+@pytest.mark.parametrize("stored", [None, torch.bfloat16, torch.float8_e4m3fn], ids=str)
+def test_on_a_cpu_offloading_changes_nothing(stored: torch.dtype | None) -> None:
+    here, there = (Memory(2, storage=Storage(stored, away)) for away in (False, True))
+    for step in range(3):
+        x, y = streams(step, ((2, 3, 4), (2, 3, 4)), torch.float32)
+        here.remember(Position.at(step, 9), (x,), (y,)), there.remember(Position.at(step, 9), (x,), (y,))
+    weights = torch.tensor([2.0, -1.0], dtype=torch.float64)
+    assert torch.equal(here.add((x,), weights)[0], there.add((x,), weights)[0])
+    assert torch.equal(here.geometry().gram, there.geometry().gram)
+
+
+@pytest.mark.parametrize("bad", [torch.int8, torch.bool, "float16", 8])
+def test_a_storage_dtype_that_is_none_is_refused(bad: object) -> None:
+    with pytest.raises(InvalidOption, match="dtype="):
+        Storage(bad)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_long_narrow_features_are_summed_in_pieces_as_if_at_once(
+    dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, *slots = streams(3, ((2, 7, 11),) * 4, dtype)
+    weights = torch.tensor([2.0, -1.5, 0.25], dtype=torch.float64)
+    at_once = weighted_sum(start, slots, weights)
+    monkeypatch.setattr(padecast._memory, "PIECE", 10)
+    assert torch.equal(weighted_sum(start, slots, weights), at_once)
+    assert torch.equal(weighted_sum(start.mT, [x.mT for x in slots], weights), at_once.mT)
+
+
+@every_shape
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 7])
+def test_one_product_is_the_sum_of_its_parts(shapes: tuple[tuple[int, ...], ...], count: int) -> None:
+    memory, residuals = filled(count, shapes)
+    entry, weights = streams(77, shapes), torch.randn(2, memory.kept, dtype=torch.float64)
+    newest_first = residuals[::-1]
+    for chosen in (weights[0], weights):
+        for s, out in enumerate(memory.add(entry, chosen)):
+            parts = [newest_first[k][s] for k in range(memory.kept)]
+            torch.testing.assert_close(out, weighted_sum(entry[s], parts, chosen))
+
+
+@every_dtype
+def test_a_memory_that_is_cleared_is_as_good_as_a_new_one(dtype: torch.dtype) -> None:
+    used, shapes = Memory(3, moments=2), ((2, 3, 4),)
+    fresh = Memory(3, moments=2)
+    for step in range(5):
+        used.remember(Position.at(step, 9), streams(step, shapes, dtype), streams(50 + step, shapes, dtype), BASIS)
+    where = places(used)
+    used.clear()
+    assert len(used) == used.kept == 0
+    for step in range(2):
+        for memory in (used, fresh):
+            pair = streams(90 + step, shapes, dtype), streams(95 + step, shapes, dtype)
+            memory.remember(Position.at(step, 9), *pair, BASIS)
+    assert places(used) == where
+    weights, mixture = torch.tensor([2.0, -1.0], dtype=torch.float64), torch.tensor([0.5, 3.0], dtype=torch.float64)
+    entry = streams(99, shapes, dtype)
+    assert torch.equal(used.add(entry, weights)[0], fresh.add(entry, weights)[0])
+    assert torch.equal(used.add_moments(entry, weights, mixture)[0], fresh.add_moments(entry, weights, mixture)[0])
+    assert torch.equal(used.geometry().gram, fresh.geometry().gram)
+
+
+BASIS = torch.tensor([1.0, 0.5], dtype=torch.float64)

@@ -9,6 +9,7 @@ import torch
 from padecast import forecasters, policies
 from padecast._errors import InvalidOption
 from padecast._handle import ENABLED, Handle
+from padecast._ring import Storage
 from padecast.forecasters import Forecaster
 from padecast.methods import DEFAULT, Method
 from padecast.methods import method as named
@@ -41,6 +42,7 @@ def accelerate(
     steps: int | None = None,
     measure: bool = True,
     dtype: torch.dtype | None = None,
+    offload: bool = False,
 ) -> Handle:
     """Let a pipeline or a transformer forecast some of its steps.
 
@@ -57,7 +59,9 @@ def accelerate(
             ``"single"``.
         steps: Steps of the schedule, for a bare transformer without a plan. A pipeline's scheduler knows it.
         measure: Whether to measure inner products for the report. Default true.
-        dtype: Storage dtype of the history. Default that of the features.
+        dtype: Storage dtype of the history, such as ``torch.bfloat16`` or ``torch.float8_e4m3fn``. Default that of the
+            features.
+        offload: Whether the history lies in host memory and comes back when it is needed. Default false.
 
     Returns:
         A handle: use it as a context manager, or call ``enable()`` and ``disable()``.
@@ -95,7 +99,7 @@ def accelerate(
         _refuse(wishes, method)
         chosen = method if isinstance(method, Method) else named(method or DEFAULT)
     replaced = _replaced(chosen, policy, forecaster, span)
-    return Handle(target, replaced, steps=steps, measure=measure, dtype=dtype, guard=guard)
+    return Handle(target, replaced, steps=steps, measure=measure, storage=Storage(dtype, offload), guard=guard)
 
 
 def enable(target: Any, method: str | Method | Planned | None = None, **options: Any) -> Handle:

@@ -8,13 +8,15 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import nn
 
 from padecast import targets
 from padecast._attach import Attachment
 from padecast._clock import Clock
 from padecast._errors import AlreadyAccelerated, ConcurrentRun, InvalidOption, PadecastWarning, UnsupportedModel
+from padecast._group import group_of
+from padecast._memory import Memory
+from padecast._ring import Storage
 from padecast._session import NOTES, Session
 from padecast.methods import Method
 from padecast.policies import Always
@@ -52,11 +54,11 @@ class Handle:
         *,
         steps: int | None,
         measure: bool,
-        dtype: torch.dtype | None,
+        storage: Storage,
         guard: Guard | None = None,
     ) -> None:
         self.target, self.method, self._guard = target, method, guard
-        self._steps, self._measure, self._dtype = steps, measure, dtype
+        self._steps, self._measure, self._storage = steps, measure, storage
         self._attachments: list[Attachment] = []
         self._warned = False
         self._last = Report((), "", 0, (), method.name)
@@ -146,16 +148,30 @@ class Handle:
             )
         strides = self.method.policy.needs_stride or self.method.forecaster.needs_stride
         clock = Clock(pipeline, model, self._length(), strides)
-        return Attachment(model, targets.find(model, self.method.span), self.method.span, clock, self._session)
+        spare, group = list[Memory](), group_of(model)
 
-    def _session(self, total: int) -> Session:
+        def session(total: int) -> Session:
+            return self._session(total, spare, group)
+
+        return Attachment(model, targets.find(model, self.method.span), self.method.span, clock, session)
+
+    def _session(self, total: int, spare: list[Memory], group: Any) -> Session:
         self._warn_if_idle(_sessions(self._attachments))
         if self._guard is not None:
             self._guard(self.target, total)
         for attachment in self._attachments:
             if attachment.clock.is_outdated:  # a model that the run before used, and this one may not
                 attachment.session = None
-        return Session(self.method.policy, self.method.forecaster, total, measure=self._measure, dtype=self._dtype)
+        return Session(
+            self.method.policy,
+            self.method.forecaster,
+            total,
+            measure=self._measure,
+            dtype=self._storage.dtype,
+            offload=self._storage.offload,
+            spare=spare,
+            group=group,
+        )
 
     def _length(self) -> int | None:
         """Steps of a bare transformer's schedule: as told, or as many as the plan has."""

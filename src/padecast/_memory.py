@@ -6,21 +6,26 @@ its output minus its input, stream by stream.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from padecast._group import summed
 from padecast._history import Geometry, Position
+from padecast._ring import Ring, Storage
 
 Streams = tuple[Tensor, ...]
 
 
-def inner_products(slots: Sequence[Tensor], residual: Tensor) -> Tensor:
+def inner_products(slots: Tensor | Iterable[Tensor], residual: Tensor) -> Tensor:
     """Inner products of one residual with several, per sample, summed in float64 over float32 tokens.
 
     Args:
-        slots: K remembered residuals, each ``(B, ..., D)``.
+        slots: K remembered residuals, each ``(B, ..., D)``; or one tensor ``(K, B, ..., D)`` in the residual's dtype,
+            which is multiplied at once.
         residual: The new one, ``(B, ..., D)``.
 
     Returns:
@@ -32,12 +37,16 @@ def inner_products(slots: Sequence[Tensor], residual: Tensor) -> Tensor:
                 [6., 0.]], dtype=torch.float64)
     """
     wide = residual if residual.dtype in (torch.float32, torch.float64) else residual.float()
-    per_token = torch.stack([torch.linalg.vecdot(slot.to(wide.dtype), wide) for slot in slots], dim=-1)
+    if isinstance(slots, Tensor):
+        per_token = torch.linalg.vecdot(slots, wide).movedim(0, -1)
+    else:
+        per_token = torch.stack([torch.linalg.vecdot(slot.to(wide.dtype), wide) for slot in slots], dim=-1)
     exact = torch.float32 if wide.device.type == "mps" else torch.float64
-    return per_token.flatten(1, -2).sum(1, dtype=exact) if per_token.ndim > 2 else per_token.to(exact)
+    summed_up: Tensor = per_token.flatten(1, -2).sum(1, dtype=exact) if per_token.ndim > 2 else per_token.to(exact)
+    return summed_up
 
 
-def weighted_sum(start: Tensor, slots: Sequence[Tensor], weights: Tensor) -> Tensor:
+def weighted_sum(start: Tensor, slots: Iterable[Tensor], weights: Tensor) -> Tensor:
     """Return ``start + sum_k w_k slots_k``, accumulated in at least float32, in the dtype of ``start``.
 
     Args:
@@ -51,6 +60,8 @@ def weighted_sum(start: Tensor, slots: Sequence[Tensor], weights: Tensor) -> Ten
         tensor([[1.5000, 1.5000]])
     """
     narrow = start.dtype not in (torch.float32, torch.float64)
+    if narrow and weights.ndim == 1 and start.device.type == "cpu" and start.numel() > PIECE:
+        return _in_pieces(start, list(slots), weights)
     total = start.to(torch.float32, copy=True) if narrow else start.clone()
     if weights.ndim == 1:
         for slot, weight in zip(slots, weights.tolist(), strict=True):
@@ -61,6 +72,37 @@ def weighted_sum(start: Tensor, slots: Sequence[Tensor], weights: Tensor) -> Ten
         for k, slot in enumerate(slots):
             total.addcmul_(slot.to(total.dtype), columns[:, k])
     return total.to(start.dtype)
+
+
+PIECE = 2**19
+"""Elements that are summed at a time on a CPU, so that a float32 sum of narrow features stays in its cache."""
+
+
+def _in_pieces(start: Tensor, slots: Sequence[Tensor], weights: Tensor) -> Tensor:
+    out = torch.empty_like(start, memory_format=torch.contiguous_format)
+    flat = [tensor.reshape(-1) for tensor in (start, *slots)]
+    for pieces in zip(out.view(-1).split(PIECE), *(x.split(PIECE) for x in flat), strict=True):
+        pieces[0].copy_(weighted_sum(pieces[1], pieces[2:], weights))
+    return out
+
+
+def product(start: Tensor, block: Tensor, weights: Tensor) -> Tensor:
+    """Return :func:`weighted_sum` as one product, for residuals that lie together in the dtype of the start.
+
+    Args:
+        start: ``(B, ...)`` float32 or float64.
+        block: ``(K, B, ...)``.
+        weights: ``(K,)`` on the host, or ``(B, K)`` on the features' device.
+
+    Example:
+        >>> product(torch.zeros(1, 2), torch.ones(2, 1, 2), torch.tensor([2.0, -0.5]))
+        tensor([[1.5000, 1.5000]])
+    """
+    weights = weights.to(start)
+    if weights.ndim == 1:
+        return torch.addmv(start.reshape(-1), block.flatten(1).T, weights).view(start.shape)
+    rows = block.flatten(2).transpose(0, 1)
+    return torch.baddbmm(start.reshape(len(start), 1, -1), weights[:, None], rows).view(start.shape)
 
 
 class Memory:
@@ -74,14 +116,30 @@ class Memory:
         window: Residuals kept in full, at least 1.
         moments: Basis functions whose moments are kept, 0 for none.
         measure: Whether to keep the Gram matrix.
-        dtype: Storage dtype; that of the features unless given.
+        storage: Where and in which dtype residuals lie; on the features' device and in their dtype unless given.
+        group: Processes that hold the other parts of the same features, whose inner products are summed.
     """
 
-    def __init__(self, window: int, moments: int = 0, measure: bool = True, dtype: torch.dtype | None = None) -> None:
-        self.window, self.moments, self.measure, self.dtype = window, moments, measure, dtype
-        self._ring: list[Tensor] = []
+    def __init__(
+        self,
+        window: int,
+        moments: int = 0,
+        measure: bool = True,
+        storage: Storage = Storage(),  # noqa: B008 - frozen
+        group: Any = None,
+    ) -> None:
+        self.window, self.moments, self.measure = window, moments, measure
+        self.storage, self.group = storage, group
+        self._entry: list[tuple[torch.Size, torch.dtype, torch.device]] = []
+        self._ring: list[Ring] = []
         self._sums: list[Tensor] = []
         self._gram: Tensor | None = None
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget every residual, and keep the slots: the run is over."""
+        for sums in self._sums:
+            sums.zero_()
         self._places: list[int] = []
         self._positions: list[Position] = []
 
@@ -91,7 +149,7 @@ class Memory:
     @property
     def nbytes(self) -> int:
         """Bytes that the preallocated slots take."""
-        return sum(tensor.numel() * tensor.element_size() for tensor in (*self._ring, *self._sums))
+        return sum(ring.nbytes for ring in self._ring) + sum(x.numel() * x.element_size() for x in self._sums)
 
     @property
     def kept(self) -> int:
@@ -115,14 +173,13 @@ class Memory:
             self._allocate(entry)
         place = len(self._positions) % self.window
         self._places = [place, *(p for p in self._places if p != place)]
-        for ring, x, y in zip(self._ring, entry, output, strict=True):
-            torch.sub(y, x, out=ring[place]) if ring.dtype == x.dtype else ring[place].copy_(y - x)
+        residuals = [ring.write(place, x, y) for ring, x, y in zip(self._ring, entry, output, strict=True)]
         for m, weight in enumerate([] if basis is None else basis.tolist()):
-            for ring, sums in zip(self._ring, self._sums, strict=True):
-                sums[m].add_(ring[place], alpha=weight)
+            for residual, sums in zip(residuals, self._sums, strict=True):
+                sums[m].add_(residual, alpha=weight)
         self._positions.insert(0, at)
         if self.measure:
-            self._update_gram(place)
+            self._update_gram(place, residuals)
 
     def geometry(self) -> Geometry:
         """Return what forecasters and policies may know of it, newest first."""
@@ -135,38 +192,44 @@ class Memory:
 
     def add(self, entry: Streams, weights: Tensor) -> Streams:
         """Return ``entry + sum_k w_k R_k`` for weights on the ring, newest first."""
-        return tuple(
-            weighted_sum(x, [ring[p] for p in self._places], weights) for x, ring in zip(entry, self._ring, strict=True)
-        )
+        return tuple(self._sum(x, ring, weights) for x, ring in zip(entry, self._ring, strict=True))
+
+    def _sum(self, start: Tensor, ring: Ring, weights: Tensor) -> Tensor:
+        block = ring.block(self.kept, start.dtype)
+        if block is None or start.dtype not in (torch.float32, torch.float64):
+            return weighted_sum(start, ring.read(self._places), weights)
+        in_place = weights.flip(-1).roll(self._places[0] + 1, -1)  # from newest first to slots
+        return product(start, block, in_place)
 
     def add_moments(self, entry: Streams, weights: Tensor, mixture: Tensor) -> Streams:
         """Return ``entry`` plus weights on the newest residuals plus a mixture of the moments."""
-        both = torch.cat([weights, mixture])
-        places = self._places[: len(weights)]
+        both, places = torch.cat([weights, mixture]), self._places[: len(weights)]
         return tuple(
-            weighted_sum(x, [*(ring[p] for p in places), *sums], both)
+            weighted_sum(x, chain(ring.read(places), sums), both)
             for x, ring, sums in zip(entry, self._ring, self._sums, strict=True)
         )
 
     def residuals(self) -> list[Streams]:
-        """Return the remembered residuals, newest first (views of the ring)."""
-        return [tuple(ring[p] for ring in self._ring) for p in self._places]
+        """Return the remembered residuals, newest first; views of the ring where they lie as they are."""
+        return [tuple(next(ring.read([place])) for ring in self._ring) for place in self._places]
 
     def _allocate(self, entry: Streams) -> None:
         self._entry = [(x.shape, x.dtype, x.device) for x in entry]
-        self._ring = [x.new_empty((self.window, *x.shape), dtype=self.dtype or x.dtype) for x in entry]
+        self._ring = [Ring(x, self.window, self.storage) for x in entry]
         wide = [torch.promote_types(x.dtype, torch.float32) for x in entry]
         self._sums = [x.new_zeros((self.moments, *x.shape), dtype=w) for x, w in zip(entry, wide, strict=True)]
         if self.measure:
             exact = torch.float32 if entry[0].device.type == "mps" else torch.float64
             self._gram = entry[0].new_zeros((entry[0].shape[0], self.window, self.window), dtype=exact)
 
-    def _update_gram(self, place: int) -> None:
+    def _update_gram(self, place: int, residuals: Sequence[Tensor]) -> None:
         assert self._gram is not None
         filled = sorted(self._places)
-        products = sum(inner_products([ring[p] for p in filled], ring[place]) for ring in self._ring)
+        pairs = zip(self._ring, residuals, strict=True)
+        products = sum(inner_products(_slots(ring, filled, residual), residual) for ring, residual in pairs)
         assert isinstance(products, Tensor)
-        products /= sum(ring[place][0].numel() for ring in self._ring)
+        products, size = summed(products, sum(residual[0].numel() for residual in residuals), self.group)
+        products /= size
         self._gram[:, place, : len(filled)] = products
         self._gram[:, : len(filled), place] = products
 
@@ -174,3 +237,10 @@ class Memory:
         """Reorder one dimension from slots to newest first, without an index tensor and so without a transfer."""
         filled = matrix.narrow(dim, 0, len(self._places))
         return filled.roll(-(self._places[0] + 1), dim).flip(dim)
+
+
+def _slots(ring: Ring, filled: Sequence[int], residual: Tensor) -> Tensor | Iterator[Tensor]:
+    """Return the filled slots: together where they can be multiplied at once, else one after the other."""
+    wide = residual.dtype in (torch.float32, torch.float64)
+    block = ring.block(len(filled), residual.dtype) if wide else None
+    return ring.read(filled) if block is None else block

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from torch import Tensor
 from padecast._errors import FeatureChanged, check
 from padecast._history import Geometry, Position, Trace, normalised
 from padecast._memory import Memory, Streams
+from padecast._ring import Storage
 from padecast.forecasters import Forecaster
 from padecast.forecasters.base import fitted
 from padecast.policies import Policy
@@ -52,7 +54,9 @@ class Session:
         measure: Whether to keep inner products for the report, for which three residuals at least are remembered
             (policies and forecasters that need them get them anyway). Default true.
         dtype: Storage dtype of the history; that of the features unless given.
-
+        offload: Whether the history lies in host memory and comes back when it is needed. Default false.
+        spare: Histories of an earlier run, whose memory is used again; this one's go there when it is over.
+        group: Processes that hold the other parts of the same features.
         strides: ``|sigma_i - sigma_{i+1}|`` of every step, for error feedback and the tolerance; equal unless given.
 
     Raises:
@@ -79,23 +83,27 @@ class Session:
         *,
         measure: bool = True,
         dtype: torch.dtype | None = None,
+        offload: bool = False,
+        spare: list[Memory] | None = None,
+        group: Any = None,
         strides: Sequence[float] | None = None,
     ) -> None:
         check(total >= 1, "total", total, "1 step or more")
         policy.check(total)
         self.policy, self.forecaster, self.total = policy, forecaster, total
         self._measure = measure or policy.needs_gram or forecaster.needs_gram
-        self._dtype = dtype
+        self._storage, self._spare, self._group = Storage(dtype, offload), [] if spare is None else spare, group
         self._strides = None if strides is None else normalised(strides)
         if strides is not None:
             check(len(strides) == total, "strides", len(strides), f"{total} values, one a step")
             check(self._strides is not None, "strides", list(strides), "finite values of 0 or more, not all 0")
+        self._memories: dict[str, Memory] = {}
         self.peak_bytes = 0
         self.reset()
 
     def reset(self) -> None:
         """Forget everything: the next step is the first of a run."""
-        self._memories: dict[str, Memory] = {}
+        self.forget()
         self._served: dict[str, bool] = {}
         self._before: set[str] = set()
         self._trace = Trace()
@@ -103,8 +111,10 @@ class Session:
         self.unplaced = 0  # calls of a model whose place in the schedule was not known, and which were computed
 
     def forget(self) -> None:
-        """Free the remembered residuals, and keep the records: the run is over."""
-        self._memories = {}
+        """Let go of the remembered residuals, and keep the records: the run is over."""
+        kept, self._memories = list(self._memories.values()), {}
+        if kept:
+            self._spare[:] = kept
 
     def step(
         self,
@@ -206,14 +216,28 @@ class Session:
         if memory is not None and not memory.fits(entry):
             memory = None
         if memory is None:
-            window = max(self.forecaster.window, self.policy.looks_back, 3 if self._measure else 1)
-            memory = self._memories[branch] = Memory(window, self.forecaster.moments, self._measure, self._dtype)
+            memory = self._memories[branch] = self._empty_memory(entry)
         with torch.no_grad():
             basis = self.forecaster.basis(record.at)
             memory.remember(record.at, _detached(entry), _detached(output), basis)
         record.geometry[branch] = memory.geometry()
         self.peak_bytes = max(self.peak_bytes, sum(m.nbytes for m in self._memories.values()))
         return output
+
+    def _empty_memory(self, entry: Streams) -> Memory:
+        """Return an empty history for features, with the slots of an earlier run's if they fit."""
+        window = max(self.forecaster.window, self.policy.looks_back, 3 if self._measure else 1)
+        for place, memory in enumerate(self._spare):
+            same = (memory.window, memory.moments, memory.measure, memory.storage) == (
+                window,
+                self.forecaster.moments,
+                self._measure,
+                self._storage,
+            )
+            if same and memory.group is self._group and memory.fits(entry):
+                memory.clear()
+                return self._spare.pop(place)
+        return Memory(window, self.forecaster.moments, self._measure, self._storage, self._group)
 
     def decline(self, branch: str, note: str) -> Streams | None:
         """Note why a branch is computed at the step begun; one of :data:`NOTES`."""

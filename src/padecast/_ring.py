@@ -1,0 +1,118 @@
+"""Where the remembered residuals of one stream lie: on the device or on the host, in their dtype or another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from padecast._errors import check
+
+NARROW = tuple(
+    getattr(torch, name)
+    for name in ("float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz")
+    if hasattr(torch, name)
+)
+"""Dtypes that need a scale of their own per sample, and in which torch does not calculate."""
+
+
+@dataclass(frozen=True)
+class Storage:
+    """How residuals are stored.
+
+    Args:
+        dtype: Of the stored values; that of the features unless given. Float8 values are stored relative to the
+            largest of their sample.
+        offload: Whether they lie in host memory (pinned, where the features are on a GPU), and come back when they
+            are needed, the next one while the one before is used.
+
+    Raises:
+        InvalidOption: If the dtype is not a floating-point one.
+    """
+
+    dtype: torch.dtype | None = None
+    offload: bool = False
+
+    def __post_init__(self) -> None:
+        floating = self.dtype is None or (isinstance(self.dtype, torch.dtype) and self.dtype.is_floating_point)
+        check(floating, "dtype", self.dtype, "a floating-point torch.dtype")
+
+
+class Ring:
+    """``window`` slots ``(B, ...)`` for the residuals of one stream.
+
+    Args:
+        like: The features.
+        window: Number of slots.
+        storage: Where and in which dtype.
+    """
+
+    def __init__(self, like: Tensor, window: int, storage: Storage) -> None:
+        self._device, self._narrow = like.device, storage.dtype in NARROW
+        self._wide = torch.promote_types(like.dtype, torch.float32)
+        away = storage.offload and like.device.type != "cpu"
+        self._slots = torch.empty(
+            (window, *like.shape),
+            dtype=storage.dtype or like.dtype,
+            device="cpu" if away else like.device,
+            pin_memory=away and like.device.type == "cuda",
+        )
+        self._scales = like.new_ones((window, like.shape[0]), dtype=self._wide) if self._narrow else None
+        self._copies = torch.cuda.Stream(like.device) if away and like.device.type == "cuda" else None
+        self._away = away
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all slots."""
+        return self._slots.numel() * self._slots.element_size()
+
+    def write(self, place: int, x: Tensor, y: Tensor) -> Tensor:
+        """Store ``y - x`` in a slot; returns it as it is stored, on the features' device."""
+        slot = self._slots[place]
+        if not self._away and slot.dtype == x.dtype == y.dtype:
+            return torch.sub(y, x, out=slot)
+        residual = y - x
+        if self._scales is not None:
+            residual = residual.to(self._wide)
+            most = residual.abs().flatten(1).amax(1) if residual.ndim > 1 else residual.abs()
+            self._scales[place] = most.clamp_min(torch.finfo(self._wide).tiny) / torch.finfo(slot.dtype).max
+            residual = residual / _column(self._scales[place], residual)
+        slot.copy_(residual, non_blocking=self._away)
+        return self._restored(residual.to(slot.dtype), place)
+
+    def read(self, places: Sequence[int]) -> Iterator[Tensor]:
+        """Give slots one after the other on the features' device; offloaded ones are fetched one ahead."""
+        if self._copies is None:
+            yield from (self._restored(self._slots[place].to(self._device), place) for place in places)
+            return
+        coming = self._fetched(places[0]) if places else None
+        for place, following in zip(places, [*places[1:], None], strict=True):
+            assert coming is not None
+            slot, ready = coming
+            coming = None if following is None else self._fetched(following)
+            torch.cuda.current_stream(self._device).wait_event(ready)
+            slot.record_stream(torch.cuda.current_stream(self._device))
+            yield self._restored(slot, place)
+
+    def block(self, count: int, dtype: torch.dtype) -> Tensor | None:
+        """Return the first slots as one tensor ``(count, B, ...)`` if they lie ready in a dtype, else nothing."""
+        return None if self._away or self._slots.dtype != dtype else self._slots[:count]
+
+    def _fetched(self, place: int) -> tuple[Tensor, torch.cuda.Event]:
+        assert self._copies is not None
+        self._copies.wait_stream(torch.cuda.current_stream(self._device))  # the slot may just have been written
+        with torch.cuda.stream(self._copies):
+            slot = self._slots[place].to(self._device, non_blocking=True)
+            return slot, self._copies.record_event()
+
+    def _restored(self, slot: Tensor, place: int) -> Tensor:
+        if self._scales is None:
+            return slot
+        return slot.to(self._wide) * _column(self._scales[place], slot)
+
+
+def _column(values: Tensor, like: Tensor) -> Tensor:
+    """Return ``(B,)`` as ``(B, 1, ...)``."""
+    return values.reshape(-1, *(1,) * (like.ndim - 1))
