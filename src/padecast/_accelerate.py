@@ -43,6 +43,7 @@ def accelerate(
     measure: bool = True,
     dtype: torch.dtype | None = None,
     offload: bool = False,
+    group: Any = None,
 ) -> Handle:
     """Let a pipeline or a transformer forecast some of its steps.
 
@@ -62,6 +63,8 @@ def accelerate(
         dtype: Storage dtype of the history, such as ``torch.bfloat16`` or ``torch.float8_e4m3fn``. Default that of the
             features.
         offload: Whether the history lies in host memory and comes back when it is needed. Default false.
+        group: ``torch.distributed`` group whose processes hold parts of the same tokens, or the branches of a step: all
+            decide alike then. Found by itself where ``model.enable_parallelism`` splits the tokens. Default none.
 
     Returns:
         A handle: use it as a context manager, or call ``enable()`` and ``disable()``.
@@ -99,7 +102,9 @@ def accelerate(
         _refuse(wishes, method)
         chosen = method if isinstance(method, Method) else named(method or DEFAULT)
     replaced = _replaced(chosen, policy, forecaster, span)
-    return Handle(target, replaced, steps=steps, measure=measure, storage=Storage(dtype, offload), guard=guard)
+    return Handle(
+        target, replaced, steps=steps, measure=measure, storage=Storage(dtype, offload), group=group, guard=guard
+    )
 
 
 def enable(target: Any, method: str | Method | Planned | None = None, **options: Any) -> Handle:

@@ -16,7 +16,7 @@ from padecast._clock import Clock
 from padecast._count import Tick
 from padecast._errors import ConcurrentRun, FeatureChanged
 from padecast._frames import is_inside
-from padecast._intercept import Around, Intercept
+from padecast._intercept import Around, Intercept, innermost
 from padecast._memory import Streams
 from padecast._session import Session
 from padecast._stack import Stack, stack_of
@@ -106,7 +106,7 @@ class Attachment:
         if hasattr(self.model, "cache_context"):
             undo.callback(Intercept(self.model, "cache_context", self._listen).remove)
         for place, part in enumerate(self._stack.parts):
-            undo.callback(Intercept(part, "forward", self._around(place)).remove)
+            undo.callback(Intercept(innermost(part), "forward", self._around(place)).remove)
 
     def _listen(self, method: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Be told which branch a pipeline runs."""

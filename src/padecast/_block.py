@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -84,7 +84,8 @@ class Blocks:
                 f"the span {span!r} of this {target.model} has no blocks in {', '.join(target.spans[span])}.\n"
                 f"Its spans: {', '.join(target.spans)}"
             )
-        self._names = target.streams(span)
+        self._names = self._present = target.streams(span)
+        self._samples = target.samples
         self._joined = target.blocks[names[-1]].joins if len(names) > 1 else ()
         self.parts = [block.module for block in self._blocks]
         self.notes = False
@@ -96,28 +97,44 @@ class Blocks:
         """Return the streams that a forecast is added to: as the last block gets them when none does anything."""
         first = self._blocks[0]
         if self._joined:
+            self._present = self._names
             return (torch.cat([first.argument(name, args, kwargs) for name in self._joined], dim=1),)
-        return tuple(first.argument(name, args, kwargs) for name in self._names)
+        given = {name: first.argument(name, args, kwargs) for name in self._names}
+        self._present = tuple(name for name, stream in given.items() if stream is not None)
+        return self._batched(given[name] for name in self._present)
 
     def skipped(self, place: int, args: tuple[Any, ...], kwargs: dict[str, Any], forecast: Streams | None) -> Any:
         """Return a block's inputs in the shape of its output, or the forecast in their place."""
-        replaced = {} if forecast is None else dict(zip(self._names, forecast, strict=True))
-        return self._blocks[place].passed(args, kwargs, replaced)
+        return self._blocks[place].passed(args, kwargs, {} if forecast is None else self._named(forecast))
 
     def ran(self, place: int, output: Any) -> None:
         """Nothing is remembered here."""
 
     def learnt(self, entry: Streams, output: Any) -> tuple[Streams, Streams]:
         """Return the streams that the blocks were given, and those that they returned."""
-        return entry, self._blocks[-1].streams(output, self._names)
+        return entry, self._batched(self._blocks[-1].streams(output, self._present))
 
     def exchanged(self, output: Any, streams: Streams) -> Any:
         """Return the last block's output, some of its streams replaced."""
-        return self._blocks[-1].exchanged(output, dict(zip(self._names, streams, strict=True)))
+        return self._blocks[-1].exchanged(output, self._named(streams))
+
+    def _batched(self, streams: Iterable[Tensor]) -> Streams:
+        """Return streams with their samples first."""
+        if self._samples is None:
+            return tuple(stream[None] for stream in streams)
+        return tuple(streams) if self._samples == 0 else tuple(x.transpose(0, self._samples) for x in streams)
+
+    def _named(self, streams: Streams) -> dict[str, Tensor]:
+        """Return streams with their samples where the blocks have them."""
+        if self._samples is None:
+            streams = tuple(stream[0] for stream in streams)
+        elif self._samples:
+            streams = tuple(stream.transpose(0, self._samples) for stream in streams)
+        return dict(zip(self._present, streams, strict=True))
 
 
 def lookup(model: nn.Module, path: str) -> Sequence[nn.Module]:
-    """Return the modules that a path names: a list, a slice of one, or a single module.
+    """Return the modules that a path names: a list, a slice of one, or a single module; the model itself for ``""``.
 
     Example:
         >>> model = nn.Module()
@@ -128,9 +145,9 @@ def lookup(model: nn.Module, path: str) -> Sequence[nn.Module]:
         []
     """
     name, _, part = path.rstrip("]").partition("[")
-    found = model
-    for step in name.split("."):
-        found = getattr(found, step, None)  # type: ignore[assignment]
+    found: Any = model
+    for step in name.split(".") if name else ():
+        found = getattr(found, step, None)
     modules = list(found) if isinstance(found, nn.ModuleList) else [found] if isinstance(found, nn.Module) else []
     if not part:
         return modules

@@ -55,10 +55,11 @@ class Handle:
         steps: int | None,
         measure: bool,
         storage: Storage,
+        group: Any = None,
         guard: Guard | None = None,
     ) -> None:
         self.target, self.method, self._guard = target, method, guard
-        self._steps, self._measure, self._storage = steps, measure, storage
+        self._steps, self._measure, self._storage, self._group = steps, measure, storage, group
         self._attachments: list[Attachment] = []
         self._warned = False
         self._last = Report((), "", 0, (), method.name)
@@ -148,7 +149,7 @@ class Handle:
             )
         strides = self.method.policy.needs_stride or self.method.forecaster.needs_stride
         clock = Clock(pipeline, model, self._length(), strides)
-        spare, group = list[Memory](), group_of(model)
+        spare, group = list[Memory](), self._group or group_of(model)
 
         def session(total: int) -> Session:
             return self._session(total, spare, group)

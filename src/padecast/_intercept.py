@@ -20,7 +20,7 @@ class Intercept:
     holds it in some other place, it stays in that library's chain and does nothing.
 
     Args:
-        module: The module whose method is replaced.
+        module: The module, or another object, whose method is replaced.
         name: The method, such as ``"forward"``.
         around: What to do instead.
     """
@@ -28,7 +28,7 @@ class Intercept:
     # No __dict__: functools.update_wrapper would copy it into the wrappers of other libraries.
     __slots__ = ("_around", "_had_own", "_module", "_name", "previous")
 
-    def __init__(self, module: nn.Module, name: str, around: Around) -> None:
+    def __init__(self, module: Any, name: str, around: Around) -> None:
         self._module, self._name = module, name
         self._around: Around | None = around
         self._had_own = name in module.__dict__
@@ -63,3 +63,14 @@ class Intercept:
                 if kept.previous is self:
                     kept.previous, kept._had_own = self.previous, self._had_own
                 kept = kept.previous
+
+
+def innermost(module: nn.Module) -> Any:
+    """Return what holds the ``forward`` of a module that sees the features as its neighbours do.
+
+    That is the module, unless context parallelism splits the tokens in a hook of its own on it: then it is what that
+    hook calls, so that all blocks see this process's part of the tokens.
+    """
+    hooks = getattr(getattr(module, "_diffusers_hook", None), "hooks", {})
+    splits = [hook for hook in hooks.values() if type(hook).__name__ == "ContextParallelSplitHook"]
+    return splits[0].fn_ref if splits else module

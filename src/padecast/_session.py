@@ -56,7 +56,8 @@ class Session:
         dtype: Storage dtype of the history; that of the features unless given.
         offload: Whether the history lies in host memory and comes back when it is needed. Default false.
         spare: Histories of an earlier run, whose memory is used again; this one's go there when it is over.
-        group: Processes that hold the other parts of the same features.
+        group: Processes that hold the other parts of the same features: inner products are summed over them, so that
+            all decide alike. They are then measured only if the policy or the forecaster needs them. Default none.
         strides: ``|sigma_i - sigma_{i+1}|`` of every step, for error feedback and the tolerance; equal unless given.
 
     Raises:
@@ -91,7 +92,7 @@ class Session:
         check(total >= 1, "total", total, "1 step or more")
         policy.check(total)
         self.policy, self.forecaster, self.total = policy, forecaster, total
-        self._measure = measure or policy.needs_gram or forecaster.needs_gram
+        self._measure = (measure and group is None) or policy.needs_gram or forecaster.needs_gram
         self._storage, self._spare, self._group = Storage(dtype, offload), [] if spare is None else spare, group
         self._strides = None if strides is None else normalised(strides)
         if strides is not None:
@@ -279,7 +280,8 @@ class Session:
         with torch.no_grad():
             weights = self.forecaster.weights(geometry, record.at) if self.forecaster.is_weights else None
             output = self.forecaster.forecast(memory, geometry, entry, record.at, weights)
-        if any(y.device.type == "cpu" and not bool(torch.isfinite(y).all()) for y in output):
+        alone = self._group is None  # what one process sees alone must not decide for it alone
+        if alone and any(y.device.type == "cpu" and not bool(torch.isfinite(y).all()) for y in output):
             return self.decline(branch, "non-finite")
         record.geometry[branch] = geometry
         if weights is not None:

@@ -38,6 +38,7 @@ class Target:
             remembers every stream that its blocks return.
         timestep: The argument of the model's forward that holds the timestep.
         pipelines: Where the class occurs, for the table of models.
+        samples: Which dimension of a stream counts the samples; ``None`` if it holds one sample and none does.
         opaque: Whether the output of the span's last part is remembered as it is, in place of a residual, because
             input and output differ in shape. ``blocks`` then holds any parts of the model, also slices of lists
             (``"down_blocks[1:]"``).
@@ -56,6 +57,7 @@ class Target:
     main: str | tuple[str, ...] = "hidden_states"
     timestep: str = "timestep"
     pipelines: tuple[str, ...] = ()
+    samples: int | None = 0
     opaque: bool = False
 
     def __post_init__(self) -> None:
