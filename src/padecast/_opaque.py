@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,12 +59,16 @@ class Opaque:
         self._key = tuple(Like.of(x) for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor))
         self._given = self._subtracted(args, kwargs)
         known = self._seen.get(self._key, {}).get(len(self.parts) - 1)
-        return () if known is None else self._starts(leaf for leaf in known[0] if isinstance(leaf, Like))
+        if known is None:
+            return ()
+        leaves, spec = known
+        return self._starts([leaf for leaf in leaves if isinstance(leaf, Like)], _has_list(spec))
 
     def skipped(self, place: int, _args: tuple[Any, ...], _kwargs: dict[str, Any], forecast: Streams | None) -> Any:
         """Return what stands in for a part's output."""
         leaves, spec = self._seen[self._key][place]
-        streams = iter(forecast or [leaf.zeros() for leaf in leaves if isinstance(leaf, Like)])
+        likes = [leaf for leaf in leaves if isinstance(leaf, Like)]
+        streams = iter([like.zeros() for like in likes] if forecast is None else _outward(forecast, spec))
         return tree_unflatten([next(streams) if isinstance(leaf, Like) else leaf for leaf in leaves], spec)
 
     def ran(self, place: int, output: Any) -> None:
@@ -75,13 +79,15 @@ class Opaque:
 
     def learnt(self, _entry: Streams, output: Any) -> tuple[Streams, Streams]:
         """Return what a forecast would have been added to, and what there was instead."""
-        streams = tuple(leaf for leaf in tree_leaves(output) if _is_feature(leaf))
-        return self._starts(Like.of(stream) for stream in streams), streams
+        leaves, spec = tree_flatten(output)
+        streams, whole = tuple(leaf for leaf in leaves if _is_feature(leaf)), _has_list(spec)
+        starts = self._starts([Like.of(stream) for stream in streams], whole)
+        return starts, tuple(stream[None] for stream in streams) if whole else streams
 
     def exchanged(self, output: Any, streams: Streams) -> Any:
         """Return the last part's output with other features."""
         leaves, spec = tree_flatten(output)
-        given = iter(streams)
+        given = iter(_outward(streams, spec))
         return tree_unflatten([next(given) if _is_feature(leaf) else leaf for leaf in leaves], spec)
 
     def _subtracted(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Streams:
@@ -91,12 +97,20 @@ class Opaque:
         value = kwargs.get(name, args[place] if place < len(args) else None)
         return tuple(leaf for leaf in tree_leaves(value) if _is_feature(leaf))
 
-    def _starts(self, outputs: Iterable[Like]) -> Streams:
+    def _starts(self, outputs: list[Like], whole: bool) -> Streams:
         """Return what is subtracted from the outputs, or zeros where the shapes differ."""
-        outputs = list(outputs)
-        if [Like.of(x) for x in self._given] == outputs:
-            return self._given
-        return tuple(like.zeros() for like in outputs)
+        same = [Like.of(x) for x in self._given] == outputs
+        starts = self._given if same else tuple(like.zeros() for like in outputs)
+        return tuple(start[None] for start in starts) if whole else starts
+
+
+def _has_list(spec: TreeSpec) -> bool:
+    """Whether an output holds a list, whose tensors have no dimension of samples: they count as one sample."""
+    return spec.type is list or any(_has_list(child) for child in spec.children())
+
+
+def _outward(streams: Streams, spec: TreeSpec) -> Streams:
+    return tuple(stream[0] for stream in streams) if _has_list(spec) else streams
 
 
 def _is_feature(value: Any) -> bool:

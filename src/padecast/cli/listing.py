@@ -34,20 +34,28 @@ def methods(json: bool = JSON) -> None:
 
 
 def models(json: bool = JSON) -> None:
-    """List the model classes that can be accelerated, their spans and where they occur."""
+    """List the model classes that are described, their spans, where they occur and on what they are tested."""
     rows: list[dict[str, Any]] = [
-        {"model": target.model, "spans": target.spans, "pipelines": list(target.pipelines)}
+        {
+            "model": target.model,
+            "spans": target.spans,
+            "pipelines": list(target.pipelines),
+            "tested": target.tested,
+        }
         for target in targets.REGISTRY.values()
     ]
     if json:
         return typer.echo(as_json(rows))
-    table = new_table("model class", "span", "block lists", "pipelines")
+    table = new_table("model class", "span", "block lists", "pipelines", "tested on")
     for row in rows:
         for place, (span, lists) in enumerate(row["spans"].items()):
-            first = place == 0
-            used = ", ".join(row["pipelines"])
-            table.add_row(row["model"] if first else "", span, ", ".join(lists), used if first else "")
-    stdout().print(table, highlight=False, markup=False)
+            blocks = ", ".join(name or "the model itself" for name in lists)
+            of_class = (row["model"], ", ".join(row["pipelines"]), row["tested"]) if place == 0 else ("", "", "")
+            table.add_row(of_class[0], span, blocks, *of_class[1:])
+    console = stdout()
+    console.print(table, highlight=False, markup=False)
+    also = f'{len(rows)} classes. Of any other model, span="output" or "difference" forecasts what it returns.'
+    console.print(also, style="dim", highlight=False)
 
 
 def cite(method: str = typer.Argument(help="A registered method, such as tc-pade.")) -> None:

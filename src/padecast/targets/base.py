@@ -38,6 +38,7 @@ class Target:
             remembers every stream that its blocks return.
         timestep: The argument of the model's forward that holds the timestep.
         pipelines: Where the class occurs, for the table of models.
+        tested: On what it is tested, for the same table.
         samples: Which dimension of a stream counts the samples; ``None`` if it holds one sample and none does.
         opaque: Whether the output of the span's last part is remembered as it is, in place of a residual, because
             input and output differ in shape. ``blocks`` then holds any parts of the model, also slices of lists
@@ -57,6 +58,7 @@ class Target:
     main: str | tuple[str, ...] = "hidden_states"
     timestep: str = "timestep"
     pipelines: tuple[str, ...] = ()
+    tested: str = ""
     samples: int | None = 0
     opaque: bool = False
 
