@@ -36,6 +36,7 @@ class Call:
     begun: bool = False
     entry: Streams = ()
     forecast: Streams | None = None
+    learnt: tuple[Streams, Streams] | None = None
     reached_end: bool = False
 
 
@@ -200,6 +201,8 @@ class Attachment:
             self._finish(call)
 
     def _finish(self, call: Call) -> None:
+        if call.learnt is not None:
+            call.session.learn(call.branch, *call.learnt)
         call.session.records[-1].seconds.append(call.stop())
         if not call.reached_end:
             if call.forecast is not None:
@@ -242,7 +245,12 @@ class Attachment:
             output = forward(*args, **kwargs)
             if notes:
                 ran(place, output)
-            return learn(call, output) if call.reached_end else output
+            if not call.reached_end:
+                return output
+            if torch.compiler.is_compiling() and not call.session.forecaster.replays:
+                call.learnt = self._kept(call.entry, output)  # learnt when the model returns: no graph break here
+                return output
+            return learn(call, output)
 
         notes, ran = self._stack.notes, torch.compiler.disable(self._stack.ran)
         forecast, learn = torch.compiler.disable(self._forecast), torch.compiler.disable(self._learn)
@@ -251,6 +259,11 @@ class Attachment:
     def _forecast(self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         call.begun, call.entry = True, self._stack.entry(args, kwargs)
         call.forecast = call.session.forecast(call.branch, call.entry) if call.entry else None
+
+    def _kept(self, entry: Streams, output: Any) -> tuple[Streams, Streams]:
+        """Return what there is to learn, safe from a model that goes on in place."""
+        entry, streams = self._stack.learnt(entry, output)
+        return entry, tuple(stream.clone() for stream in streams)
 
     def _learn(self, call: Call, output: Any) -> Any:
         entry, streams = self._stack.learnt(call.entry, output)
