@@ -13,7 +13,7 @@ READY := $(VENV)/.stamp
 LAYERS := $(wildcard tests/test_layers.py tests/test_surface.py tests/test_packaging.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check slow bench calibrations train-digits format
+.PHONY: help demo test check slow quantized bench calibrations train-digits format
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' Makefile
@@ -33,10 +33,18 @@ check: $(READY) ## ruff, mypy and the tests of layers and packaging
 slow: $(READY) ## the tests left out of `make test` that need no GPU
 	$(BIN)/pytest -q -m "slow and not cuda" $(PYTEST_ARGS)
 
+quantized: $(READY) ## the tests of quantized weights, which install torchao
+	$(BIN)/pip install -q -c constraints.txt -e ".[quantized]"
+	$(BIN)/pytest -q tests/runs/test_quantized.py $(PYTEST_ARGS)
+
 bench: $(READY) ## measure everything that the README claims, into benchmarks/results/ (an hour and a half on two cores)
 	$(BIN)/python benchmarks/methods.py $(BENCH_ARGS)
 	$(BIN)/python benchmarks/transfer.py
 	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/history.py
+	$(BIN)/python benchmarks/overhead.py
+	$(BIN)/python benchmarks/models.py
+	$(BIN)/python benchmarks/runs_of_others.py
 	$(BIN)/python benchmarks/calibrated.py
 	$(BIN)/python benchmarks/ideas.py
 	$(BIN)/python benchmarks/readme.py
@@ -44,8 +52,8 @@ bench: $(READY) ## measure everything that the README claims, into benchmarks/re
 	$(BIN)/python benchmarks/tables.py
 
 calibrations: $(READY) ## make the calibrations that ship with the demo model anew (an hour on two cores)
-	$(BIN)/python benchmarks/calibrations.py --setting hard
-	$(BIN)/python benchmarks/calibrations.py --setting easy --unfitted 11,12,13,14
+	$(BIN)/python benchmarks/calibrations.py --setting hard --unfitted 11,12,13,14
+	$(BIN)/python benchmarks/calibrations.py --setting easy --unfitted 5,7,9,11,12,13,14
 
 train-digits: $(READY) ## train a digits model like the bundled one anew, into runs/digits
 	$(BIN)/python -m padecast.zoo.train_digits --out runs/digits $(TRAIN_ARGS)

@@ -258,7 +258,7 @@ class Attachment:
 
     def _forecast(self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         call.begun, call.entry = True, self._stack.entry(args, kwargs)
-        call.forecast = call.session.forecast(call.branch, call.entry) if call.entry else None
+        call.forecast = call.session.forecast(call.branch, call.entry)
 
     def _kept(self, entry: Streams, output: Any) -> tuple[Streams, Streams]:
         """Return what there is to learn, safe from a model that goes on in place."""
