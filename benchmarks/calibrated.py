@@ -27,9 +27,9 @@ from common import SETTINGS, TEST, progress, task, write
 
 from padecast import calibrate, calibration, forecasters, lab, policies, zoo
 from padecast._provenance import Provenance
+from padecast._quiet import quiet
 from padecast.calibration.collect import watching
 from padecast.forecasters import Refined
-from padecast.lab.calls import quiet
 from padecast.methods import Method
 
 BUDGETS = (6, 8, 10)

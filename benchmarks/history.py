@@ -23,7 +23,7 @@ import padecast
 from padecast import lab, zoo
 from padecast._provenance import Provenance
 from padecast._psnr import psnr
-from padecast.lab.calls import quiet
+from padecast._quiet import quiet
 from padecast.methods import Method
 
 STORED: dict[str, dict[str, Any]] = {

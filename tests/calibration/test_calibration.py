@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from collections.abc import Callable
 from dataclasses import replace
@@ -195,6 +196,9 @@ def test_rounding_of_the_noise_levels_is_no_difference(made: Calibration, pipe: 
     levels = made.schedule.sigmas
     near = replace(made.schedule, sigmas=(*levels[:2], levels[2] + change, *levels[3:]))
     replace(made, schedule=near).check(pipe, STEPS)
+    far = replace(made.schedule, sigmas=(*levels[:2], levels[2] + 10 * change, *levels[3:]))
+    with pytest.raises(CalibrationMismatch) if change else contextlib.nullcontext():
+        replace(made, schedule=far).check(pipe, STEPS)
 
 
 def test_a_bare_model_is_checked_by_what_it_says(made: Calibration, pipe: DigitsPipeline) -> None:

@@ -31,7 +31,8 @@ def test_a_trial_is_what_acceleration_draws(case: Case) -> None:
     image = bench.image(PLAN, LINE, (3,), Tape())
     with accelerate(bench.pipe, policy=PLAN, forecaster=LINE) as run:
         expected = case.call(bench.pipe, 3)
-    assert run.report.plan == PLAN.steps and torch.equal(image, expected)
+    assert run.report.plan == PLAN.steps
+    torch.testing.assert_close(image, expected)  # a report remembers one residual more, which the same product sums
     (score,) = bench.score(PLAN, LINE, (3,), "line")
     assert score == pytest.approx(float(psnr(expected, case.call(bench.pipe, 3))[0]))
 

@@ -10,8 +10,9 @@ import pytest
 import torch
 
 import padecast
+from padecast._quiet import quiet
 from padecast.lab import UNCACHED, Entry, Sampling, Task, draw
-from padecast.lab.calls import images_of, quiet
+from padecast.lab.calls import images_of
 from padecast.lab.timing import timed
 from padecast.zoo.digits import DigitsPipeline
 

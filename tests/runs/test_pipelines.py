@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import inspect
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from padecast import accelerate, targets
 from padecast._stack import stack_of
-from padecast.forecasters import Lagrange, Oracle, Reuse
+from padecast.forecasters import Lagrange, Oracle
 from padecast.policies import Always, Plan
 
 PLAN = "CC.C.C"
@@ -32,6 +32,9 @@ ROUNDING = {"rtol": 1e-4, "atol": 1e-4}
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:In CPU autocast"),  # Mochi asks for an autocast that a CPU has not
+    # diffusers hands torch tensors to numpy in a dozen schedulers; nothing of ours is involved.
+    pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword"),
+    pytest.mark.filterwarnings("ignore:__array_wrap__ must accept context"),
     pytest.mark.filterwarnings("ignore:`FluxPosEmbed` is deprecated"),  # by the release that Chroma is in
 ]
 
@@ -108,6 +111,28 @@ def masks(*names: str, length: int = 5, dtype: torch.dtype = torch.long) -> dict
 MASKS = ("prompt_attention_mask", "negative_prompt_attention_mask")
 
 
+def flux2_vae() -> Any:
+    torch.manual_seed(1)
+    blocks = {"down_block_types": ("DownEncoderBlock2D",) * 2, "up_block_types": ("UpDecoderBlock2D",) * 2}
+    widths = {"block_out_channels": (4, 8), "layers_per_block": 1, "latent_channels": 2, "norm_num_groups": 2}
+    return diffusers.AutoencoderKLFlux2(**blocks, **widths).eval()
+
+
+def wan_vae(kind: str = "AutoencoderKLWan", **changes: Any) -> Any:
+    """Build a video autoencoder that halves the frames, but for the first, and both sides."""
+    torch.manual_seed(1)
+    shape = {"base_dim": 8, "z_dim": 4, "dim_mult": [1, 1], "num_res_blocks": 1, "temperal_downsample": [True]}
+    return getattr(diffusers, kind)(**shape, latents_mean=[0.1] * 4, latents_std=[0.9] * 4, **changes).eval()
+
+
+def halving() -> Any:
+    return wan_vae(scale_factor_temporal=2, scale_factor_spatial=2)
+
+
+def flow_unipc() -> Any:
+    return UniPCMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=3.0)
+
+
 def square(side: int) -> dict[str, int]:
     return {"height": side, "width": side}
 
@@ -124,9 +149,7 @@ def upper_half(side: int = 16) -> Tensor:
 
 
 def flux(kind: str, **changes: Any) -> Callable[[], Any]:
-    return lambda: build(
-        kind, model("FluxTransformer2DModel", "guidance", **changes), vae=vae(1), **no_text()
-    )
+    return lambda: build(kind, model("FluxTransformer2DModel", "guidance", **changes), vae=vae(1), **no_text())
 
 
 def flux_text(negative: bool = True) -> dict[str, Any]:
@@ -138,10 +161,7 @@ FLUX = (
     Family(
         "FluxInpaintPipeline",
         flux("FluxInpaintPipeline"),
-        lambda: (
-            flux_text()
-            | {"image": picture(), "mask_image": upper_half(), "strength": 1.0, "true_cfg_scale": 3.0}
-        ),
+        lambda: flux_text() | {"image": picture(), "mask_image": upper_half(), "strength": 1.0, "true_cfg_scale": 3.0},
     ),
     Family(
         "FluxFillPipeline",
@@ -158,10 +178,7 @@ FLUX = (
     Family(
         "FluxKontextPipeline",
         flux("FluxKontextPipeline"),
-        lambda: (
-            flux_text()
-            | {"image": picture(), "true_cfg_scale": 3.0, "_auto_resize": False, "max_area": 256}
-        ),
+        lambda: flux_text() | {"image": picture(), "true_cfg_scale": 3.0, "_auto_resize": False, "max_area": 256},
     ),
     Family(
         "Flux2Pipeline",
@@ -171,8 +188,8 @@ FLUX = (
     ),
     Family(
         "Flux2KleinPipeline",
-        lambda: build("Flux2KleinPipeline", model("Flux2Transformer2DModel", "without guidance")),
-        lambda: texts(12) | square(64),
+        lambda: build("Flux2KleinPipeline", model("Flux2Transformer2DModel", "without guidance"), vae=flux2_vae()),
+        lambda: texts(12) | square(16),
     ),
 )
 
@@ -197,23 +214,179 @@ STABLE_DIFFUSION = (
     ),
 )
 
+
+def qwen_text() -> dict[str, Any]:
+    return texts(12) | masks("prompt_embeds_mask", "negative_prompt_embeds_mask")
+
+
 QWEN = (
     Family(
         "QwenImagePipeline",
         lambda: build("QwenImagePipeline", model("QwenImageTransformer2DModel")),
-        lambda: texts(12) | masks("prompt_embeds_mask", "negative_prompt_embeds_mask") | square(64),
+        lambda: qwen_text() | square(64),
     ),
 )
 
-WAN = ()
+
+def wan_text(width: int = 16, length: int = 5) -> dict[str, Any]:
+    return texts(width, length) | square(16) | {"num_frames": 5}
+
+
+WAN = (
+    Family(
+        "WanVACEPipeline",
+        lambda: build(
+            "WanVACEPipeline",
+            model("WanVACETransformer3DModel", vace_in_channels=4 + 4 + 4),
+            scheduler=flow_unipc(),
+            vae=halving(),
+        ),
+        lambda: wan_text() | {"conditioning_scale": [1.0, 0.5]},
+    ),
+    Family(
+        "WanImageToVideoPipeline",
+        lambda: build(
+            "WanImageToVideoPipeline",
+            model("WanTransformer3DModel", "image", in_channels=4 + 2 + 4),
+            scheduler=flow_unipc(),
+            vae=halving(),
+        ),
+        lambda: wan_text(length=512) | {"image": picture(), "image_embeds": words(16, 4, seed=5)},
+    ),
+    Family(
+        "WanImageToVideoPipeline timestep per token",
+        lambda: build(
+            "WanImageToVideoPipeline",
+            model("WanTransformer3DModel"),
+            scheduler=flow_unipc(),
+            vae=halving(),
+            expand_timesteps=True,
+        ),
+        lambda: wan_text() | {"image": picture()},
+    ),
+    Family(
+        "WanPipeline timestep per token",
+        lambda: build(
+            "WanPipeline",
+            model("WanTransformer3DModel"),
+            scheduler=flow_unipc(),
+            expand_timesteps=True,
+        ),
+        lambda: wan_text() | square(32),
+    ),
+    Family(
+        "WanVideoToVideoPipeline",
+        lambda: build(
+            "WanVideoToVideoPipeline",
+            model("WanTransformer3DModel"),
+            scheduler=flow_unipc(),
+            vae=halving(),
+        ),
+        lambda: texts(16) | square(16) | {"video": picture().expand(5, -1, -1, -1)[None], "strength": 1.0},
+    ),
+    Family(
+        "SkyReelsV2Pipeline",
+        lambda: build("SkyReelsV2Pipeline", model("SkyReelsV2Transformer3DModel"), scheduler=flow_unipc()),
+        lambda: wan_text() | square(32),
+    ),
+    Family(
+        "SkyReelsV2DiffusionForcingPipeline",
+        lambda: build(
+            "SkyReelsV2DiffusionForcingPipeline",
+            model("SkyReelsV2Transformer3DModel", "diffusion forcing"),
+            scheduler=flow_unipc(),
+            vae=halving(),
+        ),
+        lambda: wan_text() | {"prompt": None},
+    ),
+)
+
+
+def hunyuan15() -> Any:
+    pipe = build(
+        "HunyuanVideo15Pipeline",
+        model("HunyuanVideo15Transformer3DModel"),
+        vae=Dimensions(spatial_compression_ratio=8, temporal_compression_ratio=4, config=Dimensions(latent_channels=4)),
+        guider=diffusers.ClassifierFreeGuidance(guidance_scale=3.0),
+    )
+    pipe.vision_num_semantic_tokens, pipe.vision_states_dim = 2, 8
+    return pipe
+
+
+def hunyuan15_text() -> dict[str, Any]:
+    first = texts(16) | masks("prompt_embeds_mask", "negative_prompt_embeds_mask")
+    second = texts(8, 3) | masks("prompt_embeds_mask", "negative_prompt_embeds_mask", length=3)
+    return first | {f"{name}_2": value for name, value in second.items()}
+
+
+class Dimensions(SimpleNamespace):
+    """Takes the place of an autoencoder that is asked how much it compresses, and never called."""
+
+
+class Connectors:
+    """Takes the place of the projections of LTX-2's texts."""
+
+    def __call__(self, texts: Tensor, mask: Tensor, **_: Any) -> tuple[Tensor, Tensor, Tensor]:
+        return texts, 0.5 * texts.flip(-1), mask
+
+
+def ltx2() -> Any:
+    video = {"spatial_compression_ratio": 32, "temporal_compression_ratio": 8, "config": Dimensions(scaling_factor=1.0)}
+    sizes = {"mel_bins": 12, "latent_channels": 2, "sample_rate": 1600, "mel_hop_length": 16}
+    audio = {"mel_compression_ratio": 4, "temporal_compression_ratio": 4, "config": Dimensions(**sizes)}
+    return build(
+        "LTX2Pipeline",
+        model("LTX2VideoTransformer3DModel", perturbed_attn=True),
+        vae=Dimensions(**video, latents_mean=torch.zeros(4), latents_std=torch.ones(4)),
+        audio_vae=Dimensions(**audio, latents_mean=torch.zeros(6), latents_std=torch.ones(6)),
+        connectors=Connectors(),
+    )
+
 
 OTHER_VIDEO = (
+    Family("HunyuanVideo15Pipeline", hunyuan15, lambda: hunyuan15_text() | square(32) | {"num_frames": 5}),
+    Family(
+        "LTX2Pipeline",
+        ltx2,
+        lambda: texts(16) | masks(*MASKS) | square(64) | {"num_frames": 9, "spatio_temporal_guidance_blocks": [1]},
+        branches=3,
+    ),
+    Family(
+        "Kandinsky5T2VPipeline",
+        lambda: build("Kandinsky5T2VPipeline", model("Kandinsky5Transformer3DModel")),
+        lambda: (
+            {
+                "prompt_embeds_qwen": words(16),
+                "prompt_embeds_clip": noise(1, 8, seed=2),
+                "prompt_cu_seqlens": torch.tensor([0, 5]),
+                "negative_prompt_embeds_qwen": words(16, 4, seed=3),
+                "negative_prompt_embeds_clip": noise(1, 8, seed=4),
+                "negative_prompt_cu_seqlens": torch.tensor([0, 4]),
+                "num_frames": 5,
+            }
+            | square(32)
+        ),
+    ),
+    Family(
+        "AllegroPipeline",
+        lambda: build(
+            "AllegroPipeline",
+            model("AllegroTransformer3DModel"),
+            scheduler=diffusers.EulerAncestralDiscreteScheduler(),
+        ),
+        lambda: texts(16) | masks(*MASKS) | {"negative_prompt": None, "height": 32, "width": 48, "num_frames": 9},
+        branches=1,
+    ),
+    Family(
+        "LattePipeline",
+        lambda: build("LattePipeline", model("LatteTransformer3DModel"), scheduler=diffusers.DDIMScheduler()),
+        lambda: texts(16) | square(32) | {"negative_prompt": None, "video_length": 3},
+        branches=1,
+    ),
     Family(
         "HunyuanVideoPipeline",
         lambda: build("HunyuanVideoPipeline", model("HunyuanVideoTransformer3DModel", guidance_embeds=True)),
-        lambda: (
-            texts(16) | pooled(8) | masks(*MASKS) | square(32) | {"num_frames": 5, "true_cfg_scale": 3.0}
-        ),
+        lambda: texts(16) | pooled(8) | masks(*MASKS) | square(32) | {"num_frames": 5, "true_cfg_scale": 3.0},
     ),
     Family(
         "LTXPipeline",
@@ -243,6 +416,72 @@ OTHER_VIDEO = (
     ),
 )
 
+
+def hidream() -> Any:
+    pipe = build("HiDreamImagePipeline", model("HiDreamImageTransformer2DModel"))
+    pipe.default_sample_size = 8  # every image gets the area of a square of this size
+    return pipe
+
+
+def stable_audio() -> Any:
+    torch.manual_seed(1)
+    autoencoder = diffusers.AutoencoderOobleck(
+        encoder_hidden_size=8,
+        downsampling_ratios=[2, 4],
+        channel_multiples=[1, 2],
+        decoder_channels=8,
+        decoder_input_channels=8,
+        audio_channels=2,
+        sampling_rate=48,
+    )
+    projection = diffusers.StableAudioProjectionModel(
+        text_encoder_dim=12, conditioning_dim=12, min_value=0, max_value=32
+    )
+    return build(
+        "StableAudioPipeline",
+        model("StableAudioDiTModel", global_states_input_dim=24),
+        scheduler=diffusers.EDMDPMSolverMultistepScheduler(sigma_min=0.3, sigma_max=500, sigma_data=1.0),
+        vae=autoencoder.eval(),
+        projection_model=projection.eval(),
+    )
+
+
+class Unsuspicious:
+    """Takes the place of the checker that is asked before and after a Cosmos."""
+
+    def to(self, *_: Any) -> Any:
+        return self
+
+
+class Prompts:
+    """Takes the place of OmniGen's processor, which takes torchvision."""
+
+    max_image_size = 1024
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        pass
+
+    def __call__(self, *_: Any, **__: Any) -> dict[str, Any]:
+        inputs = [case for case in cases_image.CASES if case.model == "OmniGenTransformer2DModel"][0].inputs()
+        mask, positions = inputs["attention_mask"], inputs["position_ids"]
+        return {
+            "input_ids": torch.cat([inputs["input_ids"], inputs["input_ids"].flip(1)]),
+            "attention_mask": mask.repeat(2, 1, 1),
+            "position_ids": positions.repeat(2, 1),
+            "input_pixel_values": [],
+            "input_image_sizes": {},
+        }
+
+
+def omnigen() -> Any:
+    with patch("diffusers.pipelines.omnigen.pipeline_omnigen.OmniGenMultiModalProcessor", Prompts):
+        return build(
+            "OmniGenPipeline",
+            model("OmniGenTransformer2DModel"),
+            scheduler=FlowMatchEulerDiscreteScheduler(invert_sigmas=True),
+        )
+
+
 OTHER_IMAGE = (
     Family(
         "CogView4Pipeline",
@@ -256,23 +495,13 @@ OTHER_IMAGE = (
             model("PixArtTransformer2DModel"),
             scheduler=diffusers.DPMSolverMultistepScheduler(),
         ),
-        lambda: (
-            texts(12)
-            | masks(*MASKS)
-            | square(64)
-            | {"negative_prompt": None, "use_resolution_binning": False}
-        ),
+        lambda: texts(12) | masks(*MASKS) | square(64) | {"negative_prompt": None, "use_resolution_binning": False},
         branches=1,
     ),
     Family(
         "SanaPipeline",
         lambda: build("SanaPipeline", model("SanaTransformer2DModel")),
-        lambda: (
-            texts(12)
-            | masks(*MASKS)
-            | square(128)
-            | {"negative_prompt": None, "use_resolution_binning": False}
-        ),
+        lambda: texts(12) | masks(*MASKS) | square(128) | {"negative_prompt": None, "use_resolution_binning": False},
         branches=1,
     ),
     Family(
@@ -283,7 +512,7 @@ OTHER_IMAGE = (
     Family(
         "ChromaPipeline",
         lambda: build("ChromaPipeline", model("ChromaTransformer2DModel")),
-        lambda: texts(12) | masks(*MASKS) | square(64),
+        lambda: texts(12) | masks(*MASKS, dtype=torch.float32) | square(64),
     ),
     Family(
         "ZImagePipeline",
@@ -297,7 +526,7 @@ OTHER_IMAGE = (
     ),
     Family(
         "HiDreamImagePipeline",
-        lambda: build("HiDreamImagePipeline", model("HiDreamImageTransformer2DModel")),
+        hidream,
         lambda: (
             pooled(14)
             | {
@@ -316,6 +545,23 @@ OTHER_IMAGE = (
         lambda: texts(12) | masks(*MASKS) | square(64),
         branches=1,
     ),
+    Family(
+        "Cosmos2TextToImagePipeline",
+        lambda: build(
+            "Cosmos2TextToImagePipeline",
+            model("CosmosTransformer3DModel"),
+            scheduler=FlowMatchEulerDiscreteScheduler(use_karras_sigmas=True),
+            safety_checker=Unsuspicious(),
+        ),
+        lambda: texts(16) | square(64),
+    ),
+    Family(
+        "OmniGenPipeline",
+        omnigen,
+        lambda: {"prompt": "a"} | square(64),
+        branches=1,
+    ),
+    Family("StableAudioPipeline", stable_audio, lambda: texts(12), branches=1),
 )
 
 FAMILIES: tuple[Family, ...] = (*FLUX, *STABLE_DIFFUSION, *QWEN, *WAN, *OTHER_VIDEO, *OTHER_IMAGE)
@@ -388,8 +634,7 @@ class Stop(Exception):
 INTERRUPTED = [
     family
     for family in FAMILIES
-    if "callback_on_step_end"
-    in inspect.signature(getattr(diffusers, family.name.split()[0]).__call__).parameters
+    if "callback_on_step_end" in inspect.signature(getattr(diffusers, family.name.split()[0]).__call__).parameters
 ]
 
 

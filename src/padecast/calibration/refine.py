@@ -85,24 +85,29 @@ def refine(
     """
     runs = pieces(plan, how.piece)
     slots = _slots(plan, runs, max(len(branches), parts), how.window)
-    state = _tried(bench, plan, inner, seeds, runs, slots, torch.zeros(len(slots), dtype=torch.float64), branches)
+    sampler = Sampler(bench, plan, inner, tuple(seeds), runs, slots, branches)
+    state = sampler.tried(torch.zeros(len(slots), dtype=torch.float64))
     for _ in range(how.rounds if slots else 0):
-        answers = _answers(bench, plan, inner, seeds, runs, slots, state.offsets, branches, how.difference)
-        before = state.score
-        for _ in range(how.steps):
-            step = _step(answers, state.errors, slots)
-            moved = state
-            for share in SHARES:
-                moved = _tried(bench, plan, inner, seeds, runs, slots, state.offsets + share * step, branches)
-                if moved.score > state.score:
-                    break
-            if moved.score <= state.score + how.enough / 4:
-                state = max(state, moved, key=lambda s: s.score)
-                break
-            state = moved
+        answers, before = sampler.answers(state.offsets, how.difference), state.score
+        state = _stepped(sampler, state, answers, how)
         if state.score < before + how.enough:
             break
-    return _made(inner, runs, slots, state.offsets, branches)
+    return sampler.forecaster(state.offsets)
+
+
+def _stepped(sampler: Sampler, state: State, answers: Tensor, how: Refinement) -> State:
+    """Take Gauss-Newton steps while they help, a shorter one where a whole one does not."""
+    for _ in range(how.steps):
+        step = _step(answers, state.errors, sampler.slots)
+        moved = state
+        for share in SHARES:
+            moved = sampler.tried(state.offsets + share * step)
+            if moved.score > state.score:
+                break
+        if moved.score <= state.score + how.enough / 4:
+            return max(state, moved, key=lambda s: s.score)
+        state = moved
+    return state
 
 
 def pieces(plan: Plan, longest: int) -> list[list[int]]:
@@ -129,6 +134,56 @@ class State:
     errors: Tensor
 
 
+@dataclass(frozen=True)
+class Sampler:
+    """What the real sampler draws, as a function of the offsets in all slots."""
+
+    bench: Bench
+    plan: Plan
+    inner: Forecaster
+    seeds: tuple[int, ...]
+    runs: Runs
+    slots: Sequence[Slot]
+    branches: tuple[str, ...]
+
+    def forecaster(self, values: Tensor) -> Refined:
+        """Write offsets out, step by step."""
+        if not bool(values.any()):
+            return Refined(self.inner)
+        rows = 1 + max(row for _, row, _ in self.slots)
+        table = {}
+        for place, stretch in enumerate(self.runs):
+            own = {(row, k): float(v) for (p, row, k), v in zip(self.slots, values, strict=True) if p == place}
+            length = 1 + max(k for _, k in own)
+            written: Rows = tuple(tuple(own[row, k] for k in range(length)) for row in range(rows))
+            table.update(dict.fromkeys(stretch, written))
+        return Refined(self.inner, tuple(table.items()), self.branches)
+
+    def tried(self, offsets: Tensor) -> State:
+        """Draw with offsets."""
+        forecaster, scores, errors = self.forecaster(offsets), list[float](), []
+        for batch in self.bench.batches(self.seeds):
+            reference = self.bench.reference(batch)
+            images = self.bench.image(self.plan, forecaster, batch, Tape())
+            scores += psnr(images, reference).tolist()
+            errors.append(_folded(images - reference))
+        return State(offsets, fmean(scores), torch.cat(errors))
+
+    def answers(self, current: Tensor, difference: float) -> Tensor:
+        """Measure how the final images answer to every offset: ``(S, n, P)``."""
+        samples = []
+        for batch in self.bench.batches(self.seeds):
+            tape, columns = Tape(), []
+            base = self.bench.image(self.plan, self.forecaster(current), batch, tape)
+            for place, (stretch, _, _) in enumerate(self.slots):
+                moved = current.clone()
+                moved[place] += difference
+                images = self.bench.image(self.plan, self.forecaster(moved), batch, tape, self.runs[stretch][0])
+                columns.append(_folded((images - base) / difference))
+            samples.append(torch.stack(columns, dim=2))
+        return torch.cat(samples)
+
+
 def _slots(plan: Plan, runs: Runs, rows: int, window: int) -> list[Slot]:
     return [
         (place, row, k)
@@ -147,68 +202,6 @@ def stretches(plan: Plan) -> list[list[int]]:
     """
     groups = groupby(range(len(plan.steps)), key=lambda i: plan.steps[i])
     return [list(group) for letter, group in groups if letter == "."]
-
-
-def _made(inner: Forecaster, runs: Runs, slots: Sequence[Slot], values: Tensor, branches: tuple[str, ...]) -> Refined:
-    """Write offsets out, step by step."""
-    if not bool(values.any()):
-        return Refined(inner)
-    rows = 1 + max(row for _, row, _ in slots)
-    table = {}
-    for place, stretch in enumerate(runs):
-        own = {(row, k): float(v) for (p, row, k), v in zip(slots, values, strict=True) if p == place}
-        length = 1 + max(k for _, k in own)
-        written: Rows = tuple(tuple(own[row, k] for k in range(length)) for row in range(rows))
-        table.update(dict.fromkeys(stretch, written))
-    return Refined(inner, tuple(table.items()), branches)
-
-
-def _tried(
-    bench: Bench,
-    plan: Plan,
-    inner: Forecaster,
-    seeds: Sequence[int],
-    runs: Runs,
-    slots: Sequence[Slot],
-    offsets: Tensor,
-    branches: tuple[str, ...],
-) -> State:
-    forecaster = _made(inner, runs, slots, offsets, branches)
-    scores: list[float] = []
-    errors = []
-    for batch in bench.batches(seeds):
-        reference = bench.reference(batch)
-        images = bench.image(plan, forecaster, batch, Tape())
-        scores += psnr(images, reference).tolist()
-        errors.append(_folded(images - reference))
-    return State(offsets, fmean(scores), torch.cat(errors))
-
-
-def _answers(
-    bench: Bench,
-    plan: Plan,
-    inner: Forecaster,
-    seeds: Sequence[int],
-    runs: Runs,
-    slots: Sequence[Slot],
-    current: Tensor,
-    branches: tuple[str, ...],
-    difference: float,
-) -> Tensor:
-    """Measure how the final images answer to every offset: ``(S, n, P)``."""
-    starts = [run[0] for run in runs]
-    samples = []
-    for batch in bench.batches(seeds):
-        tape = Tape()
-        base = bench.image(plan, _made(inner, runs, slots, current, branches), batch, tape)
-        columns = []
-        for place, (stretch, _, _) in enumerate(slots):
-            moved = current.clone()
-            moved[place] += difference
-            images = bench.image(plan, _made(inner, runs, slots, moved, branches), batch, tape, starts[stretch])
-            columns.append(_folded((images - base) / difference))
-        samples.append(torch.stack(columns, dim=2))
-    return torch.cat(samples)
 
 
 def _step(answers: Tensor, errors: Tensor, slots: Sequence[Slot]) -> Tensor:

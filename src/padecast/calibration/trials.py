@@ -19,6 +19,7 @@ from padecast._handle import models_of
 from padecast._history import Position
 from padecast._memory import Streams
 from padecast._psnr import psnr
+from padecast._quiet import quiet
 from padecast._session import Session
 from padecast.forecasters import Forecaster
 from padecast.policies import Plan
@@ -109,7 +110,7 @@ class Bench:
             InvalidOption: If the call does not return floating-point images, one per seed.
         """
         started = time.perf_counter()
-        with _no_bar(self.pipe):
+        with quiet(self.pipe):
             given = self.call(self.pipe, seeds[0] if self.batch is None else list(seeds))
         self.seconds.append((time.perf_counter() - started) / len(seeds))
         images = getattr(given, "images", given)
@@ -199,16 +200,3 @@ def check_once(runs: int) -> None:
             "Usual cause: a loop over seeds inside it, or a pipeline that it does not use. Draw all seeds of a call in "
             "one run, or leave out batch to be given one seed at a time."
         )
-
-
-@contextlib.contextmanager
-def _no_bar(pipe: Any) -> Iterator[None]:
-    if not hasattr(pipe, "set_progress_bar_config"):
-        yield
-        return
-    before = dict(getattr(pipe, "_progress_bar_config", {}))
-    pipe.set_progress_bar_config(**{**before, "disable": True})
-    try:
-        yield
-    finally:
-        pipe.set_progress_bar_config(**before)

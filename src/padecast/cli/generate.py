@@ -12,12 +12,13 @@ from torch import Tensor
 
 from padecast import accelerate
 from padecast._provenance import Provenance
+from padecast._quiet import quiet
 from padecast.cli import _options
 from padecast.cli._files import as_json, refuse_existing, staged, write_json
 from padecast.cli._pipelines import load
 from padecast.cli._shell import pipeline_errors, progress, stderr, stdout
 from padecast.lab._extras import need
-from padecast.lab.calls import parameters, quiet
+from padecast.lab.calls import parameters
 from padecast.lab.runner import Task
 from padecast.methods import DEFAULT, Method, method
 from padecast.report import Report

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -122,17 +121,3 @@ def images_of(output: Any) -> Tensor:
     if isinstance(images, Tensor):
         return images
     return torch.as_tensor(images).movedim(-1, -3)
-
-
-@contextmanager
-def quiet(pipe: Any) -> Iterator[None]:
-    """Switch off a pipeline's progress bar, and put back what was set."""
-    if not hasattr(pipe, "set_progress_bar_config"):
-        yield
-        return
-    before = dict(getattr(pipe, "_progress_bar_config", {}))
-    pipe.set_progress_bar_config(**{**before, "disable": True})
-    try:
-        yield
-    finally:
-        pipe.set_progress_bar_config(**before)

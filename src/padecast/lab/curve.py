@@ -7,8 +7,9 @@ from typing import Any
 
 from padecast.calibration import Calibration
 from padecast.calibration.choice import split
+from padecast.lab._canvas import COLOURS, FAINT, INK, figure_of, write
+from padecast.lab._canvas import title as write_title
 from padecast.lab._extras import need
-from padecast.lab.figures import COLOURS, FAINT, INK, _figure, _title, _write
 
 BAND, HELD = COLOURS[0], COLOURS[1]
 LEFT, WIDE, BOTTOM, TOP = 0.75, 4.6, 0.6, 1.15  # inches: margins, and the width of the curve
@@ -34,16 +35,16 @@ def curve(calibration: Calibration, path: Path, *, title: str = "") -> Path:
     plans = steps <= MOST
     strip = LABEL + SQUARE * steps + 0.25 if plans else 0.2
     width, height = max(LEFT + WIDE + strip, LEAST), max(4.1, TOP + BOTTOM + ROW * len(budgets))
-    figure = _figure((width, height))
+    figure = figure_of((width, height))
     room = (height - TOP - BOTTOM) / height
     axis = figure.add_axes((LEFT / width, BOTTOM / height, WIDE / width, room))
     _trade_off(axis, calibration)
     if plans:
         size = (SQUARE * steps / width, ROW * len(budgets) / height)
         _plans(figure.add_axes(((LEFT + WIDE + LABEL) / width, 1 - TOP / height - size[1], *size)), calibration)
-    _title(figure, title or f"{calibration.name}: what {steps} steps keep when fewer are computed")
+    write_title(figure, title or f"{calibration.name}: what {steps} steps keep when fewer are computed")
     figure.text(0.1 / width, 1 - 0.36 / height, _legend(calibration, plans), fontsize=9, color="#666666", va="top")
-    return _write(figure, path)
+    return write(figure, path)
 
 
 def _trade_off(axis: Any, calibration: Calibration) -> None:

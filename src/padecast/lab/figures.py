@@ -9,13 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from padecast.lab._canvas import COLOURS, FAINT, INK, MARKERS, figure_of, write
+from padecast.lab._canvas import title as write_title
 from padecast.lab._extras import need
 from padecast.lab.results import Comparison, Result
 
-# Okabe and Ito's colours, told apart by colour-blind readers, without the yellow of white paper; wine is Tol's.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#7F7F7F", "#882255")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "h")
-INK, FAINT = "#222222", "#E6E6E6"
 TILE, RIGHT, TOP = 0.62, 2.2, 0.62  # inches: a sample, and the margins of a grid
 
 
@@ -48,7 +46,7 @@ def grid(comparison: Comparison, path: Path, *, columns: int = 12, title: str = 
     row, gap = TILE * len(rows[0]) * high / wide, 0.05
     left = _room(comparison.results)
     width, height = left + TILE * len(rows[0]) + RIGHT, TOP + (row + gap) * len(rows)
-    figure = _figure((width, height))
+    figure = figure_of((width, height))
     axes = figure.subplots(len(rows), 1, squeeze=False)[:, 0]
     figure.subplots_adjust(
         left=left / width, right=1 - RIGHT / width, top=1 - TOP / height, bottom=gap / height, hspace=gap / row
@@ -60,8 +58,8 @@ def grid(comparison: Comparison, path: Path, *, columns: int = 12, title: str = 
         _beside(axis, label(result), (0, 0.5), -6, fontsize=10)
         _beside(axis, _figures_of(result), (1, 0.5), 6, fontsize=9, family="monospace")
     _beside(axes[0], " NFE   PSNR   worst", (1, 1.2), 6, fontsize=9, family="monospace")
-    _title(figure, title or str(comparison.settings.get("name", "")))
-    return _write(figure, path)
+    write_title(figure, title or str(comparison.settings.get("name", "")))
+    return write(figure, path)
 
 
 def steps(comparisons: Sequence[Comparison], path: Path, *, title: str = "") -> Path:
@@ -82,7 +80,7 @@ def steps(comparisons: Sequence[Comparison], path: Path, *, title: str = "") -> 
     rows = max(map(len, shown))
     left = max(_room(results) for results in shown)
     plans, width, height = 0.27 * rows, left + 5.2 * len(comparisons), 0.27 * rows + 4.8
-    figure = _figure((width, height))
+    figure = figure_of((width, height))
     ratios = {"height_ratios": [plans, 3.3]}
     panels = figure.subplots(2, len(comparisons), squeeze=False, sharex="col", gridspec_kw=ratios)
     figure.subplots_adjust(
@@ -94,10 +92,10 @@ def steps(comparisons: Sequence[Comparison], path: Path, *, title: str = "") -> 
         panels[0, column].set_title(comparison.settings.get("name", ""), fontsize=11, color=INK)
     panels[1, 0].set_ylabel("error of the latents, relative to uncached", color=INK)
     _same_scale(panels[1])
-    _title(figure, title or "Which steps are computed, and the error that the forecasts leave")
+    write_title(figure, title or "Which steps are computed, and the error that the forecasts leave")
     legend = "above: marks are computed steps (faint: in some batches only), dots are forecasts"
     figure.text(0.1 / width, 1 - 0.36 / height, legend, fontsize=9, color="#666666", va="top")
-    return _write(figure, path)
+    return write(figure, path)
 
 
 def label(result: Result) -> str:
@@ -183,20 +181,3 @@ def _strip(images: Tensor) -> Any:
     padded = torch.nn.functional.pad(images, (0, gap, 0, 0), value=1.0)
     strip = torch.cat(list(padded), dim=-1)[..., :-gap]
     return strip[0].numpy() if strip.shape[0] == 1 else strip[:3].permute(1, 2, 0).numpy()
-
-
-def _figure(size: tuple[float, float]) -> Any:
-    """A figure without pyplot, whose global state and windows a library leaves alone."""
-    figure = need("matplotlib.figure", "drawing pictures").Figure(figsize=size, dpi=150)
-    need("matplotlib.backends.backend_agg", "drawing pictures").FigureCanvasAgg(figure)
-    return figure
-
-
-def _title(figure: Any, text: str) -> None:
-    width, height = figure.get_size_inches()
-    figure.text(0.1 / width, 1 - 0.1 / height, text, ha="left", va="top", fontsize=12, color=INK)
-
-
-def _write(figure: Any, path: Path) -> Path:
-    figure.savefig(path, facecolor="white", metadata={"Software": "padecast"})
-    return path

@@ -15,7 +15,8 @@ from torch import Tensor
 from padecast._accelerate import accelerate
 from padecast._errors import InvalidOption, PadecastWarning, check
 from padecast._provenance import device_name
-from padecast.lab.calls import Call, parameters, quiet
+from padecast._quiet import quiet
+from padecast.lab.calls import Call, parameters
 from padecast.lab.timing import timed
 from padecast.methods import Method, method
 
