@@ -251,7 +251,10 @@ WAN = (
             scheduler=flow_unipc(),
             vae=halving(),
         ),
-        lambda: wan_text(length=512) | {"image": picture(), "image_embeds": words(16, 4, seed=5)},
+        lambda: wan_text(length=512) | {"image": picture()},
+        patches=lambda: patch.object(
+            diffusers.WanImageToVideoPipeline, "encode_image", lambda *_: words(16, 4, seed=5)
+        ),
     ),
     Family(
         "WanImageToVideoPipeline timestep per token",
@@ -425,15 +428,6 @@ def hidream() -> Any:
 
 def stable_audio() -> Any:
     torch.manual_seed(1)
-    autoencoder = diffusers.AutoencoderOobleck(
-        encoder_hidden_size=8,
-        downsampling_ratios=[2, 4],
-        channel_multiples=[1, 2],
-        decoder_channels=8,
-        decoder_input_channels=8,
-        audio_channels=2,
-        sampling_rate=48,
-    )
     projection = diffusers.StableAudioProjectionModel(
         text_encoder_dim=12, conditioning_dim=12, min_value=0, max_value=32
     )
@@ -441,7 +435,7 @@ def stable_audio() -> Any:
         "StableAudioPipeline",
         model("StableAudioDiTModel", global_states_input_dim=24),
         scheduler=diffusers.EDMDPMSolverMultistepScheduler(sigma_min=0.3, sigma_max=500, sigma_data=1.0),
-        vae=autoencoder.eval(),
+        vae=Dimensions(hop_length=8, config=Dimensions(sampling_rate=48, audio_channels=2)),
         projection_model=projection.eval(),
     )
 
@@ -462,7 +456,7 @@ class Prompts:
         pass
 
     def __call__(self, *_: Any, **__: Any) -> dict[str, Any]:
-        inputs = [case for case in cases_image.CASES if case.model == "OmniGenTransformer2DModel"][0].inputs()
+        inputs = next(case for case in cases_image.CASES if case.model == "OmniGenTransformer2DModel").inputs()
         mask, positions = inputs["attention_mask"], inputs["position_ids"]
         return {
             "input_ids": torch.cat([inputs["input_ids"], inputs["input_ids"].flip(1)]),
@@ -474,7 +468,7 @@ class Prompts:
 
 
 def omnigen() -> Any:
-    with patch("diffusers.pipelines.omnigen.pipeline_omnigen.OmniGenMultiModalProcessor", Prompts):
+    with patch("diffusers.pipelines.omnigen.pipeline_omnigen.OmniGenMultiModalProcessor", Prompts, create=True):
         return build(
             "OmniGenPipeline",
             model("OmniGenTransformer2DModel"),
