@@ -47,6 +47,7 @@ bench: $(READY) ## measure everything that the README claims, into benchmarks/re
 	$(BIN)/python benchmarks/runs_of_others.py
 	$(BIN)/python benchmarks/calibrated.py
 	$(BIN)/python benchmarks/ideas.py
+	$(BIN)/python benchmarks/maps.py
 	$(BIN)/python benchmarks/readme.py
 	$(BIN)/python benchmarks/calibrated_tables.py
 	$(BIN)/python benchmarks/tables.py

@@ -16,6 +16,7 @@ import diffusers
 import pytest
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler, UniPCMultistepScheduler
+from PIL import Image
 from tests.targets import cases_first, cases_image, cases_more, cases_video
 from tests.targets.case import noise
 from tests.tiny import no_text, quiet, vae
@@ -224,6 +225,27 @@ QWEN = (
         "QwenImagePipeline",
         lambda: build("QwenImagePipeline", model("QwenImageTransformer2DModel")),
         lambda: qwen_text() | square(64),
+    ),
+    Family(
+        "QwenImageImg2ImgPipeline",
+        lambda: build(
+            "QwenImageImg2ImgPipeline",
+            model("QwenImageTransformer2DModel"),
+            vae=wan_vae("AutoencoderKLQwenImage"),
+        ),
+        lambda: qwen_text() | square(16) | {"image": picture(), "strength": 1.0},
+    ),
+    Family(
+        "QwenImageEditPipeline",
+        lambda: build(
+            "QwenImageEditPipeline",
+            model("QwenImageTransformer2DModel", "edit"),
+            vae=wan_vae("AutoencoderKLQwenImage"),
+        ),
+        lambda: qwen_text() | square(16) | {"image": Image.new("RGB", (16, 16), "teal")},
+        patches=lambda: patch(  # it enlarges every image to a million pixels
+            "diffusers.pipelines.qwenimage.pipeline_qwenimage_edit.calculate_dimensions", lambda *_: (16, 16, None)
+        ),
     ),
 )
 
@@ -473,6 +495,7 @@ def omnigen() -> Any:
             "OmniGenPipeline",
             model("OmniGenTransformer2DModel"),
             scheduler=FlowMatchEulerDiscreteScheduler(invert_sigmas=True),
+            vae=vae(4),
         )
 
 
@@ -552,7 +575,7 @@ OTHER_IMAGE = (
     Family(
         "OmniGenPipeline",
         omnigen,
-        lambda: {"prompt": "a"} | square(64),
+        lambda: {"prompt": "a"} | square(16),
         branches=1,
     ),
     Family("StableAudioPipeline", stable_audio, lambda: texts(12), branches=1),
