@@ -44,7 +44,9 @@ bench: $(READY) ## measure everything that the README claims, into benchmarks/re
 	$(BIN)/python benchmarks/history.py
 	$(BIN)/python benchmarks/overhead.py
 	$(BIN)/python benchmarks/models.py
+	$(BIN)/pip install -q -c constraints.txt -e ".[peers]"
 	$(BIN)/python benchmarks/runs_of_others.py
+	$(BIN)/python benchmarks/pages.py
 	$(BIN)/python benchmarks/calibrated.py
 	$(BIN)/python benchmarks/ideas.py
 	$(BIN)/python benchmarks/maps.py

@@ -202,12 +202,6 @@ STABLE_DIFFUSION = (
         branches=1,
     ),
     Family(
-        "StableDiffusion3Pipeline skip layers",
-        lambda: build("StableDiffusion3Pipeline", model("SD3Transformer2DModel", "dual attention")),
-        lambda: texts(12) | pooled(10) | square(64) | {"mu": 1.0},
-        branches=1,
-    ),
-    Family(
         "StableDiffusion3Img2ImgPipeline",
         lambda: build("StableDiffusion3Img2ImgPipeline", model("SD3Transformer2DModel"), vae=vae(4)),
         lambda: texts(12) | pooled(10) | {"image": picture(), "strength": 1.0, **square(16)},
@@ -670,3 +664,142 @@ def test_an_interrupted_run_leaves_nothing_to_the_next(family: Family) -> None:
             family.sample(pipe, seed=4, callback_on_step_end=stop)
         assert torch.equal(family.sample(pipe), expected)
     assert run.report.plan == PLAN
+
+
+# What some pipelines do in the middle of a run ------------------------------------------------------------------------
+
+
+def named(name: str) -> Family:
+    return next(family for family in FAMILIES if family.name == name)
+
+
+def check(family: Family, pipe: Any, plan: str, made: str, runs: list[int], **options: Any) -> Any:
+    """Assert that exact runs are exact, and that a plan is followed as far as it can be; return the last report.
+
+    ``made`` is what comes of the plan, ``runs`` how often each block runs then.
+    """
+    counts = count_blocks(pipe)
+    untouched = family.sample(pipe, **options)
+    with accelerate(pipe, policy=Always(), forecaster=Lagrange()):
+        assert torch.equal(family.sample(pipe, **options), untouched)
+    with accelerate(pipe, policy=Plan(plan), forecaster=Oracle()) as run:
+        close(family.sample(pipe, **options), untouched)
+    assert run.report.plan == made
+    counts.clear()
+    with accelerate(pipe, policy=Plan(plan), forecaster=Lagrange()) as run:
+        forecast = family.sample(pipe, **options)
+        assert [counts[place] for place in sorted(counts)] == runs
+        assert torch.equal(family.sample(pipe, **options), forecast)
+    assert (run.report.plan, run.report.unplaced) == (made, 0)
+    assert not torch.allclose(forecast, untouched, rtol=1e-3, atol=1e-3)
+    assert torch.equal(family.sample(pipe, **options), untouched)
+    return run.report
+
+
+@pytest.mark.parametrize(
+    ("name", "plan", "calls"),
+    [
+        ("StableDiffusion3Img2ImgPipeline", " C.C.C", 3),
+        ("FluxInpaintPipeline", " C.C.C", 6),
+        ("QwenImageImg2ImgPipeline", " C.C.C", 6),
+        ("WanVideoToVideoPipeline", "  CC.C", 6),  # a forecast that was asked for before there was anything to know
+    ],
+)
+def test_runs_from_the_middle_of_the_schedule(name: str, plan: str, calls: int) -> None:
+    pipe = named(name).make()
+    blocks = len(stack_of(pipe.transformer, targets.find(pipe.transformer), "full").parts)
+    report = check(named(name), pipe, PLAN, plan, [calls] * blocks, strength=0.7)
+    assert report.notes == {}
+
+
+class TestTwoExperts:
+    """Wan 2.2 has a model for the first steps and another one for the others."""
+
+    def make(self, boundary: float) -> Any:
+        second = model("WanTransformer3DModel")
+        draw = torch.Generator().manual_seed(9)
+        with torch.no_grad():
+            for parameter in second.parameters():
+                parameter.add_(0.1 * torch.randn(parameter.shape, generator=draw))
+        first, fixed = model("WanTransformer3DModel"), {"scheduler": flow_unipc(), "boundary_ratio": boundary}
+        return build("WanPipeline", first, transformer_2=second, **fixed)
+
+    @pytest.mark.parametrize(
+        ("boundary", "plan", "made", "computed"),
+        [
+            (0.8, "CC.C.C", "CC.C.C", (2, 2)),
+            (0.9, "C.CC.C", "C.CC.C", (1, 3)),
+            (0.9, "CC.C.C", "CCCC.C", (2, 3)),  # the second one has to compute before it can forecast
+            (0.8, "C.....", "C..C..", (1, 1)),
+        ],
+    )
+    def test_each_forecasts_itself(self, boundary: float, plan: str, made: str, computed: tuple[int, int]) -> None:
+        family = named("WanPipeline timestep per token")
+        pipe = self.make(boundary)
+        untouched = family.sample(pipe)
+        counts = count_blocks(pipe), count_blocks(pipe, "transformer_2")
+        with accelerate(pipe, policy=Always(), forecaster=Lagrange()) as run:
+            assert torch.equal(family.sample(pipe), untouched)
+        assert run.report.plan == "C" * STEPS
+        with accelerate(pipe, policy=Plan(plan), forecaster=Oracle()) as run:
+            close(family.sample(pipe), untouched)
+        assert run.report.plan == made
+        for count in counts:
+            count.clear()
+        with accelerate(pipe, policy=Plan(plan), forecaster=Lagrange()) as run:
+            forecast = family.sample(pipe)
+            assert [set(count.values()) for count in counts] == [{2 * times} for times in computed]
+            assert torch.equal(family.sample(pipe), forecast)
+        assert (run.report.plan, run.report.unplaced, run.report.notes) == (made, 0, {})
+        assert not torch.allclose(forecast, untouched, rtol=1e-3, atol=1e-3)
+        assert torch.equal(family.sample(pipe), untouched)
+
+    def test_an_interrupted_run_leaves_nothing_to_the_next(self) -> None:
+        family = dataclasses.replace(named("WanPipeline timestep per token"), make=lambda: self.make(0.8))
+        test_an_interrupted_run_leaves_nothing_to_the_next(family)
+
+
+@pytest.mark.parametrize(
+    ("layer", "runs", "branches"),
+    [
+        (0, [4, 8, 8], ("call 1",)),  # such calls do not pass through the whole stack: they are left alone
+        (1, [6, 4, 6], ("call 1", "call 2")),
+        (2, [8, 8, 4], ("call 1",)),
+    ],
+)
+def test_guidance_by_leaving_out_a_block(layer: int, runs: list[int], branches: tuple[str, ...]) -> None:
+    """Stable Diffusion 3 calls its transformer once more at some steps, without one of its blocks."""
+    family = named("StableDiffusion3Pipeline")
+    options = {"skip_guidance_layers": [layer], "skip_layer_guidance_stop": 0.7}
+    assert check(family, family.make(), PLAN, PLAN, runs, **options).branches == branches
+
+
+def test_guidance_that_ends_early() -> None:
+    """Lumina 2 makes the second call of a step only in the first steps."""
+    family = named("Lumina2Pipeline")
+    report = check(family, family.make(), PLAN, PLAN, [6] * 3, cfg_trunc_ratio=0.5)
+    assert report.notes == {}
+
+
+def test_a_batch_that_shrinks() -> None:
+    """Z-Image leaves out the half of the batch that guides it in the last steps."""
+    family = named("ZImagePipeline")
+    report = check(family, family.make(), PLAN, "CC.CCC", [5] * 3, cfg_truncation=0.5)
+    assert report.notes == {"step 4, call 1": "computed because the features changed shape, dtype or device"}
+
+
+def test_a_long_video_in_pieces() -> None:
+    """SkyReels V2 goes through the schedule once for every piece of a video, all in one call."""
+    family = named("SkyReelsV2DiffusionForcingPipeline")
+    pieces = {"num_frames": 9, "base_num_frames": 5, "overlap_history": 1, "addnoise_condition": 0}
+    report = check(family, family.make(), PLAN, PLAN, [2 * 2 * NFE] * 3, **pieces)
+    assert report.notes == {}
+
+
+def test_frames_that_are_not_at_the_same_step() -> None:
+    """SkyReels V2 can let its first frames run ahead: the step is that of the last ones, which wait for the first."""
+    family = named("SkyReelsV2DiffusionForcingPipeline")
+    report = check(family, family.make(), PLAN, PLAN, [2 * (10 - 2)] * 3, ar_step=2, causal_block_size=1)
+    assert report.notes == dict.fromkeys(
+        ("step 0, cond", "step 0, uncond"), "computed because the same step came twice on one branch"
+    )
