@@ -3,9 +3,9 @@
     python benchmarks/runs_of_others.py [--only WORDS]
 
 Run it from the repository root; it downloads nothing and takes some minutes on one core. The other caches are those
-that ship with diffusers, and cache-dit where it is installed (``pip install "padecast[peers]"``). Only their public calls are
-used. Writes benchmarks/results/runs-of-others.json; ``--only`` takes a part of a scenario's or a library's name, and
-writes nothing.
+that ship with diffusers, and cache-dit where it is installed (``pip install "padecast[peers]"``). Only their public
+calls are used. Writes benchmarks/results/runs-of-others.json; ``--only`` takes a part of a scenario's or a library's
+name, and writes nothing.
 
 Every scenario states what the right answer is, and a verdict is one of
 
