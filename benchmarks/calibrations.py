@@ -1,7 +1,7 @@
 """Make the calibrations of the demo model that ship with padecast: 20 steps, budgets 5 to 14.
 
-    python benchmarks/calibrations.py --setting hard --resume hard.jsonl
-    python benchmarks/calibrations.py --setting easy --unfitted 11,12,13,14
+    python benchmarks/calibrations.py --setting hard --unfitted 11,12,13,14 --resume hard.jsonl
+    python benchmarks/calibrations.py --setting easy --unfitted 9,11,12,13,14
 
 The budgets of ``--unfitted`` get plans and forecasters chosen in closed loop, but no local search and no fit.
 

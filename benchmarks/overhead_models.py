@@ -85,7 +85,7 @@ def made(kind: Any, dtype: torch.dtype, **sizes: Any) -> Any:
             model = kind(**sizes)
     finally:
         torch.set_default_dtype(before)
-    return model.to(dtype).eval()
+    return nn.Module.to(model, dtype).eval()  # diffusers' own `to` warns
 
 
 def quiet(pipe: Any) -> Any:
@@ -158,7 +158,7 @@ def dit_xl(steps: int, batch: int = 2, dtype: torch.dtype = torch.float32) -> Ca
 
 
 def middle_flux(quick: bool) -> Case:
-    sizes: dict[str, Any] = {"num_layers": 4, "num_single_layers": 8, "attention_head_dim": 64}
+    sizes: dict[str, Any] = {"num_layers": 3, "num_single_layers": 6, "attention_head_dim": 64}
     sizes |= {"num_attention_heads": 8, "in_channels": 64, "joint_attention_dim": 256, "pooled_projection_dim": 128}
     sizes |= {"axes_dims_rope": (8, 28, 28)}
     sizes |= {"num_layers": 1, "num_single_layers": 2, "num_attention_heads": 2} if quick else {}
@@ -168,7 +168,7 @@ def middle_flux(quick: bool) -> Case:
 def middle_wan(quick: bool) -> Case:
     heads = 2 if quick else 8
     sizes: dict[str, Any] = {"num_attention_heads": heads, "attention_head_dim": 64, "text_dim": 256}
-    sizes |= {"in_channels": 16, "out_channels": 16, "freq_dim": 256, "ffn_dim": 4 * 64 * heads, "num_layers": 8}
+    sizes |= {"in_channels": 16, "out_channels": 16, "freq_dim": 256, "ffn_dim": 4 * 64 * heads, "num_layers": 6}
     return wan("Wan, mid-size", (64, 64, 5) if quick else (256, 256, 9), 20, 64, **sizes)
 
 
@@ -188,7 +188,7 @@ class Watch:
     """Which calls of a model ran the attention of its last block: ``C`` for those, a dot for the others."""
 
     def __init__(self, case: Case) -> None:
-        last = [part for name, part in case.blocks[-1].named_modules() if name.endswith("to_q")][0]
+        last = next(part for name, part in case.blocks[-1].named_modules() if name.endswith("to_q"))
         self.ran: list[bool] = []
         self._hooks = [case.model.register_forward_pre_hook(lambda *_: self.ran.append(False))]
         self._hooks.append(last.register_forward_hook(self._count))
@@ -226,9 +226,10 @@ def ours(chosen: Method, name: str = "", measure: bool = False) -> Way:
     return Way(f"padecast, {name or chosen.name}", f"{chosen.policy}, {chosen.forecaster}", on)
 
 
-def even(name: str, every: int, warmup: int = 0) -> Way:
-    chosen = method(name)
-    return ours(Method(name, Interval(every=every, warmup=warmup), chosen.forecaster, ""))
+def even(name: str, every: int, warmup: int = 0, measure: bool = False) -> Way:
+    """A method on an even plan; ``measure`` is on by default in padecast, for the report."""
+    policy, shown = Interval(every=every, warmup=warmup), f"{name}, report measured" if measure else name
+    return ours(Method(name, policy, method(name).forecaster, ""), shown, measure)
 
 
 def nothing(plan: str) -> Way:
@@ -259,7 +260,8 @@ def _handing_on(forward: Callable[..., Any], computes: Callable[[], bool]) -> Ca
         if computes():
             return forward(*args, **kwargs)
         given = args[0] if args else kwargs["hidden_states"]
-        return (kwargs["encoder_hidden_states"], given) if "encoder_hidden_states" in kwargs else given
+        text = kwargs.get("encoder_hidden_states")
+        return given if text is None else (text, given)
 
     return around
 
@@ -325,11 +327,12 @@ def cache_dit(plan: str) -> Way:
             steps_computation_mask=[int(c == "C") for c in plan],
             steps_computation_policy="static",
             num_inference_steps=len(plan),
+            enable_separate_cfg=False,
         )
         library.enable_cache(case.pipe, cache_config=config)
         return lambda: library.disable_cache(case.pipe)
 
-    settings = f"DBCacheConfig(Fn_compute_blocks=1, steps_computation_mask={plan}, static)"
+    settings = f"DBCacheConfig(Fn_compute_blocks=1, steps_computation_mask={plan}, static, enable_separate_cfg=False)"
     return Way("cache-dit", settings, on, ["its first block runs at every step"])
 
 
