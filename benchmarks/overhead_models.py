@@ -158,18 +158,18 @@ def dit_xl(steps: int, batch: int = 2, dtype: torch.dtype = torch.float32) -> Ca
 
 
 def middle_flux(quick: bool) -> Case:
-    sizes: dict[str, Any] = {"num_layers": 3, "num_single_layers": 6, "attention_head_dim": 64}
+    sizes: dict[str, Any] = {"num_layers": 4, "num_single_layers": 8, "attention_head_dim": 64}
     sizes |= {"num_attention_heads": 8, "in_channels": 64, "joint_attention_dim": 256, "pooled_projection_dim": 128}
     sizes |= {"axes_dims_rope": (8, 28, 28)}
     sizes |= {"num_layers": 1, "num_single_layers": 2, "num_attention_heads": 2} if quick else {}
-    return flux("FLUX, mid-size", 128 if quick else 512, 20, 64, **sizes)
+    return flux("FLUX, mid-size", 128 if quick else 256, 20, 64, **sizes)
 
 
 def middle_wan(quick: bool) -> Case:
     heads = 2 if quick else 8
     sizes: dict[str, Any] = {"num_attention_heads": heads, "attention_head_dim": 64, "text_dim": 256}
     sizes |= {"in_channels": 16, "out_channels": 16, "freq_dim": 256, "ffn_dim": 4 * 64 * heads, "num_layers": 6}
-    return wan("Wan, mid-size", (64, 64, 5) if quick else (256, 256, 9), 20, 64, **sizes)
+    return wan("Wan, mid-size", (64, 64, 5) if quick else (128, 128, 9), 20, 64, **sizes)
 
 
 def flux_dev(steps: int) -> Case:

@@ -18,6 +18,8 @@ from padecast._frames import called_by_another
 from padecast._history import Position, normalised
 
 SCALES: tuple[float, ...] = (1.0, 1000.0)
+ENDING = ("SCMScheduler", "DDPMWuerstchenScheduler")
+"""Schedulers whose last timestep is where the run ends, and no step of it."""
 
 
 class Clock:
@@ -70,27 +72,33 @@ class Clock:
         grid = self.grid
         if grid is None or not len(grid):
             return self._counter.locate(timestep, context, features)
-        fresh = self.is_outdated
+        fresh, total = self.is_outdated, self._length(grid)
         if fresh:
             self.reset()
         value = _host_value(timestep)
         index = self._index(grid, timestep, value, context)
         if index is not None and index == self._last and self._moved(value):
-            return Tick(len(grid), foreign=True)  # the scheduler stands still: somebody else samples with the model
+            return Tick(total, foreign=True)  # the scheduler stands still: somebody else samples with the model
         begins = fresh or (index is not None and self._last is not None and index < self._last)
         if begins:
-            self._strides = self._read_strides(len(grid)) if self._strides_wanted else None
+            self._strides = self._read_strides(total) if self._strides_wanted else None
         self._grid, self._value, self._place = grid, value, index
         if index is None:
-            return Tick(len(grid), None, begins)
+            return Tick(total, None, begins)
         self._last = index
-        return Tick(len(grid), Position.at(index, len(grid), strides=self._strides), begins)
+        return Tick(total, Position.at(index, total, strides=self._strides), begins)
+
+    def _length(self, grid: Any) -> int:
+        """Return the number of steps of a run over the whole grid."""
+        ends = any(cls.__name__ in ENDING for cls in type(self._pipeline.scheduler).__mro__)
+        return len(grid) - ends
 
     def _index(self, grid: Any, timestep: Any, value: float | None, context: Any) -> int | None:
         """Return the place in the grid; ``None`` if it is ambiguous or not in the grid."""
-        told = self._told(len(grid), value, context)
+        total = self._length(grid)
+        told = self._told(total, value, context)
         if told is not None:
-            return int(told) if 0 <= int(told) < len(grid) else None
+            return int(told) if 0 <= int(told) < total else None
         fresh, stands = self._grid is None, value is not None and not self._moved(value)
         found = look_up(grid, timestep, self._scales)
         if fresh:

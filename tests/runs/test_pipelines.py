@@ -21,7 +21,7 @@ from tests.targets.case import noise
 from tests.tiny import no_text, quiet, vae
 from torch import Tensor, nn
 
-from padecast import InvalidPlan, accelerate, targets
+from padecast import accelerate, targets
 from padecast._stack import stack_of
 from padecast.forecasters import Lagrange, Oracle
 from padecast.policies import Always, Plan
@@ -33,7 +33,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:In CPU autocast"),  # Mochi asks for an autocast that a CPU has not
     # diffusers hands torch tensors to numpy in a dozen schedulers; nothing of ours is involved.
     pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword"),
-    pytest.mark.filterwarnings("ignore:__array_wrap__ must accept context"),
     pytest.mark.filterwarnings("ignore:`FluxPosEmbed` is deprecated"),  # by the release that Chroma is in
 ]
 
@@ -930,12 +929,6 @@ def test_frames_that_are_not_at_the_same_step() -> None:
     )
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=InvalidPlan,
-    reason="the length of a run is taken to be that of scheduler.timesteps, of which SCMScheduler has one more than "
-    "there are steps: a plan for the steps that are run is refused, and last=True does not see the last one",
-)
 def test_a_schedule_that_ends_with_what_is_no_step() -> None:
     """Sana Sprint leaves out the last entry of its scheduler's timesteps."""
     family = Family(
