@@ -30,7 +30,7 @@ import gc
 import json
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from statistics import median
 from typing import Any
@@ -242,22 +242,21 @@ def one_step(case: Case) -> float:
 # Efficiency -----------------------------------------------------------------------------------------------------------
 
 
-def digits_rows(quick: bool) -> list[Row]:
+def digits_rows(quick: bool) -> Iterator[Row]:
     case = digits(4 if quick else 16)
-    ways = digits_ways()
-    plans = dict.fromkeys(planned(case, way) for way in ways if way.name == "padecast, tc-pade")
-    return compared(case, [*ways, *map(nothing, plans)], 1 if quick else 3)
+    bound = nothing(planned(case, even("tc-pade", 4, 3)))
+    return compared(case, [*digits_ways(), bound], 1 if quick else 2)
 
 
-def flux_rows(quick: bool) -> list[Row]:
-    return beside_peers(middle_flux(quick), 1 if quick else 3)
+def flux_rows(quick: bool) -> Iterator[Row]:
+    return beside_peers(middle_flux(quick), 1 if quick else 2)
 
 
-def wan_rows(quick: bool) -> list[Row]:
-    return beside_peers(middle_wan(quick), 1 if quick else 3)
+def wan_rows(quick: bool) -> Iterator[Row]:
+    return beside_peers(middle_wan(quick), 1 if quick else 2)
 
 
-def beside_peers(case: Case, repeats: int) -> list[Row]:
+def beside_peers(case: Case, repeats: int) -> Iterator[Row]:
     plan = planned(case, even("tc-pade", 4, 3))
     wanted = [even("tc-pade", 4, 3), linear(), nothing(plan)]
     return compared(case, [*wanted, *peers(case, plan.count("C"), plan)], repeats)
@@ -301,18 +300,16 @@ def attempted(name: str, case: Case, make: Callable[[], Any]) -> Any:
         return {"model": case.name, "way": name, "error": f"{type(error).__name__}: {str(error).splitlines()[0][:160]}"}
 
 
-def compared(case: Case, ways: Sequence[Way | Row], repeats: int) -> list[Row]:
+def compared(case: Case, ways: Sequence[Way | Row], repeats: int) -> Iterator[Row]:
     """Measure every way against uncached runs made in turn with it."""
     with timed(case.pipe):
         case.run(2)
-    found: list[Row] = []
     for way in ways:
-        row = (
-            way if isinstance(way, dict) else attempted(way.name, case, lambda way=way: efficiency(case, way, repeats))
-        )
-        found.append(row)
+        row = way
+        if isinstance(way, Way):
+            row = attempted(way.name, case, lambda way=way: efficiency(case, way, repeats))
         SAY.print(f"efficiency: {case.name}: {row['way']}: {short(row)}")
-    return found
+        yield row
 
 
 def efficiency(case: Case, way: Way, repeats: int) -> Row:
@@ -438,7 +435,7 @@ def cuda_row(name: str, case: Case, repeats: int) -> Row:
     return {
         "model": name,
         "about": case.about,
-        "efficiency": compared(case, [wanted, linear(), nothing(plan), *others], repeats),
+        "efficiency": list(compared(case, [wanted, linear(), nothing(plan), *others], repeats)),
         "memory": attempted("memory", case, lambda: memory_row(case, plan)),
         "waits_for_gpu": {"uncached": waits(case, None), "padecast": waits(case, plan)},
         "note": None,
@@ -490,7 +487,7 @@ def cell(value: Any) -> str:
     return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-PARTS: dict[str, Callable[[bool], list[Row]]] = {
+PARTS: dict[str, Callable[[bool], Iterable[Row]]] = {
     "forecast": forecast_rows,
     "products": product_rows,
     "memory": memory_rows,
@@ -509,15 +506,21 @@ def main() -> None:
     parser.add_argument("--busy", action="store_true", help="record that the machine was doing something else")
     chosen = parser.parse_args()
     logging.disable(logging.INFO)
+    for part in chosen.part or PARTS:
+        rows: list[Row] = []
+        for row in PARTS[part](chosen.quick):
+            rows.append(row)
+            if not chosen.quick:
+                keep(part, rows, chosen.busy)
+        Console(width=190).print(shown(part, rows))
+
+
+def keep(part: str, rows: list[Row], busy: bool) -> None:
+    """Write what there is of a part, beside the other parts."""
     path = RESULTS / "overhead.json"
     document = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"parts": {}}
-    for part in chosen.part or PARTS:
-        rows = PARTS[part](chosen.quick)
-        provenance = {**asdict(Provenance.of()), "machine_busy": chosen.busy}
-        document["parts"][part] = {"provenance": provenance, "rows": rows}
-        if not chosen.quick:
-            write(path.name, document)
-        Console(width=190).print(shown(part, rows))
+    document["parts"][part] = {"provenance": {**asdict(Provenance.of()), "machine_busy": busy}, "rows": rows}
+    write(path.name, document)
 
 
 if __name__ == "__main__":

@@ -158,7 +158,7 @@ def dit_xl(steps: int, batch: int = 2, dtype: torch.dtype = torch.float32) -> Ca
 
 
 def middle_flux(quick: bool) -> Case:
-    sizes: dict[str, Any] = {"num_layers": 4, "num_single_layers": 8, "attention_head_dim": 64}
+    sizes: dict[str, Any] = {"num_layers": 3, "num_single_layers": 6, "attention_head_dim": 64}
     sizes |= {"num_attention_heads": 8, "in_channels": 64, "joint_attention_dim": 256, "pooled_projection_dim": 128}
     sizes |= {"axes_dims_rope": (8, 28, 28)}
     sizes |= {"num_layers": 1, "num_single_layers": 2, "num_attention_heads": 2} if quick else {}

@@ -339,3 +339,19 @@ def test_a_memory_that_is_cleared_is_as_good_as_a_new_one(dtype: torch.dtype) ->
 
 
 BASIS = torch.tensor([1.0, 0.5], dtype=torch.float64)
+
+
+def test_a_slot_without_weight_is_not_read_whatever_it_holds() -> None:
+    memory, x = Memory(3), torch.zeros(1, 4)
+    for step, value in enumerate((float("inf"), 2.0, 3.0)):
+        memory.remember(Position.at(step, 9), (x,), (x + value,))
+    (out,) = memory.add((x,), torch.tensor([1.0, 0.5, 0.0], dtype=torch.float64))
+    assert torch.equal(out, torch.full((1, 4), 4.0))
+
+
+def test_large_values_are_stored_in_float16() -> None:
+    memory, x = Memory(1, storage=Storage(torch.float16)), torch.zeros(2, 3)
+    memory.remember(Position.at(0, 9), (x,), (torch.tensor([[1e6, 1.0, 0.0], [1.0, 2.0, 3.0]]),))
+    torch.testing.assert_close(
+        memory.residuals()[0][0], torch.tensor([[1e6, 1.0, 0.0], [1.0, 2.0, 3.0]]), rtol=2e-3, atol=0
+    )

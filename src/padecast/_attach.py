@@ -33,6 +33,7 @@ class Call:
     session: Session
     branch: str
     stop: Callable[[], Reading]
+    computes: bool = False
     begun: bool = False
     entry: Streams = ()
     forecast: Streams | None = None
@@ -149,7 +150,8 @@ class Attachment:
             raise
         if session is not None and tick.position is not None:
             watch = stopwatch(_device(kwargs, args))
-            self._here.call = Call(session, self._branch(tick.position.index), watch)
+            computes = session.records[-1].computed and not session.forecaster.replays
+            self._here.call = Call(session, self._branch(tick.position.index), watch, computes)
             self._inside.add(threading.get_ident())
 
     def _end_call(self) -> Call | None:
@@ -237,7 +239,9 @@ class Attachment:
             call: Call | None = getattr(self._here, "call", None)
             if call is None:
                 return forward(*args, **kwargs)
-            if is_first:
+            if is_first and call.computes and torch.compiler.is_compiling():
+                call.begun, call.entry = True, self._stack.entry(args, kwargs)  # nothing to decide: no graph break
+            elif is_first:
                 forecast(call, args, kwargs)
             call.reached_end = is_last and call.begun
             if call.forecast is not None:
@@ -263,7 +267,7 @@ class Attachment:
     def _kept(self, entry: Streams, output: Any) -> tuple[Streams, Streams]:
         """Return what there is to learn, safe from a model that goes on in place."""
         entry, streams = self._stack.learnt(entry, output)
-        return entry, tuple(stream.clone() for stream in streams)
+        return tuple(x.clone() for x in entry), tuple(y.clone() for y in streams)
 
     def _learn(self, call: Call, output: Any) -> Any:
         entry, streams = self._stack.learnt(call.entry, output)

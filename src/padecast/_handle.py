@@ -149,10 +149,10 @@ class Handle:
             )
         strides = self.method.policy.needs_stride or self.method.forecaster.needs_stride
         clock = Clock(pipeline, model, self._length(), strides)
-        spare, group = list[Memory](), self._group or group_of(model)
+        spare = list[Memory]()
 
         def session(total: int) -> Session:
-            return self._session(total, spare, group)
+            return self._session(total, spare, self._group or group_of(model))
 
         return Attachment(model, targets.find(model, self.method.span), self.method.span, clock, session)
 

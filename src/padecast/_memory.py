@@ -6,7 +6,7 @@ its output minus its input, stream by stream.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import Any
 
@@ -20,12 +20,11 @@ from padecast._ring import Ring, Storage
 Streams = tuple[Tensor, ...]
 
 
-def inner_products(slots: Tensor | Iterable[Tensor], residual: Tensor) -> Tensor:
+def inner_products(slots: Iterable[Tensor], residual: Tensor) -> Tensor:
     """Inner products of one residual with several, per sample, summed in float64 over float32 tokens.
 
     Args:
-        slots: K remembered residuals, each ``(B, ..., D)``; or one tensor ``(K, B, ..., D)`` in the residual's dtype,
-            which is multiplied at once.
+        slots: K remembered residuals, each ``(B, ..., D)``, one after the other, so that no copy of them is made.
         residual: The new one, ``(B, ..., D)``.
 
     Returns:
@@ -37,10 +36,7 @@ def inner_products(slots: Tensor | Iterable[Tensor], residual: Tensor) -> Tensor
                 [6., 0.]], dtype=torch.float64)
     """
     wide = residual if residual.dtype in (torch.float32, torch.float64) else residual.float()
-    if isinstance(slots, Tensor):
-        per_token = torch.linalg.vecdot(slots, wide).movedim(0, -1)
-    else:
-        per_token = torch.stack([torch.linalg.vecdot(slot.to(wide.dtype), wide) for slot in slots], dim=-1)
+    per_token = torch.stack([torch.linalg.vecdot(slot.to(wide.dtype), wide) for slot in slots], dim=-1)
     exact = torch.float32 if wide.device.type == "mps" else torch.float64
     summed_up: Tensor = per_token.flatten(1, -2).sum(1, dtype=exact) if per_token.ndim > 2 else per_token.to(exact)
     return summed_up
@@ -196,7 +192,10 @@ class Memory:
 
     def _sum(self, start: Tensor, ring: Ring, weights: Tensor) -> Tensor:
         block = ring.block(self.kept, start.dtype)
-        if block is None or start.dtype not in (torch.float32, torch.float64):
+        # On a GPU weights from the host are used as plain numbers, since sending them would wait; and a slot without
+        # weight is not read, whatever it holds.
+        plain = weights.ndim == 1 and (start.device.type != "cpu" or not bool(weights.all()))
+        if block is None or plain or start.dtype not in (torch.float32, torch.float64):
             return weighted_sum(start, ring.read(self._places), weights)
         in_place = weights.flip(-1).roll(self._places[0] + 1, -1)  # from newest first to slots
         return product(start, block, in_place)
@@ -226,7 +225,7 @@ class Memory:
         assert self._gram is not None
         filled = sorted(self._places)
         pairs = zip(self._ring, residuals, strict=True)
-        products = sum(inner_products(_slots(ring, filled, residual), residual) for ring, residual in pairs)
+        products = sum(inner_products(ring.read(filled), residual) for ring, residual in pairs)
         assert isinstance(products, Tensor)
         products, size = summed(products, sum(residual[0].numel() for residual in residuals), self.group)
         products /= size
@@ -237,10 +236,3 @@ class Memory:
         """Reorder one dimension from slots to newest first, without an index tensor and so without a transfer."""
         filled = matrix.narrow(dim, 0, len(self._places))
         return filled.roll(-(self._places[0] + 1), dim).flip(dim)
-
-
-def _slots(ring: Ring, filled: Sequence[int], residual: Tensor) -> Tensor | Iterator[Tensor]:
-    """Return the filled slots: together where they can be multiplied at once, else one after the other."""
-    wide = residual.dtype in (torch.float32, torch.float64)
-    block = ring.block(len(filled), residual.dtype) if wide else None
-    return ring.read(filled) if block is None else block

@@ -31,6 +31,11 @@ class Like:
         return torch.zeros(self.shape, dtype=self.dtype, device=self.device)
 
 
+Key = tuple[Like | bool | str, ...]
+KINDS = (Tensor, bool, str)
+"""What of its arguments tells one kind of call from another; numbers change with every step."""
+
+
 class Opaque:
     """Consecutive parts of a model, of which the last one's output is forecast.
 
@@ -50,25 +55,28 @@ class Opaque:
 
     def clear(self) -> None:
         """Forget what parts returned: another run begins."""
-        self._seen: dict[tuple[Like, ...], dict[int, tuple[list[Any], TreeSpec]]] = {}
-        self._key: tuple[Like, ...] = ()
+        self._seen: dict[Key, dict[int, tuple[list[Any], TreeSpec]]] = {}
+        self._key: Key = ()
         self._given: Streams = ()
 
     def entry(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Streams:
         """Return what a forecast is added to; nothing if such a call was not seen in this run."""
-        self._key = tuple(Like.of(x) for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor))
+        leaves = tree_leaves((args, kwargs))
+        self._key = tuple(Like.of(x) if isinstance(x, Tensor) else x for x in leaves if isinstance(x, KINDS))
         self._given = self._subtracted(args, kwargs)
         known = self._seen.get(self._key, {}).get(len(self.parts) - 1)
         if known is None:
             return ()
         leaves, spec = known
-        return self._starts([leaf for leaf in leaves if isinstance(leaf, Like)], _has_list(spec))
+        likes = [leaf for leaf in leaves if isinstance(leaf, Like)]
+        return self._starts(likes, _is_one_sample(likes, spec))
 
     def skipped(self, place: int, _args: tuple[Any, ...], _kwargs: dict[str, Any], forecast: Streams | None) -> Any:
         """Return what stands in for a part's output."""
         leaves, spec = self._seen[self._key][place]
         likes = [leaf for leaf in leaves if isinstance(leaf, Like)]
-        streams = iter([like.zeros() for like in likes] if forecast is None else _outward(forecast, spec))
+        one = _is_one_sample(likes, spec)
+        streams = iter([like.zeros() for like in likes] if forecast is None else _outward(forecast, one))
         return tree_unflatten([next(streams) if isinstance(leaf, Like) else leaf for leaf in leaves], spec)
 
     def ran(self, place: int, output: Any) -> None:
@@ -80,14 +88,16 @@ class Opaque:
     def learnt(self, _entry: Streams, output: Any) -> tuple[Streams, Streams]:
         """Return what a forecast would have been added to, and what there was instead."""
         leaves, spec = tree_flatten(output)
-        streams, whole = tuple(leaf for leaf in leaves if _is_feature(leaf)), _has_list(spec)
-        starts = self._starts([Like.of(stream) for stream in streams], whole)
-        return starts, tuple(stream[None] for stream in streams) if whole else streams
+        streams = tuple(leaf for leaf in leaves if _is_feature(leaf))
+        likes = [Like.of(stream) for stream in streams]
+        one = _is_one_sample(likes, spec)
+        return self._starts(likes, one), tuple(stream[None] for stream in streams) if one else streams
 
     def exchanged(self, output: Any, streams: Streams) -> Any:
         """Return the last part's output with other features."""
         leaves, spec = tree_flatten(output)
-        given = iter(_outward(streams, spec))
+        likes = [Like.of(leaf) for leaf in leaves if _is_feature(leaf)]
+        given = iter(_outward(streams, _is_one_sample(likes, spec)))
         return tree_unflatten([next(given) if _is_feature(leaf) else leaf for leaf in leaves], spec)
 
     def _subtracted(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Streams:
@@ -97,21 +107,25 @@ class Opaque:
         value = kwargs.get(name, args[place] if place < len(args) else None)
         return tuple(leaf for leaf in tree_leaves(value) if _is_feature(leaf))
 
-    def _starts(self, outputs: list[Like], whole: bool) -> Streams:
+    def _starts(self, outputs: list[Like], one: bool) -> Streams:
         """Return what is subtracted from the outputs, or zeros where the shapes differ."""
         same = [Like.of(x) for x in self._given] == outputs
         starts = self._given if same else tuple(like.zeros() for like in outputs)
-        return tuple(start[None] for start in starts) if whole else starts
+        return tuple(start[None] for start in starts) if one else starts
+
+
+def _is_one_sample(outputs: Sequence[Like], spec: TreeSpec) -> bool:
+    """Whether outputs have no common dimension of samples, as the tensors of a list: they count as one sample."""
+    return _has_list(spec) or len({like.shape[0] for like in outputs}) > 1
 
 
 def _has_list(spec: TreeSpec) -> bool:
-    """Whether an output holds a list, whose tensors have no dimension of samples: they count as one sample."""
     return spec.type is list or any(_has_list(child) for child in spec.children())
 
 
-def _outward(streams: Streams, spec: TreeSpec) -> Streams:
-    return tuple(stream[0] for stream in streams) if _has_list(spec) else streams
+def _outward(streams: Streams, one: bool) -> Streams:
+    return tuple(stream[0] for stream in streams) if one else streams
 
 
 def _is_feature(value: Any) -> bool:
-    return isinstance(value, Tensor) and value.is_floating_point()
+    return isinstance(value, Tensor) and value.is_floating_point() and value.ndim > 0

@@ -23,8 +23,8 @@ class Storage:
     """How residuals are stored.
 
     Args:
-        dtype: Of the stored values; that of the features unless given. Float8 values are stored relative to the
-            largest of their sample.
+        dtype: Of the stored values; that of the features unless given. Float8 and float16 values are
+            stored relative to the largest of their sample.
         offload: Whether they lie in host memory (pinned, where the features are on a GPU), and come back when they
             are needed, the next one while the one before is used.
 
@@ -50,7 +50,8 @@ class Ring:
     """
 
     def __init__(self, like: Tensor, window: int, storage: Storage) -> None:
-        self._device, self._narrow = like.device, storage.dtype in NARROW
+        scaled = storage.dtype in NARROW or (storage.dtype is torch.float16 and like.dtype is not torch.float16)
+        self._device = like.device
         self._wide = torch.promote_types(like.dtype, torch.float32)
         away = storage.offload and like.device.type != "cpu"
         self._slots = torch.empty(
@@ -59,7 +60,7 @@ class Ring:
             device="cpu" if away else like.device,
             pin_memory=away and like.device.type == "cuda",
         )
-        self._scales = like.new_ones((window, like.shape[0]), dtype=self._wide) if self._narrow else None
+        self._scales = like.new_ones((window, like.shape[0]), dtype=self._wide) if scaled else None
         self._copies = torch.cuda.Stream(like.device) if away and like.device.type == "cuda" else None
         self._away = away
 

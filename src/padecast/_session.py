@@ -238,6 +238,7 @@ class Session:
             if same and memory.group is self._group and memory.fits(entry):
                 memory.clear()
                 return self._spare.pop(place)
+        self._spare.clear()  # features of another kind: those of before are not kept beside them
         return Memory(window, self.forecaster.moments, self._measure, self._storage, self._group)
 
     def decline(self, branch: str, note: str) -> Streams | None:
@@ -281,7 +282,7 @@ class Session:
             weights = self.forecaster.weights(geometry, record.at) if self.forecaster.is_weights else None
             output = self.forecaster.forecast(memory, geometry, entry, record.at, weights)
         alone = self._group is None  # what one process sees alone must not decide for it alone
-        if alone and any(y.device.type == "cpu" and not bool(torch.isfinite(y).all()) for y in output):
+        if alone and any(y.device.type == "cpu" and not _is_finite(y) for y in output):
             return self.decline(branch, "non-finite")
         record.geometry[branch] = geometry
         if weights is not None:
@@ -291,3 +292,8 @@ class Session:
 
 def _detached(streams: Streams) -> Streams:
     return tuple(x.detach() for x in streams)
+
+
+def _is_finite(features: Tensor) -> bool:
+    """Whether nothing is infinite or not a number, from the extremes, in which either shows."""
+    return not features.numel() or all(bool(extreme.isfinite()) for extreme in torch.aminmax(features))
