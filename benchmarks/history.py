@@ -2,9 +2,9 @@
 
     python benchmarks/history.py
 
-Both settings, 20 steps, the first 32 test seeds: tc-pade with 8 computed steps, adaptive, and the shipped calibration with
-8, with the history in the features' dtype (float32), bfloat16, float16 and two kinds of float8, and in bfloat16 on the
-host. Fidelity is that to the uncached images. Writes benchmarks/results/history.json.
+Both settings, 20 steps, the first 32 test seeds: tc-pade with 8 computed steps, adaptive, and the shipped calibration
+with 8, with the history in the features' dtype (float32), bfloat16, float16 and two kinds of float8, and in bfloat16 on
+the host. Fidelity is that to the uncached images. Writes benchmarks/results/history.json.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ def table(documents: dict[str, dict[str, Any]]) -> str:
         f"PSNR in dB, mean over {seeds.pop()} samples, of digits drawn in 20 steps with 6, 8 and 10 of them computed,",
         "against the uncached run; hard is guidance 5, shift 3, easy guidance 3, shift 1. Forecasters stand on the",
         "usual plans (every 4th step; 3 warm-up steps, then every 4th or every 3rd), `adaptive` chooses its own, and",
-        "`calibrated` is the calibration that ships with the demo model, made on 36 other samples.",
+        "`calibrated` is the calibration that ships with the demo model, made on 48 other samples.",
         "",
         "| method | " + " | ".join(heads) + " |",
         "|---|" + "---|" * len(heads),
