@@ -109,7 +109,7 @@ def predicted(curve: Document, console: Console) -> None:
     low, high = axis.get_xlim()
     axis.plot([low, high], [low, high], color="#7F7F7F", linewidth=1, zorder=1, label="equal")
     axis.set(
-        xlabel="predicted: mean PSNR on 36 calibration samples, dB",
+        xlabel="predicted: mean PSNR on 48 calibration samples, dB",
         ylabel="measured: mean PSNR on 64 test samples, dB",
         title="Digits, 20 steps: budgets of 5 to 14 computed steps",
     )
