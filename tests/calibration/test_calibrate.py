@@ -59,8 +59,8 @@ def test_a_calibration_measures_what_acceleration_gives(case: Case) -> None:
             with accelerate(pipe, made, computed=budget) as run:
                 psnrs[seed] = float(psnr(case.call(pipe, seed)[:1], uncached[:1])[0])
             assert run.report.computed == budget
-        assert made.choices[budget].best.psnr == pytest.approx(psnrs, abs=1e-6)
-        assert made.choices[budget].held_out == pytest.approx(psnrs[made.held_out[0]], abs=1e-6)
+        assert made.choices[budget].best.psnr == pytest.approx(psnrs, abs=1e-4)
+        assert made.choices[budget].held_out == pytest.approx(psnrs[made.held_out[0]], abs=1e-4)
 
 
 def test_the_same_call_gives_the_same_calibration() -> None:

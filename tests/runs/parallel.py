@@ -6,6 +6,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from tests.tiny import PLAN, flux_pipeline, sample_flux, sample_wan, wan_pipeline
 from torch import Tensor, distributed
@@ -25,7 +26,9 @@ RULES = {
 
 def spread(work: Any, folder: Path, *given: Any) -> list[Any]:
     """Run ``work(rank, *given)`` in two processes that know each other, and return what they returned."""
-    processes.spawn(_begin, (folder, work, given), nprocs=2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(Path(__file__).parents[2]))  # where the processes find this module
+        processes.spawn(_begin, (folder, work, given), nprocs=2)
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]
 
 

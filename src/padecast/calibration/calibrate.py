@@ -188,7 +188,7 @@ def estimate(steps: int, budgets: Sequence[int], seeds: int, branches: int = 1, 
     """Return about how many uncached samples' worth of steps a calibration takes.
 
     Example:
-        >>> 100 < estimate(20, [8], 16) < 400
+        >>> 100 < estimate(20, [8], 16) < 800
         True
     """
     effort = effort or Effort()
