@@ -22,7 +22,7 @@ demo: $(READY) ## compare the methods on the bundled digits model, into demo-out
 	$(BIN)/padecast demo --out demo-output
 
 test: $(READY) ## fast tests and the examples in docstrings
-	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto -m "not slow and not cuda" $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto --dist worksteal -m "not slow and not cuda" $(PYTEST_ARGS)
 
 check: $(READY) ## ruff, mypy and the tests of layers and packaging
 	$(BIN)/ruff check .

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
 import pytest
@@ -61,6 +62,27 @@ class TestBlock:
             UnsupportedModel, match=r"blocks of class Linear take input, not 'hidden_states'.\n.*register"
         ):
             Block(nn.Linear(2, 2), HIDDEN)
+
+
+def test_the_stacks_input_is_not_kept_alive_while_its_blocks_run() -> None:
+    """Its copy lies in the slot of the residual to come: memory over an uncached run is the declared history alone."""
+    pipe, inputs, kept = flux_pipeline(), [], []
+
+    def given(_: Any, args: Any, kwargs: Any) -> None:
+        inputs.append(weakref.ref(kwargs["hidden_states"]))
+
+    first, second = pipe.transformer.transformer_blocks
+    hooks = [
+        first.register_forward_pre_hook(given, with_kwargs=True),
+        second.attn.register_forward_pre_hook(lambda *_: kept.append(inputs[-1]() is not None)),
+    ]
+    try:
+        with accelerate(pipe, policy=Plan(PLAN), forecaster=Lagrange()):
+            sample_flux(pipe)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    assert len(kept) >= PLAN.count("C") and not any(kept)
 
 
 class TestCacheContext:

@@ -261,8 +261,10 @@ class Attachment:
         return around
 
     def _forecast(self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        call.begun, call.entry = True, self._stack.entry(args, kwargs)
-        call.forecast = call.session.forecast(call.branch, call.entry)
+        entry = self._stack.entry(args, kwargs)
+        call.begun, call.forecast = True, call.session.forecast(call.branch, entry)
+        if call.forecast is None and not self._stack.remembers_entry:
+            call.entry = call.session.hold(call.branch, entry)
 
     def _kept(self, entry: Streams, output: Any) -> tuple[Streams, Streams]:
         """Return what there is to learn, safe from a model that goes on in place."""

@@ -88,7 +88,7 @@ class Blocks:
         self._samples = target.samples
         self._joined = target.blocks[names[-1]].joins if len(names) > 1 else ()
         self.parts = [block.module for block in self._blocks]
-        self.notes = False
+        self.notes = self.remembers_entry = False
 
     def clear(self) -> None:
         """Nothing is remembered here."""

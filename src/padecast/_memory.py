@@ -163,6 +163,16 @@ class Memory:
             (x.shape, x.dtype, x.device) == like for x, like in zip(streams, self._entry, strict=True)
         )
 
+    def hold(self, entry: Streams) -> Streams:
+        """Return copies of the input in the slots that :meth:`remember` fills next, or the input if slots differ.
+
+        The oldest residual of a full ring is gone from here on.
+        """
+        if not self._ring:
+            self._allocate(entry)
+        place = len(self._positions) % self.window
+        return tuple(ring.hold(place, x) for ring, x in zip(self._ring, entry, strict=True))
+
     def remember(self, at: Position, entry: Streams, output: Streams, basis: Tensor | None = None) -> None:
         """Store ``output - entry`` as the newest residual, dropping the oldest one when the ring is full."""
         if not self._ring:

@@ -50,7 +50,8 @@ class Opaque:
     """
 
     def __init__(self, parts: Sequence[nn.Module], difference: tuple[str, int] | None = None) -> None:
-        self.parts, self.notes, self._difference = list(parts), True, difference
+        self.parts, self._difference = list(parts), difference
+        self.notes = self.remembers_entry = True
         self.clear()
 
     def clear(self) -> None:

@@ -69,8 +69,13 @@ class Ring:
         """Bytes of all slots."""
         return self._slots.numel() * self._slots.element_size()
 
+    def hold(self, place: int, x: Tensor) -> Tensor:
+        """Return a copy of ``x`` in a slot, or ``x`` where slots are of another kind."""
+        slot = self._slots[place]
+        return x if self._away or slot.dtype != x.dtype else slot.copy_(x)
+
     def write(self, place: int, x: Tensor, y: Tensor) -> Tensor:
-        """Store ``y - x`` in a slot; returns it as it is stored, on the features' device."""
+        """Store ``y - x`` in a slot, which may be where ``x`` lies; returns it as stored, on the features' device."""
         slot = self._slots[place]
         if not self._away and slot.dtype == x.dtype == y.dtype:
             return torch.sub(y, x, out=slot)

@@ -196,6 +196,18 @@ class Session:
             self._served[branch] = False
         return output
 
+    def hold(self, branch: str, entry: Streams) -> Streams:
+        """Return what :meth:`learn` will be given as the stack's input.
+
+        Where its residual will be learnt, that is a copy in the slot of the residual to come, so that nobody keeps the
+        input itself alive while the stack runs; otherwise the input.
+        """
+        replayed = self.forecaster.replays and not self.records[-1].computed
+        if branch in self._served or replayed:
+            return entry
+        with torch.no_grad():
+            return self._memory(branch, entry).hold(_detached(entry))
+
     def learn(self, branch: str, entry: Streams, output: Streams) -> Streams:
         """Remember a computed residual; returns the output (for the oracle, the input plus its residual)."""
         for x, y in zip(entry, output, strict=True):
@@ -213,17 +225,20 @@ class Session:
         self._served[branch] = True
         if self.forecaster.replays and not record.computed:
             return tuple(x + (y - x) for x, y in zip(entry, output, strict=True))
-        memory = self._memories.get(branch)
-        if memory is not None and not memory.fits(entry):
-            memory = None
-        if memory is None:
-            memory = self._memories[branch] = self._empty_memory(entry)
+        memory = self._memory(branch, entry)
         with torch.no_grad():
             basis = self.forecaster.basis(record.at)
             memory.remember(record.at, _detached(entry), _detached(output), basis)
         record.geometry[branch] = memory.geometry()
         self.peak_bytes = max(self.peak_bytes, sum(m.nbytes for m in self._memories.values()))
         return output
+
+    def _memory(self, branch: str, entry: Streams) -> Memory:
+        """Return the history of a branch, an empty one if it has none of such features."""
+        memory = self._memories.get(branch)
+        if memory is None or not memory.fits(entry):
+            memory = self._memories[branch] = self._empty_memory(entry)
+        return memory
 
     def _empty_memory(self, entry: Streams) -> Memory:
         """Return an empty history for features, with the slots of an earlier run's if they fit."""

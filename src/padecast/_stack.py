@@ -19,6 +19,8 @@ class Stack(Protocol):
     parts: list[nn.Module]
     notes: bool
     """Whether it wants to see what every part returns."""
+    remembers_entry: bool
+    """Whether it finds the entry by itself when it learns, so that nobody else need keep it."""
 
     def clear(self) -> None:
         """Forget the run."""
