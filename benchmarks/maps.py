@@ -24,11 +24,13 @@ from common import DEVELOPMENT, SETTINGS, progress, write
 from torch import Tensor
 
 from padecast import zoo
-from padecast._memory import Memory, Streams
+from padecast._memory import Memory
+from padecast._mix import Streams
 from padecast._provenance import Provenance
 from padecast._psnr import psnr
 from padecast._quiet import quiet
-from padecast._session import Record, Session
+from padecast._record import Record
+from padecast._session import Session
 from padecast.calibration.trials import attached
 from padecast.forecasters import Lagrange, TCPade
 from padecast.lab import Sampling

@@ -245,15 +245,15 @@ def one_step(case: Case) -> float:
 def digits_rows(quick: bool) -> Iterator[Row]:
     case = digits(4 if quick else 16)
     bound = nothing(planned(case, even("tc-pade", 4, 3)))
-    return compared(case, [*digits_ways(), bound], 1 if quick else 2)
+    return compared(case, [*digits_ways(), bound], 1 if quick else 7)
 
 
 def flux_rows(quick: bool) -> Iterator[Row]:
-    return beside_peers(middle_flux(quick), 1 if quick else 2)
+    return beside_peers(middle_flux(quick), 1 if quick else 5)
 
 
 def wan_rows(quick: bool) -> Iterator[Row]:
-    return beside_peers(middle_wan(quick), 1 if quick else 2)
+    return beside_peers(middle_wan(quick), 1 if quick else 5)
 
 
 def beside_peers(case: Case, repeats: int) -> Iterator[Row]:

@@ -14,12 +14,12 @@ import padecast
 ROOT = Path(padecast.__file__).parent
 LAYERS = (  # lowest first; "padecast" is the package's own face
     {"_errors", "_history", "_psnr", "_quiet", "_provenance"},
-    {"_registry", "_group", "_ring", "_memory", "forecasters"},
+    {"_registry", "_group", "_ring", "_mix", "_memory", "forecasters"},
     {"policies"},
     {"methods"},
-    {"citations", "_session"},
+    {"citations", "_record", "_session"},
     {"targets"},
-    {"_intercept", "_frames", "_count", "_clock", "_block", "_opaque", "_stack", "_stopwatch", "_attach"},
+    {"_intercept", "_frames", "_count", "_clock", "_block", "_opaque", "_stack", "_stopwatch", "_call", "_attach"},
     {"_handle", "_accelerate", "report"},
     {"calibration"},
     {"padecast", "zoo", "lab"},

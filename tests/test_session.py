@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from padecast import FeatureChanged, InvalidOption, InvalidPlan, Session, forecasters, policies
-from padecast._session import NOTES
+from padecast._record import NOTES
 from padecast.forecasters import Chebyshev, Forecaster, Lagrange, Oracle, Pade, Reuse, Taylor, TCPade
 from padecast.policies import Always, Interval, Plan, Policy, Stability, Tolerance
 

@@ -5,40 +5,25 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from padecast._block import parameters_of
+from padecast._call import Call, Said
 from padecast._clock import Clock
 from padecast._count import Tick
 from padecast._errors import ConcurrentRun, FeatureChanged
 from padecast._frames import is_inside
 from padecast._intercept import Around, Intercept, innermost
-from padecast._memory import Streams
+from padecast._mix import Streams
 from padecast._session import Session
 from padecast._stack import Stack, stack_of
-from padecast._stopwatch import Reading, stopwatch
+from padecast._stopwatch import stopwatch
 from padecast.targets import Target
 
 MakeSession = Callable[[int], Session]
-
-
-@dataclass
-class Call:
-    """One call of the model, from its first block to its last."""
-
-    session: Session
-    branch: str
-    stop: Callable[[], Reading]
-    computes: bool = False
-    begun: bool = False
-    entry: Streams = ()
-    forecast: Streams | None = None
-    learnt: tuple[Streams, Streams] | None = None
-    reached_end: bool = False
 
 
 class Attachment:
@@ -67,6 +52,7 @@ class Attachment:
         self._calls: dict[int, int] = {}
         self._owner: int | None = None
         self._conflict = False
+        self._is_traced = False  # whether the model's forward runs as one compiled graph
         with contextlib.ExitStack() as undo:
             self._install(undo)
             self._undo = undo.pop_all()
@@ -112,10 +98,10 @@ class Attachment:
 
     def _listen(self, method: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Be told which branch a pipeline runs."""
-        return self._telling(method(*args, **kwargs), _Said(*args, **kwargs))
+        return self._telling(method(*args, **kwargs), Said(*args, **kwargs))
 
     @contextlib.contextmanager
-    def _telling(self, opened: contextlib.AbstractContextManager[None], context: _Said) -> Iterator[None]:
+    def _telling(self, opened: contextlib.AbstractContextManager[None], context: Said) -> Iterator[None]:
         before, self._here.context = self._context, context
         try:
             with opened:
@@ -124,7 +110,7 @@ class Attachment:
             self._here.context = before
 
     @property
-    def _context(self) -> _Said | None:
+    def _context(self) -> Said | None:
         return getattr(self._here, "context", None)
 
     # One call of the model ---------------------------------------------------------------------------------------
@@ -151,7 +137,9 @@ class Attachment:
         if session is not None and tick.position is not None:
             watch = stopwatch(_device(kwargs, args))
             computes = session.records[-1].computed and not session.forecaster.replays
-            self._here.call = Call(session, self._branch(tick.position.index), watch, computes)
+            branch = self._branch(tick.position.index)
+            ready = session.ready(branch) if self._is_traced and not computes else None
+            self._here.call = Call(session, branch, watch, computes, ready)
             self._inside.add(threading.get_ident())
 
     def _end_call(self) -> Call | None:
@@ -203,7 +191,12 @@ class Attachment:
             self._finish(call)
 
     def _finish(self, call: Call) -> None:
+        if call.ready is not None and call.forecast is not None:
+            call.session.serve(call.branch)
+        elif call.ready is not None:
+            call.session.decline(call.branch, "changed")
         if call.learnt is not None:
+            self._is_traced = not self._stack.notes
             call.session.learn(call.branch, *call.learnt)
         call.session.records[-1].seconds.append(call.stop())
         if not call.reached_end:
@@ -239,8 +232,9 @@ class Attachment:
             call: Call | None = getattr(self._here, "call", None)
             if call is None:
                 return forward(*args, **kwargs)
-            if is_first and call.computes and torch.compiler.is_compiling():
-                call.begun, call.entry = True, self._stack.entry(args, kwargs)  # nothing to decide: no graph break
+            decided = call.computes or call.ready is not None
+            if is_first and decided and torch.compiler.is_compiling():
+                self._begin_in_graph(call, args, kwargs)
             elif is_first:
                 forecast(call, args, kwargs)
             call.reached_end = is_last and call.begun
@@ -260,7 +254,14 @@ class Attachment:
         forecast, learn = torch.compiler.disable(self._forecast), torch.compiler.disable(self._learn)
         return around
 
+    def _begin_in_graph(self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Forecast with what was decided before the model was called, or compute: no graph break."""
+        call.begun, call.entry = True, self._stack.entry(args, kwargs)
+        if call.ready is not None and call.ready.fits(call.entry):
+            call.forecast = call.ready.add(call.entry)
+
     def _forecast(self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        call.ready = None
         entry = self._stack.entry(args, kwargs)
         call.begun, call.forecast = True, call.session.forecast(call.branch, entry)
         if call.forecast is None and not self._stack.remembers_entry:
@@ -275,15 +276,6 @@ class Attachment:
         entry, streams = self._stack.learnt(call.entry, output)
         learnt = call.session.learn(call.branch, entry, streams)
         return output if learnt is streams else self._stack.exchanged(output, learnt)
-
-
-class _Said:
-    """What a pipeline said of a call, whatever release of diffusers said it."""
-
-    def __init__(self, name: Any, **details: Any) -> None:
-        self.name = getattr(name, "name", name)
-        self.step_index = details.get("step_index", getattr(name, "step_index", None))
-        self.num_inference_steps = details.get("num_inference_steps", getattr(name, "num_inference_steps", None))
 
 
 def _concurrent() -> ConcurrentRun:

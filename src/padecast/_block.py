@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from padecast._errors import UnsupportedModel
-from padecast._memory import Streams
+from padecast._mix import Streams
 from padecast.targets import BlockOutput, Target
 
 

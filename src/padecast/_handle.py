@@ -16,8 +16,9 @@ from padecast._clock import Clock
 from padecast._errors import AlreadyAccelerated, ConcurrentRun, InvalidOption, PadecastWarning, UnsupportedModel
 from padecast._group import group_of
 from padecast._memory import Memory
+from padecast._record import NOTES
 from padecast._ring import Storage
-from padecast._session import NOTES, Session
+from padecast._session import Session
 from padecast.methods import Method
 from padecast.policies import Always
 from padecast.report import Report, report_of

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_leaves, tree_unflatten
 
-from padecast._memory import Streams
+from padecast._mix import Streams
 
 
 @dataclass(frozen=True)

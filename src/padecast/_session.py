@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -12,33 +12,13 @@ from torch import Tensor
 
 from padecast._errors import FeatureChanged, check
 from padecast._history import Geometry, Position, Trace, normalised
-from padecast._memory import Memory, Streams
+from padecast._memory import Memory
+from padecast._mix import Ready, Streams
+from padecast._record import Record
 from padecast._ring import Storage
 from padecast.forecasters import Forecaster
 from padecast.forecasters.base import fitted
 from padecast.policies import Policy
-
-NOTES = {
-    "no history": "computed because nothing was remembered for this branch",
-    "stale": "computed because this branch missed the last computed step",
-    "changed": "computed because the features changed shape, dtype or device",
-    "non-finite": "computed because the forecast was not finite",
-    "ambiguous": "computed because the same step came twice on one branch",
-    "bypassed": "computed because its blocks ran without padecast: another library restored their forwards",
-    "gradient": "computed because gradients were asked for",
-}
-
-
-@dataclass
-class Record:
-    """What was done at one step, for the report. Tensors are read only when the report is."""
-
-    at: Position
-    computed: bool
-    geometry: dict[str, Geometry] = field(default_factory=dict)
-    weights: dict[str, Tensor] = field(default_factory=dict)
-    notes: dict[str, str] = field(default_factory=dict)
-    seconds: list[Callable[[], float]] = field(default_factory=list)
 
 
 class Session:
@@ -196,6 +176,29 @@ class Session:
             self._served[branch] = False
         return output
 
+    def ready(self, branch: str) -> Ready | None:
+        """Return the forecast of a branch at the step begun as far as it goes without the stack's input.
+
+        Nothing if the step is computed or is better left to :meth:`forecast`. Who uses it says so to :meth:`serve`.
+        """
+        record, memory = self.records[-1], self._memories.get(branch)
+        plain = self.forecaster.is_weights and not self.forecaster.moments and not self.forecaster.replays
+        if record.computed or branch in self._served or not plain:
+            return None
+        if memory is None or not len(memory) or memory.latest < self._trace.computed[-1]:
+            return None
+        with torch.no_grad():
+            weights = self.forecaster.weights(replace(memory.geometry(), branch=branch), record.at)
+            sure = weights.device.type != "cpu" or bool(weights.isfinite().all())
+            return memory.ready(fitted(weights, memory.kept)) if sure else None
+
+    def serve(self, branch: str) -> None:
+        """Note that what :meth:`ready` returned became the branch's output."""
+        record, memory = self.records[-1], self._memories[branch]
+        record.geometry[branch] = replace(memory.geometry(), branch=branch)
+        record.weights[branch] = fitted(self.forecaster.weights(record.geometry[branch], record.at), len(memory))
+        self._served[branch] = False
+
     def hold(self, branch: str, entry: Streams) -> Streams:
         """Return what :meth:`learn` will be given as the stack's input.
 
@@ -257,7 +260,7 @@ class Session:
         return Memory(window, self.forecaster.moments, self._measure, self._storage, self._group)
 
     def decline(self, branch: str, note: str) -> Streams | None:
-        """Note why a branch is computed at the step begun; one of :data:`NOTES`."""
+        """Note why a branch is computed at the step begun; one of :data:`padecast._record.NOTES`."""
         self.records[-1].notes[branch] = note
         return None
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from padecast._block import Blocks, lookup, parameters_of
 from padecast._errors import UnsupportedModel, unknown
-from padecast._memory import Streams
+from padecast._mix import Streams
 from padecast._opaque import Opaque
 from padecast.targets import WHOLE, Target
 

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from padecast._history import Geometry, unit
-from padecast._session import NOTES, Record, Session
+from padecast._record import NOTES, Record
+from padecast._session import Session
 
 
 @dataclass(frozen=True)

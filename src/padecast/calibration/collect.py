@@ -16,7 +16,7 @@ from padecast._errors import InvalidOption, UnsupportedModel
 from padecast._handle import models_of
 from padecast._history import Position
 from padecast._intercept import Intercept
-from padecast._memory import Streams
+from padecast._mix import Streams
 from padecast._session import Session
 from padecast.calibration.sketch import SIZE, sketch
 from padecast.calibration.statistic import Statistic, measured, mixture

@@ -17,7 +17,7 @@ from padecast._clock import Clock
 from padecast._errors import InvalidOption, check
 from padecast._handle import models_of
 from padecast._history import Position
-from padecast._memory import Streams
+from padecast._mix import Streams
 from padecast._psnr import psnr
 from padecast._quiet import quiet
 from padecast._session import Session

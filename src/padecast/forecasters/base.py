@@ -12,7 +12,8 @@ from torch import Tensor
 from padecast._history import Geometry, Position
 
 if TYPE_CHECKING:
-    from padecast._memory import Memory, Streams
+    from padecast._memory import Memory
+    from padecast._mix import Streams
 
 
 @dataclass(frozen=True)

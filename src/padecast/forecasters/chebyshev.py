@@ -15,7 +15,8 @@ from padecast.forecasters.base import Forecaster, fitted
 from padecast.forecasters.lagrange import lagrange_basis
 
 if TYPE_CHECKING:
-    from padecast._memory import Memory, Streams
+    from padecast._memory import Memory
+    from padecast._mix import Streams
 
 
 @dataclass(frozen=True)

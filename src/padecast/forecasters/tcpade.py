@@ -16,7 +16,8 @@ from padecast.forecasters.feedback import Feedback
 from padecast.forecasters.pade import Pade
 
 if TYPE_CHECKING:
-    from padecast._memory import Memory, Streams
+    from padecast._memory import Memory
+    from padecast._mix import Streams
 
 
 @dataclass(frozen=True)
