@@ -2,13 +2,14 @@
 
     python benchmarks/pages.py
 
-docs/other-caches.md from benchmarks/results/runs-of-others.json.
+docs/other-caches.md from benchmarks/results/runs-of-others.json, docs/costs.md from overhead.json and history.json.
 """
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from common import RESULTS
@@ -18,9 +19,16 @@ DOCS = Path(__file__).parent.parent / "docs"
 
 def main() -> None:
     """Write every page."""
-    found = json.loads((RESULTS / "runs-of-others.json").read_text(encoding="utf-8"))
-    (DOCS / "other-caches.md").write_text(other_caches(found), encoding="utf-8")
-    print("written: docs/other-caches.md")
+    pages = {"other-caches.md": other_caches(read("runs-of-others.json"))}
+    pages["costs.md"] = costs(read("overhead.json")["parts"], read("history.json"))
+    for name, text in pages.items():
+        (DOCS / name).write_text(text, encoding="utf-8")
+        print(f"written: docs/{name}")
+
+
+def read(name: str) -> dict[str, Any]:
+    """Read a result file."""
+    return json.loads((RESULTS / name).read_text(encoding="utf-8"))  # type: ignore[no-any-return]
 
 
 def other_caches(found: dict[str, Any]) -> str:
@@ -64,6 +72,117 @@ def cell(f: dict[str, Any] | None) -> str:
         return ""
     told = f"{f['difference']:.2g}" if f["verdict"] == "wrong image" else f["verdict"]
     return f"{told} → {cell({**f['remedy'], 'remedy': None})}" if f.get("remedy") else told
+
+
+# Costs ----------------------------------------------------------------------------------------------------------------
+
+
+def costs(parts: dict[str, Any], history: dict[str, Any]) -> str:
+    """Write what padecast itself costs."""
+    machine = parts["digits"]["provenance"]
+    lines = [
+        "# What it costs",
+        "",
+        "<!-- written by benchmarks/pages.py from benchmarks/results/overhead.json and history.json -->",
+        "",
+        f"`python benchmarks/overhead.py` and `python benchmarks/history.py`, on {machine['device']} "
+        f"(torch {machine['versions']['torch']}). Times are compared within one process; runs alternate.",
+        "",
+        "## Efficiency",
+        "",
+        "Speedup of the denoiser over steps / NFE: 1 is all that leaving steps out can give. The bound leaves the "
+        "blocks out and puts nothing in their place. Medians; single runs differ by about a tenth.",
+        "",
+    ]
+    for part in ("digits", "flux", "wan"):
+        rows = parts[part]["rows"]
+        lines += [f"**{rows[0]['model']}** ({rows[0]['about']}, {rows[0]['steps']} steps)", ""]
+        lines += table(["cache", "NFE", "speedup", "of", "efficiency"], [efficiency(row) for row in rows])
+    lines += ["## A forecast step over its floor", ""]
+    lines += [
+        "The floor: reading the input and K residuals and writing the output, at the rate at which torch copies the "
+        "same tensors. A CPU keeps small features in its cache, where starting an operation costs more than the bytes.",
+        "",
+    ]
+    wanted = ("Memory.add, weights (K,)", "Session.forecast")
+    forecasts = [row for row in parts["forecast"]["rows"] if row["what"] in wanted]
+    lines += table(["features", "dtype", "K", "what", "ms", "times the floor"], [forecast(row) for row in forecasts])
+    lines += ["## Inner products", ""]
+    lines += table(
+        ["features", "dtype", "ms", "of a computed step"],
+        [
+            [
+                row["shape"],
+                row["dtype"],
+                f"{1e3 * row['products_seconds']:.2f}",
+                "" if row["products_over_step"] is None else f"{row['products_over_step']:.2%}",
+            ]
+            for row in parts["products"]["rows"]
+        ],
+    )
+    lines += ["## Memory", ""]
+    lines += table(
+        ["model", "plan", "declared", "over uncached", "ratio"],
+        [
+            [
+                r["model"],
+                f"`{r['plan']}`",
+                mega(r["declared_bytes"]),
+                mega(r["over_uncached_bytes"]),
+                f"{r['over_declared']:.3f}",
+            ]
+            for r in parts["memory"]["rows"]
+        ],
+    )
+    lines += ["## Full-size models on a CUDA device", ""]
+    lines += table(["model", "efficiency", "note"], [[r["model"], "", r["note"]] for r in parts["cuda"]["rows"]])
+    return "\n".join([*lines, *placement(history), ""])
+
+
+def efficiency(row: dict[str, Any]) -> list[str]:
+    """Write one cache's speed."""
+    if "error" in row:
+        return [row["way"], "", "", "", row["error"]]
+    numbers = f"{row['speedup']:.2f}", f"{row['ideal']:.2f}", f"{row['efficiency']:.3f}"
+    return [row["way"], str(row["nfe"]), *numbers]
+
+
+def forecast(row: dict[str, Any]) -> list[str]:
+    """Write the cost of one forecast."""
+    return [
+        row["shape"],
+        row["dtype"],
+        str(row["kept"]),
+        f"`{row['what']}`",
+        f"{1e3 * row['seconds']:.2f}",
+        f"{row['over_floor']:.2f}",
+    ]
+
+
+def placement(history: dict[str, Any]) -> list[str]:
+    """Write what a history in fewer bytes costs in fidelity."""
+    lines = ["## The history in fewer bytes", ""]
+    for setting, rows in history["settings"].items():
+        methods = list(next(iter(rows.values()))["psnr"])
+        lines += [
+            f"digits, {setting}: mean PSNR in dB over 32 test seeds, and bytes of tc-pade's history",
+            "",
+        ]
+        lines += table(
+            ["history", "bytes", *methods],
+            [[n, mega(r["bytes"]), *(f"{fmean(r['psnr'][m]):.2f}" for m in methods)] for n, r in rows.items()],
+        )
+    return lines
+
+
+def mega(size: float) -> str:
+    """Write bytes in millions."""
+    return f"{size / 1e6:.2f} MB"
+
+
+def table(head: list[str], rows: list[list[str]]) -> list[str]:
+    """Write a Markdown table and the blank line after it."""
+    return [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows)] + [""]
 
 
 if __name__ == "__main__":

@@ -85,7 +85,7 @@ def test_the_stacks_input_is_not_kept_alive_while_its_blocks_run() -> None:
     assert len(kept) >= PLAN.count("C") and not any(kept)
 
 
-class TestCacheContext:
+class TestBranchesThatPipelinesName:
     def test_it_still_reaches_the_hooks_of_others(self) -> None:
         pipe, seen = wan_pipeline(), []
 

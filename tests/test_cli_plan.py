@@ -16,7 +16,8 @@ from typer.testing import CliRunner, Result
 
 from padecast import calibration, zoo
 from padecast.calibration import Calibration
-from padecast.calibration.choice import Candidate, Choice, Measured
+from padecast.calibration.candidate import Candidate, Measured
+from padecast.calibration.choice import Choice
 from padecast.cli import app, demo
 from padecast.cli.calibrate import EFFORTS, Level
 from padecast.lab.calls import Sampling

@@ -265,7 +265,7 @@ def test_float8_residuals_are_stored_relative_to_the_largest_of_their_sample(nam
     # a value is rounded to the dtype's relative precision, or to its smallest number relative to the sample's largest
     bound = torch.finfo(stored).eps * (y - x).abs() + torch.finfo(stored).tiny / torch.finfo(stored).max * most
     assert ((kept - (y - x)).abs() <= bound).all()
-    assert memory.nbytes == 2 * 2 * 8 * 16
+    assert memory.nbytes == 2 * 2 * 8 * 16 + 2 * 2 * 4  # values, and a scale for every sample
     gram = memory.geometry().gram
     assert gram is not None
     torch.testing.assert_close(gram[:, 0, 0], kept.double().square().flatten(1).mean(1))
@@ -356,3 +356,23 @@ def test_large_values_are_stored_in_float16() -> None:
     torch.testing.assert_close(
         memory.residuals()[0][0], torch.tensor([[1e6, 1.0, 0.0], [1.0, 2.0, 3.0]]), rtol=2e-3, atol=0
     )
+
+
+@pytest.mark.parametrize("precision", ["high", "medium"])
+def test_products_stay_exact_where_matrix_products_are_not(precision: str) -> None:
+    """TF32 or bfloat16 products, which many scripts allow, would spoil differences of residuals."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(precision)
+    try:
+        memory, entry = Memory(3), streams(1, ((2, 64, 256),), torch.float32)
+        residuals = [torch.randn(2, 64, 256, generator=torch.Generator().manual_seed(seed)) for seed in range(3)]
+        for step, residual in enumerate(residuals):
+            memory.remember(Position.at(step, 9), entry, tuple(x + residual for x in entry))
+        weights = torch.tensor([[0.3, -0.7, 1.1], [2.0, 0.5, -0.25]], dtype=torch.float64)
+        got, gram = memory.add(entry, weights)[0], memory.geometry().gram
+    finally:
+        torch.set_float32_matmul_precision(before)
+    newest = torch.stack([kept[0] for kept in memory.residuals()]).double()
+    exact = entry[0].double() + torch.einsum("bk,kbnd->bnd", weights, newest)
+    torch.testing.assert_close(got.double(), exact, rtol=1e-6, atol=2e-6)
+    torch.testing.assert_close(gram, torch.einsum("jbnd,kbnd->bjk", newest, newest) / (64 * 256), rtol=1e-6, atol=1e-6)

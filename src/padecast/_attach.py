@@ -18,6 +18,7 @@ from padecast._errors import ConcurrentRun, FeatureChanged
 from padecast._frames import is_inside
 from padecast._intercept import Around, Intercept, innermost
 from padecast._mix import Streams
+from padecast._probe import Probe, probe_of
 from padecast._session import Session
 from padecast._stack import Stack, stack_of
 from padecast._stopwatch import stopwatch
@@ -35,13 +36,16 @@ class Attachment:
         span: Which run of block lists is forecast.
         clock: Places calls in runs and schedules.
         make_session: Builds the session of a run of so many steps.
+        probe: What its policy wants to see. Default nothing.
 
     Raises:
         UnknownName: If the model has no such span.
         UnsupportedModel: If the span has no blocks. Nothing is left attached after an error.
     """
 
-    def __init__(self, model: nn.Module, target: Target, span: str, clock: Clock, make_session: MakeSession) -> None:
+    def __init__(
+        self, model: nn.Module, target: Target, span: str, clock: Clock, make_session: MakeSession, probe: str = ""
+    ) -> None:
         self.model, self.target, self.clock = model, target, clock
         self._make_session = make_session
         self._parameters = parameters_of(model)
@@ -53,7 +57,9 @@ class Attachment:
         self._owner: int | None = None
         self._conflict = False
         self._is_traced = False  # whether the model's forward runs as one compiled graph
+        self._kind = probe
         with contextlib.ExitStack() as undo:
+            self._probe: Probe | None = probe_of(probe, model, target, undo)
             self._install(undo)
             self._undo = undo.pop_all()
 
@@ -135,10 +141,14 @@ class Attachment:
             self.reset()
             raise
         if session is not None and tick.position is not None:
+            if self._probe is not None:
+                self._probe.clear()
+            if self._kind == "latents":
+                session.observe(self._given(self._parameters[0], args, kwargs))
             watch = stopwatch(_device(kwargs, args))
-            computes = session.records[-1].computed and not session.forecaster.replays
+            computes = session.records[-1].computed and not session.forecaster.replays and self._probe is None
             branch = self._branch(tick.position.index)
-            ready = session.ready(branch) if self._is_traced and not computes else None
+            ready = session.ready(branch) if self._is_traced and not computes and self._probe is None else None
             self._here.call = Call(session, branch, watch, computes, ready)
             self._inside.add(threading.get_ident())
 
@@ -236,7 +246,7 @@ class Attachment:
             if is_first and decided and torch.compiler.is_compiling():
                 self._begin_in_graph(call, args, kwargs)
             elif is_first:
-                forecast(call, args, kwargs)
+                forecast(call, forward, args, kwargs)
             call.reached_end = is_last and call.begun
             if call.forecast is not None:
                 return self._stack.skipped(place, args, kwargs, call.forecast if is_last else None)
@@ -260,9 +270,11 @@ class Attachment:
         if call.ready is not None and call.ready.fits(call.entry):
             call.forecast = call.ready.add(call.entry)
 
-    def _forecast(self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def _forecast(self, call: Call, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         call.ready = None
         entry = self._stack.entry(args, kwargs)
+        if self._probe is not None:
+            call.session.observe(self._probe.look(forward, args, kwargs, entry))
         call.begun, call.forecast = True, call.session.forecast(call.branch, entry)
         if call.forecast is None and not self._stack.remembers_entry:
             call.entry = call.session.hold(call.branch, entry)

@@ -77,16 +77,16 @@ class Blocks:
     """
 
     def __init__(self, model: nn.Module, target: Target, span: str) -> None:
-        names = [name for name in target.spans[span] if len(lookup(model, name))]
-        self._blocks = [Block(module, target.blocks[name]) for name in names for module in lookup(model, name)]
+        names = [name for name in target.lists(span) if len(lookup(model, name))]
+        self._blocks = [Block(module, target.returns(name)) for name in names for module in lookup(model, name)]
         if not self._blocks:
             raise UnsupportedModel(
-                f"the span {span!r} of this {target.model} has no blocks in {', '.join(target.spans[span])}.\n"
+                f"the span {span!r} of this {target.model} has no blocks in {', '.join(target.lists(span))}.\n"
                 f"Its spans: {', '.join(target.spans)}"
             )
         self._names = self._present = target.streams(span)
         self._samples = target.samples
-        self._joined = target.blocks[names[-1]].joins if len(names) > 1 else ()
+        self._joined = target.returns(names[-1]).joins if len(names) > 1 else ()
         self.parts = [block.module for block in self._blocks]
         self.notes = self.remembers_entry = False
 

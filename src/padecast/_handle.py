@@ -155,7 +155,8 @@ class Handle:
         def session(total: int) -> Session:
             return self._session(total, spare, self._group or group_of(model))
 
-        return Attachment(model, targets.find(model, self.method.span), self.method.span, clock, session)
+        span = self.method.span
+        return Attachment(model, targets.find(model, span), span, clock, session, self.method.policy.probe)
 
     def _session(self, total: int, spare: list[Memory], group: Any) -> Session:
         self._warn_if_idle(_sessions(self._attachments))

@@ -11,6 +11,27 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
+class Seen:
+    """What a policy's probe saw of a step: mean magnitudes over all that one call holds.
+
+    Args:
+        moved: ``mean |m - m_before| / mean |m_before|`` from the step before; 0 at the first step.
+        apart: The same from the latest computed step before this one.
+        stride: ``mean |m - m_before|``, not relative.
+        way: ``mean |m - m_computed|``, not relative.
+        output: ``mean |v|`` of what the stack returned; 0 unless the step is computed.
+        change: ``mean |v - v_computed|`` from the latest computed step before it; 0 unless the step is computed.
+    """
+
+    moved: float = 0.0
+    apart: float = 0.0
+    stride: float = 0.0
+    way: float = 0.0
+    output: float = 0.0
+    change: float = 0.0
+
+
+@dataclass(frozen=True)
 class Position:
     """Where a step lies in the schedule of its run.
 
@@ -21,6 +42,7 @@ class Position:
         stride: How far the sampler moves the state with this step's output, ``|sigma_i - sigma_{i+1}|``;
             ``None`` where no noise level is known, which counts as ``1 / total``.
         strides: The strides of all places of the grid, where they are known.
+        seen: What the policy's probe saw of it, where it has one and did.
 
     Example:
         >>> Position.at(3, 20)
@@ -34,6 +56,7 @@ class Position:
     time: float
     stride: float | None = None
     strides: tuple[float, ...] | None = field(default=None, repr=False, compare=False)
+    seen: Seen | None = field(default=None, repr=False, compare=False)
 
     @classmethod
     def at(
@@ -90,9 +113,14 @@ class Trace:
         """Return the trace with one more step."""
         return Trace((*self.steps, Step(at, computed)))
 
+    @property
+    def before(self) -> Trace:
+        """The trace without its last step."""
+        return Trace(self.steps[:-1])
+
     def corrected(self) -> Trace:
         """Return the trace with its last step computed, because no branch could forecast it."""
-        return Trace((*self.steps[:-1], Step(self.steps[-1].at, True)))
+        return self.before.then(self.steps[-1].at, True)
 
     def __len__(self) -> int:
         return len(self.steps)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from padecast._group import summed
 from padecast._history import Geometry, Position
-from padecast._mix import Ready, Streams, inner_products, product, weighted_sum
+from padecast._mix import Ready, Streams, inner_products, product, products_are_exact, weighted_sum
 from padecast._ring import Ring, Storage
 
 
@@ -123,7 +123,8 @@ class Memory:
         # On a GPU weights from the host are used as plain numbers, since sending them would wait; and a slot without
         # weight is not read, whatever it holds.
         plain = weights.ndim == 1 and (start.device.type != "cpu" or not bool(weights.all()))
-        if block is None or plain or start.dtype not in (torch.float32, torch.float64):
+        narrow = start.dtype not in (torch.float32, torch.float64)
+        if block is None or plain or narrow or not products_are_exact():
             return weighted_sum(start, ring.read(self._places), weights)
         in_place = weights.flip(-1).roll(self._places[0] + 1, -1)  # from newest first to slots
         return product(start, block, in_place)

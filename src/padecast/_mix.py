@@ -30,10 +30,20 @@ def inner_products(slots: Iterable[Tensor], residual: Tensor) -> Tensor:
                 [6., 0.]], dtype=torch.float64)
     """
     wide = residual if residual.dtype in (torch.float32, torch.float64) else residual.float()
-    per_token = torch.stack([torch.linalg.vecdot(slot.to(wide.dtype), wide) for slot in slots], dim=-1)
+    per_token = torch.stack([_per_token(slot.to(wide.dtype), wide) for slot in slots], dim=-1)
     exact = torch.float32 if wide.device.type == "mps" else torch.float64
     summed_up: Tensor = per_token.flatten(1, -2).sum(1, dtype=exact) if per_token.ndim > 2 else per_token.to(exact)
     return summed_up
+
+
+def _per_token(one: Tensor, other: Tensor) -> Tensor:
+    exact: Tensor = torch.linalg.vecdot(one, other) if products_are_exact() else (one * other).sum(-1)
+    return exact
+
+
+def products_are_exact() -> bool:
+    """Whether matrix products of float32 features have float32's precision, and not that of TF32 or bfloat16."""
+    return torch.get_float32_matmul_precision() == "highest"
 
 
 def weighted_sum(start: Tensor, slots: Iterable[Tensor], weights: Tensor) -> Tensor:
@@ -89,7 +99,7 @@ def product(start: Tensor, block: Tensor, weights: Tensor) -> Tensor:
         tensor([[1.5000, 1.5000]])
     """
     weights = weights.to(start).expand(len(start), -1)
-    rows = block.flatten(2).transpose(0, 1)
+    rows = block.reshape(len(block), len(start), -1).transpose(0, 1)
     return torch.baddbmm(start.reshape(len(start), 1, -1), weights[:, None], rows).view(start.shape)
 
 

@@ -121,6 +121,8 @@ def _read(raw: str, hint: Any, where: str) -> Any:
     for kind in get_args(hint) if isinstance(hint, UnionType) else (hint,):
         if kind is float and type(value) is int:
             return float(value)
+        if get_args(kind) == (float, ...) and type(value) is tuple and _holds(tuple(map(_wide, value)), (float, ...)):
+            return tuple(map(_wide, value))
         if type(value) is (get_origin(kind) or kind) and _holds(value, get_args(kind)):
             return value
     expected = hint if get_args(hint) else hint.__name__
@@ -135,8 +137,15 @@ def _literal(raw: str) -> Any:
         return raw
 
 
+def _wide(value: Any) -> Any:
+    """Return a whole number as the floating-point one that it stands for."""
+    return float(value) if type(value) is int else value
+
+
 def _holds(value: Any, kinds: tuple[Any, ...]) -> bool:
     """Whether the items of a tuple are of these kinds; anything that is no tuple holds none."""
+    if kinds[1:] == (...,):
+        return all(type(item) is kinds[0] for item in value)
     return not kinds or [type(item) for item in value] == list(kinds)
 
 

@@ -66,8 +66,8 @@ class Ring:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all slots."""
-        return self._slots.numel() * self._slots.element_size()
+        """Bytes of all slots, and of their scales."""
+        return self._slots.nbytes + (0 if self._scales is None else self._scales.nbytes)
 
     def hold(self, place: int, x: Tensor) -> Tensor:
         """Return a copy of ``x`` in a slot, or ``x`` where slots are of another kind."""

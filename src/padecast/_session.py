@@ -10,15 +10,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from padecast._errors import FeatureChanged, check
+from padecast._errors import FeatureChanged, InvalidOption, check
 from padecast._history import Geometry, Position, Trace, normalised
 from padecast._memory import Memory
 from padecast._mix import Ready, Streams
 from padecast._record import Record
 from padecast._ring import Storage
+from padecast._watch import Watch
 from padecast.forecasters import Forecaster
 from padecast.forecasters.base import fitted
 from padecast.policies import Policy
+from padecast.policies.base import PROBES
 
 
 class Session:
@@ -89,6 +91,8 @@ class Session:
         self._before: set[str] = set()
         self._trace = Trace()
         self.records: list[Record] = []
+        self._watch = Watch() if self.policy.probe else None
+        self._undecided: Geometry | None = None
         self.unplaced = 0  # calls of a model whose place in the schedule was not known, and which were computed
 
     def forget(self) -> None:
@@ -105,6 +109,7 @@ class Session:
         compute: Callable[[], Tensor],
         time: float | None = None,
         branch: str = "",
+        probe: Tensor | None = None,
     ) -> Tensor:
         """Return the stack's output at one step: computed, or ``x`` plus the forecast residual.
 
@@ -114,9 +119,11 @@ class Session:
             compute: Runs the stack on ``x``. Called only if the step is computed.
             time: Abscissa of forecasts; the step index unless given.
             branch: Which conditioning this is, where a step has several.
+            probe: What the policy decides by (``policy.probe``), where that is not ``x``.
 
         Raises:
-            InvalidOption: If ``time`` is not finite, or another step had it.
+            InvalidOption: If ``time`` is not finite, or another step had it; if the policy decides by something else
+                than ``x``, and ``probe`` is not given.
             FeatureChanged: If the stack's output has another shape than its input.
             IndexError: If ``index`` lies outside the schedule.
         """
@@ -130,7 +137,14 @@ class Session:
         at = Position.at(index, self.total, time, strides=self._strides)
         taken = [step.at.index for step in self._trace if step.at.time == at.time and step.at.index != index]
         check(not taken and math.isfinite(at.time), "time", at.time, f"a number unlike that of step {taken or index}")
+        wanted = self.policy.probe
+        if probe is None and wanted not in ("", "latents"):
+            raise InvalidOption(
+                f"{type(self.policy).__name__} decides by {PROBES[wanted]}, which a session does not see by itself.\n"
+                "Give it: session.step(x, index=i, compute=..., probe=features)"
+            )
         self.begin(at)
+        self.observe(x if probe is None else probe)
         forecast = self.forecast(branch, (x,))
         if forecast is not None:
             return forecast[0]
@@ -145,15 +159,30 @@ class Session:
     # A caller that cannot hand over ``compute`` (a hooked model) uses the three parts of a step.
 
     def begin(self, at: Position) -> bool:
-        """Decide whether a step is computed; the same answer for every branch of the step."""
+        """Decide whether a step is computed; the same answer for every branch of the step.
+
+        A policy with a probe decides only when it has been shown what it wants to see, by :meth:`observe`.
+        """
         if self._trace.steps and self._trace.steps[-1].at.index == at.index:
             return self._trace.steps[-1].computed
         geometry = self._shared_geometry()
-        computed = geometry is None or self.policy.computes(at, self._trace, geometry)
+        self._undecided = geometry if self._watch is not None else None
+        computed = geometry is None or (self._watch is None and self.policy.computes(at, self._trace, geometry))
         self._trace = self._trace.then(at, computed)
         self._before, self._served = set(self._served), {}
         self.records.append(Record(at, computed))
         return computed
+
+    def observe(self, features: Tensor) -> None:
+        """Show a policy what its probe sees of the step begun, and let it decide; only a step's first call counts."""
+        record = self.records[-1]
+        if self._watch is None or record.at.seen is not None:
+            return
+        record.at = replace(record.at, seen=self._watch.see(features))
+        if self._undecided is not None:
+            record.computed = self.policy.computes(record.at, self._trace.before, self._undecided)
+            self._undecided = None
+        self._trace = self._trace.before.then(record.at, record.computed)
 
     def forecast(self, branch: str, entry: Streams) -> Streams | None:
         """Return the forecast output of a branch at the step begun, or ``None`` if it must be computed."""
@@ -225,6 +254,9 @@ class Session:
             return output
         if not record.computed and not self.forecaster.replays and not self._served:
             record.computed, self._trace = True, self._trace.corrected()
+        if self._watch is not None and not self._served and record.at.seen is not None:
+            record.at = replace(record.at, seen=self._watch.learn(record.at.seen, output[0]))
+            self._trace = self._trace.before.then(record.at, record.computed)
         self._served[branch] = True
         if self.forecaster.replays and not record.computed:
             return tuple(x + (y - x) for x, y in zip(entry, output, strict=True))
@@ -233,7 +265,8 @@ class Session:
             basis = self.forecaster.basis(record.at)
             memory.remember(record.at, _detached(entry), _detached(output), basis)
         record.geometry[branch] = memory.geometry()
-        self.peak_bytes = max(self.peak_bytes, sum(m.nbytes for m in self._memories.values()))
+        watched = 0 if self._watch is None else self._watch.nbytes
+        self.peak_bytes = max(self.peak_bytes, watched + sum(m.nbytes for m in self._memories.values()))
         return output
 
     def _memory(self, branch: str, entry: Streams) -> Memory:

@@ -10,7 +10,7 @@ from padecast._block import Blocks, lookup, parameters_of
 from padecast._errors import UnsupportedModel, unknown
 from padecast._mix import Streams
 from padecast._opaque import Opaque
-from padecast.targets import WHOLE, Target
+from padecast.targets import REST, WHOLE, Target
 
 
 class Stack(Protocol):
@@ -51,7 +51,7 @@ def stack_of(model: nn.Module, target: Target, span: str) -> Stack:
     if span in WHOLE:
         names = parameters_of(model)
         return Opaque([model], (names[0], 0) if WHOLE[span] else None)
-    if span not in target.spans:
+    if span not in target.spans and (span != REST or target.opaque):
         raise unknown(f"span of {target.model}", span, [*target.spans, *WHOLE])
     if not target.opaque:
         return Blocks(model, target, span)

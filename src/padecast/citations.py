@@ -38,6 +38,42 @@ BIBTEX = {
   journal = {arXiv preprint arXiv:2407.01425},
   year    = {2024}
 }""",
+    "teacache": """@article{liu2024teacache,
+  title   = {Timestep Embedding Tells: It's Time to Cache for Video Diffusion Model},
+  author  = {Liu, Feng and others},
+  journal = {arXiv preprint arXiv:2411.19108},
+  year    = {2024}
+}""",
+    "magcache": """@article{ma2025magcache,
+  title   = {{MagCache}: Fast Video Generation with Magnitude-Aware Cache},
+  author  = {Ma, Zehong and others},
+  journal = {arXiv preprint arXiv:2506.09045},
+  year    = {2025}
+}""",
+    "easycache": """@article{zhou2025easycache,
+  title   = {Less is Enough: Training-Free Video Diffusion Acceleration via Runtime-Adaptive Caching},
+  author  = {Zhou, Xin and others},
+  journal = {arXiv preprint arXiv:2507.02860},
+  year    = {2025}
+}""",
+    "hicache": """@article{feng2025hicache,
+  title   = {{HiCache}: Training-free Acceleration of Diffusion Models via {Hermite} Polynomial-based Feature Caching},
+  author  = {Feng, Liang and others},
+  journal = {arXiv preprint arXiv:2508.16984},
+  year    = {2025}
+}""",
+    "foca": """@article{zheng2025foca,
+  title   = {Forecast then Calibrate: Feature Caching as {ODE} for Efficient Diffusion Transformers},
+  author  = {Zheng, Shikang and others},
+  journal = {arXiv preprint arXiv:2508.16211},
+  year    = {2025}
+}""",
+    "first-block": """@misc{paraattention,
+  title        = {{ParaAttention}: Context parallel attention and first block cache},
+  author       = {Cheng, Zeyi},
+  howpublished = {github.com/chengzeyi/ParaAttention},
+  year         = {2024}
+}""",
 }
 
 

@@ -8,8 +8,19 @@ from typing import Any
 
 from padecast._errors import unknown
 from padecast._registry import configure, parse
-from padecast.forecasters import Chebyshev, Forecaster, Lagrange, Pade, Reuse, Taylor, TCPade
-from padecast.policies import Always, Growing, Interval, Policy, Stability, Tolerance
+from padecast.forecasters import Chebyshev, FoCa, Forecaster, Hermite, Lagrange, Pade, Reuse, Taylor, TCPade
+from padecast.policies import (
+    Accumulated,
+    Always,
+    FirstBlock,
+    Growing,
+    Interval,
+    Magnitude,
+    Policy,
+    Rate,
+    Stability,
+    Tolerance,
+)
 
 
 @dataclass(frozen=True)
@@ -43,6 +54,7 @@ class Method:
         wanted = (
             (any(part.needs_gram for part in parts), "inner products"),
             (any(part.needs_stride for part in parts), "noise levels"),
+            (bool(self.policy.probe), f"{self.policy.probe} at every step"),
             (self.forecaster.moments > 0, f"{self.forecaster.moments} moments"),
             (True, f"{max(self.forecaster.window, self.policy.looks_back)} residuals"),
         )
@@ -116,6 +128,28 @@ METHODS = (
     Method("spectrum-fast", Growing(growth=3.0), Chebyshev(blend=0.5), "the same, 10 of 50 steps", ("spectrum",)),
     Method("taylorseer", Interval(every=4, warmup=3), Taylor(1), "finite differences, as published", ("taylorseer",)),
     Method("fora", Interval(every=4), Reuse(), "repeats the newest residual", ("fora",)),
+    Method("hicache", Interval(every=4, warmup=3), Hermite(), "Hermite series of finite differences", ("hicache",)),
+    Method("foca", Interval(every=4, warmup=3), FoCa(), "backward differentiation and Heun's rule", ("foca",)),
+    Method(
+        "teacache", Accumulated(), Reuse(), "repeats until the first block's input has changed enough", ("teacache",)
+    ),
+    Method(
+        "first-block",
+        FirstBlock(),
+        Reuse(),
+        "repeats while what the first block adds stays alike",
+        ("first-block",),
+        span="rest",
+    ),
+    Method("magcache", Magnitude(), Reuse(), "repeats while magnitudes allow it, as calibrated", ("magcache",)),
+    Method(
+        "easycache",
+        Rate(),
+        Reuse(),
+        "repeats the whole model while its output is expected to stay alike",
+        ("easycache",),
+        span="difference",
+    ),
     Method("linear", Interval(every=4), Lagrange(1), "linear extrapolation on even plans", ("padecast",)),
     Method("none", Always(), Reuse(), "computes every step: the untouched model, measured", ("padecast",)),
 )
@@ -140,8 +174,8 @@ def method(written: str) -> Method:
         Traceback (most recent call last):
             ...
         padecast._errors.UnknownName: unknown method 'tcpade'; the nearest is 'tc-pade'.
-        Known: adaptive, fora, linear, none, pade, spectrum, spectrum-fast, taylorseer, tc-pade, tc-pade-careful, \
-tc-pade-fast, tc-pade-published, tc-pade-slow
+        Known: adaptive, easycache, first-block, foca, fora, hicache, linear, magcache, none, pade, spectrum, spectrum-fast, \
+taylorseer, tc-pade, tc-pade-careful, tc-pade-fast, tc-pade-published, tc-pade-slow, teacache
     """
     name, options = parse(written)
     if name not in REGISTRY:

@@ -17,7 +17,8 @@ from tests.tiny import counted, dit_pipeline, footprint
 
 import padecast
 from padecast import Calibration, CalibrationMismatch, InvalidOption, accelerate
-from padecast.calibration.choice import Candidate, Choice, Measured
+from padecast.calibration.candidate import Candidate, Measured
+from padecast.calibration.choice import Choice
 from padecast.forecasters import Reuse
 from padecast.policies import Plan
 from padecast.zoo.digits import DigitsPipeline

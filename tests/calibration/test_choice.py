@@ -17,7 +17,9 @@ from tests.tiny import wan_pipeline
 
 from padecast.calibration import Candidate, Effort, Refinement, Statistic
 from padecast.calibration import choice as choice_module
-from padecast.calibration.choice import Choice, adaptive_plans, choose, names, neighbours, proposals, split
+from padecast.calibration.candidate import names
+from padecast.calibration.choice import Choice, choose, split
+from padecast.calibration.proposals import adaptive_plans, neighbours, proposals
 from padecast.calibration.trials import Bench
 from padecast.forecasters import Forecaster, Lagrange, Refined, Wiener
 from padecast.policies import Plan, Tolerance

@@ -59,7 +59,7 @@ def watch(pipe: Any, draw: Callable[[], Any], samples: int = 1, **options: Any) 
     return keeper.statistic(samples), keeper
 
 
-def close(one: Tensor, other: Tensor) -> None:
+def assert_close(one: Tensor, other: Tensor) -> None:
     torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5 * float(other.abs().max()))
 
 
@@ -69,10 +69,10 @@ def test_calls_of_their_own_are_branches_side_by_side() -> None:
     statistic, _ = watch(pipe, lambda: sample_wan(pipe, STEPS, guidance_scale=4.0))
     cond, uncond = added[0::2], added[1::2]
     assert statistic.branches == ("cond", "uncond") and (statistic.steps, statistic.samples) == (STEPS, 1)
-    close(statistic.joint, gram([*cond, *uncond]))
-    close(statistic.of_branch("uncond"), gram(uncond))
-    close(statistic.gram("guided residual"), gram([4 * c - 3 * u for c, u in zip(cond, uncond, strict=True)]))
-    close(statistic.gram("guided output"), gram(given))
+    assert_close(statistic.joint, gram([*cond, *uncond]))
+    assert_close(statistic.of_branch("uncond"), gram(uncond))
+    assert_close(statistic.gram("guided residual"), gram([4 * c - 3 * u for c, u in zip(cond, uncond, strict=True)]))
+    assert_close(statistic.gram("guided output"), gram(given))
     torch.testing.assert_close(statistic.shares, torch.tensor([4.0, -3.0]).double(), rtol=1e-3, atol=1e-3)
 
 
@@ -88,10 +88,12 @@ def test_parts_of_a_batch_are_branches_side_by_side() -> None:
     statistic, _ = watch(pipe, draw, samples=2)
     cond, uncond = [r[:2] for r in added], [r[2:] for r in added]
     assert statistic.branches == ("call 1 part 1", "call 1 part 2") and statistic.samples == 2
-    close(statistic.joint, gram([*cond, *uncond]))
-    close(statistic.gram(), (gram(cond) + gram(uncond)) / 4)
-    close(statistic.gram("guided residual"), gram([4 * c - 3 * u for c, u in zip(cond, uncond, strict=True)]) / 2)
-    close(statistic.gram("guided output"), gram(given) / 2)
+    assert_close(statistic.joint, gram([*cond, *uncond]))
+    assert_close(statistic.gram(), (gram(cond) + gram(uncond)) / 4)
+    assert_close(
+        statistic.gram("guided residual"), gram([4 * c - 3 * u for c, u in zip(cond, uncond, strict=True)]) / 2
+    )
+    assert_close(statistic.gram("guided output"), gram(given) / 2)
     torch.testing.assert_close(statistic.shares / 2, torch.tensor([4.0, -3.0]).double(), rtol=1e-3, atol=1e-3)
 
 
@@ -99,7 +101,7 @@ def test_a_dit_pipeline_has_both_conditionings_in_its_batch() -> None:
     pipe = dit_pipeline()
     added, _ = by_hand(pipe, lambda: sample_dit(pipe, STEPS))
     statistic, _ = watch(pipe, lambda: sample_dit(pipe, STEPS), samples=2)
-    close(statistic.joint, gram([*(r[:2] for r in added), *(r[2:] for r in added)]))
+    assert_close(statistic.joint, gram([*(r[:2] for r in added), *(r[2:] for r in added)]))
 
 
 @pytest.mark.parametrize("channels", [4, 8])  # 8: with a learned variance, which the scheduler is not given

@@ -20,7 +20,8 @@ from tests.tiny import counted
 
 from padecast import Calibration, CalibrationMismatch, accelerate
 from padecast.calibration import file, schema
-from padecast.calibration.choice import Candidate, Choice, Measured
+from padecast.calibration.candidate import Candidate, Measured
+from padecast.calibration.choice import Choice
 from padecast.calibration.entry import read, written
 
 FILES = sorted((Path(__file__).parent / "files").glob("schema-*.json"))

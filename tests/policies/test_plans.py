@@ -30,6 +30,8 @@ TABLE = {
     "growing:window=2,growth=1,warmup=1,last=true": "C.C..C...C....CC",
     "growing:window=1,growth=0.5,warmup=2": "CCCC.C.C..C..C...C",
     "growing:window=2,growth=0.5,warmup=3": "CCC.C.C..C..C...C",
+    "magnitude": "CC...C...C",
+    "magnitude:ratios=(1,0.98),threshold=0.06,limit=9,retention=0,last=false": "C....C..C.",
     "ends:policy=(interval:every=4,last=false),first=2,last=2": "CC..C...C.CC",
     "ends:policy=(interval:every=3,last=false),first=0,last=0": "C..C..C..",
     "ends:policy=(plan:steps=C.......),first=3,last=1": "CCC....C",
@@ -47,7 +49,7 @@ def test_plans(written: str, plan: str) -> None:
 
 
 def test_the_table_has_every_policy_that_reads_no_residual() -> None:
-    without = {name for name in REGISTRY if not REGISTRY.make(name).needs_gram}
+    without = {name for name in REGISTRY if not (REGISTRY.make(name).needs_gram or REGISTRY.make(name).probe)}
     assert {written.split(":")[0] for written in TABLE} == without
 
 

@@ -36,7 +36,7 @@ DRAWN, NFE = Plan(PLAN), PLAN.count("C")
 CLOSE = {"rtol": 1e-4, "atol": 1e-4}
 
 
-def check(
+def assert_right(
     draw: Callable[[], Tensor], pipe: Any, plan: str = PLAN, branches: int = 2, settled: bool = True, **options: Any
 ) -> None:
     """Assert that exact runs are exact, that a plan saves what it says, and that nothing is left behind.
@@ -166,7 +166,7 @@ def test_the_scale_of_a_call() -> None:
     pipe = flux_pipeline()
     OPERATIONS["load"](pipe)
     assert (sample_flux(pipe, joint_attention_kwargs={"scale": 0.3}) - sample_flux(pipe)).abs().max() > 0.1
-    check(lambda: sample_flux(pipe, joint_attention_kwargs={"scale": 0.3}), pipe)
+    assert_right(lambda: sample_flux(pipe, joint_attention_kwargs={"scale": 0.3}), pipe)
 
 
 def test_a_lora_that_is_switched_in_the_middle_of_a_run() -> None:
@@ -185,7 +185,7 @@ def test_a_lora_that_is_switched_in_the_middle_of_a_run() -> None:
     still = faded()
     pipe.set_adapters("one", 1.0)
     assert (sample_flux(pipe) - still).abs().max() > 1e-2
-    check(faded, pipe, settled=False)
+    assert_right(faded, pipe, settled=False)
 
 
 def test_an_adapter_of_peft_itself() -> None:
@@ -200,7 +200,7 @@ def test_an_adapter_of_peft_itself() -> None:
     handle.disable()
     assert torch.equal(sample_flux(pipe), adapted)
     assert (adapted - untouched).abs().max() > 0.1
-    check(lambda: sample_flux(pipe), pipe)
+    assert_right(lambda: sample_flux(pipe), pipe)
 
 
 # IP-Adapter -----------------------------------------------------------------------------------------------------------
@@ -251,7 +251,7 @@ class TestIPAdapter:
         assert (untouched - sample_flux(pipe, **PROMPTED)).abs().max() > 0.1
         pipe.set_ip_adapter_scale(1.0)
         if span == "full":
-            check(lambda: sample_flux(pipe, **PROMPTED), pipe)
+            assert_right(lambda: sample_flux(pipe, **PROMPTED), pipe)
             return
         with accelerate(pipe, policy=Always(), forecaster=Reuse(), span=span):
             assert torch.equal(sample_flux(pipe, **PROMPTED), untouched)
@@ -309,7 +309,7 @@ class TestIPAdapter:
         untouched = cut()
         pipe.set_ip_adapter_scale(1.0)
         assert (sample_flux(pipe, **PROMPTED) - untouched).abs().max() > 1e-2
-        check(cut, pipe, settled=False)
+        assert_right(cut, pipe, settled=False)
 
 
 # Stable Diffusion 3 ---------------------------------------------------------------------------------------------------
@@ -344,7 +344,7 @@ class TestStableDiffusion3:
     @pytest.mark.parametrize("span", ["full", "output"])
     def test_exact(self, span: str) -> None:
         pipe = self.pipeline()
-        check(lambda: self.sample(pipe), pipe, branches=1, span=span)
+        assert_right(lambda: self.sample(pipe), pipe, branches=1, span=span)
 
     def test_guidance_that_is_cut_off(self) -> None:
         pipe = self.pipeline()
@@ -355,7 +355,7 @@ class TestStableDiffusion3:
             return self.sample(pipe, callback_on_step_end=cutoff, **inputs)
 
         assert (sample() - self.sample(pipe)).abs().max() > 1e-2
-        check(sample, pipe, branches=1)
+        assert_right(sample, pipe, branches=1)
 
     @pytest.mark.parametrize(("layers", "computed"), [([1, 2], NFE), ([0], STEPS), ([3], STEPS)], ids=str)
     def test_guidance_by_skipped_layers(self, layers: list[int], computed: int) -> None:
@@ -416,7 +416,7 @@ def test_every_image_of_a_prompt_is_what_it_is_alone(forecaster: Any) -> None:
             generator=[torch.Generator().manual_seed(seed) for seed in seeds],
         ).images
 
-    check(lambda: sample(names, 2, [1, 2, 3, 4]), pipe)
+    assert_right(lambda: sample(names, 2, [1, 2, 3, 4]), pipe)
     with accelerate(pipe, policy=DRAWN, forecaster=forecaster) as run:
         together = sample(names, 2, [1, 2, 3, 4])
         assert (run.report.plan, len(together)) == (PLAN, 4)
@@ -500,4 +500,4 @@ def test_solvers_that_draw_noise_or_evaluate_twice(solver: str) -> None:
         torch.manual_seed(0)
         return pipe(5)
 
-    check(sample, pipe, plan=("CC." * places)[:places])
+    assert_right(sample, pipe, plan=("CC." * places)[:places])

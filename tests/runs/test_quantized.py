@@ -24,7 +24,7 @@ def sample(pipe: Any, **options: Any) -> Tensor:
     return sample_flux(pipe, **{**prompts, **options})
 
 
-def check(pipe: Any, span: str = "full", exact: bool = True) -> None:
+def assert_right(pipe: Any, span: str = "full", exact: bool = True) -> None:
     """Assert that exact runs are exact, that a plan saves what it says, and that nothing is left behind."""
     untouched, before = sample(pipe), footprint(pipe.transformer)
     with accelerate(pipe, policy=Always(), forecaster=Reuse(), span=span) as run:
@@ -66,7 +66,7 @@ class TestTorchAO:
     def test_int8_weights(self, span: str) -> None:
         pipe = flux_pipeline(transformer=self.quantized())
         assert 1e-4 < error_of(pipe) < 0.1
-        check(pipe, span)
+        assert_right(pipe, span)
 
     def test_as_diffusers_loads_them(self, tmp_path: Path) -> None:
         from diffusers import TorchAoConfig
@@ -79,7 +79,7 @@ class TestTorchAO:
         ).eval()
         pipe = flux_pipeline(transformer=model)
         assert model.is_quantized
-        check(pipe, exact=False)
+        assert_right(pipe, exact=False)
 
     def test_quantizing_while_on(self) -> None:
         """The weights are exchanged in place: the next run is that of a model that was quantized before."""
@@ -113,13 +113,13 @@ class TestLayerwiseCasting:
         pipe = self.cast(flux_pipeline())
         assert self.narrow(pipe)
         assert 1e-3 < float((sample_flux(pipe) - sample_flux(flux_pipeline())).abs().max()) < 2.0
-        check(pipe, span)
+        assert_right(pipe, span)
         assert self.narrow(pipe)
 
     def test_and_bfloat16_computing(self) -> None:
         pipe = flux_pipeline()
         pipe.to(dtype=torch.bfloat16)
-        check(self.cast(pipe, torch.bfloat16), exact=False)
+        assert_right(self.cast(pipe, torch.bfloat16), exact=False)
 
     @pytest.mark.parametrize("order", ["before", "after"])
     def test_switched_on_before_and_after_us(self, order: str) -> None:

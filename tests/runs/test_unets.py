@@ -135,7 +135,7 @@ def visits(span: str, every_step: int, computed: int) -> dict[str, int]:
     return {**dict.fromkeys(DEEP, computed), **dict.fromkeys(OUTER, every_step if span == "full" else computed)}
 
 
-def check(
+def assert_right(
     draw: Callable[[], Tensor], pipe: Any, span: str = "full", plan: str = PLAN, seen: str = "", **more: int
 ) -> None:
     """Assert that exact runs are exact, that a plan saves what it says, and that nothing is left behind.
@@ -167,13 +167,13 @@ def check(
 )
 def test_spans(name: str, span: str) -> None:
     pipe = pipeline(name)
-    check(lambda: sample(pipe), pipe, span)
+    assert_right(lambda: sample(pipe), pipe, span)
 
 
 def test_without_guidance() -> None:
     pipe = pipeline()
     assert (sample(pipe) - sample(pipe, guidance_scale=1.0)).abs().max() > 0.1
-    check(lambda: sample(pipe, guidance_scale=1.0), pipe)
+    assert_right(lambda: sample(pipe, guidance_scale=1.0), pipe)
 
 
 @pytest.mark.parametrize("span", ["full", "difference"])
@@ -193,23 +193,23 @@ class TestSchedulers:
     @pytest.mark.parametrize("name", ["EulerDiscrete", "DPMSolverMultistep", "LCM"])
     def test_one_evaluation_a_step(self, name: str) -> None:
         pipe = pipeline(scheduler=scheduler(name))
-        check(lambda: sample(pipe), pipe)
+        assert_right(lambda: sample(pipe), pipe)
 
     @pytest.mark.parametrize("name", ["HeunDiscrete", "KDPM2Discrete"])
     def test_two_evaluations_a_step(self, name: str) -> None:
         pipe = pipeline(scheduler=scheduler(name))
-        check(lambda: sample(pipe, 4), pipe, plan="CC..C..")
+        assert_right(lambda: sample(pipe, 4), pipe, plan="CC..C..")
 
     def test_a_stochastic_solver(self) -> None:
         pipe = pipeline(
             "StableDiffusionXL", scheduler=scheduler("DPMSolverMultistep", algorithm_type="sde-dpmsolver++")
         )
-        check(lambda: sample(pipe), pipe)
+        assert_right(lambda: sample(pipe), pipe)
 
     def test_timesteps_that_repeat_are_computed(self) -> None:
         """PNDM visits its second timestep twice and keeps no step index."""
         pipe = pipeline(scheduler=scheduler("PNDM"))
-        check(lambda: sample(pipe), pipe, plan="CC..C.", seen="C  .C.", unplaced=2)
+        assert_right(lambda: sample(pipe), pipe, plan="CC..C.", seen="C  .C.", unplaced=2)
 
 
 class TestFromTheMiddle:
@@ -219,11 +219,11 @@ class TestFromTheMiddle:
     )
     def test_strength(self, kind: str, strength: float, seen: str) -> None:
         pipe = pipeline("StableDiffusionImg2Img", scheduler=scheduler(kind))
-        check(lambda: sample(pipe, image=picture(), strength=strength), pipe, seen=seen)
+        assert_right(lambda: sample(pipe, image=picture(), strength=strength), pipe, seen=seen)
 
     def test_strength_of_the_large_one(self) -> None:
         pipe = pipeline("StableDiffusionXLImg2Img")
-        check(lambda: sample(pipe, image=picture(), strength=0.6), pipe, seen="  C.C")
+        assert_right(lambda: sample(pipe, image=picture(), strength=0.6), pipe, seen="  C.C")
 
     def test_a_run_that_stops_early_and_one_that_goes_on(self) -> None:
         """The first half of a schedule on one pipeline, the second half on another that shares its U-Net."""
@@ -231,9 +231,9 @@ class TestFromTheMiddle:
         refiner = pipeline(
             "StableDiffusionXLImg2Img", unet=base.unet, vae=base.vae, scheduler=scheduler("EulerDiscrete")
         )
-        check(lambda: sample(base, denoising_end=0.6), base, seen=PLAN[:3])
+        assert_right(lambda: sample(base, denoising_end=0.6), base, seen=PLAN[:3])
         middle = sample(base, denoising_end=0.4)
-        check(lambda: sample(refiner, image=middle, denoising_start=0.4), refiner, seen="  C.C")
+        assert_right(lambda: sample(refiner, image=middle, denoising_start=0.4), refiner, seen="  C.C")
 
 
 # What is added to the skip connections -------------------------------------------------------------------------------
@@ -252,16 +252,16 @@ class TestControlNet:
             sample(pipe, image=picture()),
         )
         assert (plain - untouched).abs().max() > 0.1
-        check(lambda: sample(pipe, image=picture()), pipe)
+        assert_right(lambda: sample(pipe, image=picture()), pipe)
 
     def test_exact_with_the_large_one(self) -> None:
         pipe = controlled("StableDiffusionXLControlNet")
-        check(lambda: sample(pipe, image=picture()), pipe)
+        assert_right(lambda: sample(pipe, image=picture()), pipe)
 
     def test_a_control_of_one_branch_in_some_steps(self) -> None:
         pipe = controlled()
         interval = {"control_guidance_start": 0.2, "control_guidance_end": 0.7}
-        check(lambda: sample(pipe, image=picture(), guess_mode=True, **interval), pipe)
+        assert_right(lambda: sample(pipe, image=picture(), guess_mode=True, **interval), pipe)
 
     def test_only_the_unet_is_saved(self) -> None:
         pipe = controlled()
@@ -328,7 +328,7 @@ def test_the_pipeline_of_the_adapter() -> None:
     pipe = pipeline("StableDiffusionAdapter", adapter=t2i_adapter(), unet=unet(attends=(True, True, False)))
     picture_of = {"image": picture(), "height": 16, "width": 16}
     assert (sample(pipe, **picture_of, adapter_conditioning_scale=0.0) - sample(pipe, **picture_of)).abs().max() > 0.1
-    check(lambda: sample(pipe, **picture_of), pipe)
+    assert_right(lambda: sample(pipe, **picture_of), pipe)
 
 
 # Changes --------------------------------------------------------------------------------------------------------------
@@ -368,7 +368,7 @@ def test_changes_between_runs_need_nothing(span: str) -> None:
 def test_a_size_that_the_strides_do_not_divide(size: tuple[int, int], span: str) -> None:
     pipe = pipeline()
     start = torch.randn(1, 4, *size, generator=torch.Generator().manual_seed(7))
-    check(lambda: sample(pipe, latents=start), pipe, span)
+    assert_right(lambda: sample(pipe, latents=start), pipe, span)
 
 
 @pytest.mark.parametrize("span", ["full", "difference"])
@@ -395,7 +395,7 @@ class TestGuidanceSwitchedOffInTheMiddle:
     def test_before_a_computed_step(self, name: str) -> None:
         pipe = pipeline(name)
         assert (sample(pipe, **self.after(0, name)) - sample(pipe)).abs().max() > 0.1
-        check(lambda: sample(pipe, **self.after(0, name)), pipe)
+        assert_right(lambda: sample(pipe, **self.after(0, name)), pipe)
 
     @pytest.mark.parametrize(
         ("name", "span"),

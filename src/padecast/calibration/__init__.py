@@ -8,7 +8,8 @@ The way through this package: ``collect`` watches uncached runs (``sketch`` boun
 
 from padecast.calibration.calibrate import calibrate, estimate
 from padecast.calibration.calibration import Calibration, Point
-from padecast.calibration.choice import Candidate, Effort
+from padecast.calibration.candidate import Candidate
+from padecast.calibration.choice import Effort
 from padecast.calibration.exact import exact_plans
 from padecast.calibration.fitting import Schedule
 from padecast.calibration.planner import Objective, propose

@@ -11,10 +11,11 @@ from padecast._errors import CalibrationMismatch, InvalidOption, check
 from padecast._handle import check_unused, models_of
 from padecast._provenance import Provenance
 from padecast.calibration.calibration import Calibration
-from padecast.calibration.choice import OTHERS, SCOUTS, Effort, adaptive_plans, choose, proposals, split
+from padecast.calibration.choice import OTHERS, SCOUTS, Effort, choose, split
 from padecast.calibration.collect import watching
 from padecast.calibration.fitting import Schedule, fingerprint, guidance_of
 from padecast.calibration.journal import Journal
+from padecast.calibration.proposals import adaptive_plans, proposals
 from padecast.calibration.statistic import Statistic, merged
 from padecast.calibration.trials import Bench, Progress, check_once, quietly
 

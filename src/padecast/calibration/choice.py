@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import math
 import random
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
-import numpy as np
-
 from padecast import forecasters
-from padecast._session import Session
-from padecast.calibration.exact import exact_plans
-from padecast.calibration.planner import Objective, propose
+from padecast.calibration.candidate import Candidate, Measured, names, rounded
+from padecast.calibration.proposals import neighbours
 from padecast.calibration.refine import Refinement, refine, stretches
 from padecast.calibration.statistic import Statistic
-from padecast.calibration.trials import Bench, attached
-from padecast.forecasters import Forecaster, Refined, TCPade, Wiener
-from padecast.forecasters.refined import Rows
-from padecast.policies import Interval, Plan, Policy, Tolerance, plan_of
+from padecast.calibration.trials import Bench
+from padecast.policies import Plan
 
 SCOUTS = ("tcpade", "wiener:window=4,ridge=0.0001,feedback=1")
 OTHERS = (
@@ -30,50 +23,6 @@ OTHERS = (
     "wiener:feedback=1,constraint=sum",
     "wiener:window=2,feedback=1",
 )
-
-
-Offsets = tuple[tuple[int, Rows], ...]
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A plan with a forecaster, as written in the file.
-
-    Args:
-        plan: ``C`` and ``.``.
-        forecaster: Registered name with options; Wiener weights read the calibration's own matrix.
-        offsets: See :class:`padecast.forecasters.Refined`; none unless refined.
-    """
-
-    plan: str
-    forecaster: str
-    offsets: Offsets = ()
-
-    @property
-    def key(self) -> str:
-        """Names the candidate among the measurements."""
-        return f"{self.plan} {self.forecaster}{' refined' if self.offsets else ''}"
-
-    def built(self, statistic: Statistic, strides: tuple[float, ...] = ()) -> Forecaster:
-        """Build the forecaster with the weights of a calibration; strides are the sampler's own unless given."""
-        inner = forecasters.REGISTRY.make(self.forecaster)
-        if isinstance(inner, Wiener):
-            gram = tuple(map(tuple, statistic.gram().tolist()))
-            inner = replace(inner, gram=gram, plan=self.plan, strides=strides)
-        return Refined(inner, self.offsets, names(statistic)) if self.offsets else inner
-
-
-@dataclass(frozen=True)
-class Measured:
-    """A candidate and the PSNR of every calibration sample that it drew, in dB."""
-
-    candidate: Candidate
-    psnr: dict[int, float]
-
-    @property
-    def mean(self) -> float:
-        """Mean over the samples."""
-        return fmean(self.psnr.values())
 
 
 @dataclass(frozen=True)
@@ -110,12 +59,6 @@ class Effort:
     refinement: Refinement = Refinement()  # noqa: RUF009 - frozen
 
 
-def names(statistic: Statistic) -> tuple[str, ...]:
-    """Return the branches that are calls of their own; none if there is one, or if they share a batch."""
-    shared = any(re.search(r" part \d+$", branch) for branch in statistic.branches)
-    return () if shared or len(statistic.branches) == 1 else statistic.branches
-
-
 def split(seeds: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Part seeds in those to fit on and those held out, a third; with one or two seeds nothing is held out.
 
@@ -127,85 +70,6 @@ def split(seeds: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """
     held = set(random.Random(0).sample(list(seeds), len(seeds) // 3))
     return tuple(s for s in seeds if s not in held), tuple(s for s in seeds if s in held)
-
-
-def objectives() -> list[Objective]:
-    """Return the objectives that propose plans."""
-    rules = [Wiener(window=2), Wiener(window=3, feedback=0.5), Wiener(window=3, feedback=1.0), Wiener(window=4)]
-    blends = [Objective(rule, coherent=c) for rule in rules for c in (0.0, 0.5, 1.0)]
-    paths = [Objective(rule, path=p) for rule in rules[:3] for p in (1.0, 4.0)]
-    return [*blends, *paths]
-
-
-def proposals(
-    statistic: Statistic, strides: Sequence[float], budgets: Iterable[int], known: Iterable[str] = ()
-) -> dict[int, list[str]]:
-    """Return distinct plans for every budget: from all matrices and objectives, even ones, and those given.
-
-    Args:
-        statistic: The matrices.
-        strides: Of the sampler.
-        budgets: Numbers of computed steps.
-        known: Further plans, of any budget.
-    """
-    found: dict[int, dict[str, None]] = {budget: {} for budget in budgets}
-    for kind in statistic.kinds:
-        gram = np.asarray(statistic.gram(kind).numpy())
-        for objective in objectives():
-            for budget, plan in propose(gram, strides, found, objective).items():
-                found[budget][plan] = None
-        for budget, plan in exact_plans(gram, strides, found, Objective(Wiener(window=3), coherent=0.0)).items():
-            found[budget][plan] = None
-    even = [plan_of(Interval(every=every), statistic.steps) for every in range(1, statistic.steps)]
-    for plan in (*even, *known):
-        if plan.count("C") in found:
-            found[plan.count("C")][plan] = None
-    return {budget: list(plans) for budget, plans in found.items()}
-
-
-def adaptive_plans(bench: Bench, budgets: Sequence[int], seeds: Sequence[int]) -> list[str]:
-    """Return the plans that the tolerance policy makes by itself, finest first.
-
-    They come from a grid of tolerances, and from between those neighbours that leave a wanted budget out.
-
-    Args:
-        bench: Draws.
-        budgets: Numbers of computed steps that are wanted.
-        seeds: Samples that decide together; the first call's are used.
-    """
-    made: dict[float, str] = {}
-
-    def tried(tolerance: float) -> None:
-        made[tolerance] = _adaptive_plan(bench, Tolerance(tolerance), seeds)
-
-    for power in range(8):
-        tried(0.0025 * 1.5**power)
-        if min(_counts(made)) < min(budgets):
-            break
-    for budget in budgets:
-        for _ in range(HALVINGS):
-            finer = [t for t, plan in made.items() if plan.count("C") > budget]
-            coarser = [t for t, plan in made.items() if plan.count("C") < budget]
-            if budget in _counts(made) or not finer or not coarser:
-                break
-            tried(math.sqrt(max(finer) * min(coarser)))
-    return list(dict.fromkeys(made[tolerance] for tolerance in sorted(made)))
-
-
-HALVINGS = 4
-
-
-def _counts(made: dict[float, str]) -> set[int]:
-    return {plan.count("C") for plan in made.values()}
-
-
-def _adaptive_plan(bench: Bench, policy: Policy, seeds: Sequence[int]) -> str:
-    seeds = bench.batches(seeds)[0]
-    with attached(bench.pipe, bench.span, lambda total: Session(policy, TCPade(), total, measure=False)) as begun:
-        bench.draw(seeds)
-    plan = begun[-1].plan
-    bench.progress("scouting", plan.count("C") * len(seeds) / max(len(plan), 1))
-    return plan
 
 
 def choose(bench: Bench, statistic: Statistic, plans: Sequence[str], effort: Effort = Effort()) -> Choice:
@@ -288,28 +152,6 @@ def _refined(
         bench.fitted[key] = rounded(found.offsets)
         bench.fit_saved(key, bench.fitted[key])
     return [replace(candidate, offsets=bench.fitted[key])] if bench.fitted[key] else []
-
-
-def rounded(offsets: Offsets) -> Offsets:
-    """Return offsets as they are written in a file."""
-    return tuple((i, tuple(tuple(float(f"{v:.9g}") for v in row) for row in rows)) for i, rows in offsets)
-
-
-def neighbours(plan: str) -> list[str]:
-    """Return the plans that differ by one computed step moved by one place.
-
-    Example:
-        >>> neighbours("C.C.")
-        ['CC..', 'C..C']
-    """
-    found = []
-    for place in range(1, len(plan)):
-        for other in (place - 1, place + 1):
-            if plan[place] == "C" and 0 < other < len(plan) and plan[other] == ".":
-                letters = list(plan)
-                letters[place], letters[other] = ".", "C"
-                found.append("".join(letters))
-    return found
 
 
 def _measured(

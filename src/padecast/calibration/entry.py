@@ -6,7 +6,8 @@ from itertools import groupby
 from statistics import fmean
 from typing import Any
 
-from padecast.calibration.choice import Candidate, Choice, Measured, Offsets
+from padecast.calibration.candidate import Candidate, Measured, Offsets
+from padecast.calibration.choice import Choice
 from padecast.calibration.schema import steps_of
 
 

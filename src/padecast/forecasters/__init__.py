@@ -5,6 +5,8 @@ from padecast.forecasters.base import Forecaster
 from padecast.forecasters.blend import Blend
 from padecast.forecasters.chebyshev import Chebyshev
 from padecast.forecasters.feedback import Feedback
+from padecast.forecasters.foca import FoCa
+from padecast.forecasters.hermite import Hermite
 from padecast.forecasters.lagrange import Lagrange
 from padecast.forecasters.oracle import Oracle
 from padecast.forecasters.pade import Pade
@@ -21,6 +23,8 @@ REGISTRY: Registry[Forecaster] = Registry(
         "reuse": Reuse,
         "taylor": Taylor,
         "lagrange": Lagrange,
+        "hermite": Hermite,
+        "foca": FoCa,
         "pade": Pade,
         "tcpade": TCPade,
         "chebyshev": Chebyshev,
@@ -37,7 +41,9 @@ __all__ = [
     "Blend",
     "Chebyshev",
     "Feedback",
+    "FoCa",
     "Forecaster",
+    "Hermite",
     "Lagrange",
     "Oracle",
     "Pade",

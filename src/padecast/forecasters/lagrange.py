@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 
 import torch
 from torch import Tensor
@@ -61,3 +63,18 @@ def lagrange_basis(nodes: tuple[float, ...], at: float) -> Tensor:
                 value *= (at - other) / (node - other)
         values.append(value)
     return torch.tensor(values, dtype=torch.float64)
+
+
+def lagrange_slope(nodes: Sequence[float], at: float) -> Tensor:
+    """Return the weights of the derivative at a time of the polynomial through the nodes; zeros with one node.
+
+    Example:
+        >>> lagrange_slope((4.0, 2.0), 4.0).tolist()
+        [0.5, -0.5]
+    """
+    slopes = []
+    for k, node in enumerate(nodes):
+        others = [other for j, other in enumerate(nodes) if j != k]
+        terms = [prod(at - other for i, other in enumerate(others) if i != j) for j in range(len(others))]
+        slopes.append(sum(terms) / prod(node - other for other in others))
+    return torch.tensor(slopes, dtype=torch.float64)

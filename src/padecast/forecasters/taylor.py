@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import factorial
 
@@ -59,10 +60,21 @@ class Taylor(Forecaster):
         """See :meth:`Forecaster.weights`."""
         nodes = geometry.time[: self.window]
         ahead = at.time - nodes[0]
-        differences = torch.eye(len(nodes), dtype=torch.float64)
-        total = differences[0].clone()
-        for i in range(1, len(nodes)):
-            gaps = torch.tensor([nodes[k] - nodes[k + 1] for k in range(len(nodes) - i)], dtype=torch.float64)
-            differences = (differences[:-1] - differences[1:]) / gaps[:, None]
-            total += differences[0] * ahead**i / factorial(i)
-        return fitted(total, len(geometry))
+        terms = [row * ahead**i / factorial(i) for i, row in enumerate(differences(nodes))]
+        return fitted(torch.stack(terms).sum(0), len(geometry))
+
+
+def differences(nodes: Sequence[float]) -> list[Tensor]:
+    """Return ``D_0, D_1, ...`` at the newest node as weights on the residuals, from times newest first.
+
+    Example:
+        >>> [row.tolist() for row in differences((4.0, 2.0))]
+        [[1.0, 0.0], [0.5, -0.5]]
+    """
+    table = torch.eye(len(nodes), dtype=torch.float64)
+    rows = [table[0]]
+    for i in range(1, len(nodes)):
+        gaps = torch.tensor([nodes[k] - nodes[k + 1] for k in range(len(nodes) - i)], dtype=torch.float64)
+        table = (table[:-1] - table[1:]) / gaps[:, None]
+        rows.append(table[0])
+    return rows

@@ -2,11 +2,15 @@
 
 from padecast._history import Geometry, Position, Trace
 from padecast._registry import Registry
+from padecast.policies.accumulated import Accumulated
 from padecast.policies.always import Always
 from padecast.policies.base import Policy
+from padecast.policies.first_block import FirstBlock
 from padecast.policies.growing import Growing
 from padecast.policies.interval import Interval
+from padecast.policies.magnitude import Magnitude
 from padecast.policies.plan import Plan
+from padecast.policies.rate import Rate
 from padecast.policies.stability import Stability
 from padecast.policies.tolerance import Tolerance
 from padecast.policies.wrappers import Cap, Ends
@@ -21,6 +25,10 @@ REGISTRY: Registry[Policy] = Registry(
         "stability": Stability,
         "growing": Growing,
         "tolerance": Tolerance,
+        "accumulated": Accumulated,
+        "first-block": FirstBlock,
+        "magnitude": Magnitude,
+        "rate": Rate,
         "ends": Ends,
         "cap": Cap,
     },
@@ -44,9 +52,9 @@ def plan_of(policy: Policy, total: int) -> str:
         >>> plan_of(Interval(every=3), 7)
         'C..C..C'
     """
-    if policy.needs_gram:
+    if policy.needs_gram or policy.probe:
         raise ValueError(
-            f"{type(policy).__name__} decides from the residuals of a run, so it has no plan before one.\n"
+            f"{type(policy).__name__} decides from the features of a run, so it has no plan before one.\n"
             "Run it and read the plan from the report: print(run.report)"
         )
     policy.check(total)
@@ -60,13 +68,17 @@ def plan_of(policy: Policy, total: int) -> str:
 
 __all__ = [
     "REGISTRY",
+    "Accumulated",
     "Always",
     "Cap",
     "Ends",
+    "FirstBlock",
     "Growing",
     "Interval",
+    "Magnitude",
     "Plan",
     "Policy",
+    "Rate",
     "Stability",
     "Tolerance",
     "plan_of",

@@ -8,6 +8,12 @@ from typing import ClassVar
 
 from padecast._history import Geometry, Position, Trace
 
+PROBES = {
+    "latents": "the model's first argument",
+    "modulated": "the first block's normalised input, shifted and scaled by the timestep",
+    "first-block": "what the first block adds; the span is then the blocks after it",
+}
+
 
 @dataclass(frozen=True)
 class Policy(ABC):
@@ -32,6 +38,15 @@ class Policy(ABC):
     """Whether the decision reads the Gram matrix; on a GPU that is one synchronisation per decision."""
     needs_stride: ClassVar[bool] = False
     """Whether it reads ``Position.stride``; the noise levels are then read once per run."""
+
+    @property
+    def probe(self) -> str:
+        """What it wants to see of every step before it decides, one of :data:`PROBES`; nothing by default.
+
+        What was seen is in ``at.seen`` and in the positions of the trace. It is seen at the first call of a step, and
+        decides for all of its calls; on a GPU that is one synchronisation a step.
+        """
+        return ""
 
     @property
     def looks_back(self) -> int:

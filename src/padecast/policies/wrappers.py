@@ -30,6 +30,11 @@ class Wrapper(Policy):
         return self.policy.needs_stride
 
     @property
+    def probe(self) -> str:
+        """What the wrapped policy wants to see."""
+        return self.policy.probe
+
+    @property
     def looks_back(self) -> int:
         """Residuals whose inner products the wrapped policy wants to see."""
         return self.policy.looks_back

@@ -7,7 +7,7 @@ import inspect
 from torch import nn
 
 from padecast._errors import UnsupportedModel
-from padecast.targets.base import HIDDEN, IMAGE_TEXT, TEXT_IMAGE, WHOLE, BlockOutput, Target
+from padecast.targets.base import HIDDEN, IMAGE_TEXT, REST, TEXT_IMAGE, WHOLE, BlockOutput, Target
 from padecast.targets.diffusers import DIFFUSERS
 
 REGISTRY: dict[str, Target] = {target.model: target for target in DIFFUSERS}
@@ -84,6 +84,7 @@ __all__ = [
     "HIDDEN",
     "IMAGE_TEXT",
     "REGISTRY",
+    "REST",
     "TEXT_IMAGE",
     "WHOLE",
     "BlockOutput",

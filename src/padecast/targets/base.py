@@ -43,6 +43,8 @@ class Target:
         opaque: Whether the output of the span's last part is remembered as it is, in place of a residual, because
             input and output differ in shape. ``blocks`` then holds any parts of the model, also slices of lists
             (``"down_blocks[1:]"``).
+        modulated: Path of the module that gives the first block's modulated input, or the embedding of the timestep
+            that modulates it, for policies that decide by it. Default unknown.
 
     Example:
         >>> dit = Target("DiTTransformer2DModel", {"transformer_blocks": HIDDEN})
@@ -61,17 +63,31 @@ class Target:
     tested: str = ""
     samples: int | None = 0
     opaque: bool = False
+    modulated: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "spans", {"full": tuple(self.blocks), **self.spans})
 
+    def lists(self, span: str) -> tuple[str, ...]:
+        """Return the paths that a span runs through; ``"rest"`` is all but the model's first block."""
+        if span != REST:
+            return self.spans[span]
+        first, *others = self.spans["full"]
+        return (f"{first}[1:]", *others)
+
+    def returns(self, path: str) -> BlockOutput:
+        """Return what the blocks of a list, or of a slice of it, return."""
+        return self.blocks[path] if path in self.blocks else self.blocks[path.partition("[")[0]]
+
     def streams(self, span: str) -> tuple[str, ...]:
         """Return the names of the streams that a span remembers."""
-        last = self.spans[span][-1]
+        last = self.lists(span)[-1]
         main = (self.main,) if isinstance(self.main, str) else self.main
-        return main if last == tuple(self.blocks)[-1] else self.blocks[last].names
+        return main if last.partition("[")[0] == tuple(self.blocks)[-1] else self.returns(last).names
 
 
+REST = "rest"
+"""The span of policies that decide by the first block: all blocks but that one."""
 WHOLE = {"output": False, "difference": True}
 """Spans that every model has, described or not: what it returns, and that less the latents that it is given."""
 HIDDEN = BlockOutput(("hidden_states",), bare=True)

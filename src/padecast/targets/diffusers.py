@@ -200,6 +200,15 @@ TESTED = {
     "WanTransformer3DModel": f"Wan pipelines, {RANDOM}",
     "UNet2DConditionModel": f"Stable Diffusion pipelines, {RANDOM}",
 }
+NORMED = (
+    *("DiTTransformer2DModel", "FluxTransformer2DModel", "OvisImageTransformer2DModel"),
+    *("LongCatImageTransformer2DModel", "BriaTransformer2DModel", "SD3Transformer2DModel"),
+    *("HunyuanVideoTransformer3DModel", "MochiTransformer3DModel", "CogVideoXTransformer3DModel"),
+)
+TIMED = ("WanTransformer3DModel", "WanVACETransformer3DModel", "SkyReelsV2Transformer3DModel")
+MODULATED = dict.fromkeys(NORMED, "transformer_blocks.0.norm1") | dict.fromkeys(TIMED, "condition_embedder.time_proj")
+"""What TeaCache's rule looks at: the first block's modulated input, or the embedding that modulates it."""
 DIFFUSERS = tuple(
-    replace(target, tested=TESTED.get(target.model, RANDOM)) for target in (*IMAGE, *VIDEO, *AUDIO, *U_NETS)
+    replace(target, tested=TESTED.get(target.model, RANDOM), modulated=MODULATED.get(target.model, ""))
+    for target in (*IMAGE, *VIDEO, *AUDIO, *U_NETS)
 )

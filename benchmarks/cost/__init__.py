@@ -1,0 +1,1 @@
+"""What padecast itself costs: see benchmarks/overhead.py."""

@@ -1,0 +1,112 @@
+"""Which plans are worth trying: what the matrices, even intervals and the tolerance policy propose."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from padecast._session import Session
+from padecast.calibration.exact import exact_plans
+from padecast.calibration.planner import Objective, propose
+from padecast.calibration.statistic import Statistic
+from padecast.calibration.trials import Bench, attached
+from padecast.forecasters import TCPade, Wiener
+from padecast.policies import Interval, Policy, Tolerance, plan_of
+
+
+def objectives() -> list[Objective]:
+    """Return the objectives that propose plans."""
+    rules = [Wiener(window=2), Wiener(window=3, feedback=0.5), Wiener(window=3, feedback=1.0), Wiener(window=4)]
+    blends = [Objective(rule, coherent=c) for rule in rules for c in (0.0, 0.5, 1.0)]
+    paths = [Objective(rule, path=p) for rule in rules[:3] for p in (1.0, 4.0)]
+    return [*blends, *paths]
+
+
+def proposals(
+    statistic: Statistic, strides: Sequence[float], budgets: Iterable[int], known: Iterable[str] = ()
+) -> dict[int, list[str]]:
+    """Return distinct plans for every budget: from all matrices and objectives, even ones, and those given.
+
+    Args:
+        statistic: The matrices.
+        strides: Of the sampler.
+        budgets: Numbers of computed steps.
+        known: Further plans, of any budget.
+    """
+    found: dict[int, dict[str, None]] = {budget: {} for budget in budgets}
+    for kind in statistic.kinds:
+        gram = np.asarray(statistic.gram(kind).numpy())
+        for objective in objectives():
+            for budget, plan in propose(gram, strides, found, objective).items():
+                found[budget][plan] = None
+        for budget, plan in exact_plans(gram, strides, found, Objective(Wiener(window=3), coherent=0.0)).items():
+            found[budget][plan] = None
+    even = [plan_of(Interval(every=every), statistic.steps) for every in range(1, statistic.steps)]
+    for plan in (*even, *known):
+        if plan.count("C") in found:
+            found[plan.count("C")][plan] = None
+    return {budget: list(plans) for budget, plans in found.items()}
+
+
+def adaptive_plans(bench: Bench, budgets: Sequence[int], seeds: Sequence[int]) -> list[str]:
+    """Return the plans that the tolerance policy makes by itself, finest first.
+
+    They come from a grid of tolerances, and from between those neighbours that leave a wanted budget out.
+
+    Args:
+        bench: Draws.
+        budgets: Numbers of computed steps that are wanted.
+        seeds: Samples that decide together; the first call's are used.
+    """
+    made: dict[float, str] = {}
+
+    def tried(tolerance: float) -> None:
+        made[tolerance] = _adaptive_plan(bench, Tolerance(tolerance), seeds)
+
+    for power in range(8):
+        tried(0.0025 * 1.5**power)
+        if min(_counts(made)) < min(budgets):
+            break
+    for budget in budgets:
+        for _ in range(HALVINGS):
+            finer = [t for t, plan in made.items() if plan.count("C") > budget]
+            coarser = [t for t, plan in made.items() if plan.count("C") < budget]
+            if budget in _counts(made) or not finer or not coarser:
+                break
+            tried(math.sqrt(max(finer) * min(coarser)))
+    return list(dict.fromkeys(made[tolerance] for tolerance in sorted(made)))
+
+
+HALVINGS = 4
+
+
+def _counts(made: dict[float, str]) -> set[int]:
+    return {plan.count("C") for plan in made.values()}
+
+
+def _adaptive_plan(bench: Bench, policy: Policy, seeds: Sequence[int]) -> str:
+    seeds = bench.batches(seeds)[0]
+    with attached(bench.pipe, bench.span, lambda total: Session(policy, TCPade(), total, measure=False)) as begun:
+        bench.draw(seeds)
+    plan = begun[-1].plan
+    bench.progress("scouting", plan.count("C") * len(seeds) / max(len(plan), 1))
+    return plan
+
+
+def neighbours(plan: str) -> list[str]:
+    """Return the plans that differ by one computed step moved by one place.
+
+    Example:
+        >>> neighbours("C.C.")
+        ['CC..', 'C..C']
+    """
+    found = []
+    for place in range(1, len(plan)):
+        for other in (place - 1, place + 1):
+            if plan[place] == "C" and 0 < other < len(plan) and plan[other] == ".":
+                letters = list(plan)
+                letters[place], letters[other] = ".", "C"
+                found.append("".join(letters))
+    return found

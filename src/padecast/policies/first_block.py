@@ -1,0 +1,54 @@
+"""The first block's rule: compute when what it adds has changed."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from padecast._errors import check
+from padecast._history import Geometry, Position, Trace
+from padecast.policies.base import Policy
+
+
+@dataclass(frozen=True)
+class FirstBlock(Policy):
+    r"""Run the first block, and compute the others when its residual ``f`` has changed since the last computed step.
+
+    .. math:: \mathrm{mean}|f - f^*| / \mathrm{mean}|f^*| > \delta
+
+    Args:
+        threshold: ``delta``, above 0. Default 0.1.
+        last: Whether the last step is always computed. Default false, as published.
+
+    Raises:
+        InvalidOption: If ``threshold`` is out of range.
+
+    Example:
+        >>> from padecast._history import Seen
+        >>> at = Position(3, 20, 3.0, seen=Seen(apart=0.05))
+        >>> FirstBlock().computes(at, Trace().then(Position.at(2, 20), True), Geometry((2,), (2.0,)))
+        False
+
+    Note:
+        The first block runs at every step, which a count of computed steps does not show.
+
+    Reference:
+        Cheng, ParaAttention, 2024, github.com/chengzeyi/ParaAttention; diffusers has it as FirstBlockCache.
+    """
+
+    threshold: float = 0.1
+    last: bool = False
+
+    def __post_init__(self) -> None:
+        check(0 < self.threshold < math.inf, "threshold", self.threshold, "more than 0, and finite")
+
+    @property
+    def probe(self) -> str:
+        """What the first block adds."""
+        return "first-block"
+
+    def computes(self, at: Position, trace: Trace, geometry: Geometry) -> bool:
+        """See :meth:`Policy.computes`."""
+        if self.last and at.is_last:
+            return True
+        return at.seen is not None and not at.seen.apart <= self.threshold

@@ -1,0 +1,74 @@
+"""MagCache's rule: compute when repeated residuals would have the wrong magnitude."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from padecast._errors import check
+from padecast._history import Geometry, Position, Trace
+from padecast.policies.base import Policy
+
+
+@dataclass(frozen=True)
+class Magnitude(Policy):
+    r"""Follow how residuals' magnitudes went in a calibration run, and compute before repeating one errs too much.
+
+    With ``gamma_s`` the mean over tokens of ``|r_s| / |r_{s-1}|`` in that run, over the steps since the last computed
+    one and this one,
+
+    .. math:: P_s = \prod_{j \le s} \gamma_j, \qquad E = \sum_s |1 - P_s|
+
+    a step is forecast while ``E <= threshold`` and at most ``limit`` forecasts are in a row, after a first share of the
+    schedule that is computed.
+
+    Args:
+        ratios: ``gamma`` of every step, the first being 1; from :func:`padecast.lab.magnitudes`. Another number of
+            steps is interpolated. Default all 1, so that ``limit`` decides.
+        threshold: Of ``E``, above 0. Default 0.06.
+        limit: Forecasts in a row, at least 1. Default 3.
+        retention: Share of the schedule computed at the start, in [0, 1). Default 0.2.
+        last: Whether the last step is always computed. Default true.
+
+    Raises:
+        InvalidOption: If an option is out of range.
+
+    Example:
+        >>> from padecast.policies import plan_of
+        >>> plan_of(Magnitude(ratios=(1, 0.99, 0.99, 0.98, 0.97, 0.95, 0.9, 0.8), retention=0.25), 8)
+        'CC..C.CC'
+
+    Reference:
+        Ma et al., "MagCache: Fast Video Generation with Magnitude-Aware Cache", arXiv:2506.09045.
+    """
+
+    ratios: tuple[float, ...] = (1.0,)
+    threshold: float = 0.06
+    limit: int = 3
+    retention: float = 0.2
+    last: bool = True
+
+    def __post_init__(self) -> None:
+        plain = len(self.ratios) > 0 and all(0 <= ratio < math.inf for ratio in self.ratios)
+        check(plain, "ratios", self.ratios, "one number or more, 0 or above and finite")
+        check(0 < self.threshold < math.inf, "threshold", self.threshold, "more than 0, and finite")
+        check(self.limit >= 1, "limit", self.limit, "1 or more")
+        check(0 <= self.retention < 1, "retention", self.retention, "0 to 1, without 1")
+
+    def computes(self, at: Position, trace: Trace, geometry: Geometry) -> bool:
+        """See :meth:`Policy.computes`."""
+        retained = at.index < self.retention * at.total
+        if retained or trace.forecasts_in_a_row >= self.limit or (self.last and at.is_last):
+            return True
+        magnitude, error = 1.0, 0.0
+        for step in (*trace.since_computed, at):
+            magnitude *= self.ratio(step.index, step.total)
+            error += abs(1 - magnitude)
+        return not error <= self.threshold
+
+    def ratio(self, index: int, total: int) -> float:
+        """Return ``gamma`` at a step of a schedule that may be longer or shorter than the calibration's."""
+        place = index * (len(self.ratios) - 1) / max(total - 1, 1)
+        low = min(int(place), len(self.ratios) - 1)
+        high = min(low + 1, len(self.ratios) - 1)
+        return self.ratios[low] + (place - low) * (self.ratios[high] - self.ratios[low])
