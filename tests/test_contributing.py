@@ -18,7 +18,7 @@ TEXT = (Path(__file__).parent.parent / "CONTRIBUTING.md").read_text(encoding="ut
 
 def recipe(name: str) -> dict[str, Any]:
     """Run the code block of one recipe and return its names."""
-    (code,) = re.findall(rf"```python {name}\n(.*?)```", TEXT, flags=re.DOTALL)
+    (code,) = re.findall(rf'```python title="{name}"\n(.*?)```', TEXT, flags=re.DOTALL)
     names: dict[str, Any] = {"__name__": f"recipe_{name}"}
     exec(compile(code, f"CONTRIBUTING.md, {name}", "exec", dont_inherit=True), names)
     return names

@@ -1,0 +1,67 @@
+"""The documentation: every page is in the site, and what its examples say runs."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import padecast
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted((ROOT / "docs").glob("*.md"))
+FENCE = re.compile(r'^```python( title="needs the weights")?\n(.*?)^```', flags=re.DOTALL | re.MULTILINE)
+
+
+def blocks(page: Path) -> list[tuple[bool, str]]:
+    """The Python examples of a page, and whether each can run here."""
+    return [(not needs, code) for needs, code in FENCE.findall(page.read_text(encoding="utf-8"))]
+
+
+def leaves(tree: Any) -> list[str]:
+    if isinstance(tree, str):
+        return [tree]
+    return [leaf for child in (tree.values() if isinstance(tree, dict) else tree) for leaf in leaves(child)]
+
+
+def test_every_page_is_in_the_site_once() -> None:
+    text = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    assert sorted(leaves(yaml.safe_load(text)["nav"])) == [page.name for page in PAGES]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for link in re.findall(r"\]\(([^)#:]+\.md)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+        assert (page.parent / link).is_file(), link
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_examples_parse(page: Path) -> None:
+    for _, code in blocks(page):
+        compile(code, page.name, "exec")
+
+
+def test_the_first_steps_run() -> None:
+    names: dict[str, Any] = {}
+    runs = [code for here, code in blocks(ROOT / "docs" / "getting-started.md") if here]
+    assert len(runs) >= 3
+    said = io.StringIO()
+    for code in runs:
+        with contextlib.redirect_stdout(said):
+            exec(compile(code, "getting-started.md", "exec", dont_inherit=True), names)
+    assert said.getvalue().count("forecast") >= 2
+
+
+def test_methods_that_are_named_exist() -> None:
+    text = (ROOT / "docs" / "choosing.md").read_text(encoding="utf-8")
+    named = {
+        name for row in re.findall(r"^\| `([^|]+) \|", text, flags=re.MULTILINE) for name in re.findall(r"[\w-]+", row)
+    }
+    known = set(padecast.methods())
+    assert {name if name in known else f"tc-pade{name}" for name in named} <= known
+    assert {"teacache", "easycache", "hicache"} <= named
