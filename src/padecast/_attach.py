@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from padecast._block import parameters_of
-from padecast._call import Call, Said
+from padecast._call import Call, Pass, Said
 from padecast._clock import Clock
 from padecast._count import Tick
 from padecast._errors import ConcurrentRun, FeatureChanged
@@ -20,7 +20,7 @@ from padecast._intercept import Around, Intercept, innermost
 from padecast._mix import Streams
 from padecast._probe import Probe, probe_of
 from padecast._session import Session
-from padecast._stack import Stack, stack_of
+from padecast._stack import Stack, stacks_of
 from padecast._stopwatch import stopwatch
 from padecast.targets import Target
 
@@ -49,7 +49,7 @@ class Attachment:
         self.model, self.target, self.clock = model, target, clock
         self._make_session = make_session
         self._parameters = parameters_of(model)
-        self._stack: Stack = stack_of(model, target, span)
+        self._stacks: list[Stack] = stacks_of(model, target, span)
         self.session: Session | None = None
         self._here = threading.local()  # this thread's call and cache context
         self._inside: set[int] = set()
@@ -99,8 +99,9 @@ class Attachment:
         undo.callback(self.model.register_forward_hook(after, always_call=True).remove)
         if hasattr(self.model, "cache_context"):
             undo.callback(Intercept(self.model, "cache_context", self._listen).remove)
-        for place, part in enumerate(self._stack.parts):
-            undo.callback(Intercept(innermost(part), "forward", self._around(place)).remove)
+        for number, stack in enumerate(self._stacks):
+            for place, part in enumerate(stack.parts):
+                undo.callback(Intercept(innermost(part), "forward", self._around(number, place)).remove)
 
     def _listen(self, method: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Be told which branch a pipeline runs."""
@@ -147,9 +148,11 @@ class Attachment:
                 session.observe(self._given(self._parameters[0], args, kwargs))
             watch = stopwatch(_device(kwargs, args))
             computes = session.records[-1].computed and not session.forecaster.replays and self._probe is None
-            branch = self._branch(tick.position.index)
-            ready = session.ready(branch) if self._is_traced and not computes and self._probe is None else None
-            self._here.call = Call(session, branch, watch, computes, ready)
+            passes = [Pass(key) for key in self._keys(self._branch(tick.position.index))]
+            if self._is_traced and not computes and self._probe is None and len(passes) == 1:
+                for one in passes:
+                    one.ready = session.ready(one.key)
+            self._here.call = Call(session, watch, passes, computes)
             self._inside.add(threading.get_ident())
 
     def _end_call(self) -> Call | None:
@@ -173,7 +176,8 @@ class Attachment:
     def _begin(self, total: int) -> None:
         if self.session is not None:
             self.session.forget()
-        self._stack.clear()
+        for stack in self._stacks:
+            stack.clear()
         self.session, self._calls = self._make_session(total), {}
         self._owner, self._conflict = threading.get_ident(), False
 
@@ -201,22 +205,25 @@ class Attachment:
             self._finish(call)
 
     def _finish(self, call: Call) -> None:
-        if call.ready is not None and call.forecast is not None:
-            call.session.serve(call.branch)
-        elif call.ready is not None:
-            call.session.decline(call.branch, "changed")
-        if call.learnt is not None:
-            self._is_traced = not self._stack.notes
-            call.session.learn(call.branch, *call.learnt)
+        for number, one in enumerate(call.passes):
+            if one.ready is not None and one.forecast is not None:
+                call.session.serve(one.key)
+            elif one.ready is not None:
+                call.session.decline(one.key, "changed")
+            if one.learnt is not None:
+                self._is_traced = not self._stacks[number].notes
+                call.session.learn(one.key, *one.learnt)
         call.session.records[-1].seconds.append(call.stop())
-        if not call.reached_end:
-            if call.forecast is not None:
+        for one in call.passes:
+            if one.reached_end:
+                continue
+            if one.forecast is not None:
                 self.reset()
                 raise FeatureChanged(
                     f"the blocks of this {self.target.model} were given other forwards in the middle of a run.\n"
                     "Usual cause: offloading switched on or off in a callback. Do that between runs."
                 )
-            call.session.decline(call.branch, "bypassed")
+            call.session.decline(one.key, "bypassed")
         if call.session.complete:
             call.session.forget()
             self._owner = None
@@ -227,6 +234,10 @@ class Attachment:
         self._calls = {index: self._calls.get(index, 0) + 1}
         return f"call {self._calls[index]}"
 
+    def _keys(self, branch: str) -> list[str]:
+        """Return under which names a branch's stacks are remembered."""
+        return [branch] if len(self._stacks) == 1 else [f"{branch}, part {n}" for n in range(len(self._stacks))]
+
     def _given(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if name in kwargs:
             return kwargs[name]
@@ -235,59 +246,72 @@ class Attachment:
 
     # One call of a block -----------------------------------------------------------------------------------------
 
-    def _around(self, place: int) -> Around:
-        is_first, is_last = place == 0, place == len(self._stack.parts) - 1
+    def _around(self, number: int, place: int) -> Around:
+        stack = self._stacks[number]
+        is_first, is_last = place == 0, place == len(stack.parts) - 1
 
         def around(forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             call: Call | None = getattr(self._here, "call", None)
             if call is None:
                 return forward(*args, **kwargs)
-            decided = call.computes or call.ready is not None
-            if is_first and decided and torch.compiler.is_compiling():
-                self._begin_in_graph(call, args, kwargs)
+            one = call.passes[number]
+            if is_first and (call.computes or one.ready is not None) and torch.compiler.is_compiling():
+                _begin_in_graph(stack, one, args, kwargs)
             elif is_first:
-                forecast(call, forward, args, kwargs)
-            call.reached_end = is_last and call.begun
-            if call.forecast is not None:
-                return self._stack.skipped(place, args, kwargs, call.forecast if is_last else None)
+                begin(stack, call.session, one, forward, args, kwargs)
+            one.reached_end = is_last and one.begun
+            if one.forecast is not None:
+                return stack.skipped(place, args, kwargs, one.forecast if is_last else None)
             output = forward(*args, **kwargs)
             if notes:
                 ran(place, output)
-            if not call.reached_end:
+            if not one.reached_end:
                 return output
             if torch.compiler.is_compiling() and not call.session.forecaster.replays:
-                call.learnt = self._kept(call.entry, output)  # learnt when the model returns: no graph break here
+                one.learnt = _kept(stack, one.entry, output)  # learnt when the model returns: no graph break here
                 return output
-            return learn(call, output)
+            return learn(stack, call.session, one, output)
 
-        notes, ran = self._stack.notes, torch.compiler.disable(self._stack.ran)
-        forecast, learn = torch.compiler.disable(self._forecast), torch.compiler.disable(self._learn)
+        notes, ran = stack.notes, torch.compiler.disable(stack.ran)
+        begin, learn = torch.compiler.disable(self._begin_pass), torch.compiler.disable(_learn)
         return around
 
-    def _begin_in_graph(self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Forecast with what was decided before the model was called, or compute: no graph break."""
-        call.begun, call.entry = True, self._stack.entry(args, kwargs)
-        if call.ready is not None and call.ready.fits(call.entry):
-            call.forecast = call.ready.add(call.entry)
-
-    def _forecast(self, call: Call, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        call.ready = None
-        entry = self._stack.entry(args, kwargs)
+    def _begin_pass(
+        self,
+        stack: Stack,
+        session: Session,
+        one: Pass,
+        forward: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> None:
+        one.ready = None
+        entry = stack.entry(args, kwargs)
         if self._probe is not None:
-            call.session.observe(self._probe.look(forward, args, kwargs, entry))
-        call.begun, call.forecast = True, call.session.forecast(call.branch, entry)
-        if call.forecast is None and not self._stack.remembers_entry:
-            call.entry = call.session.hold(call.branch, entry)
+            session.observe(self._probe.look(forward, args, kwargs, entry))
+        part = None if len(self._stacks) == 1 else self._stacks.index(stack)
+        one.begun, one.forecast = True, session.forecast(one.key, entry, part)
+        if one.forecast is None and not stack.remembers_entry:
+            one.entry = session.hold(one.key, entry)
 
-    def _kept(self, entry: Streams, output: Any) -> tuple[Streams, Streams]:
-        """Return what there is to learn, safe from a model that goes on in place."""
-        entry, streams = self._stack.learnt(entry, output)
-        return tuple(x.clone() for x in entry), tuple(y.clone() for y in streams)
 
-    def _learn(self, call: Call, output: Any) -> Any:
-        entry, streams = self._stack.learnt(call.entry, output)
-        learnt = call.session.learn(call.branch, entry, streams)
-        return output if learnt is streams else self._stack.exchanged(output, learnt)
+def _begin_in_graph(stack: Stack, one: Pass, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Forecast with what was decided before the model was called, or compute: no graph break."""
+    one.begun, one.entry = True, stack.entry(args, kwargs)
+    if one.ready is not None and one.ready.fits(one.entry):
+        one.forecast = one.ready.add(one.entry)
+
+
+def _kept(stack: Stack, entry: Streams, output: Any) -> tuple[Streams, Streams]:
+    """Return what there is to learn, safe from a model that goes on in place."""
+    entry, streams = stack.learnt(entry, output)
+    return tuple(x.clone() for x in entry), tuple(y.clone() for y in streams)
+
+
+def _learn(stack: Stack, session: Session, one: Pass, output: Any) -> Any:
+    entry, streams = stack.learnt(one.entry, output)
+    learnt = session.learn(one.key, entry, streams)
+    return output if learnt is streams else stack.exchanged(output, learnt)
 
 
 def _concurrent() -> ConcurrentRun:

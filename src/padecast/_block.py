@@ -70,21 +70,21 @@ class Blocks:
     Args:
         model: The transformer.
         target: Where its blocks lie.
-        span: Which run of block lists.
+        lists: Which of its block lists, or slices of them.
 
     Raises:
         UnsupportedModel: If there are none, or if they are not as described.
     """
 
-    def __init__(self, model: nn.Module, target: Target, span: str) -> None:
-        names = [name for name in target.lists(span) if len(lookup(model, name))]
+    def __init__(self, model: nn.Module, target: Target, lists: Sequence[str]) -> None:
+        names = [name for name in lists if len(lookup(model, name))]
         self._blocks = [Block(module, target.returns(name)) for name in names for module in lookup(model, name)]
         if not self._blocks:
             raise UnsupportedModel(
-                f"the span {span!r} of this {target.model} has no blocks in {', '.join(target.lists(span))}.\n"
+                f"this {target.model} has no blocks in {', '.join(lists) or 'a span of none'}.\n"
                 f"Its spans: {', '.join(target.spans)}"
             )
-        self._names = self._present = target.streams(span)
+        self._names = self._present = target.streams_of(lists)
         self._samples = target.samples
         self._joined = target.returns(names[-1]).joins if len(names) > 1 else ()
         self.parts = [block.module for block in self._blocks]

@@ -12,19 +12,31 @@ from padecast._stopwatch import Reading
 
 
 @dataclass
-class Call:
-    """One call of the model, from its first block to its last."""
+class Pass:
+    """How a call goes through one stack, from its first part to its last.
 
-    session: Session
-    branch: str
-    stop: Callable[[], Reading]
-    computes: bool = False
+    Args:
+        key: Under which the session remembers it: the branch, and which stack where a model has several.
+        ready: A forecast that was decided before the model was called.
+    """
+
+    key: str
     ready: Ready | None = None
     begun: bool = False
     entry: Streams = ()
     forecast: Streams | None = None
     learnt: tuple[Streams, Streams] | None = None
     reached_end: bool = False
+
+
+@dataclass
+class Call:
+    """One call of the model."""
+
+    session: Session
+    stop: Callable[[], Reading]
+    passes: list[Pass]
+    computes: bool = False
 
 
 class Said:

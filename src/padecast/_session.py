@@ -184,9 +184,16 @@ class Session:
             self._undecided = None
         self._trace = self._trace.before.then(record.at, record.computed)
 
-    def forecast(self, branch: str, entry: Streams) -> Streams | None:
-        """Return the forecast output of a branch at the step begun, or ``None`` if it must be computed."""
+    def forecast(self, branch: str, entry: Streams, part: int | None = None) -> Streams | None:
+        """Return the forecast output of a branch at the step begun, or ``None`` if it must be computed.
+
+        Of several stacks of a model, ``part`` says which this is; the policy may have it run at a forecast step.
+        """
         record, memory = self.records[-1], self._memories.get(branch)
+        runs = part is not None and not record.computed and not self.policy.leaves_out(record.at, part)
+        if runs and branch not in self._served:
+            self._served[branch] = True
+            return None
         if branch in self._served:
             return self.decline(branch, "ambiguous")
         if record.computed or self.forecaster.replays:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from torch import nn
@@ -10,7 +12,7 @@ from padecast._block import Blocks, lookup, parameters_of
 from padecast._errors import UnsupportedModel, unknown
 from padecast._mix import Streams
 from padecast._opaque import Opaque
-from padecast.targets import REST, WHOLE, Target
+from padecast.targets import HALVES, MODULES, REST, WHOLE, Target
 
 
 class Stack(Protocol):
@@ -41,8 +43,54 @@ class Stack(Protocol):
         """Return the last part's output with other features."""
 
 
+def stacks_of(model: nn.Module, target: Target, span: str) -> list[Stack]:
+    """Return the stacks that a span names, each forecast by itself; nearly always one.
+
+    Raises:
+        UnknownName: If the model has no such span.
+        UnsupportedModel: If the span has no blocks.
+    """
+    if target.opaque or span not in (HALVES, MODULES):
+        return [stack_of(model, target, span)]
+    if span == HALVES:
+        return [Blocks(model, target, lists) for lists in halves(model, target.lists("full"))]
+    blocks = [block for path in target.lists("full") for block in lookup(model, path)]
+    parts = [part for block in blocks for name, part in block.named_children() if MODULE.match(name)]
+    if not parts:
+        raise UnsupportedModel(
+            f"no attention and no feed-forward network is known in the blocks of this {target.model}.\n"
+            'Usual cause: other names than attn, attn1, ff, ffn or mlp. Forecast whole stacks: span="full"'
+        )
+    return [Opaque([part]) for part in parts]
+
+
+MODULE = re.compile(r"(attn\d*|ff|ffn|mlp|ff_context|proj_mlp)$")
+
+
+def halves(model: nn.Module, paths: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Cut a run of block lists in two, as slices.
+
+    Raises:
+        UnsupportedModel: If there are fewer than two blocks.
+    """
+    counts = [len(lookup(model, path)) for path in paths]
+    front, back, left = list[str](), list[str](), sum(counts) // 2
+    if not left:
+        raise UnsupportedModel(f"{sum(counts)} block cannot be cut in two.\nForecast it whole: span='full'")
+    for path, count in zip(paths, counts, strict=True):
+        if left >= count:
+            front.append(path)
+        elif left > 0:
+            front.append(f"{path}[:{left}]")
+            back.append(f"{path}[{left}:]")
+        else:
+            back.append(path)
+        left -= count
+    return front, back
+
+
 def stack_of(model: nn.Module, target: Target, span: str) -> Stack:
-    """Return the parts of a model that a span names.
+    """Return the parts of a model that a span names, where they are one stack.
 
     Raises:
         UnknownName: If the model has no such span.
@@ -54,7 +102,7 @@ def stack_of(model: nn.Module, target: Target, span: str) -> Stack:
     if span not in target.spans and (span != REST or target.opaque):
         raise unknown(f"span of {target.model}", span, [*target.spans, *WHOLE])
     if not target.opaque:
-        return Blocks(model, target, span)
+        return Blocks(model, target, target.lists(span))
     parts = [part for path in target.spans[span] for part in lookup(model, path)]
     if not parts:
         raise UnsupportedModel(

@@ -74,6 +74,12 @@ BIBTEX = {
   howpublished = {github.com/chengzeyi/ParaAttention},
   year         = {2024}
 }""",
+    "delta-dit": """@article{chen2024deltadit,
+  title   = {{$\\Delta$-DiT}: A Training-Free Acceleration Method Tailored for Diffusion Transformers},
+  author  = {Chen, Pengtao and others},
+  journal = {arXiv preprint arXiv:2406.01125},
+  year    = {2024}
+}""",
 }
 
 

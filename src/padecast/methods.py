@@ -12,6 +12,7 @@ from padecast.forecasters import Chebyshev, FoCa, Forecaster, Hermite, Lagrange,
 from padecast.policies import (
     Accumulated,
     Always,
+    Delta,
     FirstBlock,
     Growing,
     Interval,
@@ -150,6 +151,7 @@ METHODS = (
         ("easycache",),
         span="difference",
     ),
+    Method("delta-dit", Delta(), Reuse(), "repeats either half of the blocks, by phase", ("delta-dit",), span="halves"),
     Method("linear", Interval(every=4), Lagrange(1), "linear extrapolation on even plans", ("padecast",)),
     Method("none", Always(), Reuse(), "computes every step: the untouched model, measured", ("padecast",)),
 )
@@ -174,8 +176,8 @@ def method(written: str) -> Method:
         Traceback (most recent call last):
             ...
         padecast._errors.UnknownName: unknown method 'tcpade'; the nearest is 'tc-pade'.
-        Known: adaptive, easycache, first-block, foca, fora, hicache, linear, magcache, none, pade, spectrum, spectrum-fast, \
-taylorseer, tc-pade, tc-pade-careful, tc-pade-fast, tc-pade-published, tc-pade-slow, teacache
+        Known: adaptive, delta-dit, easycache, first-block, foca, fora, hicache, linear, magcache, none, pade, \
+spectrum, spectrum-fast, taylorseer, tc-pade, tc-pade-careful, tc-pade-fast, tc-pade-published, tc-pade-slow, teacache
     """
     name, options = parse(written)
     if name not in REGISTRY:

@@ -25,6 +25,7 @@ VARIANTS = {
     "accumulated": ("accumulated", "accumulated:threshold=0.8,coefficients=(2.0,0.5,0.0),last=false"),
     "first-block": ("first-block", "first-block:threshold=0.6,last=true"),
     "magnitude": ("magnitude", "magnitude:ratios=(1.0,0.9,0.8),limit=2,retention=0.0,last=false"),
+    "delta": ("delta", "delta:every=3,switch=0.25,last=false"),
     "rate": ("rate", "rate:threshold=0.5,warmup=3,last=false"),
     "ends": ("ends", "ends:policy=(plan:steps=C...........),first=2,last=3", "ends:policy=stability"),
     "cap": ("cap", "cap:policy=tolerance,limit=2"),
@@ -139,6 +140,7 @@ OUT_OF_RANGE = {
     "first-block": ("threshold=0",),
     "magnitude": ("ratios=()", "threshold=-1.0", "limit=0", "retention=1.0"),
     "rate": ("threshold=0", "warmup=1"),
+    "delta": ("every=0", "switch=1.5"),
     "ends": ("first=-1", "last=-1"),
     "cap": ("limit=0",),
 }
@@ -169,7 +171,7 @@ CASES = [
 ]
 # Options that every value of their type fits, and those with an error of their own.
 ALL_FIT = {f"{name}.last" for name in ("stability", "interval", "growing", "tolerance", "accumulated", "first-block")}
-ALL_FIT |= {"magnitude.last", "rate.last", "foca.corrected"}
+ALL_FIT |= {"delta.last", "magnitude.last", "rate.last", "foca.corrected"}
 ELSEWHERE = {"plan.steps", "ends.policy", "cap.policy", "wiener.gram", "wiener.strides"}
 ELSEWHERE |= {"refined.offsets", "refined.branches"}
 

@@ -30,6 +30,8 @@ TABLE = {
     "growing:window=2,growth=1,warmup=1,last=true": "C.C..C...C....CC",
     "growing:window=1,growth=0.5,warmup=2": "CCCC.C.C..C..C...C",
     "growing:window=2,growth=0.5,warmup=3": "CCC.C.C..C..C...C",
+    "delta": "C.C.C.CC",
+    "delta:every=3,last=false": "C..C..C.",
     "magnitude": "CC...C...C",
     "magnitude:ratios=(1,0.98),threshold=0.06,limit=9,retention=0,last=false": "C....C..C.",
     "ends:policy=(interval:every=4,last=false),first=2,last=2": "CC..C...C.CC",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -166,7 +167,7 @@ def test_the_modulated_input_is_seen_at_forecast_steps_too() -> None:
         if not torch.equal(output, seen[-1]):
             seen.append(output)
     assert len(seen) == STEPS
-    assert told == pytest.approx([relative(b, a) for a, b in zip(seen, seen[1:], strict=False)], rel=1e-5)
+    assert told == pytest.approx([relative(b, a) for a, b in pairwise(seen)], rel=1e-5)
 
 
 def test_the_first_blocks_residual_is_seen_and_its_output_kept() -> None:

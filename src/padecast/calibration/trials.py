@@ -50,12 +50,12 @@ class TrialSession(Session):
         super().__init__(plan, forecaster, total, measure=False)
         self._tape, self._until = tape, until
 
-    def forecast(self, branch: str, entry: Streams) -> Streams | None:
+    def forecast(self, branch: str, entry: Streams, part: int | None = None) -> Streams | None:
         """Forecast, or play what a computed step returned on the tape."""
         record = self.records[-1]
         played = self._tape.outputs.get((branch, record.at.index))
         if self._until is None or record.at.index >= self._until or not record.computed or played is None:
-            return super().forecast(branch, entry)
+            return super().forecast(branch, entry, part)
         output = tuple(y.to(x) for y, x in zip(played, entry, strict=True))
         super().learn(branch, entry, output)
         return output

@@ -5,6 +5,7 @@ from padecast._registry import Registry
 from padecast.policies.accumulated import Accumulated
 from padecast.policies.always import Always
 from padecast.policies.base import Policy
+from padecast.policies.delta import Delta
 from padecast.policies.first_block import FirstBlock
 from padecast.policies.growing import Growing
 from padecast.policies.interval import Interval
@@ -29,6 +30,7 @@ REGISTRY: Registry[Policy] = Registry(
         "first-block": FirstBlock,
         "magnitude": Magnitude,
         "rate": Rate,
+        "delta": Delta,
         "ends": Ends,
         "cap": Cap,
     },
@@ -71,6 +73,7 @@ __all__ = [
     "Accumulated",
     "Always",
     "Cap",
+    "Delta",
     "Ends",
     "FirstBlock",
     "Growing",

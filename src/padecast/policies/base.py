@@ -63,5 +63,14 @@ class Policy(ABC):
             geometry: The remembered residuals, with a Gram matrix if ``needs_gram``.
         """
 
+    def leaves_out(self, at: Position, part: int) -> bool:
+        """Return whether one of several stacks is left out at a forecast step; all are by default.
+
+        Args:
+            at: The forecast step.
+            part: Which stack, counted from the model's input.
+        """
+        return True
+
     def check(self, total: int) -> None:  # noqa: B027 - a default, not an obligation
         """Raise if this policy cannot serve a run of ``total`` steps. By default every length is fine."""

@@ -39,6 +39,10 @@ class Wrapper(Policy):
         """Residuals whose inner products the wrapped policy wants to see."""
         return self.policy.looks_back
 
+    def leaves_out(self, at: Position, part: int) -> bool:
+        """Return whether the wrapped policy leaves a stack out."""
+        return self.policy.leaves_out(at, part)
+
     def check(self, total: int) -> None:
         """Raise if the wrapped policy cannot serve a run of ``total`` steps."""
         self.policy.check(total)

@@ -7,7 +7,7 @@ import inspect
 from torch import nn
 
 from padecast._errors import UnsupportedModel
-from padecast.targets.base import HIDDEN, IMAGE_TEXT, REST, TEXT_IMAGE, WHOLE, BlockOutput, Target
+from padecast.targets.base import HALVES, HIDDEN, IMAGE_TEXT, MODULES, REST, TEXT_IMAGE, WHOLE, BlockOutput, Target
 from padecast.targets.diffusers import DIFFUSERS
 
 REGISTRY: dict[str, Target] = {target.model: target for target in DIFFUSERS}
@@ -81,8 +81,10 @@ TIMESTEPS = ("timestep", "timesteps", "t", "time", "sigma", "sigmas")
 
 
 __all__ = [
+    "HALVES",
     "HIDDEN",
     "IMAGE_TEXT",
+    "MODULES",
     "REGISTRY",
     "REST",
     "TEXT_IMAGE",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 
@@ -81,13 +81,22 @@ class Target:
 
     def streams(self, span: str) -> tuple[str, ...]:
         """Return the names of the streams that a span remembers."""
-        last = self.lists(span)[-1]
+        return self.streams_of(self.lists(span))
+
+    def streams_of(self, lists: Sequence[str]) -> tuple[str, ...]:
+        """Return the names of the streams that a run of lists remembers."""
+        name, _, part = lists[-1].partition("[")
         main = (self.main,) if isinstance(self.main, str) else self.main
-        return main if last.partition("[")[0] == tuple(self.blocks)[-1] else self.returns(last).names
+        ends = lists[-1] == tuple(self.blocks)[-1] or (name == tuple(self.blocks)[-1] and part.endswith(":]"))
+        return main if ends else self.returns(lists[-1]).names
 
 
 REST = "rest"
 """The span of policies that decide by the first block: all blocks but that one."""
+HALVES = "halves"
+"""The span of which the policy leaves out either half of the blocks."""
+MODULES = "modules"
+"""The span in which every attention and every feed-forward network of every block is forecast by itself."""
 WHOLE = {"output": False, "difference": True}
 """Spans that every model has, described or not: what it returns, and that less the latents that it is given."""
 HIDDEN = BlockOutput(("hidden_states",), bare=True)
