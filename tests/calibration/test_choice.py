@@ -16,7 +16,7 @@ from tests.calibration.tiny import FITTING, QUICK, Linear, call_wan
 from tests.tiny import wan_pipeline
 
 from padecast.calibration import Candidate, Effort, Refinement, Statistic
-from padecast.calibration import choice as choice_module
+from padecast.calibration import proposals as proposals_module
 from padecast.calibration.candidate import names
 from padecast.calibration.choice import Choice, choose, split
 from padecast.calibration.proposals import adaptive_plans, neighbours, proposals
@@ -203,7 +203,7 @@ def test_a_budget_between_two_tolerances_of_the_grid_is_found(monkeypatch: pytes
         computed = 4 if policy.tolerance < 0.004 else 3 if policy.tolerance < 0.0045 else 2
         return ("C" * computed).ljust(6, ".")
 
-    monkeypatch.setattr(choice_module, "_adaptive_plan", made)
+    monkeypatch.setattr(proposals_module, "_adaptive_plan", made)
     assert adaptive_plans(None, [2, 3], (0,)) == ["CCCC..", "CCC...", "CC...."]
     assert adaptive_plans(None, [2, 5], (0,)) == ["CCCC..", "CC...."]  # no tolerance gives five
 
