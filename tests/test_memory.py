@@ -376,3 +376,26 @@ def test_products_stay_exact_where_matrix_products_are_not(precision: str) -> No
     exact = entry[0].double() + torch.einsum("bk,kbnd->bnd", weights, newest)
     torch.testing.assert_close(got.double(), exact, rtol=1e-6, atol=2e-6)
     torch.testing.assert_close(gram, torch.einsum("jbnd,kbnd->bjk", newest, newest) / (64 * 256), rtol=1e-6, atol=1e-6)
+
+
+def test_what_is_ready_for_a_graph_is_the_same_sum_and_reads_no_slot_without_weight() -> None:
+    memory, residuals = filled(4, ((2, 5, 3),), dtype=torch.float32)
+    entry = streams(9, ((2, 5, 3),), torch.float32)
+    for weights in (torch.tensor([0.5, 2.0, -1.5]), torch.tensor([[0.5, 2.0, -1.5], [1.0, 0.0, 0.25]])):
+        ready = memory.ready(weights)
+        assert ready is not None and ready.fits(entry)
+        torch.testing.assert_close(ready.add(entry), memory.add(entry, weights))
+    memory.residuals()[2][0].fill_(torch.inf)
+    ready = memory.ready(torch.tensor([0.5, 2.0, 0.0]))
+    assert ready is not None and bool(ready.add(entry)[0].isfinite().all())
+    assert not ready.fits((entry[0][:1],)) and not ready.fits((entry[0].double(),))
+    assert len(residuals) == 4
+
+
+def test_slots_made_in_inference_mode_serve_runs_outside_of_it() -> None:
+    memory, (x, y) = Memory(1), streams(3, ((2, 4), (2, 4)), torch.float32)
+    with torch.inference_mode():
+        memory.remember(Position.at(0, 9), (x.clone(),), (y.clone(),))
+    memory.clear()
+    memory.remember(Position.at(0, 9), memory.hold((x,)), (y,))
+    torch.testing.assert_close(memory.residuals()[0][0], y - x)

@@ -9,12 +9,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from padecast._block import parameters_of
 from padecast._call import Call, Pass, Said
 from padecast._clock import Clock
 from padecast._count import Tick
-from padecast._errors import ConcurrentRun, FeatureChanged
+from padecast._errors import ConcurrentRun, FeatureChanged, UnsupportedModel
 from padecast._frames import is_inside
 from padecast._intercept import Around, Intercept, innermost
 from padecast._mix import Streams
@@ -59,7 +60,7 @@ class Attachment:
         self._is_traced = False  # whether the model's forward runs as one compiled graph
         self._kind = probe
         with contextlib.ExitStack() as undo:
-            self._probe: Probe | None = probe_of(probe, model, target, undo)
+            self._probe: Probe | None = probe_of(probe, model, target, span, undo)
             self._install(undo)
             self._undo = undo.pop_all()
 
@@ -145,7 +146,7 @@ class Attachment:
             if self._probe is not None:
                 self._probe.clear()
             if self._kind == "latents":
-                session.observe(self._given(self._parameters[0], args, kwargs))
+                session.observe(_features(self._given(self._parameters[0], args, kwargs)))
             watch = stopwatch(_device(kwargs, args))
             computes = session.records[-1].computed and not session.forecaster.replays and self._probe is None
             passes = [Pass(key) for key in self._keys(self._branch(tick.position.index))]
@@ -287,8 +288,8 @@ class Attachment:
     ) -> None:
         one.ready = None
         entry = stack.entry(args, kwargs)
-        if self._probe is not None:
-            session.observe(self._probe.look(forward, args, kwargs, entry))
+        if self._probe is not None and session.waits_to_see and stack is self._stacks[0]:
+            session.observe(self._probe.look(forward, args, kwargs))
         part = None if len(self._stacks) == 1 else self._stacks.index(stack)
         one.begun, one.forecast = True, session.forecast(one.key, entry, part)
         if one.forecast is None and not stack.remembers_entry:
@@ -321,6 +322,21 @@ def _concurrent() -> ConcurrentRun:
         "scheduler of its own that share the weights:\n"
         "    type(pipe).from_pipe(pipe, scheduler=copy.deepcopy(pipe.scheduler))"
     )
+
+
+def _features(given: Any) -> Streams:
+    """Return the floating-point tensors of an argument, which may be a list of samples.
+
+    Raises:
+        UnsupportedModel: If there are none.
+    """
+    features = tuple(x for x in tree_leaves(given) if isinstance(x, Tensor) and x.is_floating_point())
+    if not features:
+        raise UnsupportedModel(
+            f"the model's first argument, of type {type(given).__name__}, holds no latents for the policy to see.\n"
+            "Usual cause: a model that is given text first. Take a method that looks at no latents, such as adaptive."
+        )
+    return features
 
 
 def _device(kwargs: dict[str, Any], args: tuple[Any, ...]) -> torch.device:

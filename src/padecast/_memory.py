@@ -151,6 +151,7 @@ class Memory:
         """Return the remembered residuals, newest first; views of the ring where they lie as they are."""
         return [tuple(next(ring.read([place])) for ring in self._ring) for place in self._places]
 
+    @torch.inference_mode(False)  # the next run, which uses the slots again, may not be in inference mode
     def _allocate(self, entry: Streams) -> None:
         self._entry = [(x.shape, x.dtype, x.device) for x in entry]
         self._ring = [Ring(x, self.window, self.storage) for x in entry]

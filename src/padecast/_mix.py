@@ -133,6 +133,6 @@ class Ready:
     def _sum(self, start: Tensor, slots: Tensor) -> Tensor:
         total = start.to(self.weights.dtype)
         for k in range(len(slots)):
-            weight = self.weights[..., k]
-            total = total + weight.reshape(-1, *(1,) * (start.ndim - 1)) * slots[k]
+            weight = self.weights[..., k].reshape(-1, *(1,) * (start.ndim - 1))
+            total = total + torch.where(weight == 0, 0, weight * slots[k])  # what has no weight may hold anything
         return total.to(start.dtype)

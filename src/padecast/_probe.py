@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from torch import Tensor, nn
+from torch import nn
 
 from padecast._block import Block, lookup
-from padecast._errors import UnsupportedModel
+from padecast._errors import InvalidOption, UnsupportedModel, unknown
+from padecast._intercept import Intercept, innermost
 from padecast._mix import Streams
-from padecast.targets import Target
+from padecast.policies.base import PROBES
+from padecast.targets import REST, Target
 
 Forward = Callable[..., Any]
 
@@ -20,18 +23,15 @@ class Probe(Protocol):
     """Looks at one call of a model, at its first part that may be skipped."""
 
     def clear(self) -> None:
-        """Forget the call before."""
+        """Forget the call before; another one begins in this thread."""
 
-    def look(
-        self, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], entry: Streams
-    ) -> Tensor:
+    def look(self, forward: Forward, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Streams:
         """Return what the policy wants to see.
 
         Args:
             forward: The first part.
             args: What it is given.
             kwargs: What it is given by name.
-            entry: Its streams.
         """
 
 
@@ -56,37 +56,46 @@ class Modulated:
                 '    modulated="transformer_blocks.0.norm1"\n'
                 "or take a method that looks at no block, such as adaptive."
             )
-        self._seen: Tensor | None = None
-        self._only = False
+        self._here = _Here()
         undo.callback(found[0].register_forward_hook(self._note).remove)
 
     def clear(self) -> None:
-        """Forget the call before, whose first part may have run after it was looked at."""
-        self._seen = None
+        """Forget the call before, whose first part may have run after it was looked at; another call begins."""
+        self._here.seen, self._here.looking = None, True
 
     def _note(self, _module: nn.Module, _args: Any, output: Any) -> None:
-        self._seen = output[0] if isinstance(output, (tuple, list)) else output
-        if self._only:
+        if not self._here.looking:
+            return
+        self._here.seen = (output[0] if isinstance(output, (tuple, list)) else output,)
+        if self._here.alone:
             raise _Enough
 
-    def look(
-        self, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], entry: Streams
-    ) -> Tensor:
+    def look(self, forward: Forward, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Streams:
         """Return the module's output of this call."""
-        if self._seen is None:
-            self._only = True
+        here = self._here
+        if here.seen is None:
+            here.alone = True
             try:
                 forward(*args, **kwargs)
             except _Enough:
                 pass
             finally:
-                self._only = False
-        seen, self._seen = self._seen, None
+                here.alone = False
+        seen, here.seen, here.looking = here.seen, None, False
         if seen is None:
             raise UnsupportedModel(
-                "the module that a Target names in modulated does not run before or in its first block."
+                "the module that a Target names as modulated runs neither before its first block nor in it.\n"
+                "Usual cause: a path of another release of the model."
             )
         return seen
+
+
+class _Here(threading.local):
+    """What one thread's call has shown; other threads may run the same modules for other pipelines."""
+
+    seen: Streams | None = None
+    looking = False
+    alone = False
 
 
 class _Enough(Exception):
@@ -94,7 +103,7 @@ class _Enough(Exception):
 
 
 class FirstResidual:
-    """What the blocks before the span add to its first stream: the residual of the model's first block.
+    """What the model's first block adds to its main streams, or to the last of its streams.
 
     Args:
         model: The transformer.
@@ -103,32 +112,47 @@ class FirstResidual:
     """
 
     def __init__(self, model: nn.Module, target: Target, undo: contextlib.ExitStack) -> None:
-        name = target.spans["full"][0]
-        self._block = Block(lookup(model, name)[0], target.blocks[name])
-        self._main = target.streams("full")[0]
-        self._given: Tensor | None = None
-        hook = self._block.module.register_forward_pre_hook(self._note, with_kwargs=True)
-        undo.callback(hook.remove)
+        name = target.lists("full")[0]
+        self._block = Block(lookup(model, name)[0], target.returns(name))
+        names = self._block.returns.names
+        self._streams = tuple(main for main in target.streams("full") if main in names) or names[-1:]
+        self._here = _Here()
+        undo.callback(Intercept(innermost(self._block.module), "forward", self._around).remove)
 
     def clear(self) -> None:
-        """Forget the call before."""
-        self._given = None
+        """Forget the call before; another one begins."""
+        self._here.seen, self._here.looking = None, True
 
-    def _note(self, _module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        name = self._main if self._main in self._block.returns.names else self._block.returns.names[-1]
-        self._given = self._block.argument(name, args, kwargs)
+    def _around(self, forward: Forward, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        output = forward(*args, **kwargs)
+        if self._here.looking:
+            given = [self._block.argument(name, args, kwargs) for name in self._streams]
+            pairs = zip(self._block.streams(output, self._streams), given, strict=True)
+            self._here.seen = tuple(y - x for y, x in pairs if x is not None)
+        return output
 
-    def look(
-        self, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], entry: Streams
-    ) -> Tensor:
+    def look(self, forward: Forward, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Streams:
         """Return the first block's residual."""
-        given, self._given = self._given, None
-        assert given is not None
-        return entry[0] - given
+        seen, self._here.seen, self._here.looking = self._here.seen, None, False
+        assert seen is not None
+        return seen
 
 
-def probe_of(kind: str, model: nn.Module, target: Target, undo: contextlib.ExitStack) -> Probe | None:
-    """Install what a policy wants to see; nothing where it looks at no block."""
+def probe_of(kind: str, model: nn.Module, target: Target, span: str, undo: contextlib.ExitStack) -> Probe | None:
+    """Install what a policy wants to see; nothing where it looks at no block.
+
+    Raises:
+        UnknownName: If no probe is called that.
+        InvalidOption: If the span holds the block that is looked at.
+        UnsupportedModel: If the model does not show it.
+    """
+    if kind and kind not in PROBES:
+        raise unknown("probe", kind, PROBES)
+    if kind == "first-block" and span != REST:
+        raise InvalidOption(
+            f"span={span!r} holds the first block, by which this policy decides and which must run at every step.\n"
+            f"Leave out the blocks after it: span={REST!r}"
+        )
     if kind == "modulated":
         return Modulated(model, target, undo)
     return FirstResidual(model, target, undo) if kind == "first-block" else None

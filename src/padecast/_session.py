@@ -82,6 +82,7 @@ class Session:
             check(self._strides is not None, "strides", list(strides), "finite values of 0 or more, not all 0")
         self._memories: dict[str, Memory] = {}
         self.peak_bytes = 0
+        self._watch: Watch | None = None
         self.reset()
 
     def reset(self) -> None:
@@ -91,12 +92,14 @@ class Session:
         self._before: set[str] = set()
         self._trace = Trace()
         self.records: list[Record] = []
-        self._watch = Watch() if self.policy.probe else None
+        self._watch = Watch(self._group) if self.policy.probe else None
+        self._prepared: dict[str, tuple[Geometry, Tensor]] = {}
         self._undecided: Geometry | None = None
         self.unplaced = 0  # calls of a model whose place in the schedule was not known, and which were computed
 
     def forget(self) -> None:
         """Let go of the remembered residuals, and keep the records: the run is over."""
+        self._watch = None if self._watch is None else Watch(self._group)
         kept, self._memories = list(self._memories.values()), {}
         if kept:
             self._spare[:] = kept
@@ -144,7 +147,7 @@ class Session:
                 "Give it: session.step(x, index=i, compute=..., probe=features)"
             )
         self.begin(at)
-        self.observe(x if probe is None else probe)
+        self.observe((x if probe is None else probe,))
         forecast = self.forecast(branch, (x,))
         if forecast is not None:
             return forecast[0]
@@ -161,24 +164,30 @@ class Session:
     def begin(self, at: Position) -> bool:
         """Decide whether a step is computed; the same answer for every branch of the step.
 
-        A policy with a probe decides only when it has been shown what it wants to see, by :meth:`observe`.
+        A policy with a probe decides when it is shown what it wants to see, by :meth:`observe`; until then it computes.
         """
         if self._trace.steps and self._trace.steps[-1].at.index == at.index:
             return self._trace.steps[-1].computed
         geometry = self._shared_geometry()
         self._undecided = geometry if self._watch is not None else None
-        computed = geometry is None or (self._watch is None and self.policy.computes(at, self._trace, geometry))
+        computed = geometry is None or self._watch is not None or self.policy.computes(at, self._trace, geometry)
         self._trace = self._trace.then(at, computed)
         self._before, self._served = set(self._served), {}
         self.records.append(Record(at, computed))
         return computed
 
-    def observe(self, features: Tensor) -> None:
+    @property
+    def waits_to_see(self) -> bool:
+        """Whether the policy wants to be shown something of the step begun, and was not yet."""
+        return self._watch is not None and self.records[-1].at.seen is None
+
+    def observe(self, features: Streams) -> None:
         """Show a policy what its probe sees of the step begun, and let it decide; only a step's first call counts."""
         record = self.records[-1]
-        if self._watch is None or record.at.seen is not None:
+        if self._watch is None or not self.waits_to_see:
             return
         record.at = replace(record.at, seen=self._watch.see(features))
+        self._count_bytes()
         if self._undecided is not None:
             record.computed = self.policy.computes(record.at, self._trace.before, self._undecided)
             self._undecided = None
@@ -224,15 +233,17 @@ class Session:
         if memory is None or not len(memory) or memory.latest < self._trace.computed[-1]:
             return None
         with torch.no_grad():
-            weights = self.forecaster.weights(replace(memory.geometry(), branch=branch), record.at)
+            geometry = replace(memory.geometry(), branch=branch)
+            weights = self.forecaster.weights(geometry, record.at)
+            self._prepared[branch] = geometry, weights
             sure = weights.device.type != "cpu" or bool(weights.isfinite().all())
             return memory.ready(fitted(weights, memory.kept)) if sure else None
 
     def serve(self, branch: str) -> None:
         """Note that what :meth:`ready` returned became the branch's output."""
-        record, memory = self.records[-1], self._memories[branch]
-        record.geometry[branch] = replace(memory.geometry(), branch=branch)
-        record.weights[branch] = fitted(self.forecaster.weights(record.geometry[branch], record.at), len(memory))
+        record = self.records[-1]
+        geometry, weights = self._prepared.pop(branch)
+        record.geometry[branch], record.weights[branch] = geometry, fitted(weights, len(geometry))
         self._served[branch] = False
 
     def hold(self, branch: str, entry: Streams) -> Streams:
@@ -261,9 +272,11 @@ class Session:
             return output
         if not record.computed and not self.forecaster.replays and not self._served:
             record.computed, self._trace = True, self._trace.corrected()
-        if self._watch is not None and not self._served and record.at.seen is not None:
-            record.at = replace(record.at, seen=self._watch.learn(record.at.seen, output[0]))
-            self._trace = self._trace.before.then(record.at, record.computed)
+        if self._watch is not None and record.computed and not self._served and record.at.seen is not None:
+            self._watch.keep()
+            if self.policy.probe == "latents":
+                record.at = replace(record.at, seen=self._watch.learn(record.at.seen, output))
+                self._trace = self._trace.before.then(record.at, record.computed)
         self._served[branch] = True
         if self.forecaster.replays and not record.computed:
             return tuple(x + (y - x) for x, y in zip(entry, output, strict=True))
@@ -272,8 +285,7 @@ class Session:
             basis = self.forecaster.basis(record.at)
             memory.remember(record.at, _detached(entry), _detached(output), basis)
         record.geometry[branch] = memory.geometry()
-        watched = 0 if self._watch is None else self._watch.nbytes
-        self.peak_bytes = max(self.peak_bytes, watched + sum(m.nbytes for m in self._memories.values()))
+        self._count_bytes()
         return output
 
     def _memory(self, branch: str, entry: Streams) -> Memory:
@@ -299,9 +311,15 @@ class Session:
         self._spare.clear()  # features of another kind: those of before are not kept beside them
         return Memory(window, self.forecaster.moments, self._measure, self._storage, self._group)
 
+    def _count_bytes(self) -> None:
+        watched = 0 if self._watch is None else self._watch.nbytes
+        self.peak_bytes = max(self.peak_bytes, watched + sum(m.nbytes for m in self._memories.values()))
+
     def decline(self, branch: str, note: str) -> Streams | None:
         """Note why a branch is computed at the step begun; one of :data:`padecast._record.NOTES`."""
         self.records[-1].notes[branch] = note
+        if note == "bypassed":
+            self._memories.pop(branch, None)  # a slot may hold the input of a residual that never came
         return None
 
     @property

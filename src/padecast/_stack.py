@@ -64,7 +64,8 @@ def stacks_of(model: nn.Module, target: Target, span: str) -> list[Stack]:
     return [Opaque([part]) for part in parts]
 
 
-MODULE = re.compile(r"(attn\d*|ff|ffn|mlp|ff_context|proj_mlp)$")
+MODULE = re.compile(r"((self_|cross_)?(attn|attention)\d*|(\w+_)?(ff|ffn|mlp)(_\w+)?|feed_forward)$")
+"""What attentions and feed-forward networks are called in the blocks of diffusers."""
 
 
 def halves(model: nn.Module, paths: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import copy
+import threading
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 import pytest
 import torch
-from tests.tiny import dit_pipeline, flux_pipeline, sample_dit, sample_flux, sample_wan, wan_pipeline
+from tests.tiny import dit_pipeline, flux_pipeline, footprint, sample_dit, sample_flux, sample_wan, wan_pipeline
 from torch import Tensor, nn
 
-from padecast import InvalidOption, PadecastWarning, Session, UnsupportedModel, accelerate, targets
-from padecast.forecasters import Lagrange, Reuse
+from padecast import InvalidOption, PadecastWarning, Session, UnknownName, UnsupportedModel, accelerate, targets
+from padecast.forecasters import Lagrange, Oracle, Reuse
 from padecast.policies import Accumulated, Cap, FirstBlock, Magnitude, Policy, Rate, plan_of
 from padecast.policies.accumulated import FLUX, WAN_LARGE, WAN_SMALL
 
@@ -194,13 +197,83 @@ def test_branches_share_the_decision_of_the_first() -> None:
     assert 1 < run.report.computed < STEPS
 
 
+def test_the_oracle_follows_the_plan_of_what_it_is_the_bound_of() -> None:
+    plans = []
+    for forecaster in (Reuse(), Oracle()):
+        session = Session(FirstBlock(0.1), forecaster, STEPS)
+        for index in range(STEPS):
+            x = torch.full((1,), 1 + 0.05 * index)
+            session.step(x, index=index, compute=lambda x=x: 2 * x, probe=x)
+        plans.append(session.plan)
+    assert plans[0] == plans[1] and 1 < plans[0].count("C") < STEPS
+
+
+def test_what_is_not_finite_is_computed() -> None:
+    for policy in (Accumulated(last=False), FirstBlock(), Rate(last=False)):
+        assert plan(policy, [1.0, float("nan"), 1.0, 1.0], [1.0] * 4 if policy.probe == "latents" else None)[1] == "C"
+
+
+@pytest.mark.parametrize("span", ["full", "double", "halves", "modules", "output"])
+def test_a_span_that_holds_the_first_block_is_refused_where_it_decides(span: str) -> None:
+    pipe = flux_pipeline()
+    before = footprint(pipe.transformer)
+    with pytest.raises(InvalidOption, match=r"holds the first block.*\n.*span='rest'"):
+        accelerate(pipe, "first-block", span=span).enable()
+    assert footprint(pipe.transformer) == before
+
+
+def test_an_unknown_probe_is_named() -> None:
+    @dataclass(frozen=True)
+    class Typo(FirstBlock):
+        @property
+        def probe(self) -> str:
+            return "first_block"
+
+    with pytest.raises(UnknownName, match="'first_block'; the nearest is 'first-block'"):
+        accelerate(flux_pipeline(), policy=Typo(), forecaster=Reuse(), span="rest").enable()
+
+
+@pytest.mark.parametrize("span", ["halves", "modules"])
+def test_one_look_a_step_however_many_stacks_and_branches(span: str) -> None:
+    pipe = flux_pipeline()
+    seeing = Seeing(pipe.transformer.transformer_blocks[0].norm1)
+    with accelerate(pipe, policy=Accumulated(1e9), forecaster=Reuse(), span=span) as run:
+        sample_flux(pipe, STEPS)
+    branches = len({branch.partition(",")[0] for branch in run.report.branches})
+    looks_and_runs = {"halves": STEPS + branches * run.report.computed, "modules": branches * STEPS}  # it is in no part
+    assert branches == 2 and len(seeing.outputs) == looks_and_runs[span]
+
+
+def test_another_thread_may_run_the_same_modules_for_another_pipeline() -> None:
+    """It is not accelerated: what it does is neither seen nor ended."""
+    pipe = dit_pipeline()
+    other = type(pipe).from_pipe(pipe, scheduler=copy.deepcopy(pipe.scheduler))
+    other.set_progress_bar_config(disable=True)
+    expected = sample_dit(other, 4)
+    drawn: list[Tensor] = []
+
+    def meanwhile(*_: Any) -> None:
+        if threading.current_thread() is threading.main_thread() and not drawn:
+            thread = threading.Thread(target=lambda: drawn.append(sample_dit(other, 4)))
+            thread.start()
+            thread.join()
+
+    hook = pipe.transformer.transformer_blocks[0].norm1.register_forward_pre_hook(meanwhile)
+    with accelerate(pipe, "teacache:threshold=1e9") as run:
+        sample_dit(pipe, STEPS)
+    hook.remove()
+    assert run.report.plan == "C........C" and torch.equal(drawn[0], expected)
+
+
 def test_a_model_whose_modulation_nobody_described() -> None:
     pipe = flux_pipeline()
+    before = footprint(pipe.transformer)
     described = targets.find(pipe.transformer)
     targets.register(targets.Target("FluxTransformer2DModel", described.blocks, spans=described.spans))
     try:
         with pytest.raises(UnsupportedModel, match="not known which module"):
             accelerate(pipe, "teacache").enable()
+        assert footprint(pipe.transformer) == before
     finally:
         targets.register(described)
     untouched = sample_flux(pipe)

@@ -21,6 +21,8 @@ RULES = {
     "plan": {"policy": f"plan:steps={PLAN}", "forecaster": "lagrange"},
     "adaptive": {"method": "adaptive:tolerance=0.02"},
     "stability": {"method": "tc-pade:every=2,warmup=2"},
+    "first block": {"method": "first-block:threshold=0.4"},
+    "modulated input": {"method": "teacache:threshold=0.4"},
 }
 
 

@@ -19,7 +19,7 @@ from padecast._attach import Attachment
 from padecast._count import Tick
 from padecast._stack import stack_of
 from padecast.forecasters import Forecaster, Lagrange, Oracle, Reuse
-from padecast.policies import Plan
+from padecast.policies import Accumulated, FirstBlock, Plan, Policy, Rate
 
 CASES = [
     case
@@ -55,12 +55,14 @@ class Hand:
 
 
 @contextlib.contextmanager
-def attached(model: nn.Module, plan: str, forecaster: Forecaster, span: str = "full") -> Iterator[Attachment]:
-    def session(total: int) -> Session:
-        return Session(Plan(plan), forecaster, total)
+def attached(model: nn.Module, plan: str | Policy, forecaster: Forecaster, span: str = "full") -> Iterator[Attachment]:
+    policy = Plan(plan) if isinstance(plan, str) else plan
 
-    hand: Any = Hand(len(plan))
-    attachment = Attachment(model, targets.find(model), span, hand, session)
+    def session(total: int) -> Session:
+        return Session(policy, forecaster, total)
+
+    hand: Any = Hand(len(LEVELS))
+    attachment = Attachment(model, targets.find(model), span, hand, session, policy.probe)
     try:
         yield attachment
     finally:
@@ -144,6 +146,42 @@ def test_the_output_of_any_model_can_be_forecast(case: Case, span: str) -> None:
     with attached(model, "C.C.", Reuse(), span) as on:
         close(run(case, model, on, moving=False), alike)
         assert on.session is not None and on.session.plan == "C.C."
+
+
+def looked_at(case: Case, always: Policy, never: Policy, span: str) -> tuple[str, str]:
+    """The plans of a policy that looks before it decides, with both extremes of its threshold."""
+    model = case.make()
+    first = footprint(model)
+    untouched, before = run(case, model), footprint(model)
+    with attached(model, always, Reuse(), span) as on:
+        assert same(run(case, model, on), untouched), "all computed, and not bit-identical"
+        computed = on.session.plan  # type: ignore[union-attr]
+    with attached(model, never, Reuse(), span) as on:
+        run(case, model, on)
+        forecast = on.session.plan  # type: ignore[union-attr]
+    assert same(run(case, model), untouched)
+    left = {name for name, held in footprint(model).items() if held != before[name]}
+    assert left <= {name for name, held in before.items() if held != first[name]}, "something was left behind"
+    return computed, forecast
+
+
+@pytest.mark.parametrize("case", [c for c in FIRST if not targets.REGISTRY[c.model].opaque], ids=str)
+def test_the_first_block_decides_and_runs_always(case: Case) -> None:
+    assert looked_at(case, FirstBlock(1e-9), FirstBlock(1e9), "rest") == ("CCCC", "C...")
+
+
+@pytest.mark.parametrize("case", [c for c in FIRST if targets.REGISTRY[c.model].modulated], ids=str)
+def test_the_modulated_input_decides(case: Case) -> None:
+    assert looked_at(case, Accumulated(1e-9), Accumulated(1e9), "full") == ("CCCC", "C..C")
+
+
+@pytest.mark.parametrize("case", FIRST, ids=str)
+def test_the_latents_decide(case: Case) -> None:
+    if case.model == "Cosmos3OmniTransformer":  # is given text first
+        with pytest.raises(UnsupportedModel, match="holds no latents"):
+            looked_at(case, Rate(1e-9), Rate(1e9), "output")
+    else:
+        assert looked_at(case, Rate(1e-9), Rate(1e9), "output") == ("CCCC", "CC.C")
 
 
 def test_a_class_that_nobody_described(monkeypatch: pytest.MonkeyPatch) -> None:

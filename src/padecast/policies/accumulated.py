@@ -64,7 +64,7 @@ class Accumulated(Policy):
         if self.last and at.is_last:
             return True
         changes = [p.seen.moved for p in (*trace.since_computed, at) if p.seen is not None]
-        return sum(map(self._rescaled, changes)) >= self.threshold
+        return not sum(map(self._rescaled, changes)) < self.threshold
 
     def _rescaled(self, change: float) -> float:
         total = 0.0

@@ -44,7 +44,8 @@ class Policy(ABC):
         """What it wants to see of every step before it decides, one of :data:`PROBES`; nothing by default.
 
         What was seen is in ``at.seen`` and in the positions of the trace. It is seen at the first call of a step, and
-        decides for all of its calls; on a GPU that is one synchronisation a step.
+        decides for all of its calls; on a GPU that is one synchronisation a step, and for ``"latents"`` another at a
+        computed one.
         """
         return ""
 

@@ -14,7 +14,7 @@ class Delta(Policy):
     """Compute all blocks every N-th step; between, leave out the back half early and the front half late.
 
     The blocks in front draw outlines and those at the back details, and sampling goes from one to the other. Belongs
-    with ``span="halves"``; with any other span all of it is left out.
+    with ``span="halves"``; a single stack is left out whole, and more than two make no sense.
 
     Args:
         every: Interval length N, at least 1. Default 2.
