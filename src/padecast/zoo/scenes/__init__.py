@@ -1,0 +1,26 @@
+"""The scenes model: captions of one or two objects to pictures of 64 x 64 pixels, in a complete `FluxPipeline`.
+
+========== =======================================================================
+grammar    what a scene may hold, and its captions, drawn and read
+shapes     outlines of the objects
+layout     where objects go, and all else that a caption leaves to chance
+render     pictures
+tokens     tokenizers of the grammar's words
+build      the untrained components
+pipeline   the folder that training writes, and how it is loaded
+recipe     all that decides the outcome of a training
+stage      one stage of training, stopped and continued exactly
+stages     what the three stages learn: autoencoder, flow, guidance
+train      `python -m padecast.zoo.scenes.train --out runs/scenes`
+read       what a picture shows, from its geometry
+textures   which texture an object has
+check      `python -m padecast.zoo.scenes.check runs/scenes/pipeline`: captions obeyed
+========== =======================================================================
+
+For example::
+
+    from padecast.zoo.scenes.pipeline import load
+
+    pipe = load("runs/scenes/pipeline")
+    pipe("a large red circle left of a small blue square", generator=torch.manual_seed(0)).images[0]
+"""
