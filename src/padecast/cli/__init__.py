@@ -1,4 +1,5 @@
-"""The command line: ``padecast demo | generate | compare | calibrate | plan | methods | models | cite``.
+"""The command line: ``padecast demo | generate | compare | calibrate | plan | lab run | report |
+methods | models | cite``.
 
 Exit codes: 0 done, 1 the run failed, 2 the command was wrong, 130 interrupted; nothing is half-written in any case.
 """
@@ -8,7 +9,7 @@ from __future__ import annotations
 import typer
 
 from padecast import __version__
-from padecast.cli import calibrate, compare, demo, generate, listing, plan
+from padecast.cli import calibrate, compare, demo, generate, lab, listing, plan, report
 from padecast.cli._shell import Commands
 
 app = typer.Typer(
@@ -40,11 +41,13 @@ COMMANDS = (
     compare.compare,
     calibrate.calibrate,
     plan.plan,
+    report.report,
     listing.methods,
     listing.models,
     listing.cite,
 )
 for command in COMMANDS:
     app.command()(command)
+app.add_typer(lab.app, name="lab")
 
 __all__ = ["app"]

@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from padecast._errors import InvalidOption, check
+from padecast.lab import _numbers
 from padecast.lab.calls import Sampling, parameters
 
 
@@ -26,17 +26,7 @@ def numbers(written: Iterable[str], name: str) -> tuple[int, ...]:
         >>> numbers(["0-3", "7,9"], "seed")
         (0, 1, 2, 3, 7, 9)
     """
-    found: list[int] = []
-    for part in (part.strip() for text in written for part in text.split(",")):
-        match = re.fullmatch(r"(\d+)(?:-(\d+))?", part)
-        if match is None or (match[2] and int(match[2]) < int(match[1])):
-            raise InvalidOption(
-                f"--{name} {part!r} cannot be read: expected whole numbers and rising ranges.\n"
-                f"For example: --{name} 3, or --{name} 0-7, or --{name} 0-3,8"
-            )
-        found.extend(range(int(match[1]), int(match[2] or match[1]) + 1))
-    check(0 < len(found) == len(set(found)), f"--{name}", ", ".join(map(str, found)), "one number or more, each once")
-    return tuple(found)
+    return _numbers.numbers(written, f"--{name}")
 
 
 def names(written: str) -> tuple[str, ...]:

@@ -48,6 +48,9 @@ def show(comparison: Comparison, console: Console) -> None:
         busy = f"The uncached calls took {fastest:.3g} to {slowest:.3g} s: the machine was busy, so times are rough."
         console.print(busy, style="yellow", highlight=False, markup=False)
     _show_written(results, console, plans=not wide)
+    for refusal in comparison.refusals:
+        at = "" if refusal.wanted is None else f" at {refusal.wanted:g}"
+        console.print(f"{refusal.name}{at} is left out: {refusal.why}", style="yellow", highlight=False, markup=False)
 
 
 def _cells(result: Result) -> tuple[str, ...]:

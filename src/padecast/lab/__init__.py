@@ -8,26 +8,41 @@ For example::
     comparison = lab.compare(task, ["adaptive", "tc-pade"], nfe=[6, 8])
     print(comparison.to_json())
 
+Caches of other libraries are entered by their names (:mod:`padecast.lab.peers`). A whole experiment is a file
+(:mod:`padecast.lab.experiment`), a list of independent cells (:mod:`padecast.lab.cells`) and a page
+(:mod:`padecast.lab.html`).
+
 Measures and pictures need the extra ``lab``; it is imported when first used.
 """
 
 from padecast._provenance import Provenance
 from padecast.lab.calls import Call, Sampling
+from padecast.lab.cells import Cell
+from padecast.lab.experiment import Experiment
+from padecast.lab.html import page
+from padecast.lab.magnitudes import magnitudes
 from padecast.lab.measure import calls, compare, entered, measure
 from padecast.lab.metrics import Spread, fid_digits, frechet, psnr, relative_errors, ssim
-from padecast.lab.results import Comparison, Result
+from padecast.lab.peers import Peer
+from padecast.lab.results import Comparison, Refusal, Result
 from padecast.lab.runner import UNCACHED, Drawn, Entry, Task, draw
+from padecast.lab.shelf import Shelf
 from padecast.lab.tuning import tune
 
 __all__ = [
     "UNCACHED",
     "Call",
+    "Cell",
     "Comparison",
     "Drawn",
     "Entry",
+    "Experiment",
+    "Peer",
     "Provenance",
+    "Refusal",
     "Result",
     "Sampling",
+    "Shelf",
     "Spread",
     "Task",
     "calls",
@@ -36,7 +51,9 @@ __all__ = [
     "entered",
     "fid_digits",
     "frechet",
+    "magnitudes",
     "measure",
+    "page",
     "psnr",
     "relative_errors",
     "ssim",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from padecast.lab._extras import need
 
@@ -11,11 +13,13 @@ from padecast.lab._extras import need
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#7F7F7F", "#882255")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "h")
 INK, FAINT = "#222222", "#E6E6E6"
+DPI = 150
+Place = TypeVar("Place", bound=Path | BytesIO)
 
 
 def figure_of(size: tuple[float, float]) -> Any:
     """Make a figure without pyplot, whose global state and windows a library leaves alone."""
-    figure = need("matplotlib.figure", "drawing pictures").Figure(figsize=size, dpi=150)
+    figure = need("matplotlib.figure", "drawing pictures").Figure(figsize=size, dpi=DPI)
     need("matplotlib.backends.backend_agg", "drawing pictures").FigureCanvasAgg(figure)
     return figure
 
@@ -26,7 +30,30 @@ def title(figure: Any, text: str) -> None:
     figure.text(0.1 / width, 1 - 0.1 / height, text, ha="left", va="top", fontsize=12, color=INK)
 
 
-def write(figure: Any, path: Path) -> Path:
-    """Write a figure as a PNG, and return its path."""
-    figure.savefig(path, facecolor="white", metadata={"Software": "padecast"})
+def write(figure: Any, path: Place) -> Place:
+    """Write a figure as a PNG, and return where."""
+    figure.savefig(path, format="png", facecolor="white", metadata={"Software": "padecast"})
     return path
+
+
+def styles_of(names: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Give every name a colour and a marker, no two the same, however many pictures they are in.
+
+    Example:
+        >>> styles_of(["a", "b", "a"])
+        {'a': ('#0072B2', 'o'), 'b': ('#D55E00', 's')}
+    """
+    count = len(COLOURS)
+    return {
+        name: (COLOURS[k % count], MARKERS[(k + k // count) % count]) for k, name in enumerate(dict.fromkeys(names))
+    }
+
+
+def plain(axis: Any, across: str, up: str) -> None:
+    """Give an axis its labels, a faint grid, and no frame at its top and right."""
+    axis.set_xlabel(across, color=INK)
+    axis.set_ylabel(up, color=INK)
+    axis.grid(True, color=FAINT, linewidth=0.8)
+    axis.set_axisbelow(True)
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.tick_params(labelsize=9, colors=INK)

@@ -1,4 +1,4 @@
-"""Packages of the extra ``lab``, imported when they are first needed."""
+"""Packages of the extras ``lab`` and ``peers``, imported when they are first needed."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from typing import Any
 from padecast._errors import missing
 
 
-def need(module: str, purpose: str) -> Any:
-    """Import a module of the extra ``lab``.
+def need(module: str, purpose: str, *, extra: str = "lab") -> Any:
+    """Import a module of an extra.
 
     Args:
         module: Such as ``"matplotlib.figure"``.
         purpose: What it is needed for, to begin a sentence.
+        extra: That installs it. Default ``"lab"``.
 
     Raises:
         MissingPackage: If the package is not installed; the message has the command.
@@ -31,4 +32,4 @@ def need(module: str, purpose: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.split(".")[0] != package:
             raise
-        raise missing(package, "lab", purpose) from error
+        raise missing(package.replace("_", "-"), extra, purpose) from error

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from padecast.lab._canvas import COLOURS, FAINT, INK, MARKERS, figure_of, write
+from padecast.lab._canvas import FAINT, INK, Place, figure_of, styles_of, write
 from padecast.lab._canvas import title as write_title
 from padecast.lab._extras import need
 from padecast.lab.results import Comparison, Result
 
 TILE, RIGHT, TOP = 0.62, 2.2, 0.62  # inches: a sample, and the margins of a grid
+SHARES = {"C": 1.0, "c": 0.5}
+Styles = dict[str, tuple[str, str]]
+"""Colour and marker of every method."""
 
 
 def check_installed() -> None:
@@ -26,13 +28,15 @@ def check_installed() -> None:
     need("matplotlib", "drawing pictures")
 
 
-def grid(comparison: Comparison, path: Path, *, columns: int = 12, title: str = "") -> Path:
+def grid(comparison: Comparison, path: Place, *, columns: int = 12, differences: float = 0.0, title: str = "") -> Place:
     """Draw the samples of every method in a row of its own, under the uncached ones.
 
     Args:
         comparison: With images.
         path: Where to write the PNG.
         columns: Samples shown at most. Default 12.
+        differences: Where it is not 0, under every row its difference from the uncached one, so many times as large
+            around grey.
         title: Of the picture.
 
     Returns:
@@ -41,34 +45,35 @@ def grid(comparison: Comparison, path: Path, *, columns: int = 12, title: str = 
     Raises:
         MissingPackage: If matplotlib is not installed.
     """
-    rows = [images[:columns] for images in comparison.images]
-    high, wide = _strip(rows[0]).shape[:2]
-    row, gap = TILE * len(rows[0]) * high / wide, 0.05
-    left = _room(comparison.results)
-    width, height = left + TILE * len(rows[0]) + RIGHT, TOP + (row + gap) * len(rows)
+    rows = list(_rows(comparison, columns, differences))
+    high, wide = _strip(rows[0][0]).shape[:2]
+    count = len(rows[0][0])
+    row, gap = TILE * count * high / wide, 0.05
+    left = max(_room(comparison.results), 0.35 + 0.078 * len(f"difference x {differences:g}") if differences else 0)
+    width, height = left + TILE * count + RIGHT, TOP + (row + gap) * len(rows)
     figure = figure_of((width, height))
     axes = figure.subplots(len(rows), 1, squeeze=False)[:, 0]
     figure.subplots_adjust(
         left=left / width, right=1 - RIGHT / width, top=1 - TOP / height, bottom=gap / height, hspace=gap / row
     )
-    for axis, images, result in zip(axes, rows, comparison.results, strict=True):
-        strip = _strip(images)
-        axis.imshow(strip, cmap="gray", vmin=0, vmax=1, interpolation="nearest", aspect="auto")
+    for axis, (images, name, measured) in zip(axes, rows, strict=True):
+        axis.imshow(_strip(images), cmap="gray", vmin=0, vmax=1, interpolation="nearest", aspect="auto")
         axis.set_axis_off()
-        _beside(axis, label(result), (0, 0.5), -6, fontsize=10)
-        _beside(axis, _figures_of(result), (1, 0.5), 6, fontsize=9, family="monospace")
+        _beside(axis, name, (0, 0.5), -6, fontsize=10)
+        _beside(axis, measured, (1, 0.5), 6, fontsize=9, family="monospace")
     _beside(axes[0], " NFE   PSNR   worst", (1, 1.2), 6, fontsize=9, family="monospace")
     write_title(figure, title or str(comparison.settings.get("name", "")))
     return write(figure, path)
 
 
-def steps(comparisons: Sequence[Comparison], path: Path, *, title: str = "") -> Path:
+def steps(comparisons: Sequence[Comparison], path: Place, *, title: str = "", named: Sequence[str] = ()) -> Place:
     """Draw which steps every method computed, and under it the error of the latents after each, one column a task.
 
     Args:
         comparisons: One per task, with the same methods in the same order.
         path: Where to write the PNG.
         title: Of the picture.
+        named: Methods in the order in which they are given colours, so that several pictures agree; its own by default.
 
     Returns:
         The path.
@@ -87,8 +92,9 @@ def steps(comparisons: Sequence[Comparison], path: Path, *, title: str = "") -> 
         left=left / width, right=1 - 0.15 / width, bottom=0.55 / height, top=1 - 0.95 / height, hspace=0.07, wspace=0.07
     )
     for column, (comparison, results) in enumerate(zip(comparisons, shown, strict=True)):
-        _plans(panels[0, column], results, named=column == 0)
-        _errors(panels[1, column], results, int(comparison.settings["steps"]))
+        styles = styles_of([*named, *(result.name for result in results)])
+        _plans(panels[0, column], results, styles, named=column == 0)
+        _errors(panels[1, column], results, styles, int(comparison.settings["steps"]))
         panels[0, column].set_title(comparison.settings.get("name", ""), fontsize=11, color=INK)
     panels[1, 0].set_ylabel("error of the latents, relative to uncached", color=INK)
     _same_scale(panels[1])
@@ -115,15 +121,27 @@ def _beside(axis: Any, text: str, at: tuple[float, float], points: int, **style:
     axis.annotate(text, at, **offset, ha=align, va="center", color=INK, annotation_clip=False, **style)
 
 
-def _plans(axis: Any, results: Sequence[Result], *, named: bool) -> None:
+def _rows(comparison: Comparison, columns: int, differences: float) -> Iterator[tuple[Tensor, str, str]]:
+    """Images, what they are, and what was measured, row by row."""
+    reference = comparison.images[0][:columns]
+    for place, (images, result) in enumerate(zip(comparison.images, comparison.results, strict=True)):
+        shown = images[:columns]
+        yield shown, label(result), _figures_of(result)
+        if place and differences:
+            away = (shown.nan_to_num(0.0).float() - reference.float()) * differences / 2 + 0.5
+            yield away, f"difference x {differences:g}", ""
+
+
+def _plans(axis: Any, results: Sequence[Result], styles: Styles, *, named: bool) -> None:
     """Squares for computed steps, as dark as the share of batches that computed them; dots for forecasts."""
-    for row, (result, (colour, marker)) in enumerate(zip(results, _styles(results), strict=True)):
+    for row, result in enumerate(results):
+        colour, marker = styles[result.name]
         if result.name == "fewer-steps":
             axis.plot(0, row, marker, color=colour, markersize=4.5)
             axis.text(0.4, row, "other steps: only its last error is below", va="center", fontsize=8.5, color="#666666")
             continue
         for step in range(len(result.plans[0])):
-            share = sum(plan[step : step + 1] == "C" for plan in result.plans) / len(result.plans)
+            share = sum(SHARES.get(plan[step : step + 1], 0.0) for plan in result.plans) / len(result.plans)
             if share:
                 axis.plot(step, row, marker, color=colour, alpha=share, markersize=7, markeredgewidth=0)
             else:
@@ -134,8 +152,9 @@ def _plans(axis: Any, results: Sequence[Result], *, named: bool) -> None:
     axis.spines[:].set_visible(False)
 
 
-def _errors(axis: Any, results: Sequence[Result], total: int) -> None:
-    for result, (colour, marker) in zip(results, _styles(results), strict=True):
+def _errors(axis: Any, results: Sequence[Result], styles: Styles, total: int) -> None:
+    for result in results:
+        colour, marker = styles[result.name]
         values = [(step, error) for step, error in enumerate(result.errors, total - len(result.errors)) if error > 0]
         if not values:
             continue
@@ -160,10 +179,6 @@ def _same_scale(axes: Sequence[Any]) -> None:
         axis.yaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{100 * value:g} %"))
         axis.yaxis.set_minor_locator(ticker.NullLocator())
         axis.tick_params(labelleft=place == 0)
-
-
-def _styles(results: Sequence[Result]) -> list[tuple[str, str]]:
-    return [(COLOURS[k % len(COLOURS)], MARKERS[k % len(MARKERS)]) for k in range(len(results))]
 
 
 def _figures_of(result: Result) -> str:

@@ -12,8 +12,11 @@ from torch import Tensor
 
 from padecast._errors import check
 from padecast._provenance import Provenance
+from padecast.lab.flops import flops_share
 from padecast.lab.metrics import Spread, psnr, relative_errors, ssim
-from padecast.lab.results import Comparison, Result
+from padecast.lab.peer_tuning import REFUSALS, prepare_peer, refused
+from padecast.lab.peers import Peer
+from padecast.lab.results import Comparison, Refusal, Result
 from padecast.lab.runner import UNCACHED, Drawn, Entry, Task, draw
 from padecast.lab.tuning import tune
 from padecast.methods import Method
@@ -34,9 +37,20 @@ class Ledger:
     ssim: list[Tensor] = field(default_factory=list)
     errors: list[Tensor] = field(default_factory=list)
     images: list[Tensor] = field(default_factory=list)
+    scores: dict[str, list[Tensor]] = field(default_factory=dict)
+    flops_share: float | None = None
 
-    def score(self, drawn: Drawn, reference: Drawn) -> None:
+    def book(self, task: Task, seeds: Sequence[int], drawn: Drawn, reference: Drawn, *, score: bool) -> None:
+        """Keep what a call cost, without its images, and measure them if it is the first of its seeds."""
+        self.draws.append(_without_images(drawn))
+        self.against.append(_without_images(reference))
+        if score:
+            self.score(drawn, reference, {name: of(drawn.images, seeds) for name, of in task.scores.items()})
+
+    def score(self, drawn: Drawn, reference: Drawn, scores: dict[str, Tensor]) -> None:
         """Measure one batch."""
+        for name, values in scores.items():
+            self.scores.setdefault(name, []).append(values)
         self.psnr.append(psnr(drawn.images, reference.images))
         self.ssim.append(ssim(drawn.images, reference.images))
         same_steps = len(drawn.path) == len(reference.path)
@@ -44,11 +58,6 @@ class Ledger:
         self.errors.append(relative_errors(drawn.path[since:], reference.path[since:]))
         if sum(map(len, self.images)) < SHOWN:
             self.images.append(drawn.images)
-
-    def time(self, drawn: Drawn, reference: Drawn) -> None:
-        """Keep what a call cost, without its images."""
-        self.draws.append(_without_images(drawn))
-        self.against.append(_without_images(reference))
 
     def result(self, batch: int) -> Result:
         """Sum up; only calls with a full batch are timed."""
@@ -74,11 +83,19 @@ class Ledger:
             errors=tuple(torch.cat(self.errors, dim=1).mean(1).tolist()),
             history_bytes=max(d.history_bytes for d in self.draws),
             peak_bytes=max((d.peak_bytes for d in self.draws if d.peak_bytes is not None), default=None),
+            flops_share=self.flops_share,
+            scores={name: float(torch.cat(values).double().mean()) for name, values in self.scores.items()},
         )
 
 
 def measure(
-    task: Task, entries: Sequence[Entry], *, repeats: int = 1, paired: bool = False, progress: Progress | None = None
+    task: Task,
+    entries: Sequence[Entry],
+    *,
+    repeats: int = 1,
+    paired: bool = False,
+    flops: bool = False,
+    progress: Progress | None = None,
 ) -> Comparison:
     """Draw every batch uncached and under every entry, in turn, and compare.
 
@@ -87,36 +104,26 @@ def measure(
         entries: How, besides uncached.
         repeats: How often every batch is drawn by each, at least 1. Default 1: batches are rounds already.
         paired: Whether an uncached call precedes every single one (A B A C ...) instead of every round (A B C ...).
+        flops: Whether operations are counted too, in one more batch of each.
         progress: Told the name of the entry after every call; see :func:`calls`.
 
     Returns:
-        The uncached result first, then one per entry.
+        The uncached result first, then one per entry; a peer that cannot be put on the pipeline is among the refusals.
     """
     check(repeats >= 1, "repeats", repeats, "1 or more")
     first, ledgers = Ledger(UNCACHED), [Ledger(entry) for entry in entries]
-
-    def one(ledger: Ledger, seeds: Sequence[int]) -> Drawn:
-        drawn = draw(task, ledger.entry, seeds)
-        if progress is not None:
-            progress(ledger.entry.name)
-        return drawn
-
     draw(task, dataclasses.replace(UNCACHED, steps=2), task.batches()[0])  # what is made at the first call is made now
     for seeds in task.batches():
         for repeat in range(repeats):
-            reference = one(first, seeds)
-            _book(first, reference, reference, score=repeat == 0)
+            reference = _drawn(task, first, seeds, progress)
+            first.book(task, seeds, reference, reference, score=repeat == 0)
             for place, ledger in enumerate(ledgers):
                 if paired and place > 0:
-                    reference = one(first, seeds)
-                _book(ledger, one(ledger, seeds), reference, score=repeat == 0)
-    batch = len(task.batches()[0])
-    return Comparison(
-        settings=task.settings(),
-        results=tuple(ledger.result(batch) for ledger in (first, *ledgers)),
-        provenance=Provenance.of(task.pipe),
-        images=tuple(torch.cat(ledger.images)[:SHOWN] for ledger in (first, *ledgers)),
-    )
+                    reference = _drawn(task, first, seeds, progress)
+                _try(task, ledger, seeds, reference, progress, score=repeat == 0)
+    if flops:
+        _count_flops(task, ledgers)
+    return _summed_up(task, first, ledgers)
 
 
 def calls(task: Task, entries: int, *, repeats: int = 1, paired: bool = False) -> int:
@@ -180,7 +187,7 @@ def entered(
 ) -> list[Entry]:
     """Tune every method to every number of computed steps, fewer sampler steps first in each group."""
     if not nfe:
-        return [Entry.of(method) for method in methods]
+        return [prepare_peer(task.tuning(), Entry.of(method)) for method in methods]
     entries = []
     for wanted in nfe:
         check(1 <= wanted <= task.steps, "nfe", wanted, f"1 to {task.steps}, the sampler's steps")
@@ -192,10 +199,45 @@ def entered(
     return entries
 
 
-def _book(ledger: Ledger, drawn: Drawn, reference: Drawn, *, score: bool) -> None:
-    ledger.time(drawn, reference)
-    if score:
-        ledger.score(drawn, reference)
+def _drawn(task: Task, ledger: Ledger, seeds: Sequence[int], progress: Progress | None) -> Drawn:
+    drawn = draw(task, ledger.entry, seeds)
+    if progress is not None:
+        progress(ledger.entry.name)
+    return drawn
+
+
+def _try(
+    task: Task, ledger: Ledger, seeds: Sequence[int], reference: Drawn, progress: Progress | None, *, score: bool
+) -> None:
+    """Draw and measure a batch, unless the entry is a peer that has been refused, or now is."""
+    if ledger.entry.refusal:
+        return
+    try:
+        drawn = _drawn(task, ledger, seeds, progress)
+    except REFUSALS as error:
+        if not isinstance(ledger.entry.method, Peer):
+            raise
+        ledger.entry = refused(ledger.entry, error)
+    else:
+        ledger.book(task, seeds, drawn, reference, score=score)
+
+
+def _count_flops(task: Task, ledgers: Sequence[Ledger]) -> None:
+    for ledger in ledgers:
+        if not ledger.entry.refusal:
+            ledger.flops_share = flops_share(task, ledger.entry)
+
+
+def _summed_up(task: Task, first: Ledger, ledgers: Sequence[Ledger]) -> Comparison:
+    batch = len(task.batches()[0])
+    shown = [first, *(ledger for ledger in ledgers if not ledger.entry.refusal)]
+    return Comparison(
+        settings=task.settings(),
+        results=tuple(ledger.result(batch) for ledger in shown),
+        provenance=Provenance.of(task.pipe),
+        images=tuple(torch.cat(ledger.images)[:SHOWN] for ledger in shown),
+        refusals=tuple(Refusal.of(ledger.entry) for ledger in ledgers if ledger.entry.refusal),
+    )
 
 
 def _without_images(drawn: Drawn) -> Drawn:

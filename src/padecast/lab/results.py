@@ -26,7 +26,7 @@ class Result:
         wanted: Computed steps that it was tuned to; ``None`` if it ran as written.
         nfe: Computed steps of a run, mean over batches (decisions are shared within a batch).
         ideal: Speedup if a forecast cost nothing: uncached steps / ``nfe``.
-        plans: One string per batch, ``C`` computed and ``.`` forecast.
+        plans: One string per batch, ``C`` computed and ``.`` forecast; ``c`` where a peer computed some branches.
         psnr: In dB against the uncached images of the same seeds.
         ssim: Against the same.
         seconds: Of one whole call with a full batch, median of ``calls_timed``.
@@ -39,6 +39,8 @@ class Result:
             last is there.
         history_bytes: Memory of the remembered residuals, as declared in the report.
         peak_bytes: Most memory that torch held on a CUDA device during a call; ``None`` on the host.
+        flops_share: Operations of the denoiser over those of the uncached run; no speedup. ``None`` if not counted.
+        scores: Means of what the task measures besides, by name.
     """
 
     name: str
@@ -58,6 +60,8 @@ class Result:
     errors: tuple[float, ...] = ()
     history_bytes: int = 0
     peak_bytes: int | None = None
+    flops_share: float | None = None
+    scores: dict[str, float] = field(default_factory=dict)
 
     @property
     def efficiency(self) -> float:
@@ -67,6 +71,38 @@ class Result:
     def to_dict(self) -> dict[str, Any]:
         """Return plain numbers, strings and lists."""
         return {**dataclasses.asdict(self), "efficiency": self.efficiency}
+
+    @classmethod
+    def from_dict(cls, document: dict[str, Any]) -> Result:
+        """Read what :meth:`to_dict` wrote.
+
+        Raises:
+            KeyError: If something is missing.
+        """
+        values = {field.name: document[field.name] for field in dataclasses.fields(cls) if field.name in document}
+        spreads = {name: Spread(**values[name]) for name in ("psnr", "ssim")}
+        tuples = {name: tuple(values[name]) for name in ("plans", "seconds_range", "errors")}
+        return cls(**{**values, **spreads, **tuples})
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A peer that could not be put on a task's pipeline.
+
+    Args:
+        name: As it was asked for.
+        wanted: Computed steps that it was to be tuned to.
+        why: What it, or padecast for it, said.
+    """
+
+    name: str
+    wanted: float | None
+    why: str
+
+    @classmethod
+    def of(cls, entry: Any) -> Refusal:
+        """Return the row of an entry that was refused."""
+        return cls(entry.name, entry.wanted, entry.refusal)
 
 
 @dataclass(frozen=True)
@@ -78,18 +114,22 @@ class Comparison:
         results: One per method and number of computed steps.
         provenance: Where the numbers come from.
         images: The images by place in ``results``, ``(B, C, H, W)``; not in the JSON.
+        refusals: Peers that could not be put on the pipeline, and why.
     """
 
     settings: dict[str, Any]
     results: tuple[Result, ...]
     provenance: Provenance
     images: tuple[Tensor, ...] = field(default=(), repr=False, compare=False)
+    refusals: tuple[Refusal, ...] = ()
 
     def at(self, nfe: int) -> Comparison:
         """Return the uncached run and what was tuned to so many computed steps."""
         kept = [place for place, result in enumerate(self.results) if place == 0 or result.wanted == nfe]
         images = tuple(self.images[place] for place in kept if place < len(self.images))
-        return dataclasses.replace(self, results=tuple(self.results[place] for place in kept), images=images)
+        refusals = tuple(refusal for refusal in self.refusals if refusal.wanted == nfe)
+        results = tuple(self.results[place] for place in kept)
+        return dataclasses.replace(self, results=results, images=images, refusals=refusals)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain numbers, strings and lists; a number that is not finite becomes ``None``."""
@@ -99,6 +139,7 @@ class Comparison:
                 "schema": SCHEMA,
                 "settings": self.settings,
                 "results": [result.to_dict() for result in self.results],
+                "refusals": [dataclasses.asdict(refusal) for refusal in self.refusals],
                 "provenance": dataclasses.asdict(self.provenance),
             }
         )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -16,9 +16,14 @@ from padecast._accelerate import accelerate
 from padecast._errors import InvalidOption, PadecastWarning, check
 from padecast._provenance import device_name
 from padecast._quiet import quiet
+from padecast.lab import peers
 from padecast.lab.calls import Call, parameters
+from padecast.lab.peers import Peer
 from padecast.lab.timing import timed
 from padecast.methods import Method, method
+
+Score = Callable[[Tensor, Sequence[int]], Tensor]
+"""One value per sample, of which more is better, from images and their seeds."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,7 @@ class Task:
         batch: Seeds per call, at least 1. Default 8. Decisions that read the features are shared within a call.
         name: For tables and pictures.
         development: Seeds that methods are tuned on, none of ``seeds``. By default a batch of them from 10000.
+        scores: What else is measured of every sample, by name: a function of images ``(B, C, H, W)`` and seeds.
 
     Raises:
         InvalidOption: If there are no seeds, the same seed twice, one to tune on and to measure, or a number below 1.
@@ -45,6 +51,7 @@ class Task:
     batch: int = 8
     name: str = ""
     development: Sequence[int] = ()
+    scores: Mapping[str, Score] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check(self.steps >= 1, "steps", self.steps, "1 or more")
@@ -93,24 +100,36 @@ class Entry:
 
     Args:
         name: For tables.
-        method: A method; without one nothing is attached.
+        method: A method, or a cache of another library; without one nothing is attached.
         steps: Sampler steps other than the task's.
         written: The method with its tuned option, for repeating it.
         wanted: Computed steps that it is meant to have.
+        refusal: Why it cannot sample this task, if it cannot.
     """
 
     name: str
-    method: Method | None = None
+    method: Method | Peer | None = None
     steps: int | None = None
     written: str = ""
     wanted: float | None = None
+    refusal: str = ""
 
     @classmethod
     def of(cls, chosen: str | Method, wanted: float | None = None) -> Entry:
-        """Enter a registered method, such as ``"tc-pade:every=3"``, or one that was put together."""
+        """Enter a registered method or peer, such as ``"tc-pade:every=3"``, or a method that was put together.
+
+        Raises:
+            UnknownName: If neither a method nor a peer has that name.
+            InvalidOption: If an option cannot be read or is out of range.
+
+        Example:
+            >>> Entry.of("diffusers.first-block:threshold=0.2").method
+            FirstBlock(threshold=0.2)
+        """
         if isinstance(chosen, Method):
             return cls(chosen.name, chosen, written=chosen.name, wanted=wanted)
-        return cls(chosen, method(chosen), written=chosen, wanted=wanted)
+        made = peers.REGISTRY.make(chosen) if peers.is_foreign(chosen) else method(chosen)
+        return cls(chosen, made, written=chosen, wanted=wanted)
 
     @classmethod
     def fewer(cls, steps: int, wanted: float | None = None) -> Entry:
@@ -127,7 +146,7 @@ class Drawn:
 
     images: Tensor
     path: tuple[Tensor, ...]
-    nfe: int
+    nfe: float
     plan: str
     seconds: float
     denoiser_seconds: float
@@ -150,6 +169,7 @@ def draw(task: Task, entry: Entry, seeds: Sequence[int]) -> Drawn:
 
     Raises:
         InvalidOption: If the call did not return one image per seed.
+        UnsupportedModel: If a peer cannot be put on the pipeline, or stops.
     """
     path: list[Tensor] = []
     arguments: dict[str, Any] = {"num_inference_steps": entry.steps or task.steps}
@@ -158,21 +178,39 @@ def draw(task: Task, entry: Entry, seeds: Sequence[int]) -> Drawn:
     on_cuda = torch.cuda.is_available()
     if on_cuda:
         torch.cuda.reset_peak_memory_stats()
-    attached = nullcontext() if entry.method is None else accelerate(task.pipe, entry.method, measure=False)
-    with _unwarned(), quiet(task.pipe), attached as run, timed(task.pipe) as watch:
-        images = task.call(task.pipe, seeds, **arguments)
-    _check(images, seeds)
-    steps = _evaluations(task.pipe, watch.calls)
+    with _unwarned(), quiet(task.pipe), _attached(task.pipe, entry, arguments) as run:
+        with timed(task.pipe) as watch:
+            images = task.call(task.pipe, seeds, **arguments)
+        _check(images, seeds)
+        ran = _ran(task.pipe, entry, run, watch.calls)
     return Drawn(
         images=images.detach().float().cpu(),
         path=tuple(path),
-        nfe=run.report.computed if run else steps,
-        plan=run.report.plan if run else "C" * steps,
         seconds=watch.seconds,
         denoiser_seconds=watch.denoiser_seconds,
-        history_bytes=run.report.history_bytes if run else 0,
         peak_bytes=torch.cuda.max_memory_allocated() if on_cuda else None,
+        **ran,
     )
+
+
+def _attached(pipe: Any, entry: Entry, arguments: dict[str, Any]) -> AbstractContextManager[Any]:
+    """Switch an entry's method or peer on inside the block, if it has one."""
+    if entry.method is None:
+        return nullcontext()
+    if isinstance(entry.method, Peer):
+        return peers.attached(pipe, entry.method, arguments["num_inference_steps"])
+    return accelerate(pipe, entry.method, measure=False)
+
+
+def _ran(pipe: Any, entry: Entry, run: Any, calls: int) -> dict[str, Any]:
+    """Return what the run in progress, which is complete, computed."""
+    steps = _evaluations(pipe, calls)
+    if entry.method is None:
+        return {"nfe": steps, "plan": "C" * steps}
+    if isinstance(entry.method, Peer):
+        peers.check_branches(entry.method, pipe, run, steps)
+        return {"nfe": run.nfe(steps), "plan": run.plan(steps)}
+    return {"nfe": run.report.computed, "plan": run.report.plan, "history_bytes": run.report.history_bytes}
 
 
 def _recorder(path: list[Tensor]) -> Callable[..., dict[str, Any]]:

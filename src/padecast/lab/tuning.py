@@ -4,44 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable
 from statistics import fmean
 from typing import Any
 
 from padecast._registry import parse
+from padecast.lab.knob import Knob, halve
+from padecast.lab.peer_tuning import tune_peer
+from padecast.lab.peers import Peer
 from padecast.lab.runner import Entry, Task, draw
 from padecast.methods import Method
 from padecast.policies import Growing, Interval, Policy, Stability, Tolerance, plan_of
 
-TRIALS = 8
-"""Values that are tried at most where only a run shows the number of computed steps."""
 INTERVALS = 3
 """Intervals that are tried at most where the threshold alone does not reach it."""
-
-
-@dataclass(frozen=True)
-class Knob:
-    """A number on which the computed steps depend monotonically, known only from a run.
-
-    Args:
-        option: Its name.
-        low: Smallest value tried.
-        high: Largest value tried.
-        rising: Whether a larger value computes more.
-        logarithmic: Whether halving means geometrically.
-    """
-
-    option: str
-    low: float
-    high: float
-    rising: bool
-    logarithmic: bool = False
-
-    def between(self, low: float, high: float) -> float:
-        """Return the middle, to four digits."""
-        middle = math.sqrt(low * high) if self.logarithmic else (low + high) / 2
-        return float(f"{middle:.4g}")
 
 
 KNOBS: dict[type[Policy], Knob] = {
@@ -57,6 +33,7 @@ def tune(task: Task, entry: Entry, nfe: int) -> Entry:
     the growth, then also the warm-up and the last step, whatever comes closest with the least change. Rules that read
     the features (stability, tolerance) are halved on the task's seeds, in the batches that will be measured: their
     decisions are shared within a batch. A method whose free number was written down, or that has none, is left alone.
+    A peer is turned by its own numbers, on the same seeds; one that cannot be put on the pipeline says why.
 
     Args:
         task: What to sample, on seeds kept for this.
@@ -68,6 +45,8 @@ def tune(task: Task, entry: Entry, nfe: int) -> Entry:
     """
     if entry.method is None:
         return entry
+    if isinstance(entry.method, Peer):
+        return tune_peer(task, entry, nfe)
     fixed = parse(entry.written)[1]
     policy = entry.method.policy
     if policy.needs_gram:
@@ -109,7 +88,7 @@ def _changed(policy: Policy, options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _halved(task: Task, entry: Entry, nfe: int, fixed: Iterable[str]) -> Entry:
-    assert entry.method is not None
+    assert isinstance(entry.method, Method)
     policy = entry.method.policy
     knob = KNOBS.get(type(policy))
     if knob is None or knob.option in fixed:
@@ -128,35 +107,6 @@ def _halved(task: Task, entry: Entry, nfe: int, fixed: Iterable[str]) -> Entry:
     return _with(entry, best[1])
 
 
-def halve(computed: Callable[[float], float], knob: Knob, nfe: float) -> tuple[float, float]:
-    """Find the value whose number of computed steps is closest to the wanted one.
-
-    Args:
-        computed: Computed steps by value, one or more runs.
-        knob: The range, and which way it goes.
-        nfe: Computed steps wanted.
-
-    Returns:
-        How many computed steps it is off, and the value.
-
-    Example:
-        >>> halve(lambda value: round(10 * value), Knob("threshold", 0.0, 2.0, rising=True), 15)
-        (0, 1.5)
-    """
-    low, high, best = knob.low, knob.high, (math.inf, knob.low)
-    for _ in range(TRIALS):
-        value = knob.between(low, high)
-        steps = computed(value)
-        best = min(best, (abs(steps - nfe), value))
-        if steps == nfe or value in (low, high):
-            break
-        if (steps < nfe) == knob.rising:
-            low = value
-        else:
-            high = value
-    return best
-
-
 def _rooms(policy: Policy, steps: int, nfe: int) -> list[dict[str, int]]:
     """Intervals in which so few steps can be computed, the nearest to the policy's own first; a few at most."""
     if not isinstance(policy, Stability):
@@ -169,8 +119,8 @@ def _rooms(policy: Policy, steps: int, nfe: int) -> list[dict[str, int]]:
 
 def _with(entry: Entry, options: dict[str, Any]) -> Entry:
     """Set options of the policy, and write them into the method's text."""
-    method: Method | None = entry.method
-    if method is None or not options:
+    method = entry.method
+    if not isinstance(method, Method) or not options:
         return entry
     name, given = parse(entry.written)
     written = {**given, **{option: str(value).lower() for option, value in options.items()}}

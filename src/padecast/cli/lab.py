@@ -1,0 +1,81 @@
+"""``padecast lab run``: an experiment, cell by cell, to be interrupted and gone on with."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from padecast._errors import PadecastError
+from padecast.cli._pipelines import load
+from padecast.cli._shell import FAILED, INTERRUPTED, Failure, ending, pipeline_errors, progress, stderr
+from padecast.lab import figures
+from padecast.lab.cells import Cell, cells, run
+from padecast.lab.experiment import Experiment, Source, read
+from padecast.lab.shelf import Shelf
+
+app = typer.Typer(no_args_is_help=True, help="Measure an experiment: pipelines, settings, methods, other caches.")
+
+FILE = typer.Argument(help="An experiment, in TOML.")
+OUT = typer.Option(Path("padecast-lab"), help="Folder for finished cells, one JSON file each.")
+
+
+@app.callback()
+def lab() -> None:
+    """Measure an experiment: pipelines, settings, methods, other caches."""
+
+
+@app.command("run")
+def run_experiment(
+    file: Path = FILE,
+    out: Path = OUT,
+    again: bool = typer.Option(False, "--again", help="Do cells anew that are there already."),
+    list_only: bool = typer.Option(False, "--list", help="List the cells that are left, and do nothing."),
+) -> None:
+    """Do what is left of an experiment; every finished cell is written at once, and later runs skip it."""
+    experiment, shelf = read(file), Shelf(out)
+    figures.check_installed()
+    every = cells(experiment)
+    left = [cell for cell in every if again or not shelf.holds(cell)]
+    if list_only:
+        for cell in left:
+            typer.echo(cell.name)
+        return
+    _say(f"{experiment.name}: {len(every)} cells, {_skipped(len(every) - len(left), out)}")
+    failures = _do(experiment, left, shelf)
+    for line in failures:
+        _say(line)
+    if failures:
+        ending(f"{len(failures)} of {len(left)} cells failed; the same command tries them again", FAILED)
+    if left:
+        _say(f"wrote {len(left)} cells to {out}; see them: padecast report {out}")
+
+
+def _do(experiment: Experiment, left: list[Cell], shelf: Shelf) -> list[str]:
+    """Do cells one after the other; returns a line for each that failed."""
+    loaded = lru_cache(maxsize=1)(_loaded)
+    failures: list[str] = []
+    with progress(experiment.name, sum(cell.calls for cell in left)) as tick:
+        for place, cell in enumerate(left):
+            try:
+                with pipeline_errors():
+                    shelf.put(cell, run(cell, loaded, lambda word, cell=cell: tick(f"{cell.name}: {word}")))  # type: ignore[misc]
+            except KeyboardInterrupt:
+                ending(f"interrupted; {place} of {len(left)} cells were written: run it again to go on", INTERRUPTED)
+            except (Failure, PadecastError) as error:
+                failures.append(f"{cell.name}: {error}")
+    return failures
+
+
+def _loaded(source: Source) -> Any:
+    return load(source.source, device=source.device, dtype=source.dtype)
+
+
+def _skipped(count: int, out: Path) -> str:
+    return f"{count} of them finished before in {out} and skipped" if count else "none of them finished before"
+
+
+def _say(line: str) -> None:
+    stderr().print(line, highlight=False, markup=False, soft_wrap=True)

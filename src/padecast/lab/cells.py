@@ -1,0 +1,230 @@
+"""An experiment as independent pieces of work, and the function that does one.
+
+A cell is plain data: it pickles, goes to JSON and back, and names its own file, so that any runner, in one process or
+on many machines, can take cells in any order::
+
+    for cell in cells(experiment):
+        document = run(cell, load)
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from padecast import zoo
+from padecast._errors import CalibrationMismatch, InvalidOption
+from padecast._provenance import Provenance
+from padecast.calibration import Calibration
+from padecast.lab._tables import Numbers
+from padecast.lab.experiment import Experiment, Setting, Source
+from padecast.lab.measure import Progress, calls, measure
+from padecast.lab.peer_tuning import prepare_peer
+from padecast.lab.pixels import encoded
+from padecast.lab.portrait import portrait
+from padecast.lab.results import Refusal
+from padecast.lab.runner import UNCACHED, Entry, Task
+from padecast.lab.scores import scores_of
+from padecast.lab.tuning import tune
+from padecast.report import finite
+
+KIND, SCHEMA = "padecast cell", 1
+FEWER, UNCACHED_NAME = "fewer-steps", UNCACHED.name
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One method on one pipeline in one setting.
+
+    Args:
+        kind: ``"measure"``, ``"sweep"`` or ``"portrait"``.
+        source: The pipeline.
+        setting: How it is called.
+        chosen: A method or peer as it is written, ``"fewer-steps"``, ``"uncached"``, or ``"calibrated:FILE"``.
+        wanted: Computed steps that it is tuned to; ``None`` as it is written.
+        seeds: Measured.
+        development: Tuned on.
+        batch: Seeds per call.
+        repeats: How often every call is timed.
+        shown: Samples whose images are kept.
+        flops: Whether operations are counted.
+        option: The option that a sweep turns.
+    """
+
+    kind: str
+    source: Source
+    setting: Setting
+    chosen: str
+    wanted: int | None
+    seeds: Numbers
+    development: Numbers = ()
+    batch: int = 8
+    repeats: int = 1
+    shown: int = 8
+    flops: bool = True
+    option: str = ""
+
+    @property
+    def name(self) -> str:
+        """What it is called in lists: ``digits, hard: tc-pade at 8``."""
+        at = "" if self.wanted is None else f" at {self.wanted}"
+        kind = f" ({self.kind})" if self.kind != "measure" else ""
+        return f"{self.source.name}, {self.setting.name}: {self.chosen}{at}{kind}"
+
+    @property
+    def configuration(self) -> dict[str, Any]:
+        """All of it as plain data, as JSON gives it back."""
+        plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
+        return plain
+
+    @property
+    def file(self) -> str:
+        """Name of its file: what it is, and a digest of all that it depends on."""
+        digest = hashlib.sha256(json.dumps(self.configuration, sort_keys=True).encode()).hexdigest()[:10]
+        return f"{re.sub(r'[^a-z0-9]+', '-', self.name.lower()).strip('-')[:80]}-{digest}.json"
+
+    def task(self, pipe: Any) -> Task:
+        """Return what it samples."""
+        scores = scores_of(pipe, self.setting.sampling)
+        name = f"{self.source.name}, {self.setting.name}"
+        seeds, batch, steps = self.seeds, self.batch, self.setting.steps
+        return Task(pipe, self.setting.sampling, steps, seeds, batch, name, self.development, scores)
+
+    @property
+    def calls(self) -> int:
+        """How many calls of the pipeline it reports while it is measured; tuning comes on top."""
+        return calls(Task(None, self.setting.sampling, seeds=self.seeds, batch=self.batch), 1, repeats=self.repeats)
+
+
+def cells(experiment: Experiment) -> list[Cell]:
+    """Return the pieces of work of an experiment, each once."""
+    found = {
+        cell.file: cell
+        for source in experiment.pipelines
+        for setting in experiment.settings
+        if not setting.pipelines or source.name in setting.pipelines
+        for cell in _of_task(experiment, source, setting)
+    }
+    return list(found.values())
+
+
+def run(cell: Cell, load: Callable[[Source], Any], progress: Progress | None = None) -> dict[str, Any]:
+    """Do one piece of work.
+
+    Args:
+        cell: Which.
+        load: Returns its pipeline; asked once.
+        progress: Told a word after every call.
+
+    Returns:
+        What goes to its file: plain data.
+
+    Raises:
+        PadecastError: If it cannot be done; a peer that cannot be put on the pipeline is a result.
+    """
+    pipe = load(cell.source)
+    task = cell.task(pipe)
+    document = _portrait(cell, task) if cell.kind == "portrait" else _measured(cell, task, progress)
+    provenance = dataclasses.asdict(Provenance.of(pipe))
+    plain: dict[str, Any] = finite(
+        {"kind": KIND, "schema": SCHEMA, "cell": cell.configuration, "provenance": provenance, **document}
+    )
+    return plain
+
+
+def _of_task(experiment: Experiment, source: Source, setting: Setting) -> Iterator[Cell]:
+    fields = ("seeds", "development", "batch", "repeats", "shown", "flops")
+    shared = {name: getattr(experiment, name) for name in fields}
+
+    def cell(kind: str, chosen: str, wanted: int | None, **changes: Any) -> Cell:
+        return Cell(kind, source, setting, chosen, wanted, **{**shared, **changes})
+
+    for wanted in experiment.nfe or (None,):
+        if wanted is not None:
+            yield cell("measure", FEWER, wanted)
+        for chosen in (*experiment.methods, *experiment.peers):
+            yield cell("measure", chosen, wanted)
+        for file in experiment.calibrations if wanted is not None else ():
+            if _belongs(file, setting):
+                yield cell("measure", f"calibrated:{file}", wanted)
+    for sweep in experiment.sweeps:
+        for method in sweep.methods:
+            for value in sweep.values:
+                yield cell("sweep", sweep.written(method, value), None, option=sweep.option)
+    portraits = experiment.portraits
+    if portraits.seeds:
+        wanted = portraits.nfe or next(iter(experiment.nfe), None)
+        shape = {"seeds": portraits.seeds, "development": _others(experiment, portraits.seeds)}
+        for chosen in (UNCACHED_NAME, *(portraits.methods or (*experiment.methods, *experiment.peers))):
+            yield cell("portrait", chosen, None if chosen == UNCACHED_NAME else wanted, **shape)
+
+
+def _others(experiment: Experiment, seeds: Numbers) -> Numbers:
+    return tuple(seed for seed in experiment.development if seed not in seeds)
+
+
+def _belongs(file: str, setting: Setting) -> bool:
+    """Whether a calibration is meant for a setting: one that ships says so in its name."""
+    shipped = re.fullmatch(r"[\w-]+:([\w-]+)", file)
+    return shipped is None or shipped[1] == setting.name
+
+
+def _entry(cell: Cell) -> Entry:
+    kind, _, file = cell.chosen.partition(":")
+    if cell.chosen == UNCACHED_NAME:
+        return UNCACHED
+    if cell.chosen == FEWER and cell.wanted is not None:
+        return Entry.fewer(cell.wanted, wanted=cell.wanted)
+    if kind == "calibrated" and cell.wanted is not None:
+        method = dataclasses.replace(_calibration(file).method(computed=cell.wanted), name="calibrated")
+        return dataclasses.replace(Entry.of(method, wanted=cell.wanted), written=f"{file}, computed={cell.wanted}")
+    return Entry.of(cell.chosen, wanted=cell.wanted)
+
+
+def _calibration(file: str) -> Calibration:
+    shipped = re.fullmatch(r"([\w-]+):([\w-]+)", file)
+    return zoo.calibration(*shipped.groups()) if shipped else Calibration.load(Path(file).expanduser())
+
+
+def _tuned(cell: Cell, task: Task) -> Entry:
+    try:
+        entry = _entry(cell)
+    except (InvalidOption, CalibrationMismatch) as error:  # a calibration without that number of computed steps
+        if not cell.chosen.startswith("calibrated:"):
+            raise
+        return Entry("calibrated", wanted=cell.wanted, refusal=str(error).partition("\n")[0])
+    if cell.wanted is None or cell.chosen.startswith(("calibrated:", FEWER)):
+        return prepare_peer(task.tuning(), entry)
+    return tune(task.tuning(), entry, cell.wanted)
+
+
+def _measured(cell: Cell, task: Task, progress: Progress | None) -> dict[str, Any]:
+    entry = _tuned(cell, task)
+    if entry.refusal:
+        return {"settings": task.settings(), "refusal": dataclasses.asdict(Refusal.of(entry))}
+    compared = measure(task, [entry], repeats=cell.repeats, flops=cell.flops, progress=progress)
+    if compared.refusals:
+        return {"settings": compared.settings, "refusal": dataclasses.asdict(compared.refusals[0])}
+    uncached, result = compared.results
+    return {
+        "settings": compared.settings,
+        "uncached": uncached.to_dict(),
+        "result": result.to_dict(),
+        "images": {
+            name: [encoded(image) for image in images[: cell.shown]]
+            for name, images in zip(("uncached", "result"), compared.images, strict=True)
+        },
+    }
+
+
+def _portrait(cell: Cell, task: Task) -> dict[str, Any]:
+    entry = _tuned(cell, task)
+    if entry.refusal:
+        return {"settings": task.settings(), "refusal": dataclasses.asdict(Refusal.of(entry))}
+    return {"settings": task.settings(), "portrait": portrait(task, entry)}

@@ -1,0 +1,199 @@
+"""An experiment's results as one page that needs nothing else: tables, pictures, and a slider between images."""
+
+from __future__ import annotations
+
+import base64
+from collections import Counter
+from collections.abc import Callable, Iterable
+from functools import partial
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from padecast import __version__
+from padecast.lab import figures, peers, portraits, trends
+from padecast.lab._canvas import DPI
+from padecast.lab._extras import need
+from padecast.lab.chapters import Chapter, chapters
+from padecast.lab.results import Comparison, Result
+
+TEMPLATES = Path(__file__).parent / "templates"
+BUSY = 1.5
+"""Slowest over fastest uncached call, from which times are called rough."""
+COLUMNS, AMPLIFIED = 8, 4.0
+
+
+def page(documents: Iterable[dict[str, Any]], title: str = "") -> str:
+    """Return a page that shows finished cells.
+
+    Everything in it comes from the cells, is escaped, and is embedded: it loads nothing.
+
+    Args:
+        documents: As :func:`padecast.lab.cells.run` returned them, or :meth:`padecast.lab.shelf.Shelf.documents` reads
+            them.
+        title: Of the page.
+
+    Raises:
+        MissingPackage: If jinja2 or matplotlib is not installed.
+    """
+    jinja = need("jinja2", "writing a report")
+    environment = jinja.Environment(
+        loader=jinja.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    found = chapters(documents)
+    shown = [_chapter(chapter, place) for place, chapter in enumerate(found)]
+    text: str = environment.get_template("report.html").render(
+        title=title or "padecast report",
+        version=__version__,
+        chapters=shown,
+        provenances=_provenances(found),
+        sliders={chapter["id"]: chapter["slider"] for chapter in shown if chapter["slider"]},
+    )
+    return text
+
+
+def _chapter(chapter: Chapter, place: int) -> dict[str, Any]:
+    compared = {wanted: chapter.comparison(wanted) for wanted in chapter.budgets}
+    return {
+        "id": f"chapter-{place}",
+        "title": chapter.title,
+        "about": _about(chapter),
+        "tables": [_table(chapter, wanted, comparison) for wanted, comparison in compared.items()],
+        "pictures": _pictures(chapter, compared),
+        "slider": _slider(chapter),
+    }
+
+
+def _about(chapter: Chapter) -> list[tuple[str, str]]:
+    settings = chapter.settings
+    sampling = settings["sampling"] if isinstance(settings["sampling"], dict) else {}
+    told = {name: value for name, value in sampling.items() if value not in (None, [], {}, ())}
+    lines = {
+        "pipeline": f"{settings['pipeline']}, {settings['model']}, {settings['scheduler']}, {settings['dtype']}",
+        "steps": str(settings["steps"]),
+        **{name: ", ".join(map(str, value)) if isinstance(value, list) else str(value) for name, value in told.items()},
+        "seeds": f"{len(settings['seeds'])} measured, {len(settings['development'])} others tuned on, in calls of "
+        f"{settings['batch']}",
+        "device": str(settings["device"]),
+    }
+    return list(lines.items())
+
+
+def _table(chapter: Chapter, wanted: int | None, comparison: Comparison | None) -> dict[str, Any]:
+    results = comparison.results if comparison else ()
+    scores = list(dict.fromkeys(name for result in results for name in result.scores))
+    busy = bool(results) and results[0].seconds_range[1] > BUSY * results[0].seconds_range[0]
+    return {
+        "title": "as written" if wanted is None else f"{wanted} of {chapter.settings['steps']} steps computed",
+        "scores": scores,
+        "rows": [_row(result, scores) for result in results],
+        "refusals": [refusal for refusal in chapter.refusals if refusal.wanted == wanted],
+        "busy": results[0].seconds_range if busy else None,
+    }
+
+
+def _row(result: Result, scores: list[str]) -> dict[str, Any]:
+    own = result.name == "uncached"
+    missed = result.wanted is not None and abs(result.nfe - result.wanted) >= 0.5
+    numbers = {
+        "nfe": f"{result.nfe:.3g}",
+        "psnr": [] if own else [f"{value:.2f}" for value in (result.psnr.mean, result.psnr.p5, result.psnr.worst)],
+        "ssim": "" if own else f"{result.ssim.mean:.4f}",
+        "scores": [f"{result.scores[name]:.3f}" if name in result.scores else "" for name in scores],
+        "wall": "" if own else f"{result.speedup:.2f}x",
+        "denoiser": "" if own else f"{result.denoiser_speedup:.2f}x",
+        "ideal": "" if own else f"{result.ideal:.2f}x",
+        "flops": "" if result.flops_share is None else f"{result.flops_share:.0%}",
+    }
+    written = "" if result.written == result.name else result.written.removeprefix(f"{result.name}:")
+    told = {"name": result.name, "written": written, "plan": result.plans[0]}
+    return {**numbers, **told, "missed": missed, "partial": peers.is_partial(result.name.partition(":")[0])}
+
+
+def _pictures(chapter: Chapter, compared: dict[int | None, Comparison | None]) -> list[dict[str, Any]]:
+    names, found = chapter.names, list[dict[str, Any]]()
+
+    def draw(caption: str, picture: Callable[[BytesIO], Any]) -> None:
+        found.append({"caption": caption, **_embedded(picture)})
+
+    if chapter.cells:
+        draw("Fidelity over computed steps", lambda file: trends.tradeoff(chapter.results, file, named=names))
+    for comparison in compared.values():
+        if comparison is not None:
+            _of_comparison(draw, comparison, names)
+    for option, lines in chapter.swept().items():
+        draw(f"Sweep: {option}", partial(trends.sweep, lines, option))
+    if any(portrait["name"] == "uncached" for portrait in chapter.portraits):
+        _of_portraits(draw, chapter.portraits, names)
+    return found
+
+
+Draw = Callable[[str, Callable[[BytesIO], Any]], None]
+
+
+def _of_comparison(draw: Draw, comparison: Comparison, names: list[str]) -> None:
+    wanted = comparison.results[1].wanted
+    title = "As written" if wanted is None else f"{wanted} computed steps"
+    draw(
+        f"{title}: plans, and errors after every step",
+        lambda file: figures.steps([comparison], file, title=f"{title}: plans and errors", named=names),
+    )
+    draw(
+        f"{title}: images, and their differences from the uncached ones",
+        lambda file: figures.grid(comparison, file, columns=COLUMNS, differences=AMPLIFIED, title=title),
+    )
+
+
+def _of_portraits(draw: Draw, recorded: list[dict[str, Any]], names: list[str]) -> None:
+    draw("Trajectories", lambda file: portraits.trajectories(recorded, file, named=names))
+    cosines = next((portrait["cosines"] for portrait in recorded if portrait["cosines"]), None)
+    if cosines:
+        draw("Similarity of features over steps", lambda file: portraits.similarity(cosines, file))
+
+
+def _slider(chapter: Chapter) -> dict[str, Any] | None:
+    """Images for the slider, each once, with what every method is called."""
+    if not chapter.cells:
+        return None
+    first, cells = chapter.cells[0], sorted(chapter.cells, key=_order)
+    return {
+        "uncached": first["images"]["uncached"],
+        "methods": [
+            {
+                "label": f"{cell['result']['name']}, {cell['result']['nfe']:.3g} computed",
+                "images": cell["images"]["result"],
+            }
+            for cell in cells
+        ],
+        "seeds": chapter.settings["seeds"][: len(first["images"]["uncached"])],
+    }
+
+
+def _order(cell: dict[str, Any]) -> tuple[float, float]:
+    """Few computed steps first, then the most faithful."""
+    return cell["result"]["wanted"] or 0, -cell["result"]["psnr"]["mean"]
+
+
+def _embedded(picture: Callable[[BytesIO], Any]) -> dict[str, Any]:
+    """Draw a picture; returns it in base 64, and its width on the page, where an inch has 100 dots."""
+    with BytesIO() as file:
+        picture(file)
+        png = file.getvalue()
+    width = int.from_bytes(png[16:20], "big") * 100 // DPI
+    return {"png": base64.b64encode(png).decode("ascii"), "width": width}
+
+
+def _provenances(found: list[Chapter]) -> list[tuple[str, int]]:
+    """Where the figures come from, and of how many cells."""
+    counted = Counter(
+        f"commit {p['commit'] or 'unknown'}; {p['device']}, {p['threads']} threads; "
+        + ", ".join(f"{name} {version}" for name, version in p["versions"].items() if version)
+        + f"; {p['date'][:10]}; {p['command']}"
+        for chapter in found
+        for p in chapter.provenances
+    )
+    return counted.most_common()

@@ -1,0 +1,72 @@
+"""A free number, and how it is halved until a run computes as many steps as wanted."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+TRIALS = 8
+"""Values that are tried at most where only a run shows the number of computed steps."""
+
+
+@dataclass(frozen=True)
+class Knob:
+    """A number on which the computed steps depend monotonically, known only from a run.
+
+    Args:
+        option: Its name.
+        low: Smallest value tried.
+        high: Largest value tried.
+        rising: Whether a larger value computes more.
+        logarithmic: Whether halving means geometrically.
+        whole: Whether it is a whole number.
+    """
+
+    option: str
+    low: float
+    high: float
+    rising: bool
+    logarithmic: bool = False
+    whole: bool = False
+
+    def between(self, low: float, high: float) -> float:
+        """Return the middle, to four digits.
+
+        Example:
+            >>> Knob("threshold", 0.01, 1.0, rising=False, logarithmic=True).between(0.01, 1.0)
+            0.1
+            >>> Knob("every", 2, 10, rising=False, whole=True).between(2, 5)
+            3
+        """
+        middle = math.sqrt(low * high) if self.logarithmic else (low + high) / 2
+        return int(middle) if self.whole else float(f"{middle:.4g}")
+
+
+def halve(computed: Callable[[float], float], knob: Knob, nfe: float) -> tuple[float, float]:
+    """Find the value whose number of computed steps is closest to the wanted one.
+
+    Args:
+        computed: Computed steps by value, one or more runs.
+        knob: The range, and which way it goes.
+        nfe: Computed steps wanted.
+
+    Returns:
+        How many computed steps it is off, and the value.
+
+    Example:
+        >>> halve(lambda value: round(10 * value), Knob("threshold", 0.0, 2.0, rising=True), 15)
+        (0, 1.5)
+    """
+    low, high, best = knob.low, knob.high, (math.inf, knob.low)
+    for _ in range(TRIALS):
+        value = knob.between(low, high)
+        steps = computed(value)
+        best = min(best, (abs(steps - nfe), value))
+        if steps == nfe or value in (low, high):
+            break
+        if (steps < nfe) == knob.rising:
+            low = value
+        else:
+            high = value
+    return best

@@ -1,0 +1,75 @@
+"""How a cache of diffusers is put on a model: ``enable_cache`` and ``disable_cache``."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from padecast._clock import look_up
+from padecast._errors import UnsupportedModel
+from padecast._handle import models_of
+from padecast.lab.peers.base import Peer
+
+
+@dataclass(frozen=True)
+class Cache(Peer):
+    """A cache that ``model.enable_cache(configuration)`` switches on, and ``model.disable_cache()`` off."""
+
+    @abstractmethod
+    def configuration(self, pipe: Any, model: nn.Module, steps: int) -> Any:
+        """Return what ``enable_cache`` is given."""
+
+    def enable(self, pipe: Any, steps: int) -> None:
+        """Switch it on for every model of the pipeline."""
+        for model in models_of(pipe):
+            mix_in(model)
+            model.enable_cache(self.configuration(pipe, model, steps))  # type: ignore[operator]
+
+    def disable(self, pipe: Any) -> None:
+        """Switch it off."""
+        for model in models_of(pipe):
+            if getattr(model, "is_cache_enabled", False):
+                model.disable_cache()  # type: ignore[operator]
+
+
+def named(name: str) -> Any:
+    """Return a configuration class of diffusers.
+
+    Raises:
+        UnsupportedModel: If this version of diffusers has none of that name.
+    """
+    import diffusers
+
+    try:
+        return getattr(diffusers, name)
+    except AttributeError as error:
+        raise UnsupportedModel(f"diffusers {diffusers.__version__} has no {name}.\npip install -U diffusers") from error
+
+
+def mix_in(model: nn.Module) -> None:
+    """Give a model of a class that diffusers did not make cacheable the methods of its ``CacheMixin``, for a while."""
+    mixin = named("CacheMixin")
+    if not isinstance(model, mixin):
+        cls = type(model)
+        object.__setattr__(model, "__class__", type(cls.__name__, (cls, mixin), {"__module__": cls.__module__}))
+
+
+def timestep_of(pipe: Any, model: nn.Module) -> Callable[[], float]:
+    """Return what reads the timestep that the model was last called with, in the scheduler's units."""
+    told = [0.0]
+
+    def tell(_module: Any, _args: Any, kwargs: dict[str, Any]) -> None:
+        found = list(_places(pipe, kwargs["timestep"]))
+        told[0] = found[0] if found else float(kwargs["timestep"].flatten()[0])
+
+    model.register_forward_pre_hook(tell, with_kwargs=True)  # goes when the pipeline is put back as it was
+    return lambda: told[0]
+
+
+def _places(pipe: Any, timestep: Any) -> Iterator[float]:
+    grid = pipe.scheduler.timesteps
+    return (float(grid[index]) for index, _ in look_up(grid, timestep))
