@@ -13,7 +13,7 @@ READY := $(VENV)/.stamp
 LAYERS := $(wildcard tests/test_layers.py tests/test_surface.py tests/test_packaging.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check slow docs quantized bench calibrations train-digits format
+.PHONY: help demo test check slow docs ray quantized bench calibrations train-digits format
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' Makefile
@@ -36,6 +36,10 @@ slow: $(READY) ## the tests left out of `make test` that need no GPU
 docs: $(READY) ## the documentation as a site, strictly, into site/
 	$(BIN)/pip install -q -c constraints.txt -e ".[docs]"
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+ray: $(READY) ## the tests of experiments on a local Ray cluster, which install Ray
+	$(BIN)/pip install -q -c constraints.txt -e ".[ray]"
+	$(BIN)/pytest -q -m slow tests/integrations $(PYTEST_ARGS)
 
 quantized: $(READY) ## the tests of quantized weights, which install torchao
 	$(BIN)/pip install -q -c constraints.txt -e ".[quantized]"

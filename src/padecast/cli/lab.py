@@ -11,6 +11,7 @@ import typer
 from padecast._errors import PadecastError
 from padecast.cli._pipelines import load
 from padecast.cli._shell import FAILED, INTERRUPTED, Failure, ending, pipeline_errors, progress, stderr
+from padecast.integrations.ray import Cluster, do
 from padecast.lab import figures
 from padecast.lab.cells import Cell, cells, run
 from padecast.lab.experiment import Experiment, Source, read
@@ -33,6 +34,11 @@ def run_experiment(
     out: Path = OUT,
     again: bool = typer.Option(False, "--again", help="Do cells anew that are there already."),
     list_only: bool = typer.Option(False, "--list", help="List the cells that are left, and do nothing."),
+    on_ray: bool = typer.Option(
+        False, "--ray", help="On a Ray cluster: one worker per GPU, and a lost one loses nothing."
+    ),
+    address: str = typer.Option("", help="With --ray: of the cluster, such as auto; a local one unless given."),
+    workers: int = typer.Option(0, min=0, help="With --ray: how many; as many as the cluster has GPUs unless given."),
 ) -> None:
     """Do what is left of an experiment; every finished cell is written at once, and later runs skip it."""
     experiment, shelf = read(file), Shelf(out)
@@ -44,7 +50,8 @@ def run_experiment(
             typer.echo(cell.name)
         return
     _say(f"{experiment.name}: {len(every)} cells, {_skipped(len(every) - len(left), out)}")
-    failures = _do(experiment, left, shelf)
+    cluster = Cluster(address or None, workers or None) if on_ray else None
+    failures = _do(experiment, left, shelf) if cluster is None else _do_on_ray(experiment, left, shelf, cluster)
     for line in failures:
         _say(line)
     if failures:
@@ -66,6 +73,17 @@ def _do(experiment: Experiment, left: list[Cell], shelf: Shelf) -> list[str]:
                 ending(f"interrupted; {place} of {len(left)} cells were written: run it again to go on", INTERRUPTED)
             except (Failure, PadecastError) as error:
                 failures.append(f"{cell.name}: {error}")
+    return failures
+
+
+def _do_on_ray(experiment: Experiment, left: list[Cell], shelf: Shelf, cluster: Cluster) -> list[str]:
+    """Do cells on a Ray cluster; returns a line for each that failed."""
+    failures: list[str] = []
+    with progress(experiment.name, len(left)) as tick:
+        try:
+            failures = do(left, shelf, _loaded, cluster, lambda cell: tick(cell.name))
+        except KeyboardInterrupt:
+            ending("interrupted; what was finished is written: run it again to go on", INTERRUPTED)
     return failures
 
 

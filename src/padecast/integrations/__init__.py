@@ -1,0 +1,1 @@
+"""padecast inside other systems."""

@@ -1,0 +1,162 @@
+"""The cells of an experiment on many machines, by Ray: one worker per GPU, and a lost worker loses nothing.
+
+Needs the extra ``ray``. A cell goes to the next worker that is free; what it returns is written by the process that
+asked, at once. When a worker dies, its cell goes to another one, and a new worker takes its place.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import torch
+
+from padecast._errors import PadecastError, check, missing
+from padecast.lab.cells import Cell, run
+from padecast.lab.experiment import Source
+from padecast.lab.shelf import Shelf
+
+Load = Callable[[Source], Any]
+Told = Callable[[Cell], None]
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Which Ray cluster, and how many workers.
+
+    Args:
+        address: As ``ray.init`` takes it, such as ``"auto"`` or ``"ray://host:10001"``; a local one unless given.
+        workers: How many, at most one per GPU (or its share); by default so many, or one per two CPUs without any.
+        gpus: Of every worker; by default 1 where the cluster has any.
+        tries: How often a cell is given to a worker before it counts as failed, at least 1. Default 3.
+
+    Raises:
+        InvalidOption: If a number is out of range.
+    """
+
+    address: str | None = None
+    workers: int | None = None
+    gpus: float | None = None
+    tries: int = 3
+
+    def __post_init__(self) -> None:
+        check(self.workers is None or self.workers >= 1, "workers", self.workers, "1 or more")
+        check(self.gpus is None or self.gpus >= 0, "gpus", self.gpus, "0 or more")
+        check(self.tries >= 1, "tries", self.tries, "1 or more")
+
+
+class Worker:
+    """Does cells, and keeps the pipeline of the latest one."""
+
+    def __init__(self, load: Load, threads: int) -> None:
+        self._load = lru_cache(maxsize=1)(load)
+        torch.set_num_threads(threads)
+
+    def do(self, cell: Cell) -> dict[str, Any]:
+        """Do one cell; what cannot be done comes back as an error in words."""
+        try:
+            return run(cell, self._load)
+        except PadecastError as error:
+            return {"error": str(error)}
+
+
+def do(
+    cells: Iterable[Cell], shelf: Shelf, load: Load, cluster: Cluster = Cluster(), told: Told | None = None
+) -> list[str]:
+    """Do cells on a Ray cluster, and write each as it comes.
+
+    Args:
+        cells: Which; in any order.
+        shelf: Where finished ones go.
+        load: Returns a cell's pipeline, on a worker; it must pickle.
+        cluster: Where.
+        told: Told of every cell that was written.
+
+    Returns:
+        A line for each cell that failed.
+
+    Raises:
+        MissingPackage: If Ray is not installed.
+    """
+    try:
+        import ray
+    except ModuleNotFoundError as error:
+        raise missing("ray", "ray", "an experiment on many machines") from error
+    ours = not ray.is_initialized()
+    if ours:
+        ray.init(address=cluster.address, log_to_driver=False, include_dashboard=False, configure_logging=False)
+    try:
+        return _Work(ray, list(cells), shelf, load, cluster, told).done()
+    finally:
+        if ours:
+            ray.shutdown()
+
+
+@dataclass
+class _Work:
+    """Cells that wait, and cells that workers have."""
+
+    ray: Any
+    cells: list[Cell]
+    shelf: Shelf
+    load: Load
+    cluster: Cluster
+    told: Told | None
+    tried: dict[str, int] = field(default_factory=dict)
+    given: dict[Any, tuple[Any, Cell]] = field(default_factory=dict)
+    failures: list[str] = field(default_factory=list)
+
+    def done(self) -> list[str]:
+        """Do all of them."""
+        waiting = deque(self.cells)
+        free = [self._worker() for _ in range(min(self._workers(), len(waiting)))]
+        while waiting or self.given:
+            while waiting and free:
+                self._give(free.pop(), waiting.popleft())
+            (ready, *_), _ = self.ray.wait(list(self.given), num_returns=1)
+            worker, cell = self.given.pop(ready)
+            try:
+                self._take(cell, self.ray.get(ready))
+            except self.ray.exceptions.RayActorError:
+                worker = self._worker()  # the one before is dead
+                if self.tried[cell.file] < self.cluster.tries:
+                    waiting.append(cell)
+                else:
+                    self.failures.append(f"{cell.name}: its worker died {self.tried[cell.file]} times")
+            except self.ray.exceptions.RayTaskError as error:
+                self.failures.append(f"{cell.name}: {error.cause}")
+            free.append(worker)
+        return self.failures
+
+    def _give(self, worker: Any, cell: Cell) -> None:
+        self.tried[cell.file] = self.tried.get(cell.file, 0) + 1
+        self.given[worker.do.remote(cell)] = worker, cell
+
+    def _take(self, cell: Cell, document: dict[str, Any]) -> None:
+        if "error" in document:
+            self.failures.append(f"{cell.name}: {document['error']}")
+            return
+        self.shelf.put(cell, document)
+        if self.told is not None:
+            self.told(cell)
+
+    def _worker(self) -> Any:
+        share = self._resource("CPU") / self._workers()  # never more than all workers can have at once
+        options = {"num_cpus": min(share, 1.0 if self._gpus() else 2.0), "num_gpus": self._gpus()}
+        return self.ray.remote(Worker).options(**options).remote(self.load, max(1, int(share)))
+
+    def _workers(self) -> int:
+        gpus, wanted = self._gpus(), self.cluster.workers
+        if gpus:
+            most = max(1, int(self._resource("GPU") / gpus))
+            return most if wanted is None else min(wanted, most)
+        return max(1, int(self._resource("CPU")) // 2) if wanted is None else wanted
+
+    def _gpus(self) -> float:
+        return min(1.0, self._resource("GPU")) if self.cluster.gpus is None else self.cluster.gpus
+
+    def _resource(self, name: str) -> float:
+        return float(self.ray.cluster_resources().get(name, 0))
