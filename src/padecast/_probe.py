@@ -134,7 +134,11 @@ class FirstResidual:
     def look(self, forward: Forward, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Streams:
         """Return the first block's residual."""
         seen, self._here.seen, self._here.looking = self._here.seen, None, False
-        assert seen is not None
+        if seen is None:
+            raise UnsupportedModel(
+                "the model's first block ran without being seen, so that nothing is known to decide by.\n"
+                "Usual cause: another library restored its forward. Switch off and on again after offloading changes."
+            )
         return seen
 
 
