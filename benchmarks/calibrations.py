@@ -1,12 +1,14 @@
-"""Make the calibrations of the demo model that ship with padecast: 20 steps, budgets 5 to 14.
+"""Make the calibrations of the demo models that ship with padecast.
 
     python benchmarks/calibrations.py --setting hard --unfitted 11,12,13,14 --resume hard.jsonl
     python benchmarks/calibrations.py --setting easy --unfitted 9,11,12,13,14
+    python benchmarks/calibrations.py --model scenes --setting 20 --budgets 6,8,10
+    python benchmarks/calibrations.py --model scenes --setting 50 --budgets 10,14
 
 The budgets of ``--unfitted`` get plans and forecasters chosen in closed loop, but no local search and no fit.
 
 Calibration seeds 30000-30047, of which a third is held out from every fit; none is among the seeds that benchmarks
-measure or develop on. Writes src/padecast/zoo/calibrations/digits-SETTING.json.
+measure or develop on, and captions are others too. Writes src/padecast/zoo/calibrations/MODEL-SETTING.json.
 """
 
 from __future__ import annotations
@@ -15,19 +17,22 @@ import argparse
 import dataclasses
 from pathlib import Path
 
-from common import SETTINGS, progress, task
+from common import SETTINGS, captioned, progress, task
 
 import padecast
-from padecast import calibration, zoo
+from padecast import calibration, lab, zoo
 
 SEEDS = range(30_000, 30_048)
 BATCH = 16
+SETTINGS_OF = {"digits": tuple(SETTINGS), "scenes": ("20", "50")}
 
 
 def main() -> None:
     """Calibrate and write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--setting", choices=tuple(SETTINGS), action="append", help="one setting alone")
+    parser.add_argument("--model", choices=tuple(SETTINGS_OF), default="digits")
+    parser.add_argument("--setting", action="append", help="one setting alone, such as hard")
+    parser.add_argument("--samples", type=int, default=len(SEEDS), help="calibration seeds (%(default)s)")
     parser.add_argument("--budgets", default="5,6,7,8,9,10,11,12,13,14")
     parser.add_argument("--unfitted", default="", help="budgets that are chosen quickly, without a fit")
     parser.add_argument("--resume", type=Path, help="keeps what was found, to go on after an interruption")
@@ -35,29 +40,33 @@ def main() -> None:
     options = parser.parse_args()
     quick = [int(word) for word in options.unfitted.split(",") if word]
     fitted = [n for n in map(int, options.budgets.split(",")) if n not in quick]
-    for setting in options.setting or SETTINGS:
+    for setting in options.setting or SETTINGS_OF[options.model]:
+        work = task(setting) if options.model == "digits" else captioned(options.model, int(setting))
+        work = dataclasses.replace(work, seeds=tuple(SEEDS[: options.samples]), batch=BATCH)
         resume = options.resume and options.resume.with_suffix(f".{setting}.jsonl")
-        done = made(setting, fitted, calibration.Effort(), resume)
+        done = made(work, fitted, calibration.Effort(), resume)
         if quick:
             resume = options.resume and options.resume.with_suffix(f".{setting}.quick.jsonl")
-            more = made(setting, quick, calibration.Effort(refined=0, moves=0), resume)
+            more = made(work, quick, calibration.Effort(refined=0, moves=0), resume)
             done = dataclasses.replace(done, choices={**done.choices, **more.choices})
         print(done, flush=True)
-        done.save(options.out / f"digits-{setting}.json")
+        done.save(options.out / f"{options.model}-{setting}.json")
 
 
-def made(setting: str, budgets: list[int], effort: calibration.Effort, resume: Path | None) -> calibration.Calibration:
+def made(
+    work: lab.Task, budgets: list[int], effort: calibration.Effort, resume: Path | None
+) -> calibration.Calibration:
     """Calibrate one setting for some budgets."""
-    work = task(setting)
-    units = int(calibration.estimate(work.steps, budgets, len(SEEDS), branches=2, effort=effort))
-    with progress(units, setting) as tell:
+    branches = 2 if work.name.startswith("digits") else 1
+    units = int(calibration.estimate(work.steps, budgets, len(work.seeds), branches=branches, effort=effort))
+    with progress(units, work.name) as tell:
         return padecast.calibrate(
             work.pipe,
             lambda pipe, seeds: work.call(pipe, seeds, num_inference_steps=work.steps),
             budgets,
-            SEEDS,
-            batch=BATCH,
-            name=f"digits, {setting}",
+            work.seeds,
+            batch=work.batch,
+            name=work.name,
             effort=effort,
             resume=resume,
             progress=lambda what, steps: tell(what, steps),

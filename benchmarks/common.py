@@ -31,6 +31,19 @@ def task(setting: str, seeds: tuple[int, ...] = TEST, batch: int = 16, steps: in
     return lab.Task(pipe, call, steps, seeds, batch, name=f"digits, {setting}", development=DEVELOPMENT)
 
 
+def captioned(model: str, steps: int, seeds: tuple[int, ...] = TEST, batch: int = 16) -> lab.Task:
+    """Return the task of a demo model that draws captions: of combinations that its training saw."""
+    from padecast.zoo.scenes.grammar import draw
+
+    generator = torch.Generator().manual_seed(30_000)
+    captions = tuple(draw(generator).caption for _ in range(64))
+    pipe = zoo.load(model)
+    if torch.cuda.is_available():
+        pipe = pipe.to("cuda")
+    call = lab.Sampling(captions, guidance=3.5, arguments={"max_sequence_length": 32})
+    return lab.Task(pipe, call, steps, seeds, batch, name=f"{model}, {steps}", development=DEVELOPMENT)
+
+
 def write(name: str, document: dict[str, Any]) -> Path:
     """Write a result file."""
     RESULTS.mkdir(exist_ok=True)

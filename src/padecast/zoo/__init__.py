@@ -9,7 +9,7 @@ For example::
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import torch
 
@@ -23,15 +23,20 @@ __all__ = ["calibration", "load"]
 
 _WEIGHTS = Path(__file__).parent / "weights"
 _CALIBRATIONS = Path(__file__).parent / "calibrations"
-_NAMES = ("digits",)
-_SETTINGS = ("hard", "easy")
+_NAMES = ("digits", "scenes")
+_SETTINGS = {"digits": ("hard", "easy"), "scenes": ("20", "50")}
 
 
-def load(name: str, *, dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu") -> DigitsPipeline:
+@overload
+def load(name: Literal["digits"], *, dtype: torch.dtype = ..., device: str | torch.device = ...) -> DigitsPipeline: ...
+@overload
+def load(name: str, *, dtype: torch.dtype = ..., device: str | torch.device = ...) -> Any: ...
+def load(name: str, *, dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu") -> Any:
     """Load a demo pipeline from the weights inside the package; nothing is downloaded.
 
     Args:
-        name: "digits": class-conditional handwritten digits of 16 x 16 pixels.
+        name: "digits": class-conditional handwritten digits of 16 x 16 pixels. "scenes": a `FluxPipeline` that draws
+            captions such as "a large red circle left of a small blue square" in 64 x 64 pixels.
         dtype: of the weights, default float32; they are stored in float16.
         device: default the CPU.
 
@@ -40,7 +45,7 @@ def load(name: str, *, dtype: torch.dtype = torch.float32, device: str | torch.d
 
     Raises:
         UnknownName: there is no demo model of that name; the message names the nearest.
-        MissingPackage: diffusers is not installed; the message has the command.
+        MissingPackage: diffusers, or what its text encoders need, is not installed; the message has the command.
 
     Example:
         >>> load("digits").transformer.dtype
@@ -49,27 +54,43 @@ def load(name: str, *, dtype: torch.dtype = torch.float32, device: str | torch.d
     if name not in _NAMES:
         raise unknown("demo model", name, _NAMES)
     try:
-        from diffusers import DiTTransformer2DModel, FlowMatchEulerDiscreteScheduler
-
-        from .digits import DigitsPipeline
+        pipe = _LOADERS[name](_WEIGHTS / name)
     except ModuleNotFoundError as error:
-        if error.name is None or error.name.split(".")[0] != "diffusers":
+        if error.name is None or error.name.split(".")[0] not in ("diffusers", "transformers", "tokenizers"):
             raise
         raise missing("diffusers", "diffusers", "loading a demo model") from error
-    folder = _WEIGHTS / name
+    for part in pipe.components.values():
+        if isinstance(part, torch.nn.Module):
+            torch.nn.Module.to(part, device, dtype)  # diffusers' own `to` warns, and renamed torch_dtype
+    return pipe
+
+
+def _digits(folder: Path) -> DigitsPipeline:
+    from diffusers import DiTTransformer2DModel, FlowMatchEulerDiscreteScheduler
+
+    from .digits import DigitsPipeline
+
     # Component by component, because the pipeline's own from_pretrained draws a progress bar.
     transformer = DiTTransformer2DModel.from_pretrained(folder / "transformer", low_cpu_mem_usage=False)
-    torch.nn.Module.to(transformer, device, dtype)  # diffusers' own `to` warns, and renamed torch_dtype
-    scheduler = FlowMatchEulerDiscreteScheduler.from_pretrained(folder / "scheduler")
-    return DigitsPipeline(transformer, scheduler)
+    return DigitsPipeline(transformer, FlowMatchEulerDiscreteScheduler.from_pretrained(folder / "scheduler"))
+
+
+def _scenes(folder: Path) -> Any:
+    from .scenes.pipeline import load
+
+    return load(folder)
+
+
+_LOADERS = {"digits": _digits, "scenes": _scenes}
 
 
 def calibration(name: str, setting: str) -> Calibration:
-    """Return a calibration that ships with a demo pipeline: budgets 5 to 14 of 20 steps.
+    """Return a calibration that ships with a demo pipeline.
 
     Args:
-        name: "digits".
-        setting: "hard", guidance 5 and shift 3, or "easy", guidance 3 and shift 1.
+        name: "digits" or "scenes".
+        setting: of digits "hard", guidance 5 and shift 3, or "easy", guidance 3 and shift 1: budgets 5 to 14 of 20
+            steps. Of scenes "20" or "50", the steps, at guidance 3.5: budgets 6, 8 and 10 of 20, 10 and 14 of 50.
 
     Returns:
         The calibration, for `padecast.accelerate(pipe, calibration, computed=8)`.
@@ -83,6 +104,6 @@ def calibration(name: str, setting: str) -> Calibration:
     """
     if name not in _NAMES:
         raise unknown("demo model", name, _NAMES)
-    if setting not in _SETTINGS:
-        raise unknown(f"setting of {name}", setting, _SETTINGS)
+    if setting not in _SETTINGS[name]:
+        raise unknown(f"setting of {name}", setting, _SETTINGS[name])
     return Calibration.load(_CALIBRATIONS / f"{name}-{setting}.json")

@@ -10,9 +10,12 @@ build      the untrained components
 pipeline   the folder that training writes, and how it is loaded
 recipe     all that decides the outcome of a training
 stage      one stage of training, stopped and continued exactly
-stages     what the three stages learn: autoencoder, flow, guidance
+stages     what the five stages learn: autoencoder, decoder, text encoders, flow, guidance
+labels     what captions say and tokens show, asked of throwaway heads in training
+gallery    pictures that are encoded once and used several times
 train      `python -m padecast.zoo.scenes.train --out runs/scenes`
 read       what a picture shows, from its geometry
+watcher    says what every token shows; its features are those of FID-scenes
 textures   which texture an object has
 check      `python -m padecast.zoo.scenes.check runs/scenes/pipeline`: captions obeyed
 ========== =======================================================================

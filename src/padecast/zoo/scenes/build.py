@@ -20,7 +20,7 @@ TIME_FASTEST = 0.03  # radians per unit of the timestep (0 to 1000)
 GUIDANCE_FASTEST = 0.003  # radians per thousandth of the guidance scale
 
 
-def build(seed: int = 0, layers: tuple[int, int] = (2, 6), heads: int = 6) -> nn.ModuleDict:
+def build(seed: int = 0, layers: tuple[int, int] = (2, 4), heads: int = 6) -> nn.ModuleDict:
     """Untrained components, by the names that `FluxPipeline` gives them.
 
     Args:
@@ -57,7 +57,7 @@ def autoencoder() -> AutoencoderKL:
     return AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * 3,
         up_block_types=("UpDecoderBlock2D",) * 3,
-        block_out_channels=(24, 48, 64),
+        block_out_channels=(16, 32, 64),
         layers_per_block=1,
         latent_channels=CHANNELS,
         norm_num_groups=8,
@@ -109,7 +109,7 @@ def t5_encoder() -> Any:
     return T5EncoderModel(config)
 
 
-def transformer(layers: tuple[int, int] = (2, 6), heads: int = 6) -> FluxTransformer2DModel:
+def transformer(layers: tuple[int, int] = (2, 4), heads: int = 6) -> FluxTransformer2DModel:
     """The denoiser: blocks start as the identity, the output as zero."""
     double, single = layers
     model = FluxTransformer2DModel(

@@ -37,7 +37,7 @@ def export(parts: nn.ModuleDict, folder: Path) -> None:
             f"the pipeline in {folder} takes {total} bytes, but a demo model may take {LARGEST}.\n"
             "Usually blocks or channels were added, or files of another model are left in the folder. Either\n"
             "(a) write to an empty folder:   --out DIR\n"
-            "(b) train fewer blocks:         Recipe(layers=(2, 6), heads=6)"
+            "(b) train fewer blocks:         Recipe(layers=(2, 4), heads=6)"
         )
 
 

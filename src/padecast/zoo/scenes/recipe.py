@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..._errors import check
 
-STAGES = ("vae", "flow", "guidance")
+STAGES = ("vae", "decoder", "text", "flow", "guidance")
 
 
 @dataclass(frozen=True)
@@ -19,15 +19,18 @@ class Recipe:
     """How the scenes model is trained.
 
     Args:
-        minutes: time budget of all three stages together, default 120; the learning rate decays over it.
+        minutes: time budget of all five stages together, default 120; the learning rate decays over it.
         steps: optimizer steps of each stage instead, which makes a run exactly repeatable; default None.
-        shares: of the minutes, for autoencoder, flow and guidance.
-        batches: pictures per step, for autoencoder, flow and guidance.
-        rates: peak learning rates of AdamW, for autoencoder, flow and guidance.
+        shares: of the minutes, for autoencoder, its decoder alone, text encoders, flow and guidance.
+        batches: pictures per step, for each stage.
+        rates: peak learning rates of AdamW, for each stage.
         warmup: steps of linear warm-up.
         ema: decay of the weight average that is exported.
         clip: largest norm of the gradient.
         divergence: weight of the autoencoder's divergence from a standard normal.
+        gallery: pictures that are rendered and encoded ahead for flow and guidance, default 4096.
+        reuse: how often each of them is used, with fresh noise, default 8.
+        labels: weight of the throwaway head that says what each token shows, default 0.3.
         drop: share of captions replaced by the empty one, default 0.1.
         shift: above 1 more noise levels of the training are high; default 2.
         guidance: range of guidance scales that are distilled.
@@ -39,17 +42,20 @@ class Recipe:
 
     minutes: float = 120.0
     steps: int | None = None
-    shares: tuple[float, float, float] = (0.15, 0.72, 0.13)
-    batches: tuple[int, int, int] = (16, 32, 32)
-    rates: tuple[float, float, float] = (2e-3, 1e-3, 3e-4)
+    shares: tuple[float, ...] = (0.14, 0.06, 0.02, 0.66, 0.12)
+    batches: tuple[int, ...] = (8, 8, 64, 32, 32)
+    rates: tuple[float, ...] = (2e-3, 1e-3, 1e-3, 1.5e-3, 3e-4)
     warmup: int = 100
     ema: float = 0.998
     clip: float = 1.0
     divergence: float = 1e-3
+    gallery: int = 4096
+    reuse: int = 8
+    labels: float = 0.3
     drop: float = 0.1
     shift: float = 2.0
     guidance: tuple[float, float] = (1.0, 6.0)
-    layers: tuple[int, int] = (2, 6)
+    layers: tuple[int, int] = (2, 4)
     heads: int = 6
     seed: int = 0
     bfloat16: bool | None = None
@@ -57,7 +63,10 @@ class Recipe:
     def __post_init__(self) -> None:
         check(self.minutes > 0, "minutes", self.minutes, "positive")
         check(self.steps is None or self.steps > 0, "steps", self.steps, "at least 1, or None")
+        for name in ("shares", "batches", "rates"):
+            check(len(getattr(self, name)) == len(STAGES), name, getattr(self, name), f"one for each of {STAGES}")
         check(min(self.batches) > 0, "batches", self.batches, "at least 1 each")
+        check(self.gallery > 0 and self.gallery % 64 == 0, "gallery", self.gallery, "a multiple of 64")
 
     def progress(self, stage: str, done: int, seconds: float) -> float:
         """Share of a stage that is done, from 0; it ends at 1."""

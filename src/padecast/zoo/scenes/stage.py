@@ -30,13 +30,18 @@ class Stage(ABC):
         self.recipe = recipe
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.parts = parts.to(self.device).requires_grad_(False).eval()
-        self.model = nn.ModuleDict({name: parts[name] for name in self.trained}).requires_grad_(True).train()
+        trained = {name: parts[name] for name in self.trained}
+        self.model = nn.ModuleDict({**trained, **self.heads()}).to(self.device).requires_grad_(True).train()
         self.average = copy.deepcopy(self.model).requires_grad_(False).eval()
         self.optimizer = torch.optim.AdamW(self.model.parameters(), betas=(0.9, 0.99), weight_decay=0.01)
         # Every draw is made on the CPU, so that a seed means the same on every device.
         self.generator = torch.Generator().manual_seed(recipe.seed * len(STAGES) + STAGES.index(self.name))
         self.bfloat16 = faster_in_bfloat16(self.device) if recipe.bfloat16 is None else recipe.bfloat16
         self.done, self.seconds = 0, 0.0
+
+    def heads(self) -> dict[str, nn.Module]:
+        """Layers that are trained with the stage and thrown away after it, by name; none by default."""
+        return {}
 
     @property
     def batch_size(self) -> int:
@@ -77,7 +82,7 @@ class Stage(ABC):
 
     def averaged(self) -> nn.ModuleDict:
         """All components, those of this stage as their average."""
-        return nn.ModuleDict({**self.parts, **self.average})
+        return nn.ModuleDict({**self.parts, **{name: self.average[name] for name in self.trained}})
 
     def save(self, path: Path) -> None:
         """Write all of the stage's state; replaces `path` only once the new file is complete."""

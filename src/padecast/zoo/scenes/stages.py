@@ -1,4 +1,4 @@
-"""What each stage of training learns: the autoencoder, the flow from captions, and its guidance."""
+"""What each stage of training learns: the autoencoder, what captions say, the flow from them, and its guidance."""
 
 from __future__ import annotations
 
@@ -11,17 +11,23 @@ from diffusers import AutoencoderKL, FluxPipeline
 from torch import Tensor, nn
 
 from ..flow import draw_sigmas
-from .build import forget_guidance, keep_hushed
+from .build import WIDTH, forget_guidance, keep_hushed
+from .gallery import Gallery, Pictures
 from .grammar import draw
-from .layout import arrange
+from .labels import SAID, SHOWN, head, said, wrongness
+from .layout import SIZE, arrange
 from .recipe import Recipe
 from .render import render
 from .stage import Stage, prepare
 from .tokens import clip_tokenizer, encode, t5_tokenizer
 
 PLAIN_GUIDANCE = 1.0  # what the flow stage tells the guidance embedding
+# The autoencoder sees close-ups, four times as many in the same time, until so much of its stage is done.
+WHOLE = 0.7
+CUTTING = 32  # pixels along the side of a close-up
+BRIGHT = 0.28  # in [-1, 1]: what is brighter in any channel is an object, with its edge
 # How many tokens a caption is padded to. Users get 512, which FLUX does not mask: it has to be seen in training.
-LENGTHS = ((24, 33, 0.8), (33, 65, 0.13), (65, 161, 0.05), (512, 513, 0.02))  # from, below, share
+LENGTHS = ((20, 25, 0.9), (25, 65, 0.08), (65, 161, 0.015), (512, 513, 0.005))  # from, below, share
 
 
 class Autoencoder(Stage):
@@ -30,9 +36,17 @@ class Autoencoder(Stage):
     name: ClassVar[str] = "vae"
     trained: ClassVar[tuple[str, ...]] = ("vae",)
 
+    def __init__(self, parts: nn.ModuleDict, recipe: Recipe, device: str | None = None) -> None:
+        super().__init__(parts, recipe, device)
+        vae: Any = self.model["vae"]
+        vae.to(memory_format=torch.channels_last)  # half as fast again on a CPU
+
     def loss(self) -> Tensor:
-        """Reconstruction from sampled latents."""
-        images, _ = pictures(self.batch_size, self.generator, self.device)
+        """Reconstruction from sampled latents: of close-ups, and of whole pictures in the last part of the stage."""
+        if self.progress < WHOLE:
+            images = closeups(4 * self.batch_size, self.generator, self.device)
+        else:
+            images, _ = pictures(self.batch_size, self.generator, self.device)
         vae: Any = self.model["vae"]
         spread = vae.encode(images).latent_dist
         noise = torch.randn(spread.mean.shape, generator=self.generator).to(self.device)
@@ -43,28 +57,48 @@ class Autoencoder(Stage):
         return loss
 
 
-class Flow(Stage):
-    """Rectified flow from captions: `mean |v(x, sigma, caption) - (noise - latents)|²`, text encoders included."""
+class Decoder(Autoencoder):
+    """The decoder learns on while the encoder rests, for edges and textures: objects count five times.
 
-    name: ClassVar[str] = "flow"
-    trained: ClassVar[tuple[str, ...]] = ("text_encoder", "text_encoder_2", "transformer")
+    Latents stay what they are, so that the flow can be trained before, after or meanwhile.
+    """
+
+    name: ClassVar[str] = "decoder"
+
+    def __init__(self, parts: nn.ModuleDict, recipe: Recipe, device: str | None = None) -> None:
+        super().__init__(parts, recipe, device)
+        vae: Any = self.model["vae"]
+        vae.encoder.requires_grad_(False)
+
+    def loss(self) -> Tensor:
+        """`|x - x'| + (x - x')²` of close-ups, weighted, from latents with a little noise."""
+        images = closeups(4 * self.batch_size, self.generator, self.device)
+        vae: Any = self.model["vae"]
+        with torch.no_grad():
+            latents = vae.encode(images).latent_dist.mode()
+        noise = torch.randn(latents.shape, generator=self.generator).to(self.device)
+        off = vae.decode(latents + 0.05 * noise).sample.float() - images
+        weight = torch.where(F.max_pool2d(images, 3, 1, 1).amax(1, keepdim=True) > BRIGHT, 5.0, 1.0)
+        loss: Tensor = ((off.abs() + off.square()) * weight / weight.mean()).mean()
+        return loss
+
+
+class Captions(Stage):
+    """What captions say, told by a throwaway head from each encoder's output: cross entropy over the answers.
+
+    An encoder of FLUX is trained long before the transformer; so is this one, in a minute or two.
+    """
+
+    name: ClassVar[str] = "text"
+    trained: ClassVar[tuple[str, ...]] = ("text_encoder", "text_encoder_2")
 
     def __init__(self, parts: nn.ModuleDict, recipe: Recipe, device: str | None = None) -> None:
         super().__init__(parts, recipe, device)
         self.tokenizers = clip_tokenizer(), t5_tokenizer()
-        self.ids = FluxPipeline._prepare_latent_image_ids(1, 8, 8, self.device, torch.float32)
-        transformer: Any = self.model["transformer"]
-        keep_hushed(transformer)
-        prepare(transformer)
 
-    def batch(self) -> tuple[list[str], Tensor, Tensor, Tensor]:
-        """Captions (B), latents (B, 64, 16), noise like them, and noise levels (B,)."""
-        images, captions = pictures(self.batch_size, self.generator, self.device)
-        latents = pack(normalised(self.parts["vae"], images))
-        noise = torch.randn(latents.shape, generator=self.generator).to(self.device)
-        sigmas = draw_sigmas(len(latents), self.generator)
-        sigmas = self.recipe.shift * sigmas / (1 + (self.recipe.shift - 1) * sigmas)
-        return captions, latents, noise, sigmas.to(self.device)
+    def heads(self) -> dict[str, nn.Module]:
+        """One for each encoder."""
+        return {"of_pooled": head(WIDTH, SAID), "of_tokens": head(WIDTH, SAID)}
 
     def text(self, captions: list[str], length: int) -> tuple[Tensor, Tensor]:
         """Pooled (B, 128) and word-wise (B, length, 128) embeddings, as the pipeline computes them."""
@@ -74,6 +108,52 @@ class Flow(Stage):
         )
         pooled = self.parts["text_encoder"](clip).pooler_output
         return pooled, self.parts["text_encoder_2"](t5)[0]
+
+    def loss(self) -> Tensor:
+        """Of both heads; that of the words sees their mean."""
+        scenes = [draw(self.generator) for _ in range(self.batch_size)]
+        pooled, tokens = self.text([scene.caption for scene in scenes], draw_length(self.generator))
+        facts = said(scenes).to(self.device)
+        return wrongness(self.model["of_pooled"](pooled), facts, SAID) + wrongness(
+            self.model["of_tokens"](tokens.mean(1)), facts, SAID
+        )
+
+
+class Flow(Captions):
+    """Rectified flow from captions: `mean |v(x, sigma, caption) - (noise - latents)|²`, text encoders included.
+
+    A throwaway head on the features in the middle of the transformer says what each token shows, which teaches it
+    early which word belongs where.
+    """
+
+    name: ClassVar[str] = "flow"
+    trained: ClassVar[tuple[str, ...]] = ("text_encoder", "text_encoder_2", "transformer")
+
+    def __init__(self, parts: nn.ModuleDict, recipe: Recipe, device: str | None = None) -> None:
+        super().__init__(parts, recipe, device)
+        self.ids = FluxPipeline._prepare_latent_image_ids(1, 8, 8, self.device, torch.float32)
+        self.gallery = Gallery(self.latents, recipe.seed, recipe.gallery, recipe.reuse)
+        transformer: Any = self.model["transformer"]
+        keep_hushed(transformer)
+        prepare(transformer)
+
+    def heads(self) -> dict[str, nn.Module]:
+        """One for the tokens of the picture."""
+        transformer: Any = self.parts["transformer"]
+        return {"of_picture": head(transformer.inner_dim, SHOWN)}
+
+    @torch.no_grad()
+    def latents(self, images: Tensor) -> Tensor:
+        """Tokens (B, 64, 16) of pictures (B, 3, 64, 64) in [-1, 1]."""
+        return pack(normalised(self.parts["vae"], images.to(self.device)))
+
+    def batch(self) -> tuple[Pictures, Tensor, Tensor]:
+        """Pictures, noise like their latents (B, 64, 16), and noise levels (B,)."""
+        drawn = self.gallery.draw(self.done * self.batch_size, self.batch_size, self.generator)
+        noise = torch.randn(drawn.latents.shape, generator=self.generator).to(self.device)
+        sigmas = draw_sigmas(len(noise), self.generator)
+        sigmas = self.recipe.shift * sigmas / (1 + (self.recipe.shift - 1) * sigmas)
+        return drawn, noise, sigmas.to(self.device)
 
     def velocity(self, model: nn.Module, noisy: Tensor, sigmas: Tensor, guidance: Tensor, *text: Tensor) -> Tensor:
         """The transformer's velocity (B, 64, 16)."""
@@ -91,15 +171,22 @@ class Flow(Stage):
         return result.float()
 
     def loss(self) -> Tensor:
-        """The flow loss, with some captions dropped."""
-        captions, latents, noise, sigmas = self.batch()
-        dropped = torch.rand(len(captions), generator=self.generator) < self.recipe.drop
-        said = ["" if drop else caption for drop, caption in zip(dropped.tolist(), captions, strict=True)]
-        text = self.text(said, draw_length(self.generator))
-        noisy = torch.lerp(latents, noise, sigmas[:, None, None])
+        """The flow loss, with some captions dropped, and the head's."""
+        drawn, noise, sigmas = self.batch()
+        dropped = torch.rand(len(sigmas), generator=self.generator) < self.recipe.drop
+        captions = ["" if drop else scene.caption for drop, scene in zip(dropped.tolist(), drawn.scenes, strict=True)]
+        text = self.text(captions, draw_length(self.generator))
+        noisy = torch.lerp(drawn.latents, noise, sigmas[:, None, None])
         guidance = torch.full_like(sigmas, PLAIN_GUIDANCE)
-        velocity = self.velocity(self.model["transformer"], noisy, sigmas, guidance, *text)
-        return F.mse_loss(velocity, noise - latents)
+        transformer: Any = self.model["transformer"]
+        middle: list[Tensor] = []
+        look = transformer.single_transformer_blocks[0].register_forward_hook(
+            lambda _, args, out: middle.append(out[1])
+        )
+        velocity = self.velocity(transformer, noisy, sigmas, guidance, *text)
+        look.remove()
+        told = wrongness(self.model["of_picture"](middle[0]), drawn.shown.to(self.device), SHOWN)
+        return F.mse_loss(velocity, noise - drawn.latents) + self.recipe.labels * told
 
 
 class Guidance(Flow):
@@ -117,13 +204,18 @@ class Guidance(Flow):
         super().__init__(parts, recipe, device)
         prepare(self.teacher.to(self.device))
 
+    def heads(self) -> dict[str, nn.Module]:
+        """None."""
+        return {}
+
     def loss(self) -> Tensor:
         """The distillation loss."""
-        captions, latents, noise, sigmas = self.batch()
+        drawn, noise, sigmas = self.batch()
+        captions = [scene.caption for scene in drawn.scenes]
         length = draw_length(self.generator)
         low, high = self.recipe.guidance
         scale = (low + (high - low) * torch.rand(len(sigmas), generator=self.generator)).to(self.device)
-        noisy = torch.lerp(latents, noise, sigmas[:, None, None])
+        noisy = torch.lerp(drawn.latents, noise, sigmas[:, None, None])
         with torch.no_grad():
             text = self.text(captions, length)
             empty = [value.expand_as(like) for value, like in zip(self.text([""], length), text, strict=True)]
@@ -139,6 +231,16 @@ def pictures(count: int, generator: torch.Generator, device: torch.device) -> tu
     scenes = [draw(generator) for _ in range(count)]
     images = render(arrange(scenes, generator).to(device))
     return images * 2 - 1, [scene.caption for scene in scenes]
+
+
+def closeups(count: int, generator: torch.Generator, device: torch.device) -> Tensor:
+    """Cuttings (B, 3, 32, 32) of random scenes, each somewhere around its first object, in [-1, 1]."""
+    arranged = arrange([draw(generator) for _ in range(count)], generator)
+    images = render(arranged.to(device))
+    aside = CUTTING / 2 * (2 * torch.rand(count, 2, generator=generator) - 1)
+    corners = (arranged.centre[:, 0] + aside - CUTTING / 2).round().long().clamp(0, SIZE - CUTTING).tolist()
+    cut = [image[:, y : y + CUTTING, x : x + CUTTING] for image, (x, y) in zip(images, corners, strict=True)]
+    return torch.stack(cut) * 2 - 1
 
 
 def draw_length(generator: torch.Generator) -> int:

@@ -4,9 +4,10 @@
     python -m padecast.zoo.scenes.train --out runs/scenes --resume
     python -m padecast.zoo.scenes.train --out runs/scenes --stage guidance
 
-Three stages follow one another: the autoencoder; the flow, together with the text encoders; and the distillation
-of guidance. `OUT/vae.pt`, `flow.pt` and `guidance.pt` hold all that a resumed run needs; `OUT/pipeline` is what
-`FluxPipeline.from_pretrained` loads, in float16.
+Five stages follow one another: the autoencoder; its decoder alone; what the text encoders know of captions; the flow,
+in which they learn on; and the distillation of guidance. `OUT/vae.pt`, `decoder.pt`, `text.pt`, `flow.pt` and
+`guidance.pt` hold all that a resumed run needs; `OUT/pipeline` is what `FluxPipeline.from_pretrained` loads, in
+float16.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ from .build import build
 from .pipeline import export
 from .recipe import STAGES, Recipe
 from .stage import Stage, read_state
-from .stages import Autoencoder, Flow, Guidance, fix_scale
+from .stages import Autoencoder, Captions, Decoder, Flow, Guidance, fix_scale
 
-KINDS: dict[str, type[Stage]] = {kind.name: kind for kind in (Autoencoder, Flow, Guidance)}
+KINDS: dict[str, type[Stage]] = {kind.name: kind for kind in (Autoencoder, Decoder, Captions, Flow, Guidance)}
 
 
 def train(
@@ -42,7 +43,8 @@ def train(
     Args:
         recipe: what to train.
         out: folder for the stages' states and `pipeline/`.
-        stages: which of "vae", "flow" and "guidance"; what an earlier one learned is read from `out`.
+        stages: which of "vae", "decoder", "text", "flow" and "guidance"; what earlier ones learned is read
+            from `out`.
         resume: continue a stage from its state in `out`, where there is one.
         every: steps between checkpoints, default 200.
         quiet: without progress bar.
@@ -91,8 +93,9 @@ def run(stage: Stage, out: Path, every: int, quiet: bool) -> None:
 def adopt(parts: nn.ModuleDict, path: Path) -> None:
     """Take over what a stage learned: the average of its weights, and the scale of the latents with the autoencoder."""
     state = read_state(path)["average"]
-    names = {name.partition(".")[0] for name in state}
-    nn.ModuleDict({name: parts[name] for name in names}).load_state_dict(state)
+    kept = {name: weight for name, weight in state.items() if name.partition(".")[0] in parts}
+    names = {name.partition(".")[0] for name in kept}  # without the heads, which are thrown away
+    nn.ModuleDict({name: parts[name] for name in names}).load_state_dict(kept)
     if "vae" in names:
         fix_scale(parts["vae"].eval())
 
@@ -104,13 +107,13 @@ def read_options(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--stage", choices=(*STAGES, "all"), default="all", help="what to train (%(default)s)")
     parser.add_argument("--resume", action="store_true", help="continue from the states in OUT")
     parser.add_argument(
-        "--minutes", type=float, default=Recipe.minutes, help="time of all three stages together (%(default)s)"
+        "--minutes", type=float, default=Recipe.minutes, help="time of all five stages together (%(default)s)"
     )
     parser.add_argument("--steps", type=int, help="optimizer steps of each stage, instead of a time")
     parser.add_argument("--seed", type=int, default=Recipe.seed, help="seed of weights and draws (%(default)s)")
     parser.add_argument("--every", type=int, default=200, help="steps between checkpoints (%(default)s)")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads (%(default)s)")
-    parser.add_argument("--blocks", type=int, nargs=2, default=Recipe.layers, help="double and single blocks (2 6)")
+    parser.add_argument("--blocks", type=int, nargs=2, default=Recipe.layers, help="double and single blocks (2 4)")
     parser.add_argument("--heads", type=int, default=Recipe.heads, help="attention heads of 32 (%(default)s)")
     return parser.parse_args(argv)
 

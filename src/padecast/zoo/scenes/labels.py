@@ -1,0 +1,99 @@
+"""What a caption says and what a token shows, as numbers: what throwaway heads are asked during training.
+
+Training shows the model not only pictures, but also what they are of. The text encoders learn from it what a caption
+says before they are used; the transformer, which tokens belong to which object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .grammar import COLOURS, GROUNDS, RELATIONS, SHAPES, SIZES, STYLES, TEXTURES, Scene, Thing
+from .layout import SIZE, Arrangement
+
+_OF_A_THING = (SHAPES, COLOURS, SIZES, TEXTURES)
+# Number 0 is "none": no such object, no such relation, a background left unsaid.
+SAID = tuple(len(known) + 1 for known in (*_OF_A_THING, *_OF_A_THING, RELATIONS, GROUNDS, STYLES))
+SHOWN = (*(len(known) + 1 for known in _OF_A_THING), len(GROUNDS), len(STYLES))
+CELL = 8  # pixels along the side of what one token shows
+
+
+def said(scenes: Sequence[Scene]) -> Tensor:
+    """What captions say.
+
+    Args:
+        scenes: B of them.
+
+    Returns:
+        (B, 11) int64: shape, colour, size and texture of the first object, the same of the second, relation, colour
+        and style of the background; `SAID` has the number of answers to each.
+    """
+    return torch.tensor([_said(scene) for scene in scenes])
+
+
+def _said(scene: Scene) -> list[int]:
+    things = [_numbers(thing) for thing in scene.things] + [[0] * len(_OF_A_THING)] * (2 - len(scene.things))
+    relation = RELATIONS.index(scene.relation) + 1 if scene.relation else 0
+    ground = scene.background
+    behind = [GROUNDS.index(ground.colour) + 1, STYLES.index(ground.style) + 1] if ground else [0, 0]
+    return [*things[0], *things[1], relation, *behind]
+
+
+def _numbers(thing: Thing) -> list[int]:
+    words = (thing.shape, thing.colour, thing.size, thing.texture)
+    return [known.index(word) + 1 for known, word in zip(_OF_A_THING, words, strict=True)]
+
+
+def shown(scenes: Sequence[Scene], arranged: Arrangement) -> Tensor:
+    """What each token of a picture shows: an object whose circle holds the middle of the token's 8 x 8 pixels, or none.
+
+    Args:
+        scenes: B of them.
+        arranged: where their objects are.
+
+    Returns:
+        (B, 64, 6) int64: shape, colour, size and texture of the object, colour and style of the background; `SHOWN`
+        has the number of answers to each.
+    """
+    facts = said(scenes)[:, :8].unflatten(1, (2, 4))
+    steps = torch.arange(SIZE // CELL) * CELL + CELL / 2
+    middles = torch.stack(torch.meshgrid(steps, steps, indexing="xy"), -1).flatten(0, 1)
+    apart = (middles - arranged.centre[:, :, None]).norm(dim=3)  # (B, 2, 64)
+    inside = (apart < arranged.radius[:, :, None]) & arranged.present[:, :, None]
+    things = (facts[:, :, None] * inside[..., None]).sum(1)  # objects lie apart: one of the two at most
+    behind = torch.stack([arranged.ground, arranged.style], 1)[:, None].expand(-1, len(middles), 2)
+    return torch.cat([things, behind], 2)
+
+
+def head(width: int, answers: Sequence[int]) -> nn.Linear:
+    """A layer from features to the logits of all answers to all questions; it starts at zero."""
+    layer = nn.Linear(width, sum(answers))
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+def wrongness(logits: Tensor, facts: Tensor, answers: Sequence[int]) -> Tensor:
+    """Cross entropy, averaged over the questions.
+
+    Args:
+        logits: (..., sum of `answers`).
+        facts: (..., len of `answers`) int64.
+        answers: how many there are to each question.
+
+    Returns:
+        A scalar.
+
+    Example:
+        >>> float(wrongness(torch.zeros(1, 4), torch.zeros(1, 2, dtype=torch.int64), (2, 2)))  # log 2
+        0.6931...
+    """
+    losses = [
+        F.cross_entropy(some.flatten(0, -2), fact.flatten())
+        for some, fact in zip(logits.split(list(answers), -1), facts.unbind(-1), strict=True)
+    ]
+    return torch.stack(losses).mean()
