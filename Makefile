@@ -13,7 +13,7 @@ READY := $(VENV)/.stamp
 LAYERS := $(wildcard tests/test_layers.py tests/test_surface.py tests/test_packaging.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check slow docs ray quantized bench calibrations train-digits format
+.PHONY: help demo test check slow docs ray quantized bench comparison calibrations train-digits format
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' Makefile
@@ -61,6 +61,11 @@ bench: $(READY) ## measure everything that the README claims, into benchmarks/re
 	$(BIN)/python benchmarks/readme.py
 	$(BIN)/python benchmarks/calibrated_tables.py
 	$(BIN)/python benchmarks/tables.py
+
+comparison: $(READY) ## every method and other cache at equal computed steps, into docs/comparison.md (an hour on one core)
+	$(BIN)/pip install -q -c constraints.txt -e ".[peers]"
+	OMP_NUM_THREADS=1 $(BIN)/padecast lab run benchmarks/experiments/digits.toml --out runs/comparison-digits
+	$(BIN)/python benchmarks/comparison.py digits runs/comparison-digits
 
 calibrations: $(READY) ## make the calibrations that ship with the demo model anew (an hour on two cores)
 	$(BIN)/python benchmarks/calibrations.py --setting hard --unfitted 11,12,13,14

@@ -98,45 +98,29 @@ def costs(parts: dict[str, Any], history: dict[str, Any]) -> str:
         rows = parts[part]["rows"]
         lines += [f"**{rows[0]['model']}** ({rows[0]['about']}, {rows[0]['steps']} steps)", ""]
         lines += table(["cache", "NFE", "speedup", "of", "efficiency"], [efficiency(row) for row in rows])
-    lines += ["## A forecast step over its floor", ""]
-    lines += [
-        "The floor: reading the input and K residuals and writing the output, at the rate at which torch copies the "
-        "same tensors. A CPU keeps small features in its cache, where starting an operation costs more than the bytes.",
-        "",
-    ]
-    wanted = ("Memory.add, weights (K,)", "Session.forecast")
-    forecasts = [row for row in parts["forecast"]["rows"] if row["what"] in wanted]
-    lines += table(["features", "dtype", "K", "what", "ms", "times the floor"], [forecast(row) for row in forecasts])
-    lines += ["## Inner products", ""]
-    lines += table(
-        ["features", "dtype", "ms", "of a computed step"],
-        [
-            [
-                row["shape"],
-                row["dtype"],
-                f"{1e3 * row['products_seconds']:.2f}",
-                "" if row["products_over_step"] is None else f"{row['products_over_step']:.2%}",
-            ]
-            for row in parts["products"]["rows"]
-        ],
-    )
+    lines += arithmetic(parts["forecast"]["rows"], parts["products"]["rows"])
     lines += ["## Memory", ""]
-    lines += table(
-        ["model", "plan", "declared", "over uncached", "ratio"],
-        [
-            [
-                r["model"],
-                f"`{r['plan']}`",
-                mega(r["declared_bytes"]),
-                mega(r["over_uncached_bytes"]),
-                f"{r['over_declared']:.3f}",
-            ]
-            for r in parts["memory"]["rows"]
-        ],
-    )
+    lines += table(["model", "plan", "declared", "over uncached", "ratio"], [held(r) for r in parts["memory"]["rows"]])
     lines += ["## Full-size models on a CUDA device", ""]
     lines += table(["model", "efficiency", "note"], [[r["model"], "", r["note"]] for r in parts["cuda"]["rows"]])
     return "\n".join([*lines, *placement(history), ""])
+
+
+def arithmetic(forecasts: list[dict[str, Any]], inner: list[dict[str, Any]]) -> list[str]:
+    """Write what forecasts and inner products cost by themselves."""
+    wanted = ("Memory.add, weights (K,)", "Session.forecast")
+    rows = [forecast(row) for row in forecasts if row["what"] in wanted]
+    return [
+        "## A forecast step over its floor",
+        "",
+        "The floor: reading the input and K residuals and writing the output, at the rate at which torch copies the "
+        "same tensors. A CPU keeps small features in its cache, where starting an operation costs more than the bytes.",
+        "",
+        *table(["features", "dtype", "K", "what", "ms", "times the floor"], rows),
+        "## Inner products",
+        "",
+        *table(["features", "dtype", "ms", "of a computed step"], [products(row) for row in inner]),
+    ]
 
 
 def efficiency(row: dict[str, Any]) -> list[str]:
@@ -157,6 +141,18 @@ def forecast(row: dict[str, Any]) -> list[str]:
         f"{1e3 * row['seconds']:.2f}",
         f"{row['over_floor']:.2f}",
     ]
+
+
+def products(row: dict[str, Any]) -> list[str]:
+    """Write the cost of the inner products of one computed step."""
+    share = "" if row["products_over_step"] is None else f"{row['products_over_step']:.2%}"
+    return [row["shape"], row["dtype"], f"{1e3 * row['products_seconds']:.2f}", share]
+
+
+def held(row: dict[str, Any]) -> list[str]:
+    """Write the memory of one run."""
+    sizes = mega(row["declared_bytes"]), mega(row["over_uncached_bytes"])
+    return [row["model"], f"`{row['plan']}`", *sizes, f"{row['over_declared']:.3f}"]
 
 
 def placement(history: dict[str, Any]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -126,7 +127,8 @@ def test_every_cell_is_a_file_of_its_own_with_what_it_is_and_where_it_comes_from
     assert [document["cell"]["chosen"] for document in refused] == ["diffusers.seacache"]
     measured = next(d for d in documents if d["cell"]["chosen"] == "diffusers.taylorseer")
     assert measured["result"]["nfe"] == 4 and 0 < measured["result"]["flops_share"] < 1
-    assert measured["result"]["scores"].keys() == {"digit read"} and len(measured["images"]["result"]) == 2
+    assert measured["result"]["scores"].keys() == {"digit read", "FID-digits"}
+    assert len(measured["images"]["result"]) == 2
 
 
 def test_a_second_run_does_nothing_and_says_so(experiment: Path, done: Path) -> None:
@@ -139,7 +141,7 @@ def test_a_second_run_does_nothing_and_says_so(experiment: Path, done: Path) -> 
 def test_after_an_interrupt_the_rest_is_done(experiment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     did: list[str] = []
 
-    def three(cell: Any, load: Any, progress: Any) -> dict[str, Any]:
+    def three(cell: Any, *_: Any) -> dict[str, Any]:
         if len(did) == 3:
             raise KeyboardInterrupt
         return done_with(cell, did)
@@ -149,7 +151,7 @@ def test_after_an_interrupt_the_rest_is_done(experiment: Path, tmp_path: Path, m
     assert result.exit_code == 130 and "3 of 10 cells were written" in result.stderr
     assert len(list(tmp_path.iterdir())) == 3
     left = run("lab", "run", str(experiment), "--out", str(tmp_path), "--list").stdout.splitlines()
-    monkeypatch.setattr(command, "run", lambda cell, load, progress: done_with(cell, did))
+    monkeypatch.setattr(command, "run", lambda cell, *_: done_with(cell, did))
     assert run("lab", "run", str(experiment), "--out", str(tmp_path)).exit_code == 0
     assert did[3:] == left and len(set(did)) == 10
 
@@ -162,7 +164,7 @@ def done_with(cell: Any, did: list[str]) -> dict[str, Any]:
 def test_a_cell_that_fails_is_said_and_the_others_are_done(
     experiment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fails(cell: Any, load: Any, progress: Any) -> dict[str, Any]:
+    def fails(cell: Any, *_: Any) -> dict[str, Any]:
         if cell.chosen == "fora":
             raise RuntimeError("out of memory")
         return done_with(cell, [])
@@ -237,3 +239,14 @@ def test_a_folder_without_cells_is_named(tmp_path: Path) -> None:
     (tmp_path / "cell.json").write_text('{"kind": "padecast ce')
     assert "is damaged" in run("report", str(tmp_path)).stderr
     assert "there is no folder" in run("report", str(tmp_path / "nonesuch")).stderr
+
+
+def test_a_metric_whose_package_is_missing_is_said_once_before_anything_runs(
+    experiment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ImageReward", None)
+    file = tmp_path / "experiment.toml"
+    file.write_text('metrics = ["image-reward"]\n' + experiment.read_text())
+    result = run("lab", "run", str(file), "--out", str(tmp_path / "out"))
+    assert result.exit_code != 0 and "pip install image-reward" in result.stderr
+    assert not (tmp_path / "out").exists()

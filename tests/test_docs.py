@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import io
 import re
@@ -43,7 +44,9 @@ def test_links_lead_somewhere(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_examples_parse(page: Path) -> None:
     for _, code in blocks(page):
-        compile(code, page.name, "exec")
+        assert ast.parse(code, page.name).body, "an example without a statement"
+    fences = page.read_text(encoding="utf-8").count("```python")
+    assert len(blocks(page)) == fences, "an example that this test does not see"
 
 
 def test_the_first_steps_run() -> None:
@@ -64,4 +67,4 @@ def test_methods_that_are_named_exist() -> None:
     }
     known = set(padecast.methods())
     assert {name if name in known else f"tc-pade{name}" for name in named} <= known
-    assert {"teacache", "easycache", "hicache"} <= named
+    assert {"teacache", "easycache", "hicache", "toca"} <= named

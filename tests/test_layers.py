@@ -14,10 +14,10 @@ import padecast
 ROOT = Path(padecast.__file__).parent
 LAYERS = (  # lowest first; "padecast" is the package's own face
     {"_errors", "_history", "_psnr", "_quiet", "_provenance"},
-    {"_registry", "_group", "_ring", "_mix", "_memory", "forecasters"},
+    {"_registry", "_group", "_ring", "_mix", "_memory", "_tokens", "forecasters"},
     {"policies"},
     {"methods"},
-    {"citations", "_record", "_watch", "_session"},
+    {"citations", "_record", "_watch", "_course", "_branches", "_forecast", "_renewal", "_session"},
     {"targets"},
     {
         "_intercept",
@@ -26,10 +26,13 @@ LAYERS = (  # lowest first; "padecast" is the package's own face
         "_clock",
         "_block",
         "_opaque",
+        "_attention",
+        "_module",
         "_stack",
         "_probe",
         "_stopwatch",
         "_call",
+        "_passage",
         "_attach",
     },
     {"_handle", "_accelerate", "report"},

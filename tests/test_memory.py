@@ -66,6 +66,23 @@ def test_the_gram_matrix_is_that_of_the_residuals_also_after_the_ring_went_round
     torch.testing.assert_close(gram, expected)
 
 
+@pytest.mark.parametrize("storage", [Storage(), Storage(torch.bfloat16), Storage(offload=True)], ids=str)
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_the_newest_residual_gives_way_to_another_and_nothing_else_changes(storage: Storage, count: int) -> None:
+    memory, shapes = Memory(3, storage=storage), SHAPES[2]
+    for step in range(count):
+        memory.remember(Position.at(3 * step, 60), streams(2 * step, shapes), streams(2 * step + 1, shapes))
+    others, before = [[x.clone() for x in kept] for kept in memory.residuals()[1:]], memory.geometry()
+    entry, output = streams(70, shapes), streams(71, shapes)
+    memory.renew(entry, output)
+    newest, *older = memory.residuals()
+    for kept, x, y in zip(newest, entry, output, strict=True):
+        assert torch.equal(kept, (y - x).to(storage.dtype or x.dtype).to(kept.dtype))
+    assert all(torch.equal(a, b) for one, two in zip(older, others, strict=True) for a, b in zip(one, two, strict=True))
+    assert memory.geometry() == before and len(memory) == count
+    assert before.gram is not None and torch.equal(memory.geometry().gram, before.gram)
+
+
 @every_dtype
 def test_inner_products_of_narrow_features_are_those_of_the_stored_values(dtype: torch.dtype) -> None:
     slots = [streams(seed, ((2, 300, 64),), dtype)[0] for seed in range(3)]

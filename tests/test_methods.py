@@ -23,7 +23,8 @@ def test_a_method_is_made_of_registered_parts(name: str) -> None:
     assert type(made.policy) in policies.REGISTRY.values() and isinstance(made.policy, Policy)
     assert type(made.forecaster) in forecasters.REGISTRY.values() and isinstance(made.forecaster, Forecaster)
     assert made.summary and "\n" not in made.summary
-    assert made.span == {"first-block": "rest", "easycache": "difference", "delta-dit": "halves"}.get(name, "full")
+    spans = {"first-block": "rest", "easycache": "difference", "delta-dit": "halves", "toca": "modules"}
+    assert made.span == spans.get(name, "full")
 
 
 @every_method

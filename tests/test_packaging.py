@@ -19,7 +19,7 @@ else:
 
 ROOT = Path(__file__).parents[1]
 TARGETS = {"quantized", "help", "demo", "test", "check", "slow", "docs", "bench", "calibrations", "train-digits"}
-TARGETS |= {"format", "ray"}
+TARGETS |= {"format", "ray", "comparison"}
 
 
 def project() -> dict[str, Any]:

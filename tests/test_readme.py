@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
@@ -41,5 +42,7 @@ def test_every_command_that_it_names_exists() -> None:
 
 
 def test_the_code_blocks_parse() -> None:
-    for code in re.findall(r"```python\n(.*?)```", TEXT, flags=re.DOTALL):
-        compile(code, "README.md", "exec")
+    found = re.findall(r"```python\n(.*?)```", TEXT, flags=re.DOTALL)
+    assert found and len(found) == TEXT.count("```python")
+    for code in found:
+        assert ast.parse(code, "README.md").body, "an example without a statement"

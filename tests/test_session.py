@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from padecast import FeatureChanged, InvalidOption, InvalidPlan, Session, forecasters, policies
+from padecast import FeatureChanged, InvalidOption, InvalidPlan, Position, Session, forecasters, policies
 from padecast._record import NOTES
 from padecast.forecasters import Chebyshev, Forecaster, Lagrange, Oracle, Pade, Reuse, Taylor, TCPade
 from padecast.policies import Always, Interval, Plan, Policy, Stability, Tolerance
@@ -274,6 +274,18 @@ def test_an_exception_in_the_stack_leaves_nothing_wrong_behind() -> None:
     for out, x, index in zip(drive(session, xs), xs, range(STEPS), strict=True):
         torch.testing.assert_close(out, x + line(index))
     assert not notes(session)
+
+
+def test_a_stack_that_ran_unseen_leaves_its_held_input_in_no_forecast() -> None:
+    """A forecast step is computed, its input lies in the only slot, and its output never comes."""
+    session, x = Session(Plan("C..C"), Reuse(), total=4, measure=False), torch.ones(1, 2)
+    session.step(x, index=0, compute=lambda: x + 5)
+    session.begin(Position.at(1, 4))
+    assert session.forecast("", (x.clone().requires_grad_(),)) is None
+    session.hold("", (torch.full((1, 2), 9.0),))
+    session.decline("", "bypassed")
+    assert session.begin(Position.at(2, 4)), "nothing is remembered that could be forecast from"
+    assert session.forecast("", (x,)) is None and notes(session) == {1: {"": "bypassed"}}
 
 
 def test_complete_means_the_last_step_was_served_on_every_branch() -> None:

@@ -28,6 +28,7 @@ PUBLIC = {
     "InvalidPlan",
     "Method",
     "MissingPackage",
+    "MissingWeights",
     "PadecastError",
     "PadecastWarning",
     "Position",

@@ -8,17 +8,17 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
+from torch import nn
 
 from padecast._block import parameters_of
-from padecast._call import Call, Pass, Said
+from padecast._call import Call, Pass, Said, device_of, features_of
 from padecast._clock import Clock
 from padecast._count import Tick
-from padecast._errors import ConcurrentRun, FeatureChanged, UnsupportedModel
+from padecast._errors import ConcurrentRun, FeatureChanged
 from padecast._frames import is_inside
-from padecast._intercept import Around, Intercept, innermost
-from padecast._mix import Streams
+from padecast._intercept import Intercept, innermost
+from padecast._module import check_tokens
+from padecast._passage import Passage
 from padecast._probe import Probe, probe_of
 from padecast._session import Session
 from padecast._stack import Stack, stacks_of
@@ -38,19 +38,30 @@ class Attachment:
         clock: Places calls in runs and schedules.
         make_session: Builds the session of a run of so many steps.
         probe: What its policy wants to see. Default nothing.
+        chooses: Whether its forecaster chooses tokens that modules compute. Default false.
 
     Raises:
         UnknownName: If the model has no such span.
         UnsupportedModel: If the span has no blocks. Nothing is left attached after an error.
+        InvalidOption: If the span is not one for such a policy or forecaster.
     """
 
     def __init__(
-        self, model: nn.Module, target: Target, span: str, clock: Clock, make_session: MakeSession, probe: str = ""
+        self,
+        model: nn.Module,
+        target: Target,
+        span: str,
+        clock: Clock,
+        make_session: MakeSession,
+        probe: str = "",
+        chooses: bool = False,
     ) -> None:
         self.model, self.target, self.clock = model, target, clock
         self._make_session = make_session
         self._parameters = parameters_of(model)
         self._stacks: list[Stack] = stacks_of(model, target, span)
+        if chooses:
+            check_tokens(self._stacks, target, span)
         self.session: Session | None = None
         self._here = threading.local()  # this thread's call and cache context
         self._inside: set[int] = set()
@@ -101,8 +112,9 @@ class Attachment:
         if hasattr(self.model, "cache_context"):
             undo.callback(Intercept(self.model, "cache_context", self._listen).remove)
         for number, stack in enumerate(self._stacks):
+            passage = Passage(stack, number, len(self._stacks) > 1, self._here, self._probe)
             for place, part in enumerate(stack.parts):
-                undo.callback(Intercept(innermost(part), "forward", self._around(number, place)).remove)
+                undo.callback(Intercept(innermost(part), "forward", passage.around(place)).remove)
 
     def _listen(self, method: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Be told which branch a pipeline runs."""
@@ -143,18 +155,23 @@ class Attachment:
             self.reset()
             raise
         if session is not None and tick.position is not None:
-            if self._probe is not None:
-                self._probe.clear()
-            if self._kind == "latents":
-                session.observe(_features(self._given(self._parameters[0], args, kwargs)))
-            watch = stopwatch(_device(kwargs, args))
-            computes = session.records[-1].computed and not session.forecaster.replays and self._probe is None
-            passes = [Pass(key) for key in self._keys(self._branch(tick.position.index))]
-            if self._is_traced and not computes and self._probe is None and len(passes) == 1:
-                for one in passes:
-                    one.ready = session.ready(one.key)
-            self._here.call = Call(session, watch, passes, computes)
+            self._here.call = self._call(session, tick.position.index, args, kwargs)
             self._inside.add(threading.get_ident())
+
+    def _call(self, session: Session, index: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+        """Begin a call at a step of the run."""
+        latents = self._given(self._parameters[0], args, kwargs)
+        if self._probe is not None:
+            self._probe.clear()
+        if self._kind == "latents":
+            session.observe(features_of(latents))
+        watch = stopwatch(device_of(args, kwargs))
+        computes = session.records[-1].computed and not session.forecaster.replays and self._probe is None
+        passes = self._passes(self._branch(index))
+        if self._is_traced and not computes and self._probe is None and len(passes) == 1:
+            for one in passes:
+                one.ready = session.ready(one.key)
+        return Call(session, watch, passes, computes, tuple(getattr(latents, "shape", ())))
 
     def _end_call(self) -> Call | None:
         """Return this thread's call, which is over."""
@@ -214,6 +231,8 @@ class Attachment:
             if one.learnt is not None:
                 self._is_traced = not self._stacks[number].notes
                 call.session.learn(one.key, *one.learnt)
+            elif one.reached_end and one.forecast is None:
+                self._is_traced = False  # it was computed outside of a graph
         call.session.records[-1].seconds.append(call.stop())
         for one in call.passes:
             if one.reached_end:
@@ -235,84 +254,17 @@ class Attachment:
         self._calls = {index: self._calls.get(index, 0) + 1}
         return f"call {self._calls[index]}"
 
-    def _keys(self, branch: str) -> list[str]:
-        """Return under which names a branch's stacks are remembered."""
-        return [branch] if len(self._stacks) == 1 else [f"{branch}, part {n}" for n in range(len(self._stacks))]
+    def _passes(self, branch: str) -> list[Pass]:
+        """Return a branch's way through every stack, and under which name it is remembered."""
+        if len(self._stacks) == 1:
+            return [Pass(branch, branch)]
+        return [Pass(f"{branch}, part {number}", branch) for number in range(len(self._stacks))]
 
     def _given(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if name in kwargs:
             return kwargs[name]
         place = self._parameters.index(name) if name in self._parameters else len(args)
         return args[place] if place < len(args) else None
-
-    # One call of a block -----------------------------------------------------------------------------------------
-
-    def _around(self, number: int, place: int) -> Around:
-        stack = self._stacks[number]
-        is_first, is_last = place == 0, place == len(stack.parts) - 1
-
-        def around(forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-            call: Call | None = getattr(self._here, "call", None)
-            if call is None:
-                return forward(*args, **kwargs)
-            one = call.passes[number]
-            if is_first and (call.computes or one.ready is not None) and torch.compiler.is_compiling():
-                _begin_in_graph(stack, one, args, kwargs)
-            elif is_first:
-                begin(stack, call.session, one, forward, args, kwargs)
-            one.reached_end = is_last and one.begun
-            if one.forecast is not None:
-                return stack.skipped(place, args, kwargs, one.forecast if is_last else None)
-            output = forward(*args, **kwargs)
-            if notes:
-                ran(place, output)
-            if not one.reached_end:
-                return output
-            if torch.compiler.is_compiling() and not call.session.forecaster.replays:
-                one.learnt = _kept(stack, one.entry, output)  # learnt when the model returns: no graph break here
-                return output
-            return learn(stack, call.session, one, output)
-
-        notes, ran = stack.notes, torch.compiler.disable(stack.ran)
-        begin, learn = torch.compiler.disable(self._begin_pass), torch.compiler.disable(_learn)
-        return around
-
-    def _begin_pass(
-        self,
-        stack: Stack,
-        session: Session,
-        one: Pass,
-        forward: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-    ) -> None:
-        one.ready = None
-        entry = stack.entry(args, kwargs)
-        if self._probe is not None and session.waits_to_see and stack is self._stacks[0]:
-            session.observe(self._probe.look(forward, args, kwargs))
-        part = None if len(self._stacks) == 1 else self._stacks.index(stack)
-        one.begun, one.forecast = True, session.forecast(one.key, entry, part)
-        if one.forecast is None and not stack.remembers_entry:
-            one.entry = session.hold(one.key, entry)
-
-
-def _begin_in_graph(stack: Stack, one: Pass, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    """Forecast with what was decided before the model was called, or compute: no graph break."""
-    one.begun, one.entry = True, stack.entry(args, kwargs)
-    if one.ready is not None and one.ready.fits(one.entry):
-        one.forecast = one.ready.add(one.entry)
-
-
-def _kept(stack: Stack, entry: Streams, output: Any) -> tuple[Streams, Streams]:
-    """Return what there is to learn, safe from a model that goes on in place."""
-    entry, streams = stack.learnt(entry, output)
-    return tuple(x.clone() for x in entry), tuple(y.clone() for y in streams)
-
-
-def _learn(stack: Stack, session: Session, one: Pass, output: Any) -> Any:
-    entry, streams = stack.learnt(one.entry, output)
-    learnt = session.learn(one.key, entry, streams)
-    return output if learnt is streams else stack.exchanged(output, learnt)
 
 
 def _concurrent() -> ConcurrentRun:
@@ -322,22 +274,3 @@ def _concurrent() -> ConcurrentRun:
         "scheduler of its own that share the weights:\n"
         "    type(pipe).from_pipe(pipe, scheduler=copy.deepcopy(pipe.scheduler))"
     )
-
-
-def _features(given: Any) -> Streams:
-    """Return the floating-point tensors of an argument, which may be a list of samples.
-
-    Raises:
-        UnsupportedModel: If there are none.
-    """
-    features = tuple(x for x in tree_leaves(given) if isinstance(x, Tensor) and x.is_floating_point())
-    if not features:
-        raise UnsupportedModel(
-            f"the model's first argument, of type {type(given).__name__}, holds no latents for the policy to see.\n"
-            "Usual cause: a model that is given text first. Take a method that looks at no latents, such as adaptive."
-        )
-    return features
-
-
-def _device(kwargs: dict[str, Any], args: tuple[Any, ...]) -> torch.device:
-    return next((value.device for value in (*args, *kwargs.values()) if isinstance(value, Tensor)), torch.device("cpu"))

@@ -6,6 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_leaves
+
+from padecast._errors import UnsupportedModel
 from padecast._mix import Ready, Streams
 from padecast._session import Session
 from padecast._stopwatch import Reading
@@ -17,10 +22,12 @@ class Pass:
 
     Args:
         key: Under which the session remembers it: the branch, and which stack where a model has several.
+        branch: Which conditioning the call belongs to.
         ready: A forecast that was decided before the model was called.
     """
 
     key: str
+    branch: str
     ready: Ready | None = None
     begun: bool = False
     entry: Streams = ()
@@ -31,12 +38,21 @@ class Pass:
 
 @dataclass
 class Call:
-    """One call of the model."""
+    """One call of the model.
+
+    Args:
+        session: Of its run.
+        stop: Stops the time that it takes.
+        passes: How it goes through every stack.
+        computes: Whether it is known that every stack is computed.
+        latents: Shape of the model's first argument, if that is a tensor.
+    """
 
     session: Session
     stop: Callable[[], Reading]
     passes: list[Pass]
     computes: bool = False
+    latents: tuple[int, ...] = ()
 
 
 class Said:
@@ -46,3 +62,24 @@ class Said:
         self.name = getattr(name, "name", name)
         self.step_index = details.get("step_index", getattr(name, "step_index", None))
         self.num_inference_steps = details.get("num_inference_steps", getattr(name, "num_inference_steps", None))
+
+
+def features_of(given: Any) -> Streams:
+    """Return the floating-point tensors of an argument, which may be a list of samples.
+
+    Raises:
+        UnsupportedModel: If there are none.
+    """
+    features = tuple(x for x in tree_leaves(given) if isinstance(x, Tensor) and x.is_floating_point())
+    if not features:
+        raise UnsupportedModel(
+            f"the model's first argument, of type {type(given).__name__}, holds no latents for the policy to see.\n"
+            "Usual cause: a model that is given text first. Take a method that looks at no latents, such as adaptive."
+        )
+    return features
+
+
+def device_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.device:
+    """Return where a call takes place: the device of its first tensor."""
+    given = (*args, *kwargs.values())
+    return next((value.device for value in given if isinstance(value, Tensor)), torch.device("cpu"))

@@ -11,7 +11,8 @@
     ├── AlreadyAccelerated (RuntimeError) two attachments on one pipeline
     ├── ConcurrentRun      (RuntimeError) two threads inside one run
     ├── CalibrationMismatch(ValueError)   a calibration used on a run it was not made for
-    └── MissingPackage     (ImportError)  a part that lives behind an extra
+    ├── MissingPackage     (ImportError)  a part that lives behind an extra
+    └── MissingWeights     (OSError)      a published network whose weights are not here
 
     PadecastWarning        (UserWarning)  the run is right, but not what was probably meant
 
@@ -65,6 +66,10 @@ class CalibrationMismatch(PadecastError, ValueError):
 
 class MissingPackage(PadecastError, ImportError):
     """A part of padecast whose dependency is not installed."""
+
+
+class MissingWeights(PadecastError, OSError):
+    """A published network, needed for a metric, that could not be loaded."""
 
 
 class PadecastWarning(UserWarning):

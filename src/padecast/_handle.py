@@ -156,7 +156,8 @@ class Handle:
             return self._session(total, spare, self._group or group_of(model))
 
         span = self.method.span
-        return Attachment(model, targets.find(model, span), span, clock, session, self.method.policy.probe)
+        chooses = self.method.forecaster.renewed > 0
+        return Attachment(model, targets.find(model, span), span, clock, session, self.method.policy.probe, chooses)
 
     def _session(self, total: int, spare: list[Memory], group: Any) -> Session:
         self._warn_if_idle(_sessions(self._attachments))

@@ -105,6 +105,11 @@ class Memory:
         if self.measure:
             self._update_gram(place, residuals)
 
+    def renew(self, entry: Streams, output: Streams) -> None:
+        """Put ``output - entry`` in place of the newest residual; times and inner products stay what they were."""
+        for ring, x, y in zip(self._ring, entry, output, strict=True):
+            ring.write(self._places[0], x, y)
+
     def geometry(self) -> Geometry:
         """Return what forecasters and policies may know of it, newest first."""
         known = self._positions if self.moments else self._positions[: self.window]

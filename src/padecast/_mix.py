@@ -14,6 +14,11 @@ from torch import Tensor
 Streams = tuple[Tensor, ...]
 
 
+def detached(streams: Streams) -> Streams:
+    """Return features without what their gradients would need."""
+    return tuple(x.detach() for x in streams)
+
+
 def inner_products(slots: Iterable[Tensor], residual: Tensor) -> Tensor:
     """Inner products of one residual with several, per sample, summed in float64 over float32 tokens.
 

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from padecast._errors import FeatureChanged, InvalidOption, check
-from padecast._history import Geometry, Position, Trace, normalised
+from padecast._branches import Branches, check_shapes
+from padecast._course import Course, check_place, check_shown
+from padecast._errors import check
+from padecast._forecast import Forecast, forecast, is_finite, prepared
+from padecast._history import Position, Trace, normalised
 from padecast._memory import Memory
-from padecast._mix import Ready, Streams
-from padecast._record import Record
+from padecast._mix import Ready, Streams, detached
+from padecast._renewal import Renewal
 from padecast._ring import Storage
-from padecast._watch import Watch
 from padecast.forecasters import Forecaster
-from padecast.forecasters.base import fitted
 from padecast.policies import Policy
-from padecast.policies.base import PROBES
 
 
 class Session:
@@ -74,35 +73,35 @@ class Session:
         check(total >= 1, "total", total, "1 step or more")
         policy.check(total)
         self.policy, self.forecaster, self.total = policy, forecaster, total
-        self._measure = (measure and group is None) or policy.needs_gram or forecaster.needs_gram
-        self._storage, self._spare, self._group = Storage(dtype, offload), [] if spare is None else spare, group
+        measure = (measure and group is None) or policy.needs_gram or forecaster.needs_gram
+        self._group = group
         self._strides = None if strides is None else normalised(strides)
         if strides is not None:
             check(len(strides) == total, "strides", len(strides), f"{total} values, one a step")
             check(self._strides is not None, "strides", list(strides), "finite values of 0 or more, not all 0")
-        self._memories: dict[str, Memory] = {}
+        window = max(forecaster.window, policy.looks_back, 3 if measure else 1)
+        spare = [] if spare is None else spare
+        self._memories = Branches(window, forecaster.moments, measure, Storage(dtype, offload), spare, group)
+        self.renewal = Renewal(forecaster, alone=group is None)
         self.peak_bytes = 0
-        self._watch: Watch | None = None
         self.reset()
 
     def reset(self) -> None:
         """Forget everything: the next step is the first of a run."""
-        self.forget()
+        self._memories.release()
+        self.renewal.clear()
         self._served: dict[str, bool] = {}
         self._before: set[str] = set()
-        self._trace = Trace()
-        self.records: list[Record] = []
-        self._watch = Watch(self._group) if self.policy.probe else None
-        self._prepared: dict[str, tuple[Geometry, Tensor]] = {}
-        self._undecided: Geometry | None = None
+        self._course = Course(self.policy, self._group)
+        self.records = self._course.records
+        self._prepared: dict[str, Forecast] = {}
         self.unplaced = 0  # calls of a model whose place in the schedule was not known, and which were computed
 
     def forget(self) -> None:
         """Let go of the remembered residuals, and keep the records: the run is over."""
-        self._watch = None if self._watch is None else Watch(self._group)
-        kept, self._memories = list(self._memories.values()), {}
-        if kept:
-            self._spare[:] = kept
+        self._course.release()
+        self._memories.release()
+        self.renewal.clear()
 
     def step(
         self,
@@ -130,22 +129,14 @@ class Session:
             FeatureChanged: If the stack's output has another shape than its input.
             IndexError: If ``index`` lies outside the schedule.
         """
-        if not 0 <= index < self.total:
-            raise IndexError(
-                f"step index {index} lies outside a run of {self.total} steps (0 to {self.total - 1}).\n"
-                f"Make the session as long as the run: Session(policy, forecaster, total={index + 1})"
-            )
+        check_place(index, self.total)
         if self._begins_again(index, branch):
             self.reset()
         at = Position.at(index, self.total, time, strides=self._strides)
-        taken = [step.at.index for step in self._trace if step.at.time == at.time and step.at.index != index]
+        taken = [step.at.index for step in self.trace if step.at.time == at.time and step.at.index != index]
         check(not taken and math.isfinite(at.time), "time", at.time, f"a number unlike that of step {taken or index}")
-        wanted = self.policy.probe
-        if probe is None and wanted not in ("", "latents"):
-            raise InvalidOption(
-                f"{type(self.policy).__name__} decides by {PROBES[wanted]}, which a session does not see by itself.\n"
-                "Give it: session.step(x, index=i, compute=..., probe=features)"
-            )
+        if probe is None:
+            check_shown(self.policy)
         self.begin(at)
         self.observe((x if probe is None else probe,))
         forecast = self.forecast(branch, (x,))
@@ -155,9 +146,8 @@ class Session:
 
     def _begins_again(self, index: int, branch: str) -> bool:
         """Whether a step goes back, or is the run's only step once more."""
-        if not self._trace.steps or index > self._trace.steps[-1].at.index:
-            return False
-        return index < self._trace.steps[-1].at.index or (len(self._trace) == 1 and branch in self._served)
+        again = self._course.is_at(index) and len(self.trace) == 1 and branch in self._served
+        return again or self._course.is_past(index)
 
     # A caller that cannot hand over ``compute`` (a hooked model) uses the three parts of a step.
 
@@ -166,32 +156,21 @@ class Session:
 
         A policy with a probe decides when it is shown what it wants to see, by :meth:`observe`; until then it computes.
         """
-        if self._trace.steps and self._trace.steps[-1].at.index == at.index:
-            return self._trace.steps[-1].computed
-        geometry = self._shared_geometry()
-        self._undecided = geometry if self._watch is not None else None
-        computed = geometry is None or self._watch is not None or self.policy.computes(at, self._trace, geometry)
-        self._trace = self._trace.then(at, computed)
+        if self._course.is_at(at.index):
+            return self.records[-1].computed
+        computed = self._course.begin(at, self._memories.geometry(self.trace.computed))
         self._before, self._served = set(self._served), {}
-        self.records.append(Record(at, computed))
         return computed
 
     @property
     def waits_to_see(self) -> bool:
         """Whether the policy wants to be shown something of the step begun, and was not yet."""
-        return self._watch is not None and self.records[-1].at.seen is None
+        return self._course.waits_to_see
 
     def observe(self, features: Streams) -> None:
         """Show a policy what its probe sees of the step begun, and let it decide; only a step's first call counts."""
-        record = self.records[-1]
-        if self._watch is None or not self.waits_to_see:
-            return
-        record.at = replace(record.at, seen=self._watch.see(features))
+        self._course.observe(features)
         self._count_bytes()
-        if self._undecided is not None:
-            record.computed = self.policy.computes(record.at, self._trace.before, self._undecided)
-            self._undecided = None
-        self._trace = self._trace.before.then(record.at, record.computed)
 
     def forecast(self, branch: str, entry: Streams, part: int | None = None) -> Streams | None:
         """Return the forecast output of a branch at the step begun, or ``None`` if it must be computed.
@@ -210,15 +189,18 @@ class Session:
         if memory is None or not len(memory):
             return self.decline(branch, "no history")
         if not memory.fits(entry):
-            del self._memories[branch]
+            self._memories.drop(branch)
             return self.decline(branch, "changed")
-        if memory.latest < self._trace.computed[-1]:
+        if memory.latest < self.trace.computed[-1]:
             return self.decline(branch, "stale")
         if any(x.requires_grad for x in entry):
             return self.decline(branch, "gradient")
-        output = self._forecast(branch, memory, entry, record)
-        if output is not None:
-            self._served[branch] = False
+        made, output = forecast(self.forecaster, memory, entry, record.at, branch)
+        alone = self._group is None  # what one process sees alone must not decide for it alone
+        if alone and any(y.device.type == "cpu" and not is_finite(y) for y in output):
+            return self.decline(branch, "non-finite")
+        made.note(record)
+        self._served[branch] = False
         return output
 
     def ready(self, branch: str) -> Ready | None:
@@ -227,23 +209,16 @@ class Session:
         Nothing if the step is computed or is better left to :meth:`forecast`. Who uses it says so to :meth:`serve`.
         """
         record, memory = self.records[-1], self._memories.get(branch)
-        plain = self.forecaster.is_weights and not self.forecaster.moments and not self.forecaster.replays
-        if record.computed or branch in self._served or not plain:
+        if record.computed or branch in self._served or not self.forecaster.is_plain:
             return None
-        if memory is None or not len(memory) or memory.latest < self._trace.computed[-1]:
+        if memory is None or not len(memory) or memory.latest < self.trace.computed[-1]:
             return None
-        with torch.no_grad():
-            geometry = replace(memory.geometry(), branch=branch)
-            weights = self.forecaster.weights(geometry, record.at)
-            self._prepared[branch] = geometry, weights
-            sure = weights.device.type != "cpu" or bool(weights.isfinite().all())
-            return memory.ready(fitted(weights, memory.kept)) if sure else None
+        self._prepared[branch], ready = prepared(self.forecaster, memory, record.at, branch)
+        return ready
 
     def serve(self, branch: str) -> None:
         """Note that what :meth:`ready` returned became the branch's output."""
-        record = self.records[-1]
-        geometry, weights = self._prepared.pop(branch)
-        record.geometry[branch], record.weights[branch] = geometry, fitted(weights, len(geometry))
+        self._prepared.pop(branch).note(self.records[-1])
         self._served[branch] = False
 
     def hold(self, branch: str, entry: Streams) -> Streams:
@@ -256,71 +231,51 @@ class Session:
         if branch in self._served or replayed:
             return entry
         with torch.no_grad():
-            return self._memory(branch, entry).hold(_detached(entry))
+            return self._memories.fitting(branch, entry).hold(detached(entry))
 
     def learn(self, branch: str, entry: Streams, output: Streams) -> Streams:
         """Remember a computed residual; returns the output (for the oracle, the input plus its residual)."""
-        for x, y in zip(entry, output, strict=True):
-            if x.shape != y.shape:
-                raise FeatureChanged(
-                    f"the stack was given {tuple(x.shape)} and returned {tuple(y.shape)}: there is no residual "
-                    "between them.\nUsual cause: a span that begins or ends where the model concatenates or drops "
-                    "tokens. Choose another span."
-                )
+        check_shapes(entry, output)
         record = self.records[-1]
         if branch in self._served:
             return output
         if not record.computed and not self.forecaster.replays and not self._served:
-            record.computed, self._trace = True, self._trace.corrected()
-        if self._watch is not None and record.computed and not self._served and record.at.seen is not None:
-            self._watch.keep()
-            if self.policy.probe == "latents":
-                record.at = replace(record.at, seen=self._watch.learn(record.at.seen, output))
-                self._trace = self._trace.before.then(record.at, record.computed)
+            self._course.correct()
+        if record.computed and not self._served:
+            self._course.learn(output)
         self._served[branch] = True
         if self.forecaster.replays and not record.computed:
             return tuple(x + (y - x) for x, y in zip(entry, output, strict=True))
-        memory = self._memory(branch, entry)
+        memory = self._memories.fitting(branch, entry)
         with torch.no_grad():
             basis = self.forecaster.basis(record.at)
-            memory.remember(record.at, _detached(entry), _detached(output), basis)
+            memory.remember(record.at, detached(entry), detached(output), basis)
+        self.renewal.fresh(branch)
         record.geometry[branch] = memory.geometry()
         self._count_bytes()
         return output
 
-    def _memory(self, branch: str, entry: Streams) -> Memory:
-        """Return the history of a branch, an empty one if it has none of such features."""
-        memory = self._memories.get(branch)
-        if memory is None or not memory.fits(entry):
-            memory = self._memories[branch] = self._empty_memory(entry)
-        return memory
-
-    def _empty_memory(self, entry: Streams) -> Memory:
-        """Return an empty history for features, with the slots of an earlier run's if they fit."""
-        window = max(self.forecaster.window, self.policy.looks_back, 3 if self._measure else 1)
-        for place, memory in enumerate(self._spare):
-            same = (memory.window, memory.moments, memory.measure, memory.storage) == (
-                window,
-                self.forecaster.moments,
-                self._measure,
-                self._storage,
-            )
-            if same and memory.group is self._group and memory.fits(entry):
-                memory.clear()
-                return self._spare.pop(place)
-        self._spare.clear()  # features of another kind: those of before are not kept beside them
-        return Memory(window, self.forecaster.moments, self._measure, self._storage, self._group)
+    def renew(self, branch: str, entry: Streams, output: Streams) -> None:
+        """Remember what became of a branch's forecast, some of whose tokens were computed."""
+        with torch.no_grad():
+            self._memories[branch].renew(detached(entry), detached(output))
+        self._count_bytes()
 
     def _count_bytes(self) -> None:
-        watched = 0 if self._watch is None else self._watch.nbytes
-        self.peak_bytes = max(self.peak_bytes, watched + sum(m.nbytes for m in self._memories.values()))
+        size = self._memories.nbytes + self._course.nbytes + self.renewal.nbytes
+        self.peak_bytes = max(self.peak_bytes, size)
 
     def decline(self, branch: str, note: str) -> Streams | None:
         """Note why a branch is computed at the step begun; one of :data:`padecast._record.NOTES`."""
         self.records[-1].notes[branch] = note
         if note == "bypassed":
-            self._memories.pop(branch, None)  # a slot may hold the input of a residual that never came
+            self._memories.drop(branch)  # a slot may hold the input of a residual that never came
         return None
+
+    @property
+    def trace(self) -> Trace:
+        """What was done so far, as policies see it."""
+        return self._course.trace
 
     @property
     def reached_end(self) -> bool:
@@ -330,46 +285,11 @@ class Session:
     @property
     def complete(self) -> bool:
         """Whether the last step was served on every branch that the step before it had."""
-        if not self._trace.steps or not self._trace.steps[-1].at.is_last:
+        if not self.trace.steps or not self.trace.steps[-1].at.is_last:
             return False
         return bool(self._served) and self._before <= set(self._served)
 
     @property
     def plan(self) -> str:
         """What was done so far: ``C`` computed, ``.`` forecast, a space for steps of the grid not visited."""
-        letters = [" "] * self.total
-        for step in self._trace:
-            letters[step.at.index] = "C" if step.computed else "."
-        return "".join(letters).rstrip()
-
-    def _shared_geometry(self) -> Geometry | None:
-        """Return what the branches of the latest computed step remember, or ``None`` if nothing is remembered."""
-        memories = [memory for memory in self._memories.values() if len(memory)]
-        if not memories:
-            return None
-        current = [memory for memory in memories if memory.latest == self._trace.computed[-1]] or memories
-        known = sorted((memory.geometry() for memory in current), key=lambda geometry: geometry.index, reverse=True)
-        joined = known[0].joined(known[1:])
-        return joined if joined.gram is None else joined.newest(joined.gram.shape[-1])
-
-    def _forecast(self, branch: str, memory: Memory, entry: Streams, record: Record) -> Streams | None:
-        geometry = replace(memory.geometry(), branch=branch)
-        with torch.no_grad():
-            weights = self.forecaster.weights(geometry, record.at) if self.forecaster.is_weights else None
-            output = self.forecaster.forecast(memory, geometry, entry, record.at, weights)
-        alone = self._group is None  # what one process sees alone must not decide for it alone
-        if alone and any(y.device.type == "cpu" and not _is_finite(y) for y in output):
-            return self.decline(branch, "non-finite")
-        record.geometry[branch] = geometry
-        if weights is not None:
-            record.weights[branch] = fitted(weights, len(geometry))
-        return output
-
-
-def _detached(streams: Streams) -> Streams:
-    return tuple(x.detach() for x in streams)
-
-
-def _is_finite(features: Tensor) -> bool:
-    """Whether nothing is infinite or not a number, from the extremes, in which either shows."""
-    return not features.numel() or all(bool(extreme.isfinite()) for extreme in torch.aminmax(features))
+        return self._course.plan(self.total)

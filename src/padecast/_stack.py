@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -11,6 +10,7 @@ from torch import nn
 from padecast._block import Blocks, lookup, parameters_of
 from padecast._errors import UnsupportedModel, unknown
 from padecast._mix import Streams
+from padecast._module import modules_of
 from padecast._opaque import Opaque
 from padecast.targets import HALVES, MODULES, REST, WHOLE, Target
 
@@ -54,18 +54,7 @@ def stacks_of(model: nn.Module, target: Target, span: str) -> list[Stack]:
         return [stack_of(model, target, span)]
     if span == HALVES:
         return [Blocks(model, target, lists) for lists in halves(model, target.lists("full"))]
-    blocks = [block for path in target.lists("full") for block in lookup(model, path)]
-    parts = [part for block in blocks for name, part in block.named_children() if MODULE.match(name)]
-    if not parts:
-        raise UnsupportedModel(
-            f"no attention and no feed-forward network is known in the blocks of this {target.model}.\n"
-            'Usual cause: other names than attn, attn1, ff, ffn or mlp. Forecast whole stacks: span="full"'
-        )
-    return [Opaque([part]) for part in parts]
-
-
-MODULE = re.compile(r"((self_|cross_)?(attn|attention)\d*|(\w+_)?(ff|ffn|mlp)(_\w+)?|feed_forward)$")
-"""What attentions and feed-forward networks are called in the blocks of diffusers."""
+    return [*modules_of(model, target)]
 
 
 def halves(model: nn.Module, paths: Sequence[str]) -> tuple[list[str], list[str]]:

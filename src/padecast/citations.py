@@ -74,6 +74,13 @@ BIBTEX = {
   howpublished = {github.com/chengzeyi/ParaAttention},
   year         = {2024}
 }""",
+    "toca": """@inproceedings{zou2025toca,
+  title     = {Accelerating Diffusion Transformers with Token-wise Feature Caching},
+  author    = {Zou, Chang and Liu, Xuyang and Liu, Ting and Huang, Siteng and Zhang, Linfeng},
+  booktitle = {International Conference on Learning Representations},
+  year      = {2025},
+  note      = {arXiv:2410.05317}
+}""",
     "delta-dit": """@article{chen2024deltadit,
   title   = {{$\\Delta$-DiT}: A Training-Free Acceleration Method Tailored for Diffusion Transformers},
   author  = {Chen, Pengtao and others},

@@ -8,7 +8,7 @@ from typing import Any
 
 from padecast._errors import unknown
 from padecast._registry import configure, parse
-from padecast.forecasters import Chebyshev, FoCa, Forecaster, Hermite, Lagrange, Pade, Reuse, Taylor, TCPade
+from padecast.forecasters import Chebyshev, FoCa, Forecaster, Hermite, Lagrange, Pade, Reuse, Taylor, TCPade, ToCa
 from padecast.policies import (
     Accumulated,
     Always,
@@ -152,6 +152,14 @@ METHODS = (
         span="difference",
     ),
     Method("delta-dit", Delta(), Reuse(), "repeats either half of the blocks, by phase", ("delta-dit",), span="halves"),
+    Method(
+        "toca",
+        Interval(every=4),
+        ToCa(),
+        "repeats every module's output but for chosen tokens",
+        ("toca",),
+        span="modules",
+    ),
     Method("linear", Interval(every=4), Lagrange(1), "linear extrapolation on even plans", ("padecast",)),
     Method("none", Always(), Reuse(), "computes every step: the untouched model, measured", ("padecast",)),
 )
@@ -177,7 +185,8 @@ def method(written: str) -> Method:
             ...
         padecast._errors.UnknownName: unknown method 'tcpade'; the nearest is 'tc-pade'.
         Known: adaptive, delta-dit, easycache, first-block, foca, fora, hicache, linear, magcache, none, pade, \
-spectrum, spectrum-fast, taylorseer, tc-pade, tc-pade-careful, tc-pade-fast, tc-pade-published, tc-pade-slow, teacache
+spectrum, spectrum-fast, taylorseer, tc-pade, tc-pade-careful, tc-pade-fast, tc-pade-published, tc-pade-slow, \
+teacache, toca
     """
     name, options = parse(written)
     if name not in REGISTRY:

@@ -163,7 +163,7 @@ def test_the_modulated_input_is_seen_at_forecast_steps_too() -> None:
     seeing = Seeing(pipe.transformer.transformer_blocks[0].norm1)
     with accelerate(pipe, policy=Accumulated(1e9), forecaster=Reuse()) as run:
         sample_flux(pipe, STEPS, true_cfg_scale=1.0)
-        trace = run._attachments[0].session._trace
+        trace = run._attachments[0].session.trace
     told = [step.at.seen.moved for step in trace][1:]
     seen = [seeing.outputs[0]]
     for output in seeing.outputs[1:]:  # at a computed step it runs twice: to look, and to compute
@@ -183,7 +183,7 @@ def test_the_first_blocks_residual_is_seen_and_its_output_kept() -> None:
     with accelerate(pipe, policy=FirstBlock(1e9), forecaster=Reuse(), span="rest") as run:
         pipe.transformer.transformer_blocks[0].register_forward_hook(note, with_kwargs=True)
         sample_flux(pipe, STEPS, true_cfg_scale=1.0)
-        trace = run._attachments[0].session._trace
+        trace = run._attachments[0].session.trace
     assert len(residuals) == STEPS  # it runs at every step
     told = [step.at.seen.apart for step in trace][1:]
     assert told == pytest.approx([relative(r, residuals[0]) for r in residuals[1:]], rel=1e-4)

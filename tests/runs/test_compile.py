@@ -11,7 +11,7 @@ import torch._dynamo
 from tests.tiny import flux, flux_pipeline, sample_flux
 from torch._dynamo.utils import counters
 
-from padecast import accelerate
+from padecast import Session, accelerate
 from padecast.forecasters import Lagrange
 from padecast.policies import Plan
 
@@ -89,3 +89,31 @@ def test_a_compiled_model_is_one_graph_a_step(count: int, method: str) -> None:
             torch.testing.assert_close(sample_flux(pipe, 12, true_cfg_scale=1.0), expected)
         assert "." in run.report.plan
         assert ran[0] == 12
+
+
+def test_after_the_wrapper_is_taken_off_nothing_is_decided_for_a_graph(monkeypatch: pytest.MonkeyPatch) -> None:
+    pipe = flux_pipeline()
+    model, asked = pipe.transformer, []
+    whole(pipe)
+    with accelerate(pipe, policy=Plan(PLAN), forecaster=Lagrange()) as run:
+        expected = sample_flux(pipe, len(PLAN))
+        ready = Session.ready
+        monkeypatch.setattr(Session, "ready", lambda *args: (asked.append(args), ready(*args))[1])
+        sample_flux(pipe, len(PLAN))
+        assert len(asked) == 2 * PLAN.count("."), "a forecast of each branch before the model is called"
+        asked.clear()
+        pipe.transformer = model
+        torch.testing.assert_close(sample_flux(pipe, len(PLAN)), expected)
+        assert run.report.plan == PLAN and not asked
+
+
+@pytest.mark.parametrize("compiling", [blocks, whole])
+def test_chosen_tokens(compiling: Any) -> None:
+    """Attention is not seen in a graph: age and spread decide."""
+    pipe, method = flux_pipeline(transformer=flux(num_layers=1, num_single_layers=1)), "toca:every=3,fraction=0.5"
+    with accelerate(pipe, f"{method},influence=0,control=0"):
+        expected = sample_flux(pipe, 5, true_cfg_scale=1.0)
+    compiling(pipe)
+    with accelerate(pipe, f"{method},influence=0,control=0") as run:
+        torch.testing.assert_close(sample_flux(pipe, 5, true_cfg_scale=1.0), expected)
+    assert (run.report.plan, run.report.notes) == ("C..CC", {})

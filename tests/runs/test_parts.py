@@ -116,7 +116,7 @@ def test_modules_found(model: str) -> None:
     assert len(found) >= 2 * count
 
 
-@pytest.mark.parametrize("method", ["fora:span=modules", "taylorseer:span=modules", "delta-dit"])
+@pytest.mark.parametrize("method", ["fora:span=modules", "taylorseer:span=modules", "delta-dit", "toca"])
 @every_model
 def test_methods(model: str, method: str) -> None:
     make, sample = SAMPLED[model]

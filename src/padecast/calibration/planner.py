@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from padecast._errors import check
 from padecast._history import Geometry, Position
 from padecast.forecasters import Forecaster, Wiener
+from padecast.forecasters.base import check_plain
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -52,8 +53,7 @@ class Objective:
     def __post_init__(self) -> None:
         check(0 <= self.coherent <= 1, "coherent", self.coherent, "0 to 1")
         check(self.path >= 0, "path", self.path, "0 or more")
-        linear = self.rule.is_weights and not self.rule.moments and not self.rule.replays
-        check(linear, "rule", self.rule, "a forecaster that is weights on residuals")
+        check_plain("rule", self.rule)
 
     @property
     def exact(self) -> bool:

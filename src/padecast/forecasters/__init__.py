@@ -14,6 +14,7 @@ from padecast.forecasters.refined import Refined
 from padecast.forecasters.reuse import Reuse
 from padecast.forecasters.taylor import Taylor
 from padecast.forecasters.tcpade import TCPade
+from padecast.forecasters.toca import ToCa
 from padecast.forecasters.wiener import Wiener
 
 REGISTRY: Registry[Forecaster] = Registry(
@@ -28,6 +29,7 @@ REGISTRY: Registry[Forecaster] = Registry(
         "pade": Pade,
         "tcpade": TCPade,
         "chebyshev": Chebyshev,
+        "toca": ToCa,
         "blend": Blend,
         "feedback": Feedback,
         "wiener": Wiener,
@@ -51,5 +53,6 @@ __all__ = [
     "Reuse",
     "TCPade",
     "Taylor",
+    "ToCa",
     "Wiener",
 ]

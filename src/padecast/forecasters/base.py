@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor
 
+from padecast._errors import check
 from padecast._history import Geometry, Position
+from padecast._tokens import Tokens
 
 if TYPE_CHECKING:
     from padecast._memory import Memory
@@ -54,6 +56,24 @@ class Forecaster(ABC):
         """Basis functions whose moments it wants remembered instead of more residuals."""
         return 0
 
+    @property
+    def renewed(self) -> float:
+        """Share of a module's tokens that are computed at forecast steps, see :meth:`chosen`."""
+        return 0.0
+
+    def chosen(self, tokens: Tokens) -> Tensor:
+        """Return which tokens of a module are computed at a forecast step, ``(B, count)``; none by default.
+
+        Args:
+            tokens: What is known of them.
+        """
+        return torch.zeros((tokens.age.shape[0], 0), dtype=torch.int64, device=tokens.age.device)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether a forecast is weights on the remembered residuals, and nothing else."""
+        return self.is_weights and not self.moments and not self.replays and not self.renewed
+
     @abstractmethod
     def weights(self, geometry: Geometry, at: Position) -> Tensor:
         """Return the weights for a step.
@@ -84,6 +104,16 @@ class Forecaster(ABC):
         """
         assert weights is not None
         return memory.add(entry, fitted(weights, memory.kept))
+
+
+def check_plain(name: str, part: object) -> None:
+    """Raise unless an option is a forecaster whose weights another may use.
+
+    Raises:
+        InvalidOption: Naming the option.
+    """
+    plain = isinstance(part, Forecaster) and part.is_plain
+    check(plain, name, part, "a forecaster that is weights on residuals")
 
 
 def fitted(weights: Tensor, size: int) -> Tensor:

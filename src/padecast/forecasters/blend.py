@@ -8,7 +8,7 @@ from torch import Tensor
 
 from padecast._errors import check
 from padecast._history import Geometry, Position
-from padecast.forecasters.base import Forecaster, fitted
+from padecast.forecasters.base import Forecaster, check_plain, fitted
 from padecast.forecasters.lagrange import Lagrange
 from padecast.forecasters.reuse import Reuse
 
@@ -40,8 +40,7 @@ class Blend(Forecaster):
     def __post_init__(self) -> None:
         check(0 <= self.share <= 1, "share", self.share, "a share between 0 and 1")
         for name, part in (("first", self.first), ("second", self.second)):
-            plain = isinstance(part, Forecaster) and part.is_weights and not part.moments and not part.replays
-            check(plain, name, part, "a forecaster that is weights on residuals")
+            check_plain(name, part)
 
     @property
     def needs_gram(self) -> bool:  # type: ignore[override]

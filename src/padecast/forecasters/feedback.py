@@ -11,7 +11,7 @@ from torch import Tensor
 
 from padecast._errors import check
 from padecast._history import Geometry, Position
-from padecast.forecasters.base import Forecaster, fitted
+from padecast.forecasters.base import Forecaster, check_plain, fitted
 from padecast.forecasters.lagrange import Lagrange, lagrange_basis
 
 
@@ -57,9 +57,7 @@ class Feedback(Forecaster):
 
     def __post_init__(self) -> None:
         check(0 <= self.share <= 2, "share", self.share, "0 to 2")
-        known = isinstance(self.inner, Forecaster) and self.inner.is_weights
-        plain = known and not self.inner.moments and not self.inner.replays
-        check(plain, "inner", self.inner, "a forecaster that is weights on residuals")
+        check_plain("inner", self.inner)
 
     @property
     def needs_gram(self) -> bool:  # type: ignore[override]

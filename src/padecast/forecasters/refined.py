@@ -9,7 +9,7 @@ from torch import Tensor
 
 from padecast._errors import check
 from padecast._history import Geometry, Position
-from padecast.forecasters.base import Forecaster, fitted
+from padecast.forecasters.base import Forecaster, check_plain, fitted
 from padecast.forecasters.lagrange import Lagrange
 
 Rows = tuple[tuple[float, ...], ...]
@@ -58,8 +58,7 @@ class Refined(Forecaster):
         check(len(counts) <= 1, "offsets", f"{counts} rows", "as many rows at every step")
         fits = not self.branches or not counts or counts[0] == len(self.branches)
         check(fits, "branches", self.branches, f"{counts[0] if counts else 0} names, one per row, or none")
-        plain = self.inner.is_weights and not self.inner.moments and not self.inner.replays
-        check(plain, "inner", self.inner, "a forecaster that is weights on residuals")
+        check_plain("inner", self.inner)
 
     @property
     def needs_gram(self) -> bool:  # type: ignore[override]

@@ -9,6 +9,7 @@ from typing import ClassVar
 from padecast._errors import check
 from padecast._history import Geometry, Position, Trace, unit
 from padecast.forecasters import Forecaster, Lagrange
+from padecast.forecasters.base import check_plain
 from padecast.policies.base import Policy
 
 
@@ -66,9 +67,7 @@ class Tolerance(Policy):
         check(0 < self.tolerance < math.inf, "tolerance", self.tolerance, "more than 0, and finite")
         check(0 <= self.prior < math.inf, "prior", self.prior, "0 or more, and finite")
         check(self.warmup >= 1, "warmup", self.warmup, "1 or more (the first step of a run is always computed)")
-        known = isinstance(self.reference, Forecaster) and self.reference.is_weights
-        plain = known and not self.reference.moments and not self.reference.replays
-        check(plain, "reference", self.reference, "a forecaster that is weights on residuals")
+        check_plain("reference", self.reference)
 
     @property
     def looks_back(self) -> int:

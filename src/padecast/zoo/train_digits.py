@@ -20,9 +20,14 @@ from diffusers import DiTTransformer2DModel, FlowMatchEulerDiscreteScheduler
 from rich.progress import MofNCompleteColumn, Progress
 from torch import Tensor
 
+from ._state import Parts, read_state, take_over, write_state
 from .data import draw, load_scans, random_frames
 from .digits import DigitsPipeline
 from .flow import NO_LABEL, Recipe, build, draw_sigmas, flow_loss, hush, prepare
+
+MISSING = """Usually the run had another --out, or stopped before its first checkpoint. Either
+(a) give the folder of the run to continue:   --out DIR --resume
+(b) start it anew:                            leave out --resume"""
 
 
 class Training:
@@ -92,17 +97,7 @@ class Training:
 
     def save(self, path: Path) -> None:
         """Write all of the run's state; replaces `path` only once the new file is complete."""
-        state = {
-            "done": self.done,
-            "model": self.model.state_dict(),
-            "average": self.average.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "generator": self.generator.get_state(),
-        }
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial")
-        torch.save(state, partial)
-        partial.replace(path)
+        write_state(path, self._parts, done=self.done)
 
     def load(self, path: Path) -> None:
         """Continue from a saved state.
@@ -110,19 +105,18 @@ class Training:
         Raises:
             FileNotFoundError: there is none at `path`.
         """
-        if not path.is_file():
-            raise FileNotFoundError(
-                f"there is no training state at {path}.\n"
-                "Usually the run had another --out, or stopped before its first checkpoint. Either\n"
-                "(a) give the folder of the run to continue:   --out DIR --resume\n"
-                "(b) start it anew:                            leave out --resume"
-            )
-        state = torch.load(path, map_location=self.device, weights_only=True)
-        self.model.load_state_dict(state["model"])
-        self.average.load_state_dict(state["average"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.generator.set_state(state["generator"].cpu())
+        state = read_state(path, missing=MISSING, device=self.device)
+        take_over(state, self._parts)
         self.done = state["done"]
+
+    @property
+    def _parts(self) -> Parts:
+        return {
+            "model": self.model,
+            "average": self.average,
+            "optimizer": self.optimizer,
+            "generator": self.generator,
+        }
 
     def start(self, folder: Path) -> None:
         """Begin from the weights of a pipeline folder, instead of untrained ones."""

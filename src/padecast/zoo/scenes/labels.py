@@ -77,13 +77,14 @@ def head(width: int, answers: Sequence[int]) -> nn.Linear:
     return layer
 
 
-def wrongness(logits: Tensor, facts: Tensor, answers: Sequence[int]) -> Tensor:
+def wrongness(logits: Tensor, facts: Tensor, answers: Sequence[int], weights: Tensor | None = None) -> Tensor:
     """Cross entropy, averaged over the questions.
 
     Args:
         logits: (..., sum of `answers`).
         facts: (..., len of `answers`) int64.
         answers: how many there are to each question.
+        weights: (...), how much each row counts; default: all alike.
 
     Returns:
         A scalar.
@@ -92,8 +93,8 @@ def wrongness(logits: Tensor, facts: Tensor, answers: Sequence[int]) -> Tensor:
         >>> float(wrongness(torch.zeros(1, 4), torch.zeros(1, 2, dtype=torch.int64), (2, 2)))  # log 2
         0.6931...
     """
-    losses = [
-        F.cross_entropy(some.flatten(0, -2), fact.flatten())
-        for some, fact in zip(logits.split(list(answers), -1), facts.unbind(-1), strict=True)
-    ]
+    losses = []
+    for some, fact in zip(logits.split(list(answers), -1), facts.unbind(-1), strict=True):
+        wrong = F.cross_entropy(some.flatten(0, -2), fact.flatten(), reduction="none")
+        losses.append(wrong.mean() if weights is None else (wrong * weights.flatten()).sum() / weights.sum())
     return torch.stack(losses).mean()

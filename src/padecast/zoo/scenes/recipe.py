@@ -23,14 +23,14 @@ class Recipe:
         steps: optimizer steps of each stage instead, which makes a run exactly repeatable; default None.
         shares: of the minutes, for autoencoder, its decoder alone, text encoders, flow and guidance.
         batches: pictures per step, for each stage.
-        rates: peak learning rates of AdamW, for each stage.
+        rates: peak learning rates, for each stage.
         warmup: steps of linear warm-up.
         ema: decay of the weight average that is exported.
         clip: largest norm of the gradient.
         divergence: weight of the autoencoder's divergence from a standard normal.
         gallery: pictures that are rendered and encoded ahead for flow and guidance, default 4096.
         reuse: how often each of them is used, with fresh noise, default 8.
-        labels: weight of the throwaway head that says what each token shows, default 0.3.
+        labels: weight of the throwaway head that says what each token shows, default 0.5.
         drop: share of captions replaced by the empty one, default 0.1.
         shift: above 1 more noise levels of the training are high; default 2.
         guidance: range of guidance scales that are distilled.
@@ -51,7 +51,7 @@ class Recipe:
     divergence: float = 1e-3
     gallery: int = 4096
     reuse: int = 8
-    labels: float = 0.3
+    labels: float = 0.5
     drop: float = 0.1
     shift: float = 2.0
     guidance: tuple[float, float] = (1.0, 6.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 import time
 from abc import ABC, abstractmethod
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from ..muon import Muon
 from .recipe import STAGES, Recipe, faster_in_bfloat16
 
 
@@ -25,6 +27,7 @@ class Stage(ABC):
 
     name: ClassVar[str]
     trained: ClassVar[tuple[str, ...]]
+    orthogonal: ClassVar[bool] = False  # whether the matrices of blocks and layers are trained by Muon
 
     def __init__(self, parts: nn.ModuleDict, recipe: Recipe, device: str | None = None) -> None:
         self.recipe = recipe
@@ -33,7 +36,7 @@ class Stage(ABC):
         trained = {name: parts[name] for name in self.trained}
         self.model = nn.ModuleDict({**trained, **self.heads()}).to(self.device).requires_grad_(True).train()
         self.average = copy.deepcopy(self.model).requires_grad_(False).eval()
-        self.optimizer = torch.optim.AdamW(self.model.parameters(), betas=(0.9, 0.99), weight_decay=0.01)
+        self.optimizers = optimizers(self.model, self.orthogonal)
         # Every draw is made on the CPU, so that a seed means the same on every device.
         self.generator = torch.Generator().manual_seed(recipe.seed * len(STAGES) + STAGES.index(self.name))
         self.bfloat16 = faster_in_bfloat16(self.device) if recipe.bfloat16 is None else recipe.bfloat16
@@ -60,14 +63,15 @@ class Stage(ABC):
     def step(self) -> float:
         """One optimizer step; returns its loss."""
         start = time.perf_counter()
-        for group in self.optimizer.param_groups:
+        for group in (group for optimizer in self.optimizers for group in optimizer.param_groups):
             group["lr"] = self.recipe.rate(self.name, self.done, self.progress)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
             loss = self.loss()
-        self.optimizer.zero_grad(set_to_none=True)
+        self.model.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip)
-        self.optimizer.step()
+        for optimizer in self.optimizers:
+            optimizer.step()
         self.done += 1
         self._follow()
         value = float(loss.detach())  # waits for the device
@@ -92,7 +96,7 @@ class Stage(ABC):
             "bfloat16": self.bfloat16,
             "model": self.model.state_dict(),
             "average": self.average.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "generator": self.generator.get_state(),
         }
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -109,9 +113,22 @@ class Stage(ABC):
         state = read_state(path)
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
         self.generator.set_state(state["generator"])
         self.done, self.seconds, self.bfloat16 = state["done"], state["seconds"], state["bfloat16"]
+
+
+def optimizers(model: nn.Module, orthogonal: bool) -> list[torch.optim.Optimizer]:
+    """AdamW for all weights, or Muon for the matrices of blocks and layers and AdamW for the others."""
+    named = dict(model.named_parameters())
+    hidden = {name for name, weight in named.items() if orthogonal and weight.ndim == 2 and _HIDDEN.search(name)}
+    others = [weight for name, weight in named.items() if name not in hidden]
+    made: list[torch.optim.Optimizer] = [torch.optim.AdamW(others, betas=(0.9, 0.99), weight_decay=0.01)]
+    return made + ([Muon([named[name] for name in sorted(hidden)])] if hidden else [])
+
+
+_HIDDEN = re.compile(r"(blocks?|layers?)\.\d+\..*(?<!relative_attention_bias\.)weight$")
 
 
 def read_state(path: Path) -> dict[str, Any]:

@@ -26,6 +26,7 @@ PLAIN_GUIDANCE = 1.0  # what the flow stage tells the guidance embedding
 WHOLE = 0.7
 CUTTING = 32  # pixels along the side of a close-up
 BRIGHT = 0.28  # in [-1, 1]: what is brighter in any channel is an object, with its edge
+FEW = 6.0  # how much more a token that shows an object counts for the head, since they are few
 # How many tokens a caption is padded to. Users get 512, which FLUX does not mask: it has to be seen in training.
 LENGTHS = ((20, 25, 0.9), (25, 65, 0.08), (65, 161, 0.015), (512, 513, 0.005))  # from, below, share
 
@@ -71,8 +72,8 @@ class Decoder(Autoencoder):
         vae.encoder.requires_grad_(False)
 
     def loss(self) -> Tensor:
-        """`|x - x'| + (x - x')²` of close-ups, weighted, from latents with a little noise."""
-        images = closeups(4 * self.batch_size, self.generator, self.device)
+        """`|x - x'| + (x - x')²` of whole pictures, weighted, from latents with a little noise."""
+        images, _ = pictures(self.batch_size, self.generator, self.device)
         vae: Any = self.model["vae"]
         with torch.no_grad():
             latents = vae.encode(images).latent_dist.mode()
@@ -128,6 +129,7 @@ class Flow(Captions):
 
     name: ClassVar[str] = "flow"
     trained: ClassVar[tuple[str, ...]] = ("text_encoder", "text_encoder_2", "transformer")
+    orthogonal: ClassVar[bool] = True
 
     def __init__(self, parts: nn.ModuleDict, recipe: Recipe, device: str | None = None) -> None:
         super().__init__(parts, recipe, device)
@@ -185,7 +187,9 @@ class Flow(Captions):
         )
         velocity = self.velocity(transformer, noisy, sigmas, guidance, *text)
         look.remove()
-        told = wrongness(self.model["of_picture"](middle[0]), drawn.shown.to(self.device), SHOWN)
+        facts = drawn.shown.to(self.device)
+        objects = 1 + (FEW - 1) * (facts[..., 0] > 0).float()
+        told = wrongness(self.model["of_picture"](middle[0]), facts, SHOWN, objects)
         return F.mse_loss(velocity, noise - drawn.latents) + self.recipe.labels * told
 
 
