@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-PACKAGES = ("torch", "diffusers", "torchmetrics", "transformers")
+PACKAGES = ("torch", "diffusers", "torchmetrics", "transformers", "cache-dit")
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import math
 from typing import Any
 
 import pytest
@@ -11,6 +13,9 @@ import padecast
 from padecast._provenance import Provenance
 from padecast.lab import Comparison, Entry, Sampling, Task, calls, compare, entered, measure
 from padecast.lab.metrics import CAP
+from padecast.lab.results import Result
+from padecast.lab.scores import scores_of
+from padecast.report import finite
 from padecast.zoo.digits import DigitsPipeline
 
 
@@ -110,3 +115,28 @@ def test_a_budget_outside_the_schedule_is_an_error(task: Task) -> None:
 def test_an_unknown_method_is_named_before_anything_runs(task: Task) -> None:
     with pytest.raises(padecast.UnknownName, match="'tc-pade'"):
         compare(task, ["tcpade"], nfe=[4])
+
+
+# Without times --------------------------------------------------------------------------------------------------------
+
+
+def test_without_times_nothing_is_drawn_twice_and_the_figures_are_the_same(task: Task) -> None:
+    seen: list[str] = []
+    short = dataclasses.replace(task, steps=5, scores=scores_of(task.pipe))
+    whole = dataclasses.replace(short, memory={})
+    timed = measure(short, [Entry.of("fora")], flops=True)
+    for _ in range(2):
+        untimed = measure(whole, [Entry.of("fora")], flops=True, timed=False, progress=seen.append)
+        for one, two in zip(untimed.results, timed.results, strict=True):
+            assert (one.psnr, one.ssim, one.scores, one.errors) == (two.psnr, two.ssim, two.scores, two.errors)
+        assert untimed.results[1].flops_share == timed.results[1].flops_share
+    assert whole.memory is not None and [key[0] for key in whole.memory if isinstance(key, tuple)] == ["uncached"] * 2
+    assert seen == ["uncached", "fora"] * 4
+
+
+def test_a_result_without_times_says_so_in_json_and_back(task: Task) -> None:
+    result = measure(task, [Entry.of("fora")], timed=False).results[1]
+    plain = strictly(json.dumps(finite(result.to_dict())))
+    assert plain["calls_timed"] == 0 and plain["speedup"] is None and plain["seconds_range"] == [None, None]
+    again = Result.from_dict(plain)
+    assert math.isnan(again.speedup) and again.psnr == result.psnr and again.plans == result.plans

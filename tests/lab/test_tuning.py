@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
 import pytest
+from torch import Tensor
 
 import padecast
 from padecast.lab import Entry, Task, draw, tune
-from padecast.lab.tuning import Knob, halve
-from padecast.policies import Interval, Plan, plan_of
+from padecast.lab.tuning import Knob, halve, prepared
+from padecast.policies import Interval, Magnitude, Plan, plan_of
 
-RULES = ["tc-pade", "fora", "linear", "taylorseer", "spectrum"]
+RULES = ["tc-pade", "fora", "linear", "taylorseer", "spectrum", "delta-dit"]
 
 
 @pytest.mark.parametrize("steps", [20, 50])
@@ -63,6 +68,65 @@ def test_halving_finds_the_step_of_a_staircase(rising: bool) -> None:
         _, found = halve(lambda value: round((6 + value) if rising else (10 - value)), knob, wanted)
         steps = round((6 + found) if rising else (10 - found))
         assert steps == (max(wanted, 6) if rising else wanted)
+
+
+@pytest.mark.parametrize(("name", "nfe"), [("teacache", 4), ("first-block", 4), ("easycache", 5)])
+def test_rules_that_look_before_they_decide_are_tuned_by_running(task: Task, name: str, nfe: int) -> None:
+    entry = tune(task.tuning(), Entry.of(name, wanted=nfe), nfe)
+    assert draw(task, entry, task.tuning().seeds).nfe == nfe
+    assert entry.method == padecast.method(entry.written) and entry.written.startswith(f"{name}:threshold=")
+    assert (entry.name, entry.wanted) == (name, nfe)
+
+
+def test_the_nearest_is_taken_where_no_threshold_reaches_it(task: Task) -> None:
+    entry = tune(task.tuning(), Entry.of("easycache"), 1)  # two steps for a rate, and the last
+    assert draw(task, entry, task.tuning().seeds).nfe == 3
+    assert tune(task.tuning(), Entry.of("teacache:threshold=0.2"), 5).written == "teacache:threshold=0.2"
+
+
+@pytest.mark.parametrize("nfe", [4, 6])
+def test_the_rule_of_magnitudes_is_calibrated_and_tuned(task: Task, nfe: int) -> None:
+    entry = tune(task.tuning(), Entry.of("magcache", wanted=nfe), nfe)
+    assert isinstance(entry.method, padecast.Method) and isinstance(entry.method.policy, Magnitude)
+    assert len(entry.method.policy.ratios) == task.steps and entry.method.policy.ratios[0] == 1.0
+    assert plan_of(entry.method.policy, task.steps).count("C") == nfe == draw(task, entry, (0, 1)).nfe
+    assert entry.method == padecast.method(entry.written)
+
+
+def test_ratios_are_of_the_seeds_that_are_tuned_on_and_none_where_they_were_written(task: Task) -> None:
+    seen: list[tuple[int, ...]] = []
+
+    def call(pipe: Any, seeds: Sequence[int], /, **arguments: Any) -> Tensor:
+        seen.append(tuple(seeds))
+        return task.call(pipe, seeds, **arguments)
+
+    watched = dataclasses.replace(task, call=call, development=(7, 8, 9))
+    prepared(watched.tuning(), Entry.of("magcache"))
+    assert seen == [(7, 8)] and not set(seen[0]) & set(task.seeds)
+    written = Entry.of("magcache:ratios=(1.0,0.9)")
+    assert prepared(watched.tuning(), written) == written and len(seen) == 1
+
+
+def test_the_room_of_magnitudes_is_widened_by_the_least_change() -> None:
+    entry = tune(Task(None, print), Entry.of("magcache:ratios=(1.0,1.0)"), 6)
+    assert isinstance(entry.method, padecast.Method)
+    assert plan_of(entry.method.policy, 20).count("C") == 6
+    assert tune(Task(None, print), Entry.of("magcache:ratios=(1.0,1.0),limit=2,retention=0.5"), 5).written.endswith(
+        "limit=2,retention=0.5"
+    )
+
+
+def test_what_was_tried_before_is_not_drawn_again(task: Task) -> None:
+    drawn: list[int] = []
+
+    def call(pipe: Any, seeds: Sequence[int], /, **arguments: Any) -> Tensor:
+        drawn.append(len(seeds))
+        return task.call(pipe, seeds, **arguments)
+
+    remembers = dataclasses.replace(task, call=call, memory={}).tuning()
+    first = tune(remembers, Entry.of("teacache"), 4)
+    count = len(drawn)
+    assert count > 1 and tune(remembers, Entry.of("teacache"), 4) == first and len(drawn) == count
 
 
 def test_a_method_without_a_free_number_is_left_alone(task: Task) -> None:

@@ -13,8 +13,9 @@ from padecast.cli._pipelines import load
 from padecast.cli._shell import FAILED, INTERRUPTED, Failure, ending, pipeline_errors, progress, stderr
 from padecast.integrations.ray import Cluster, do
 from padecast.lab import figures
-from padecast.lab.cells import Cell, cells, run
+from padecast.lab.cells import Cell, Memory, cells, run
 from padecast.lab.experiment import Experiment, Source, read
+from padecast.lab.pretrained import metrics_of
 from padecast.lab.shelf import Shelf
 
 app = typer.Typer(no_args_is_help=True, help="Measure an experiment: pipelines, settings, methods, other caches.")
@@ -43,6 +44,8 @@ def run_experiment(
     """Do what is left of an experiment; every finished cell is written at once, and later runs skip it."""
     experiment, shelf = read(file), Shelf(out)
     figures.check_installed()
+    if not (list_only or on_ray):
+        metrics_of(experiment.metrics)
     every = cells(experiment)
     left = [cell for cell in every if again or not shelf.holds(cell)]
     if list_only:
@@ -62,13 +65,13 @@ def run_experiment(
 
 def _do(experiment: Experiment, left: list[Cell], shelf: Shelf) -> list[str]:
     """Do cells one after the other; returns a line for each that failed."""
-    loaded = lru_cache(maxsize=1)(_loaded)
+    loaded, memory = lru_cache(maxsize=1)(_loaded), Memory()
     failures: list[str] = []
     with progress(experiment.name, sum(cell.calls for cell in left)) as tick:
         for place, cell in enumerate(left):
             try:
                 with pipeline_errors():
-                    shelf.put(cell, run(cell, loaded, lambda word, cell=cell: tick(f"{cell.name}: {word}")))  # type: ignore[misc]
+                    shelf.put(cell, run(cell, loaded, lambda word, cell=cell: tick(f"{cell.name}: {word}"), memory))  # type: ignore[misc]
             except KeyboardInterrupt:
                 ending(f"interrupted; {place} of {len(left)} cells were written: run it again to go on", INTERRUPTED)
             except (Failure, PadecastError) as error:

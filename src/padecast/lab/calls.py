@@ -84,6 +84,18 @@ class Sampling:
             chosen["prompt"] = [self.prompts[seed % len(self.prompts)] for seed in seeds]
         return {name: value for name, value in chosen.items() if value is not None}
 
+    def asked(self, pipe: Any, seeds: Sequence[int]) -> list[Any]:
+        """Return the prompt or the class that every seed asks for; the seed itself of a pipeline without either.
+
+        Example:
+            >>> from padecast import zoo
+            >>> Sampling().asked(zoo.load("digits"), [13, 4])
+            [3, 4]
+        """
+        conditions = self.conditions(pipe, seeds)
+        found: list[Any] = conditions.get("prompt") or conditions.get("class_labels") or list(seeds)
+        return found
+
     def _check(self, pipe: Any, takes: frozenset[str]) -> None:
         given = {
             "prompt": self.prompts or None,

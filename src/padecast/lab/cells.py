@@ -25,16 +25,18 @@ from padecast.calibration import Calibration
 from padecast.lab._tables import Numbers
 from padecast.lab.experiment import Experiment, Setting, Source
 from padecast.lab.measure import Progress, calls, measure
-from padecast.lab.peer_tuning import prepare_peer
 from padecast.lab.pixels import encoded
 from padecast.lab.portrait import portrait
+from padecast.lab.pretrained import metrics_of
 from padecast.lab.results import Refusal
 from padecast.lab.runner import UNCACHED, Entry, Task
 from padecast.lab.scores import scores_of
-from padecast.lab.tuning import tune
+from padecast.lab.tuning import prepared, tune
 from padecast.report import finite
 
 KIND, SCHEMA = "padecast cell", 1
+Memory = dict[str, dict[Any, Any]]
+"""What cells that are done one after the other need not draw twice; begin with an empty one."""
 FEWER, UNCACHED_NAME = "fewer-steps", UNCACHED.name
 
 
@@ -54,6 +56,8 @@ class Cell:
         repeats: How often every call is timed.
         shown: Samples whose images are kept.
         flops: Whether operations are counted.
+        timed: Whether times are taken.
+        metrics: Names of metrics of published networks; see :mod:`padecast.lab.pretrained`.
         option: The option that a sweep turns.
     """
 
@@ -68,6 +72,8 @@ class Cell:
     repeats: int = 1
     shown: int = 8
     flops: bool = True
+    timed: bool = True
+    metrics: tuple[str, ...] = ()
     option: str = ""
 
     @property
@@ -89,12 +95,28 @@ class Cell:
         digest = hashlib.sha256(json.dumps(self.configuration, sort_keys=True).encode()).hexdigest()[:10]
         return f"{re.sub(r'[^a-z0-9]+', '-', self.name.lower()).strip('-')[:80]}-{digest}.json"
 
-    def task(self, pipe: Any) -> Task:
+    def task(self, pipe: Any, memory: Memory | None = None) -> Task:
         """Return what it samples."""
-        scores = scores_of(pipe, self.setting.sampling)
-        name = f"{self.source.name}, {self.setting.name}"
-        seeds, batch, steps = self.seeds, self.batch, self.setting.steps
-        return Task(pipe, self.setting.sampling, steps, seeds, batch, name, self.development, scores)
+        scores = {**scores_of(pipe, self.source.source, self.source.scores), **metrics_of(self.metrics)}
+        return Task(
+            pipe,
+            self.setting.sampling,
+            self.setting.steps,
+            self.seeds,
+            self.batch,
+            f"{self.source.name}, {self.setting.name}",
+            self.development,
+            scores,
+            None if memory is None else self._of(memory),
+        )
+
+    def _of(self, memory: Memory) -> dict[Any, Any]:
+        """Return what is remembered of its pipeline and setting, and forget all others."""
+        configuration = self.configuration
+        key = json.dumps([configuration[name] for name in ("source", "setting", "batch", "metrics")], sort_keys=True)
+        if key not in memory:
+            memory.clear()
+        return memory.setdefault(key, {})
 
     @property
     def calls(self) -> int:
@@ -114,13 +136,16 @@ def cells(experiment: Experiment) -> list[Cell]:
     return list(found.values())
 
 
-def run(cell: Cell, load: Callable[[Source], Any], progress: Progress | None = None) -> dict[str, Any]:
+def run(
+    cell: Cell, load: Callable[[Source], Any], progress: Progress | None = None, memory: Memory | None = None
+) -> dict[str, Any]:
     """Do one piece of work.
 
     Args:
         cell: Which.
         load: Returns its pipeline; asked once.
         progress: Told a word after every call.
+        memory: Handed from one cell to the next; nothing is remembered by default.
 
     Returns:
         What goes to its file: plain data.
@@ -129,7 +154,7 @@ def run(cell: Cell, load: Callable[[Source], Any], progress: Progress | None = N
         PadecastError: If it cannot be done; a peer that cannot be put on the pipeline is a result.
     """
     pipe = load(cell.source)
-    task = cell.task(pipe)
+    task = cell.task(pipe, memory)
     document = _portrait(cell, task) if cell.kind == "portrait" else _measured(cell, task, progress)
     provenance = dataclasses.asdict(Provenance.of(pipe))
     plain: dict[str, Any] = finite(
@@ -139,7 +164,7 @@ def run(cell: Cell, load: Callable[[Source], Any], progress: Progress | None = N
 
 
 def _of_task(experiment: Experiment, source: Source, setting: Setting) -> Iterator[Cell]:
-    fields = ("seeds", "development", "batch", "repeats", "shown", "flops")
+    fields = ("seeds", "development", "batch", "repeats", "shown", "flops", "timed", "metrics")
     shared = {name: getattr(experiment, name) for name in fields}
 
     def cell(kind: str, chosen: str, wanted: int | None, **changes: Any) -> Cell:
@@ -200,7 +225,7 @@ def _tuned(cell: Cell, task: Task) -> Entry:
             raise
         return Entry("calibrated", wanted=cell.wanted, refusal=str(error).partition("\n")[0])
     if cell.wanted is None or cell.chosen.startswith(("calibrated:", FEWER)):
-        return prepare_peer(task.tuning(), entry)
+        return prepared(task.tuning(), entry)
     return tune(task.tuning(), entry, cell.wanted)
 
 
@@ -208,7 +233,7 @@ def _measured(cell: Cell, task: Task, progress: Progress | None) -> dict[str, An
     entry = _tuned(cell, task)
     if entry.refusal:
         return {"settings": task.settings(), "refusal": dataclasses.asdict(Refusal.of(entry))}
-    compared = measure(task, [entry], repeats=cell.repeats, flops=cell.flops, progress=progress)
+    compared = measure(task, [entry], repeats=cell.repeats, flops=cell.flops, timed=cell.timed, progress=progress)
     if compared.refusals:
         return {"settings": compared.settings, "refusal": dataclasses.asdict(compared.refusals[0])}
     uncached, result = compared.results

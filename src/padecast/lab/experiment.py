@@ -37,7 +37,9 @@ from padecast._errors import InvalidOption, check, unknown
 from padecast.lab._extras import need
 from padecast.lab._tables import Numbers, of_key, of_table
 from padecast.lab.calls import Sampling
+from padecast.lab.pretrained import check_metrics
 from padecast.lab.runner import Entry, Task
+from padecast.lab.scores import check_known
 
 
 @dataclass(frozen=True)
@@ -49,12 +51,14 @@ class Source:
         source: A demo model such as ``digits``, a folder with a pipeline, or ``owner/name`` on the hub.
         device: Where to; an accelerator if there is one.
         dtype: Of the weights; as ``padecast compare`` chooses by default.
+        scores: The demo model whose scores its images are given, if ``source`` does not name it.
     """
 
     name: str
     source: str
     device: str | None = None
     dtype: str | None = None
+    scores: str = ""
 
 
 @dataclass(frozen=True)
@@ -144,6 +148,8 @@ class Experiment:
         repeats: How often every call is timed. Default 1.
         shown: Samples whose images are kept. Default 8.
         flops: Whether operations are counted. Default true.
+        timed: Whether times are taken, for which the uncached run is repeated in every cell. Default true.
+        metrics: Metrics of published networks, such as ``lpips``; see :mod:`padecast.lab.pretrained`. None by default.
         sweeps: Options that are turned.
         portraits: What is recorded step by step.
     """
@@ -161,6 +167,8 @@ class Experiment:
     repeats: int = 1
     shown: int = 8
     flops: bool = True
+    timed: bool = True
+    metrics: tuple[str, ...] = ()
     sweeps: tuple[Sweep, ...] = ()
     portraits: Portraits = field(default_factory=Portraits)
 
@@ -169,6 +177,12 @@ class Experiment:
         _check_names("settings", [setting.name for setting in self.settings])
         check(self.repeats >= 1, "repeats", self.repeats, "1 or more")
         check(self.shown >= 1, "shown", self.shown, "1 or more")
+        for place, source in enumerate(self.pipelines):
+            if source.scores:
+                with of_key(f"pipelines[{place}]"):
+                    check_known(source.scores)
+        with of_key("metrics"):
+            check_metrics(self.metrics)
         for setting in self.settings:
             self._check(setting)
         for key in ("methods", "peers"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -16,6 +17,8 @@ from padecast.lab._canvas import DPI
 from padecast.lab._extras import need
 from padecast.lab.chapters import Chapter, chapters
 from padecast.lab.results import Comparison, Result
+from padecast.methods import REGISTRY
+from padecast.targets.base import HALVES
 
 TEMPLATES = Path(__file__).parent / "templates"
 BUSY = 1.5
@@ -86,7 +89,7 @@ def _about(chapter: Chapter) -> list[tuple[str, str]]:
 def _table(chapter: Chapter, wanted: int | None, comparison: Comparison | None) -> dict[str, Any]:
     results = comparison.results if comparison else ()
     scores = list(dict.fromkeys(name for result in results for name in result.scores))
-    busy = bool(results) and results[0].seconds_range[1] > BUSY * results[0].seconds_range[0]
+    busy = bool(results) and results[0].seconds_range[1] > BUSY * results[0].seconds_range[0]  # NaN: not timed
     return {
         "title": "as written" if wanted is None else f"{wanted} of {chapter.settings['steps']} steps computed",
         "scores": scores,
@@ -104,14 +107,35 @@ def _row(result: Result, scores: list[str]) -> dict[str, Any]:
         "psnr": [] if own else [f"{value:.2f}" for value in (result.psnr.mean, result.psnr.p5, result.psnr.worst)],
         "ssim": "" if own else f"{result.ssim.mean:.4f}",
         "scores": [f"{result.scores[name]:.3f}" if name in result.scores else "" for name in scores],
-        "wall": "" if own else f"{result.speedup:.2f}x",
-        "denoiser": "" if own else f"{result.denoiser_speedup:.2f}x",
+        "wall": "" if own or not result.calls_timed else f"{result.speedup:.2f}x",
+        "denoiser": "" if own or not result.calls_timed else f"{result.denoiser_speedup:.2f}x",
         "ideal": "" if own else f"{result.ideal:.2f}x",
         "flops": "" if result.flops_share is None else f"{result.flops_share:.0%}",
     }
     written = "" if result.written == result.name else result.written.removeprefix(f"{result.name}:")
-    told = {"name": result.name, "written": written, "plan": result.plans[0]}
-    return {**numbers, **told, "missed": missed, "partial": peers.is_partial(result.name.partition(":")[0])}
+    told = {"name": result.name, "written": shortened(written), "plan": result.plans[0]}
+    return {**numbers, **told, "missed": missed, "partial": is_partial(result.name)}
+
+
+def shortened(written: str) -> str:
+    """Leave long lists of numbers out of a method as it is written.
+
+    Example:
+        >>> shortened("ratios=(1.0, 1.0378, 1.0087, 1.0062, 0.94505, 0.96953),threshold=0.1")
+        'ratios=(...),threshold=0.1'
+    """
+    return re.sub(r"\([^()]{30,}\)", "(...)", written)
+
+
+def is_partial(name: str) -> bool:
+    """Whether a method or a peer leaves out a part of the blocks only, so that NFE says little of its cost.
+
+    Example:
+        >>> is_partial("delta-dit:every=3"), is_partial("diffusers.pab"), is_partial("fora")
+        (True, True, False)
+    """
+    plain = name.partition(":")[0]
+    return peers.is_partial(plain) or (plain in REGISTRY and REGISTRY[plain].span == HALVES)
 
 
 def _pictures(chapter: Chapter, compared: dict[int | None, Comparison | None]) -> list[dict[str, Any]]:

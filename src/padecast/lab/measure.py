@@ -4,88 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from statistics import fmean, median
+from contextlib import nullcontext
 
 import torch
-from torch import Tensor
 
 from padecast._errors import check
 from padecast._provenance import Provenance
-from padecast.lab.flops import flops_share
-from padecast.lab.metrics import Spread, psnr, relative_errors, ssim
-from padecast.lab.peer_tuning import REFUSALS, prepare_peer, refused
+from padecast.lab.flops import counted, flops_share
+from padecast.lab.ledger import SHOWN, Ledger
+from padecast.lab.peer_tuning import REFUSALS, refused
 from padecast.lab.peers import Peer
-from padecast.lab.results import Comparison, Refusal, Result
+from padecast.lab.results import Comparison, Refusal
 from padecast.lab.runner import UNCACHED, Drawn, Entry, Task, draw
-from padecast.lab.tuning import tune
+from padecast.lab.tuning import prepared, tune
 from padecast.methods import Method
 
 Progress = Callable[[str], None]
-SHOWN = 32
-"""Images per entry that a comparison keeps for pictures."""
-
-
-@dataclass
-class Ledger:
-    """What is kept of the calls of one entry; images and latents of a call are dropped once they are measured."""
-
-    entry: Entry
-    draws: list[Drawn] = field(default_factory=list)
-    against: list[Drawn] = field(default_factory=list)
-    psnr: list[Tensor] = field(default_factory=list)
-    ssim: list[Tensor] = field(default_factory=list)
-    errors: list[Tensor] = field(default_factory=list)
-    images: list[Tensor] = field(default_factory=list)
-    scores: dict[str, list[Tensor]] = field(default_factory=dict)
-    flops_share: float | None = None
-
-    def book(self, task: Task, seeds: Sequence[int], drawn: Drawn, reference: Drawn, *, score: bool) -> None:
-        """Keep what a call cost, without its images, and measure them if it is the first of its seeds."""
-        self.draws.append(_without_images(drawn))
-        self.against.append(_without_images(reference))
-        if score:
-            self.score(drawn, reference, {name: of(drawn.images, seeds) for name, of in task.scores.items()})
-
-    def score(self, drawn: Drawn, reference: Drawn, scores: dict[str, Tensor]) -> None:
-        """Measure one batch."""
-        for name, values in scores.items():
-            self.scores.setdefault(name, []).append(values)
-        self.psnr.append(psnr(drawn.images, reference.images))
-        self.ssim.append(ssim(drawn.images, reference.images))
-        same_steps = len(drawn.path) == len(reference.path)
-        since = 0 if same_steps else -1
-        self.errors.append(relative_errors(drawn.path[since:], reference.path[since:]))
-        if sum(map(len, self.images)) < SHOWN:
-            self.images.append(drawn.images)
-
-    def result(self, batch: int) -> Result:
-        """Sum up; only calls with a full batch are timed."""
-        full = [place for place, drawn in enumerate(self.draws) if drawn.samples == batch]
-        own, other = [self.draws[k] for k in full], [self.against[k] for k in full]
-        seconds, denoiser = median(d.seconds for d in own), median(d.denoiser_seconds for d in own)
-        nfe, entry = fmean(d.nfe for d in self.draws), self.entry
-        return Result(
-            name=entry.name,
-            written=entry.written,
-            wanted=entry.wanted,
-            nfe=nfe,
-            ideal=fmean(d.nfe for d in self.against) / nfe,
-            plans=tuple(d.plan for d in self.draws),
-            psnr=Spread.of(torch.cat(self.psnr)),
-            ssim=Spread.of(torch.cat(self.ssim)),
-            seconds=seconds,
-            denoiser_seconds=denoiser,
-            speedup=median(d.seconds for d in other) / seconds,
-            denoiser_speedup=median(d.denoiser_seconds for d in other) / denoiser,
-            calls_timed=len(full),
-            seconds_range=(min(d.seconds for d in own), max(d.seconds for d in own)),
-            errors=tuple(torch.cat(self.errors, dim=1).mean(1).tolist()),
-            history_bytes=max(d.history_bytes for d in self.draws),
-            peak_bytes=max((d.peak_bytes for d in self.draws if d.peak_bytes is not None), default=None),
-            flops_share=self.flops_share,
-            scores={name: float(torch.cat(values).double().mean()) for name, values in self.scores.items()},
-        )
 
 
 def measure(
@@ -95,6 +29,7 @@ def measure(
     repeats: int = 1,
     paired: bool = False,
     flops: bool = False,
+    timed: bool = True,
     progress: Progress | None = None,
 ) -> Comparison:
     """Draw every batch uncached and under every entry, in turn, and compare.
@@ -104,7 +39,9 @@ def measure(
         entries: How, besides uncached.
         repeats: How often every batch is drawn by each, at least 1. Default 1: batches are rounds already.
         paired: Whether an uncached call precedes every single one (A B A C ...) instead of every round (A B C ...).
-        flops: Whether operations are counted too, in one more batch of each.
+        flops: Whether operations are counted too, in one more batch of each; in every call if it is not timed.
+        timed: Whether times are wanted. Without them every batch is drawn once, and the uncached one is taken from the
+            task's memory where it is there.
         progress: Told the name of the entry after every call; see :func:`calls`.
 
     Returns:
@@ -112,6 +49,9 @@ def measure(
     """
     check(repeats >= 1, "repeats", repeats, "1 or more")
     first, ledgers = Ledger(UNCACHED), [Ledger(entry) for entry in entries]
+    if not timed:
+        _untimed(task, first, ledgers, flops, progress)
+        return _summed_up(task, first, ledgers, timed=False)
     draw(task, dataclasses.replace(UNCACHED, steps=2), task.batches()[0])  # what is made at the first call is made now
     for seeds in task.batches():
         for repeat in range(repeats):
@@ -123,7 +63,22 @@ def measure(
                 _try(task, ledger, seeds, reference, progress, score=repeat == 0)
     if flops:
         _count_flops(task, ledgers)
-    return _summed_up(task, first, ledgers)
+    return _summed_up(task, first, ledgers, timed=True)
+
+
+def _untimed(task: Task, first: Ledger, ledgers: Sequence[Ledger], flops: bool, progress: Progress | None) -> None:
+    """Draw every batch once, and count operations as it is drawn."""
+
+    def uncached(seeds: Sequence[int]) -> Drawn:
+        return task.once((UNCACHED.name, seeds, flops), lambda: _drawn(task, first, seeds, None, flops=flops))
+
+    for seeds in task.batches():
+        reference = uncached(seeds)
+        if progress is not None:
+            progress(UNCACHED.name)
+        first.book(task, seeds, reference, reference, score=True)
+        for ledger in ledgers:
+            _try(task, ledger, seeds, reference, progress, score=True, flops=flops)
 
 
 def calls(task: Task, entries: int, *, repeats: int = 1, paired: bool = False) -> int:
@@ -187,7 +142,7 @@ def entered(
 ) -> list[Entry]:
     """Tune every method to every number of computed steps, fewer sampler steps first in each group."""
     if not nfe:
-        return [prepare_peer(task.tuning(), Entry.of(method)) for method in methods]
+        return [prepared(task.tuning(), Entry.of(method)) for method in methods]
     entries = []
     for wanted in nfe:
         check(1 <= wanted <= task.steps, "nfe", wanted, f"1 to {task.steps}, the sampler's steps")
@@ -199,21 +154,31 @@ def entered(
     return entries
 
 
-def _drawn(task: Task, ledger: Ledger, seeds: Sequence[int], progress: Progress | None) -> Drawn:
-    drawn = draw(task, ledger.entry, seeds)
+def _drawn(
+    task: Task, ledger: Ledger, seeds: Sequence[int], progress: Progress | None, *, flops: bool = False
+) -> Drawn:
+    with counted(task.pipe) if flops else nullcontext() as operations:
+        drawn = draw(task, ledger.entry, seeds)
     if progress is not None:
         progress(ledger.entry.name)
-    return drawn
+    return drawn if operations is None else dataclasses.replace(drawn, operations=operations.total)
 
 
 def _try(
-    task: Task, ledger: Ledger, seeds: Sequence[int], reference: Drawn, progress: Progress | None, *, score: bool
+    task: Task,
+    ledger: Ledger,
+    seeds: Sequence[int],
+    reference: Drawn,
+    progress: Progress | None,
+    *,
+    score: bool,
+    flops: bool = False,
 ) -> None:
     """Draw and measure a batch, unless the entry is a peer that has been refused, or now is."""
     if ledger.entry.refusal:
         return
     try:
-        drawn = _drawn(task, ledger, seeds, progress)
+        drawn = _drawn(task, ledger, seeds, progress, flops=flops)
     except REFUSALS as error:
         if not isinstance(ledger.entry.method, Peer):
             raise
@@ -228,17 +193,12 @@ def _count_flops(task: Task, ledgers: Sequence[Ledger]) -> None:
             ledger.flops_share = flops_share(task, ledger.entry)
 
 
-def _summed_up(task: Task, first: Ledger, ledgers: Sequence[Ledger]) -> Comparison:
-    batch = len(task.batches()[0])
+def _summed_up(task: Task, first: Ledger, ledgers: Sequence[Ledger], *, timed: bool) -> Comparison:
     shown = [first, *(ledger for ledger in ledgers if not ledger.entry.refusal)]
     return Comparison(
         settings=task.settings(),
-        results=tuple(ledger.result(batch) for ledger in shown),
+        results=tuple(ledger.result(task, first, timed=timed) for ledger in shown),
         provenance=Provenance.of(task.pipe),
         images=tuple(torch.cat(ledger.images)[:SHOWN] for ledger in shown),
         refusals=tuple(Refusal.of(ledger.entry) for ledger in ledgers if ledger.entry.refusal),
     )
-
-
-def _without_images(drawn: Drawn) -> Drawn:
-    return dataclasses.replace(drawn, images=drawn.images[:, :0], path=())

@@ -49,7 +49,8 @@ def prepare_peer(task: Task, entry: Entry) -> Entry:
         task: What to sample, on seeds kept for this.
         entry: What is entered.
     """
-    if not isinstance(entry.method, Peer):
+    peer = entry.method
+    if not isinstance(peer, Peer):
         return entry
     steps = entry.steps or task.steps
 
@@ -59,7 +60,8 @@ def prepare_peer(task: Task, entry: Entry) -> Entry:
         return round(watch.calls / max(drawn.nfe, 1))
 
     try:
-        return dataclasses.replace(entry, method=entry.method.prepared(task.pipe, steps, run))
+        key = ("prepared", entry.written, steps, task.seeds)
+        return dataclasses.replace(entry, method=task.once(key, lambda: peer.prepared(task.pipe, steps, run)))
     except REFUSALS as error:
         return refused(entry, error)
 
@@ -90,7 +92,9 @@ def _halved(task: Task, entry: Entry, knob: Knob, nfe: int) -> tuple[Entry, floa
 
 
 def _computed(task: Task, entry: Entry) -> float:
-    return fmean(draw(task, entry, seeds).nfe for seeds in task.batches())
+    return task.once(
+        ("computed", entry.written, task.seeds), lambda: fmean(draw(task, entry, seeds).nfe for seeds in task.batches())
+    )
 
 
 def _set(entry: Entry, options: dict[str, Any]) -> Entry:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +15,7 @@ from padecast.lab.metrics import Spread
 from padecast.report import finite
 
 SCHEMA = 1
+TIMES = ("seconds", "denoiser_seconds", "speedup", "denoiser_speedup")
 
 
 @dataclass(frozen=True)
@@ -33,14 +35,15 @@ class Result:
         denoiser_seconds: Of all denoiser calls in it, median.
         speedup: Median seconds of the uncached calls made in turn with these, over ``seconds``.
         denoiser_speedup: The same of the denoiser alone.
-        calls_timed: How many calls were timed.
+        calls_timed: How many calls were timed; if none was, times and speedups are NaN, and ``null`` in JSON.
         seconds_range: The fastest and the slowest of them; far apart, the machine was busy with something else.
         errors: Relative error of the latents after every step, mean over samples. Fewer steps are other steps: only the
             last is there.
         history_bytes: Memory of the remembered residuals, as declared in the report.
         peak_bytes: Most memory that torch held on a CUDA device during a call; ``None`` on the host.
         flops_share: Operations of the denoiser over those of the uncached run; no speedup. ``None`` if not counted.
-        scores: Means of what the task measures besides, by name.
+        scores: What else the task's images are judged by, by name; of a distance such as FID-digits, that to the
+            uncached images of the same seeds, of which less is better.
     """
 
     name: str
@@ -80,9 +83,15 @@ class Result:
             KeyError: If something is missing.
         """
         values = {field.name: document[field.name] for field in dataclasses.fields(cls) if field.name in document}
+        values = {name: _number(value) if name in TIMES else value for name, value in values.items()}
         spreads = {name: Spread(**values[name]) for name in ("psnr", "ssim")}
-        tuples = {name: tuple(values[name]) for name in ("plans", "seconds_range", "errors")}
+        tuples = {name: tuple(map(_number, values[name])) for name in ("plans", "seconds_range", "errors")}
         return cls(**{**values, **spreads, **tuples})
+
+
+def _number(value: Any) -> Any:
+    """Read back what JSON has no number for."""
+    return math.nan if value is None else value
 
 
 @dataclass(frozen=True)

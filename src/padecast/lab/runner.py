@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -19,11 +19,11 @@ from padecast._quiet import quiet
 from padecast.lab import peers
 from padecast.lab.calls import Call, parameters
 from padecast.lab.peers import Peer
+from padecast.lab.scores import Score
 from padecast.lab.timing import timed
 from padecast.methods import Method, method
 
-Score = Callable[[Tensor, Sequence[int]], Tensor]
-"""One value per sample, of which more is better, from images and their seeds."""
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,9 @@ class Task:
         batch: Seeds per call, at least 1. Default 8. Decisions that read the features are shared within a call.
         name: For tables and pictures.
         development: Seeds that methods are tuned on, none of ``seeds``. By default a batch of them from 10000.
-        scores: What else is measured of every sample, by name: a function of images ``(B, C, H, W)`` and seeds.
+        scores: What else images are judged by, by name; see :mod:`padecast.lab.scores`.
+        memory: Keeps what need not be drawn twice, such as computed steps of settings tried before; share it among
+            tasks that differ in their seeds alone. Nothing is kept by default.
 
     Raises:
         InvalidOption: If there are no seeds, the same seed twice, one to tune on and to measure, or a number below 1.
@@ -52,6 +54,7 @@ class Task:
     name: str = ""
     development: Sequence[int] = ()
     scores: Mapping[str, Score] = field(default_factory=dict)
+    memory: dict[Hashable, Any] | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         check(self.steps >= 1, "steps", self.steps, "1 or more")
@@ -75,6 +78,26 @@ class Task:
         """Return the seeds call by call; only the last call may be smaller."""
         seeds = tuple(self.seeds)
         return [seeds[start : start + self.batch] for start in range(0, len(seeds), self.batch)]
+
+    def asked(self, seeds: Sequence[int]) -> list[Any]:
+        """Return what every seed asks for, as the call says; the seeds where it does not."""
+        of = getattr(self.call, "asked", None)
+        return list(seeds) if of is None else list(of(self.pipe, seeds))
+
+    def once(self, key: Hashable, make: Callable[[], Made]) -> Made:
+        """Return what was made under this key before, or make it.
+
+        Example:
+            >>> task = Task(None, print, memory={})
+            >>> task.once("a", lambda: 1), task.once("a", lambda: 2)
+            (1, 1)
+        """
+        if self.memory is None:
+            return make()
+        if key not in self.memory:
+            self.memory[key] = make()
+        found: Made = self.memory[key]
+        return found
 
     def settings(self) -> dict[str, Any]:
         """Return what was sampled, as plain data; the seeds that methods may have been tuned on too."""
@@ -142,7 +165,8 @@ UNCACHED = Entry("uncached", written="uncached")
 
 @dataclass(frozen=True)
 class Drawn:
-    """What one call gave: images, latents after every step, what was computed, and times in seconds."""
+    """What one call gave: images, latents after every step, what was computed, times in seconds, and the denoiser's
+    operations where they were counted."""
 
     images: Tensor
     path: tuple[Tensor, ...]
@@ -152,6 +176,7 @@ class Drawn:
     denoiser_seconds: float
     history_bytes: int = 0
     peak_bytes: int | None = None
+    operations: int = 0
 
     @property
     def samples(self) -> int:

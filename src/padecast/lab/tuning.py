@@ -5,35 +5,60 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterable
+from itertools import product
 from statistics import fmean
 from typing import Any
 
 from padecast._registry import parse
 from padecast.lab.knob import Knob, halve
-from padecast.lab.peer_tuning import tune_peer
+from padecast.lab.magnitudes import magnitudes
+from padecast.lab.peer_tuning import prepare_peer, tune_peer
 from padecast.lab.peers import Peer
 from padecast.lab.runner import Entry, Task, draw
 from padecast.methods import Method
-from padecast.policies import Growing, Interval, Policy, Stability, Tolerance, plan_of
+from padecast.policies import (
+    Accumulated,
+    Delta,
+    FirstBlock,
+    Growing,
+    Interval,
+    Magnitude,
+    Policy,
+    Rate,
+    Stability,
+    Tolerance,
+    plan_of,
+)
 
 INTERVALS = 3
 """Intervals that are tried at most where the threshold alone does not reach it."""
+THRESHOLDS = [10 ** (power / 40) for power in range(-160, 81)]
+"""Tried where a rule's plan is known without a run: 1e-4 to 100."""
 
+TINY = 1e-9
+"""Stands for 0 where numbers are compared by their ratio."""
 
 KNOBS: dict[type[Policy], Knob] = {
     Stability: Knob("threshold", 0.0, 2.0, rising=True),
     Tolerance: Knob("tolerance", 1e-5, 10.0, rising=False, logarithmic=True),
+    Accumulated: Knob("threshold", 1e-3, 100.0, rising=False, logarithmic=True),
+    FirstBlock: Knob("threshold", 1e-4, 10.0, rising=False, logarithmic=True),
+    Rate: Knob("threshold", 1e-3, 100.0, rising=False, logarithmic=True),
 }
+"""What is turned where only a run shows the number of computed steps."""
 
 
 def tune(task: Task, entry: Entry, nfe: int) -> Entry:
     """Set the free number of a method so that a run computes ``nfe`` steps.
 
-    Rules that follow from the step index alone (interval, growing) are searched without a run: first the interval or
-    the growth, then also the warm-up and the last step, whatever comes closest with the least change. Rules that read
-    the features (stability, tolerance) are halved on the task's seeds, in the batches that will be measured: their
-    decisions are shared within a batch. A method whose free number was written down, or that has none, is left alone.
-    A peer is turned by its own numbers, on the same seeds; one that cannot be put on the pipeline says why.
+    Rules that follow from the step index alone (interval, growing, delta) are searched without a run: first the
+    interval or the growth, then also the warm-up and the last step, whatever comes closest with the least change. So is
+    the rule of magnitudes, once their ratios are known from a run of the task's seeds: first its threshold, then also
+    how many forecasts may be in a row, and the share of steps that is computed first. Rules that read the features
+    (stability, tolerance) or look at them before they decide (accumulated, first-block, rate) are halved on the task's
+    seeds, in the batches that will be measured: their decisions are shared within a batch. A method whose free number
+    was written down, or that has none, is left alone. A peer is turned by its own numbers, on the same seeds; one that
+    cannot be put on the pipeline says why.
 
     Args:
         task: What to sample, on seeds kept for this.
@@ -47,9 +72,11 @@ def tune(task: Task, entry: Entry, nfe: int) -> Entry:
         return entry
     if isinstance(entry.method, Peer):
         return tune_peer(task, entry, nfe)
+    entry = prepared(task, entry)
+    assert isinstance(entry.method, Method)
     fixed = parse(entry.written)[1]
     policy = entry.method.policy
-    if policy.needs_gram:
+    if policy.needs_gram or policy.probe:
         return _halved(task, entry, nfe, fixed)
     best: tuple[int, dict[str, Any]] = (abs(_planned(policy, task.steps) - nfe), {})
     for options in _proposals(policy, task.steps, fixed):
@@ -60,14 +87,41 @@ def tune(task: Task, entry: Entry, nfe: int) -> Entry:
     return _with(entry, best[1])
 
 
+def prepared(task: Task, entry: Entry) -> Entry:
+    """Let a method or a peer learn what it has to from runs before it can be used; the others are left as they are.
+
+    The rule of magnitudes is given the ratios of the task's first batch, unless ratios were written down.
+
+    Args:
+        task: What to sample, on seeds kept for this.
+        entry: What is entered.
+    """
+    method = entry.method
+    if not isinstance(method, Method):
+        return prepare_peer(task, entry)
+    unknown = isinstance(method.policy, Magnitude) and method.policy.ratios == Magnitude().ratios
+    if not unknown or "ratios" in parse(entry.written)[1]:
+        return entry
+    seeds, steps = task.batches()[0], entry.steps or task.steps
+    found = task.once(
+        ("magnitudes", method.span, seeds, steps),
+        lambda: magnitudes(task.pipe, task.call, seeds, method.span, num_inference_steps=steps),
+    )
+    return _with(entry, {"ratios": tuple(float(f"{ratio:.5g}") for ratio in found)})
+
+
 def _planned(policy: Policy, steps: int) -> int:
     return plan_of(policy, steps).count("C")
 
 
 def _proposals(policy: Policy, steps: int, fixed: Iterable[str]) -> Iterable[dict[str, Any]]:
     """Options of a rule that needs no run, the least change of character first."""
-    if isinstance(policy, Interval):
-        main, values = "every", [float(n) for n in range(1, steps + 1)]
+    if isinstance(policy, Magnitude):
+        yield from _of_magnitudes(policy, steps, fixed)
+        return
+    values: list[Any]
+    if isinstance(policy, (Interval, Delta)):
+        main, values = "every", list(range(1, steps + 1))
     elif isinstance(policy, Growing):
         main, values = "growth", [n / 20 for n in range(20 * steps + 1)]
     else:
@@ -75,12 +129,38 @@ def _proposals(policy: Policy, steps: int, fixed: Iterable[str]) -> Iterable[dic
     if main in fixed:
         return
     values.sort(key=lambda value: abs(value - getattr(policy, main)))
-    warmups = sorted(range(isinstance(policy, Growing), steps + 1), key=lambda warmup: abs(warmup - policy.warmup))
-    for warmup in [policy.warmup] if "warmup" in fixed else warmups:
+    for warmup in _warmups(policy, steps, fixed):
         for last in [policy.last] if "last" in fixed else [policy.last, not policy.last]:
             for value in values:
-                number = int(value) if main == "every" else value
-                yield _changed(policy, {main: number, "warmup": warmup, "last": last})
+                yield _changed(policy, {main: value, "last": last, **warmup})
+
+
+def _warmups(policy: Interval | Growing | Delta, steps: int, fixed: Iterable[str]) -> list[dict[str, int]]:
+    """Warm-ups, the policy's own first; one that has none keeps it so."""
+    if isinstance(policy, Delta):
+        return [{}]
+    own = policy.warmup
+    every = range(isinstance(policy, Growing), steps + 1)
+    chosen = [own] if "warmup" in fixed else sorted(every, key=lambda warmup: abs(warmup - own))
+    return [{"warmup": warmup} for warmup in chosen]
+
+
+def _of_magnitudes(policy: Magnitude, steps: int, fixed: Iterable[str]) -> Iterable[dict[str, Any]]:
+    """Thresholds, and the rooms in which they work: by how many octaves limit and retention change."""
+    if "threshold" in fixed:
+        return
+    own = policy.limit, policy.retention
+    limits = [own[0]] if "limit" in fixed else list(range(own[0], steps + 1))
+    shares = [own[1]] if "retention" in fixed else [own[1], own[1] / 2, 1 / (2 * steps)]
+    rooms = sorted(product(limits, shares), key=lambda room: sum(map(_octaves, room, own)))
+    for limit, retention in rooms:
+        for threshold in sorted(THRESHOLDS, key=lambda value: _octaves(value, policy.threshold)):
+            options = {"limit": limit, "retention": retention, "threshold": float(f"{threshold:.4g}")}
+            yield _changed(policy, options)
+
+
+def _octaves(value: float, own: float) -> float:
+    return abs(math.log2(max(value, TINY) / max(own, TINY)))
 
 
 def _changed(policy: Policy, options: dict[str, Any]) -> dict[str, Any]:
@@ -98,7 +178,10 @@ def _halved(task: Task, entry: Entry, nfe: int, fixed: Iterable[str]) -> Entry:
 
         def computed(value: float, room: dict[str, Any] = room) -> float:
             tried = _with(entry, {**room, knob.option: value})
-            return fmean(draw(task, tried, seeds).nfe for seeds in task.batches())
+            return task.once(
+                ("computed", tried.written, task.seeds),
+                lambda: fmean(draw(task, tried, seeds).nfe for seeds in task.batches()),
+            )
 
         gap, value = halve(computed, knob, nfe)
         best = min(best, (gap, {**room, knob.option: value}), key=lambda pair: pair[0])

@@ -1,0 +1,326 @@
+"""Everything at equal numbers of computed steps: result files from finished cells, and the page from result files.
+
+    padecast lab run benchmarks/experiments/digits.toml --out runs/comparison-digits
+    python benchmarks/comparison.py digits runs/comparison-digits     # also writes results/comparison-digits.json
+    python benchmarks/comparison.py                                   # docs/comparison.md alone, from all such files
+
+A result file holds what tables are drawn from: settings, provenance, and all figures of every cell but its times.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from common import RESULTS
+
+from padecast.lab.chapters import Chapter, chapters
+from padecast.lab.html import is_partial, shortened
+from padecast.lab.shelf import Shelf
+from padecast.report import finite
+
+DOCS = Path(__file__).parent.parent / "docs"
+MODELS = ("digits", "scenes", "motion")
+KEPT = ("name", "written", "wanted", "nfe", "plans", "psnr", "ssim", "flops_share", "scores", "history_bytes")
+"""What is kept of a result; times, errors along the way and images are not."""
+CLOSE = 0.5
+"""Computed steps that a method may miss the wanted number by and still be compared at it."""
+STEPS = 20
+"""Of all experiments here."""
+OURS = ("adaptive", "tc-pade", "tc-pade-fast", "linear", "calibrated")
+"""Not published by others, or the method of the paper that padecast began with in its repaired form."""
+Document = dict[str, Any]
+Row = dict[str, Any]
+
+
+# Result files ---------------------------------------------------------------------------------------------------------
+
+
+def compact(found: Iterable[Chapter]) -> Document:
+    """Return what tables are drawn from, of all settings of one model."""
+    settings = {}
+    provenances: Counter[str] = Counter()
+    for chapter in found:
+        provenances.update(json.dumps(_place(p), sort_keys=True) for p in chapter.provenances)
+        settings[chapter.title] = {
+            "settings": chapter.settings,
+            "uncached": chapter.cells[0]["uncached"]["scores"],
+            "rows": [_compact(cell["result"]) for cell in chapter.cells],
+            "refusals": [{"name": r.name, "wanted": r.wanted, "why": r.why} for r in chapter.refusals],
+        }
+    places = [{"cells": count, **json.loads(text)} for text, count in provenances.most_common()]
+    return {"kind": "padecast comparison of everything", "provenance": places, "chapters": settings}
+
+
+def _compact(result: Row) -> Row:
+    kept = {name: result[name] for name in KEPT}
+    rounded: Row = json.loads(json.dumps(kept), parse_float=lambda text: float(f"{float(text):.6g}"))
+    return {**rounded, "plans": dict(Counter(result["plans"]).most_common())}
+
+
+def _place(provenance: Document) -> Document:
+    return {**provenance, "date": provenance["date"][:10]}
+
+
+# Tables ---------------------------------------------------------------------------------------------------------------
+
+
+INTRODUCTION = """# Everything at equal numbers of computed steps
+
+<!-- written by benchmarks/comparison.py from benchmarks/results/comparison-*.json -->
+
+All methods, and all caches of diffusers and cache-dit that can be put on the model, with thresholds, intervals and
+growths tuned to the same number of computed steps (NFE) on seeds that are not measured. PSNR in dB and SSIM are
+against the uncached images of the same seeds; p5 is the 5th percentile. FID is the Fréchet distance between the
+features of a method's images and those of the uncached images of the same seeds, in the feature space that its name
+says: less is better, the uncached run has 0, and with so few samples it is biased upwards for all alike. FLOPs are
+the denoiser's operations over those of the uncached run, which is no speedup. Times were not taken: the machine was
+not quiet. `python benchmarks/comparison.py` writes this page from the result files, verdicts included.
+
+† leaves out a part of the blocks only (attention alone, or half of them), and computes the rest at every step: its
+NFE says little of its cost, its FLOPs do. ‡ could not be tuned to within half a step of the wanted number, and is
+left out of the verdicts. Rows are sorted by mean PSNR.
+"""
+
+
+def page(documents: dict[str, Document]) -> str:
+    """Return the page of all models that were measured."""
+    lines = [INTRODUCTION]
+    for model, document in documents.items():
+        lines += [f"## {model.capitalize()}", "", *_about(document), "", "### Verdicts", "", *verdicts(document), ""]
+        for title, chapter in document["chapters"].items():
+            for wanted in budgets(chapter):
+                lines += [f"### {title}: {wanted} of {chapter['settings']['steps']} steps computed", ""]
+                lines += [*table(chapter, wanted), ""]
+                if missing := lacking(document, chapter, wanted):
+                    lines += [f"**Not finished**, and left out of the verdicts: {', '.join(missing)} are missing.", ""]
+    return "\n".join(lines)
+
+
+def table(chapter: Document, wanted: int) -> list[str]:
+    """Return the table of one setting and number of computed steps."""
+    scores = list(chapter["uncached"])
+    head = ["method", "NFE", "PSNR", "p5", "worst", "SSIM", *scores, "FLOPs", "tuned to"]
+    aligned = ["---", *["---:"] * (len(head) - 2), "---"]
+    uncached = [_three(value) for value in chapter["uncached"].values()]
+    own = ["uncached", str(chapter["settings"]["steps"]), "", "", "", "", *uncached, "100 %", ""]
+    rows = [own, *(_written(row, scores) for row in ranked(chapter, wanted))]
+    lines = [f"| {' | '.join(cells)} |" for cells in (head, aligned, *rows)]
+    refused = [r for r in chapter["refusals"] if r["wanted"] == wanted]
+    return [*lines, *([""] if refused else []), *(f"- {r['name']}: {r['why']}" for r in refused)]
+
+
+def _written(row: Row, scores: list[str]) -> list[str]:
+    mark = ("†" if is_partial(row["name"]) else "") + ("‡" if missed(row) else "")
+    name = f"**{row['name']}**" if row["name"] in ("calibrated", "adaptive", "tc-pade") else row["name"]
+    psnr = [f"{row['psnr'][key]:.2f}" for key in ("mean", "p5", "worst")]
+    told = shortened(row["written"]).removeprefix(row["name"]).lstrip(":,")
+    return [
+        f"{name}{mark}",
+        f"{row['nfe']:.2f}".rstrip("0").rstrip("."),
+        *psnr,
+        f"{row['ssim']['mean']:.4f}",
+        *(_three(row["scores"].get(score)) for score in scores),
+        "" if row["flops_share"] is None else f"{row['flops_share']:.0%}".replace("%", " %"),
+        f"`{told}`" if told else "",
+    ]
+
+
+def _three(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"
+
+
+def _about(document: Document) -> list[str]:
+    lines = []
+    for title, chapter in document["chapters"].items():
+        s = chapter["settings"]
+        asked = {k: v for k, v in s["sampling"].items() if v not in (None, [], {}) and k != "prompts"}
+        told = ", ".join(f"{name} {value}" for name, value in asked.items())
+        lines.append(
+            f"- {title}: {s['model']}, {s['scheduler']}, {told}; seeds {_range(s['seeds'])} measured, "
+            f"{_range(s['development'])} tuned on, in calls of {s['batch']}."
+        )
+    for place in document["provenance"]:
+        versions = ", ".join(f"{name} {version}" for name, version in place["versions"].items() if version)
+        commit = (place["commit"] or "unknown")[:12] + ("+" if (place["commit"] or "").endswith("+") else "")
+        lines.append(
+            f"- {place['cells']} cells: `{place['command']}`, commit {commit}, {place['device']}, "
+            f"{place['threads']} thread, {place['date']}; {versions}."
+        )
+    return lines
+
+
+def _range(seeds: list[int]) -> str:
+    whole = seeds == list(range(seeds[0], seeds[0] + len(seeds)))
+    return f"{seeds[0]}-{seeds[-1]}" if whole else ", ".join(map(str, seeds))
+
+
+# Verdicts -------------------------------------------------------------------------------------------------------------
+
+
+def verdicts(document: Document) -> list[str]:
+    """Say in sentences what the figures say, where padecast is behind too."""
+    found = list(cells(document))
+    return [*_of_calibrated(found), *_of_tc_pade(found, "tc-pade"), *_of_tc_pade(found, "adaptive"), *_of_worst(found)]
+
+
+def cells(document: Document) -> Iterable[tuple[str, list[Row]]]:
+    """Yield every finished setting and number of computed steps, and what reached it, the most faithful first."""
+    for title, chapter in document["chapters"].items():
+        for wanted in budgets(chapter):
+            if not lacking(document, chapter, wanted):
+                yield f"{title}, {wanted}", [row for row in ranked(chapter, wanted) if not missed(row)]
+
+
+def lacking(document: Document, chapter: Document, wanted: int) -> list[str]:
+    """Return what was measured elsewhere in this file, but not in this setting at this number of computed steps."""
+
+    def names(chapter: Document, wanted: int | None) -> dict[str, None]:
+        entered = [*chapter["rows"], *chapter["refusals"]]
+        return dict.fromkeys(row["name"] for row in entered if wanted in (None, row["wanted"]))
+
+    every = {name for other in document["chapters"].values() for name in names(other, None)}
+    return sorted(every - set(names(chapter, wanted)))
+
+
+def budgets(chapter: Document) -> list[int]:
+    return sorted({int(row["wanted"]) for row in chapter["rows"]})
+
+
+def ranked(chapter: Document, wanted: int) -> list[Row]:
+    rows = [row for row in chapter["rows"] if row["wanted"] == wanted]
+    return sorted(rows, key=lambda row: -row["psnr"]["mean"])
+
+
+def missed(row: Row) -> bool:
+    """Whether a row computed another number of steps than it was to."""
+    return bool(abs(row["nfe"] - row["wanted"]) > CLOSE)
+
+
+def decibels(rows: list[Row], name: str) -> float | None:
+    """Return the mean PSNR of a row, if it is there."""
+    return next((row["psnr"]["mean"] for row in rows if row["name"] == name), None)
+
+
+def _of_calibrated(found: list[tuple[str, list[Row]]]) -> list[str]:
+    """Compare calibrated with the best of everyone else, and of those that are not padecast's own."""
+    lines = []
+    for place, rows in found:
+        own = decibels(rows, "calibrated")
+        others = [row for row in rows if row["name"] != "calibrated"]
+        whole = [row for row in others if not is_partial(row["name"])]
+        if own is None or not whole:
+            continue
+        theirs = next((row for row in whole if row["name"] not in OURS), None)
+        told = f"- {place} computed: calibrated {_lead(own, whole[0])}, the best of all others"
+        if theirs is not None and theirs is not whole[0]:
+            told += f"; {_lead(own, theirs)}, the best that is not padecast's own"
+        lines.append(f"{told}.")
+        lines += [_ahead(row, own) for row in others if is_partial(row["name"]) and row["psnr"]["mean"] > own]
+    return lines
+
+
+def _lead(own: float, other: Row) -> str:
+    lead = own - other["psnr"]["mean"]
+    steps = f" ({other['nfe']:.2f} computed)" if abs(other["nfe"] - other["wanted"]) >= 0.05 else ""
+    more = (other["flops_share"] or 0) - other["nfe"] / STEPS
+    share = f" (with {other['flops_share']:.0%} of the operations)".replace("%", " %") if more >= 0.02 else ""
+    whose = f"{other['name']}{steps}{share}"
+    return f"{lead:+.2f} dB over {whose}" if lead >= 0 else f"**{-lead:.2f} dB behind {whose}**"
+
+
+def _ahead(row: Row, own: float) -> str:
+    share = f"{row['flops_share']:.0%}".replace("%", " %")
+    return (
+        f"    - {row['name']}†, with {share} of the operations, is **{row['psnr']['mean'] - own:.2f} dB ahead** of it."
+    )
+
+
+def _of_tc_pade(found: list[tuple[str, list[Row]]], name: str) -> list[str]:
+    """Compare the mean over cells with that of every published method's best variant, over cells that both reached."""
+    own = [decibels(rows, name) for _, rows in found]
+    theirs = [_variants(rows) for _, rows in found]
+    leads: dict[str, tuple[float, int]] = {}
+    for other in dict.fromkeys(other for best in theirs for other in best):
+        gaps = [a - best[other] for a, best in zip(own, theirs, strict=True) if a is not None and other in best]
+        if gaps:
+            leads[other] = fmean(gaps), len(gaps)
+    if not leads:
+        return []
+    told = [
+        f"{other}{'†' if is_partial(other) else ''} {lead:+.1f}" + (f" ({_cells(count)})" if count < len(found) else "")
+        for other, (lead, count) in sorted(leads.items(), key=lambda item: item[1][0])
+    ]
+    behind = [other for other, (lead, _) in leads.items() if lead < 0]
+    verdict = f"**behind {', '.join(behind)}**" if behind else "behind none"
+    what = f"{name}, uncalibrated, its mean PSNR over {_cells(len(found))} less that of each published method"
+    return [f"- {what}, the best of its variants in every cell: {', '.join(told)} dB; {verdict}."]
+
+
+def _cells(count: int) -> str:
+    return f"{count} cell{'s' if count != 1 else ''}"
+
+
+def _variants(rows: list[Row]) -> dict[str, float]:
+    """Return published methods without their options, and the mean PSNR of the best of each."""
+    best: dict[str, float] = {}
+    for row in rows:
+        plain = row["name"].partition(":")[0]
+        if plain not in OURS:
+            best[plain] = max(best.get(plain, 0.0), row["psnr"]["mean"])
+    return best
+
+
+def _of_worst(found: list[tuple[str, list[Row]]]) -> list[str]:
+    """Say where calibrated has not also the best 5th percentile, worst sample and distance."""
+    lines = []
+    for place, rows in found:
+        whole = [row for row in rows if not is_partial(row["name"])]
+        own = next((row for row in whole if row["name"] == "calibrated"), None)
+        for kind, of in _kinds(own).items() if own else ():
+            best = max(whole, key=of)
+            if own and of(best) > of(own):
+                figures = f"{abs(of(best)):.3g} against {abs(of(own)):.3g}"
+                lines.append(f"- {place} computed: {best['name']} has the better {kind}, {figures} of calibrated.")
+    return lines
+
+
+def _kinds(row: Row) -> dict[str, Callable[[Row], float]]:
+    """Figures besides the mean, of which more is better."""
+    kinds: dict[str, Callable[[Row], float]] = {
+        "5th percentile of PSNR": lambda row: float(row["psnr"]["p5"]),
+        "worst sample's PSNR": lambda row: float(row["psnr"]["worst"]),
+    }
+    for name in row["scores"]:
+        if name.startswith("FID"):
+            kinds[name] = lambda row, name=name: -float(row["scores"][name])  # type: ignore[misc]
+    return kinds
+
+
+def main() -> None:
+    """Write a result file if finished cells are given, and the page in any case."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("model", nargs="?", choices=MODELS)
+    parser.add_argument("cells", nargs="?", type=Path, help="folder of finished cells")
+    options = parser.parse_args()
+    if options.model and options.cells:
+        path = RESULTS / f"comparison-{options.model}.json"
+        document = finite(compact(chapters(Shelf(options.cells).documents())))
+        path.write_text(
+            json.dumps(document, separators=(",", ":")).replace('},{"name"', '},\n{"name"') + "\n", encoding="utf-8"
+        )
+        print(f"written: benchmarks/results/{path.name}", file=sys.stderr)
+    paths = {model: RESULTS / f"comparison-{model}.json" for model in MODELS}
+    documents = {model: json.loads(path.read_text(encoding="utf-8")) for model, path in paths.items() if path.is_file()}
+    (DOCS / "comparison.md").write_text(page(documents), encoding="utf-8")
+    print("written: docs/comparison.md", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
