@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from padecast.zoo.scenes.grammar import COLOURS, GROUNDS, SHAPES, Scene, parse
-from padecast.zoo.scenes.layout import GAP, MARGIN, SIZE, Arrangement, arrange
+from padecast.zoo.scenes.layout import Arrangement, GAP, LATTICE, MARGIN, SIZE, arrange
 from padecast.zoo.scenes.render import GROUND, PALETTE, paleness, pixels, render
 from padecast.zoo.scenes.shapes import AREAS, REACH, distance
 
@@ -42,7 +42,7 @@ def test_relations_hold_clearly(
     chosen = torch.tensor([scene.relation == relation for scene in scenes])
     along = (arranged.centre[:, 0] - arranged.centre[:, 1])[chosen]
     assert (along[:, axis] * sign > 0).all()
-    assert (along[:, 1 - axis].abs() <= along[:, axis].abs() / 2 + 1e-3).all()
+    assert (along[:, 1 - axis].abs() <= along[:, axis].abs() / 2 + LATTICE).all()
 
 
 def test_positions_cover_the_picture(scenes: list[Scene], arranged: Arrangement) -> None:

@@ -12,11 +12,12 @@ from .grammar import COLOURS, GROUNDS, SHAPES, SIZES, STYLES, TEXTURES, Scene
 from .shapes import REACH
 
 SIZE = 64
-MARGIN = 2.0  # pixels between an object and the border of the picture
+MARGIN = 0.25  # pixels between an object and the border of the picture, at least
 GAP = 2.0  # pixels between two objects, at least
-RADII = (7.25, 9.75, 12.5)  # pixels, of small, medium and large
-SPREAD = 0.35  # pixels by which a radius may differ from these
-TILT = 0.21  # radians by which an object may be turned: 12 degrees
+LATTICE = 4  # pixels from one possible centre to the next, which is what a latent shows
+RADII = (7.25, 9.5, 12.0)  # pixels, of small, medium and large
+SPREAD = 0.1  # pixels by which a radius may differ from these
+TILT = 0.03  # radians by which an object may be turned: 2 degrees
 DRIFT = 0.5  # two objects lie at most so much aside of their relation, as a share of their distance along it
 CLOUDS = 6  # cells of the coarse noise of a cloudy background, each way
 
@@ -33,7 +34,6 @@ class Arrangement:
         radius: (B, 2), pixels.
         centre: (B, 2, 2), x and y in pixels.
         angle: (B, 2), radians.
-        phase: (B, 2, 2), where the texture begins, in periods.
         ground: (B,), index into `GROUNDS`.
         style: (B,), index into `STYLES`.
         direction: (B,), of the gradient, radians.
@@ -48,7 +48,6 @@ class Arrangement:
     radius: Tensor
     centre: Tensor
     angle: Tensor
-    phase: Tensor
     ground: Tensor
     style: Tensor
     direction: Tensor
@@ -67,7 +66,7 @@ class Arrangement:
 
 
 def arrange(scenes: Sequence[Scene], generator: torch.Generator) -> Arrangement:
-    """Take the chances that captions leave open: positions, angles, phases, noise, unstated backgrounds.
+    """Take the chances that captions leave open: positions, angles, noise, unstated backgrounds.
 
     Args:
         scenes: B of them.
@@ -77,7 +76,7 @@ def arrange(scenes: Sequence[Scene], generator: torch.Generator) -> Arrangement:
         The batch, on the CPU. Objects lie inside the picture, apart, and as their relation says.
     """
     count = len(scenes)
-    chance = torch.rand(count, 15, generator=generator)
+    chance = torch.rand(count, 11, generator=generator)
     grain = torch.randn(count, 3, SIZE, SIZE, generator=generator)
     clouds = torch.rand(count, 1, CLOUDS, CLOUDS, generator=generator)
     low, high = clouds.amin((1, 2, 3), keepdim=True), clouds.amax((1, 2, 3), keepdim=True)
@@ -96,10 +95,9 @@ def arrange(scenes: Sequence[Scene], generator: torch.Generator) -> Arrangement:
         radius=radius,
         centre=_centres([scene.relation for scene in scenes], radius * REACH, chance[:, 4:8]),
         angle=TILT * (2 * chance[:, 8:10] - 1),
-        phase=chance[:, 10:14].unflatten(1, (2, 2)),
         ground=_indices([GROUNDS.index(b.colour) if b else o for b, o in zip(stated, open_ground, strict=True)]),
         style=_indices([STYLES.index(b.style) if b else o for b, o in zip(stated, open_style, strict=True)]),
-        direction=2 * torch.pi * chance[:, 14],
+        direction=2 * torch.pi * chance[:, 10],
         clouds=(clouds - low) / (high - low),
         grain=grain,
     )
@@ -110,20 +108,21 @@ def _indices(values: Sequence[object]) -> Tensor:
 
 
 def _centres(relations: Sequence[str | None], reach: Tensor, chance: Tensor) -> Tensor:
-    """Centres (B, 2, 2) of objects that reach so far (B, 2), from four uniform chances each (B, 4).
+    """Centres (B, 2, 2) on the lattice of objects that reach so far (B, 2), from four uniform chances each (B, 4).
 
     Along the relation's axis, what room is left is shared at random between before, between and behind the two;
     across it, both are uniform, the second within `DRIFT` times their distance of the first.
     """
     first, second = reach.unbind(1)
-    room = SIZE - 2 * (first + second) - 2 * MARGIN - GAP
+    margin, gap = MARGIN + LATTICE / 2, GAP + LATTICE  # room for the move to the lattice
+    room = SIZE - 2 * (first + second) - 2 * margin - gap
     ends = room[:, None] * chance[:, :2].sort(dim=1).values
-    near = MARGIN + first + ends[:, 0]
-    far = SIZE - MARGIN - second - (room - ends[:, 1])
-    side = _within(chance[:, 2], MARGIN + first, SIZE - MARGIN - first)
+    near = margin + first + ends[:, 0]
+    far = SIZE - margin - second - (room - ends[:, 1])
+    side = _within(chance[:, 2], margin + first, SIZE - margin - first)
     drift = DRIFT * (far - near)
-    low = torch.maximum(MARGIN + second, side - drift)
-    high = torch.minimum(SIZE - MARGIN - second, side + drift)
+    low = torch.maximum(margin + second, side - drift)
+    high = torch.minimum(SIZE - margin - second, side + drift)
     other = _within(chance[:, 3], low, high)
     names = [relation or "" for relation in relations]
     backwards = torch.tensor([name in ("right of", "below") for name in names])[:, None]
@@ -133,8 +132,8 @@ def _centres(relations: Sequence[str | None], reach: Tensor, chance: Tensor) -> 
     upright = torch.tensor([name in ("above", "below") for name in names])[:, None, None]
     centres = torch.where(upright, torch.stack([across, along], -1), torch.stack([along, across], -1))
     alone = torch.tensor([relation is None for relation in relations])[:, None, None]
-    anywhere = _within(chance[:, :2], (MARGIN + first)[:, None], (SIZE - MARGIN - first)[:, None])
-    return torch.where(alone, anywhere[:, None], centres)
+    anywhere = _within(chance[:, :2], (margin + first)[:, None], (SIZE - margin - first)[:, None])
+    return LATTICE * (torch.where(alone, anywhere[:, None], centres) / LATTICE).round()
 
 
 def _within(chance: Tensor, low: Tensor, high: Tensor) -> Tensor:

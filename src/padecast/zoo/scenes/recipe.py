@@ -44,7 +44,7 @@ class Recipe:
     steps: int | None = None
     shares: tuple[float, ...] = (0.14, 0.06, 0.02, 0.66, 0.12)
     batches: tuple[int, ...] = (8, 8, 64, 32, 32)
-    rates: tuple[float, ...] = (2e-3, 1e-3, 1e-3, 1.5e-3, 3e-4)
+    rates: tuple[float, ...] = (3e-3, 1e-3, 2e-3, 1.5e-3, 3e-4)
     warmup: int = 100
     ema: float = 0.998
     clip: float = 1.0

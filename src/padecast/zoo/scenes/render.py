@@ -84,7 +84,7 @@ def _object(arranged: Arrangement, which: int) -> tuple[Tensor, Tensor]:
         edge[chosen] = distance(shape, frame[chosen] / radius[chosen, ..., None]) * radius[chosen]
     for index, texture in enumerate(TEXTURES):
         chosen = (arranged.texture[:, which] == index).nonzero()[:, 0]
-        pale[chosen] = paleness(texture, frame[chosen], arranged.phase[chosen, which, None, None])
+        pale[chosen] = paleness(texture, frame[chosen], torch.zeros(2, device=centre.device))
     colour = PALETTE.to(centre.device)[arranged.colour[:, which], :, None, None]
     cover = (0.5 - edge).clamp(0, 1) * arranged.present[:, which, None, None]
     return cover, colour + PALE * pale[:, None] * (1 - colour)

@@ -122,7 +122,7 @@ class Stage(ABC):
 def optimizers(model: nn.Module, orthogonal: bool) -> list[torch.optim.Optimizer]:
     """AdamW for all weights, or Muon for the matrices of blocks and layers and AdamW for the others."""
     named = dict(model.named_parameters())
-    hidden = {name for name, weight in named.items() if orthogonal and weight.ndim == 2 and _HIDDEN.search(name)}
+    hidden = {name for name, weight in named.items() if orthogonal and weight.ndim > 1 and _HIDDEN.search(name)}
     others = [weight for name, weight in named.items() if name not in hidden]
     made: list[torch.optim.Optimizer] = [torch.optim.AdamW(others, betas=(0.9, 0.99), weight_decay=0.01)]
     return made + ([Muon([named[name] for name in sorted(hidden)])] if hidden else [])

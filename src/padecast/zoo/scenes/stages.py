@@ -36,6 +36,7 @@ class Autoencoder(Stage):
 
     name: ClassVar[str] = "vae"
     trained: ClassVar[tuple[str, ...]] = ("vae",)
+    orthogonal: ClassVar[bool] = True
 
     def __init__(self, parts: nn.ModuleDict, recipe: Recipe, device: str | None = None) -> None:
         super().__init__(parts, recipe, device)
@@ -92,6 +93,7 @@ class Captions(Stage):
 
     name: ClassVar[str] = "text"
     trained: ClassVar[tuple[str, ...]] = ("text_encoder", "text_encoder_2")
+    orthogonal: ClassVar[bool] = True
 
     def __init__(self, parts: nn.ModuleDict, recipe: Recipe, device: str | None = None) -> None:
         super().__init__(parts, recipe, device)
@@ -129,7 +131,6 @@ class Flow(Captions):
 
     name: ClassVar[str] = "flow"
     trained: ClassVar[tuple[str, ...]] = ("text_encoder", "text_encoder_2", "transformer")
-    orthogonal: ClassVar[bool] = True
 
     def __init__(self, parts: nn.ModuleDict, recipe: Recipe, device: str | None = None) -> None:
         super().__init__(parts, recipe, device)

@@ -1,0 +1,75 @@
+"""All that decides the outcome of a training run."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from ..._errors import check
+
+STAGES = ("vae", "text", "flow")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How the motion model is trained.
+
+    Args:
+        minutes: time budget of all three stages together, default 60; the learning rate decays over it. On the CPU,
+            time that the machine spends on other work does not count.
+        steps: optimizer steps of each stage instead, which makes a run exactly repeatable; default None.
+        shares: of the minutes, for autoencoder, text encoder and flow.
+        batches: clips per step, for autoencoder, text encoder and flow.
+        rates: peak learning rates, for autoencoder, text encoder and flow.
+        warmup: steps of linear warm-up.
+        ema: decay of the weight average that is exported.
+        clip: largest norm of the gradient.
+        divergence: weight of the autoencoder's divergence from a standard normal.
+        attention: how much more a pixel near the object counts for the autoencoder than one of the background.
+        curriculum: shares of the autoencoder's stage after which it is shown 9 frames, and 17, instead of 5.
+        drop: share of captions replaced by the empty one, default 0.1.
+        shift: above 1 more noise levels of the training are high; default 3.
+        hint: weight of the throwaway heads that name each token's object, in the flow stage.
+        cache: clips that the flow stage keeps encoded.
+        refresh: steps after which it replaces the oldest of them with one batch of new ones.
+        layers: blocks of the transformer.
+        heads: attention heads of the transformer, of 32 channels each.
+        seed: of the initial weights and of every random draw.
+    """
+
+    minutes: float = 60.0
+    steps: int | None = None
+    shares: tuple[float, float, float] = (0.20, 0.02, 0.78)
+    batches: tuple[int, int, int] = (4, 64, 16)
+    rates: tuple[float, float, float] = (4e-3, 2e-3, 3e-3)
+    warmup: int = 50
+    ema: float = 0.995
+    clip: float = 1.0
+    divergence: float = 1e-3
+    attention: float = 4.0
+    curriculum: tuple[float, float] = (0.5, 0.85)
+    drop: float = 0.1
+    shift: float = 3.0
+    hint: float = 0.1
+    cache: int = 2048
+    refresh: int = 48
+    layers: int = 8
+    heads: int = 4
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check(self.minutes > 0, "minutes", self.minutes, "positive")
+        check(self.steps is None or self.steps > 0, "steps", self.steps, "at least 1, or None")
+        check(min(self.batches) > 0, "batches", self.batches, "at least 1 each")
+        check(self.cache > 0, "cache", self.cache, "at least 1")
+
+    def progress(self, stage: str, done: int, seconds: float) -> float:
+        """Share of a stage that is done, from 0; it ends at 1."""
+        if self.steps is not None:
+            return done / self.steps
+        return seconds / (60 * self.minutes * self.shares[STAGES.index(stage)])
+
+    def rate(self, stage: str, done: int, progress: float) -> float:
+        """The learning rate of the next step: linear warm-up, times a cosine from the peak down to 1 % of it."""
+        peak = self.rates[STAGES.index(stage)] * min(1.0, (done + 1) / self.warmup)
+        return peak * (0.01 + 0.99 * (1 + math.cos(math.pi * min(1.0, progress))) / 2)

@@ -1,0 +1,21 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from padecast.zoo.motion.grammar import Clip, draw
+from padecast.zoo.motion.render import film
+
+
+@pytest.fixture(scope="session")
+def clips() -> list[Clip]:
+    """Random clips, the same for every test."""
+    generator = torch.Generator().manual_seed(11)
+    return [draw(generator) for _ in range(96)]
+
+
+@pytest.fixture(scope="session")
+def filmed(clips: list[Clip]) -> Tensor:
+    """Each of them, rendered."""
+    return film(clips, torch.Generator().manual_seed(12))

@@ -1,0 +1,73 @@
+"""Clips: objects move as they are told, inside the picture, in their colour, and independent of their mates."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from padecast.zoo.motion.course import FRAMES, GROWTH, TRAVEL, TURN, Course, plot
+from padecast.zoo.motion.grammar import COLOURS, GROUNDS, Clip, parse
+from padecast.zoo.motion.render import BEHIND, COLOUR, cover, render
+from padecast.zoo.scenes.layout import MARGIN, SIZE
+from padecast.zoo.scenes.shapes import REACH
+
+
+@pytest.fixture(scope="module")
+def course(clips: list[Clip]) -> Course:
+    return plot(clips, torch.Generator().manual_seed(12))
+
+
+def one(caption: str) -> Course:
+    return plot([parse(caption)], torch.Generator().manual_seed(0))
+
+
+def test_objects_stay_inside(course: Course) -> None:
+    reach = (course.radius * REACH)[..., None]
+    assert (course.centre - reach).min() >= MARGIN - 1e-3
+    assert (course.centre + reach).max() <= SIZE - MARGIN + 1e-3
+
+
+@pytest.mark.parametrize(("movement", "way"), [("left", (-1, 0)), ("right", (1, 0)), ("up", (0, -1)), ("down", (0, 1))])
+def test_moving(movement: str, way: tuple[int, int]) -> None:
+    course = one(f"a small red star moving {movement}")
+    steps = course.centre[0].diff(dim=0)
+    torch.testing.assert_close(steps, torch.tensor(way).expand_as(steps) * TRAVEL / (FRAMES - 1))
+    assert max(course.radius.std(), course.angle.std()) < 1e-6
+
+
+def test_growing_shrinking_and_turning() -> None:
+    for movement, ratio in (("growing", (1 + GROWTH) / (1 - GROWTH)), ("shrinking", (1 - GROWTH) / (1 + GROWTH))):
+        course = one(f"a small red star {movement}")
+        assert float(course.radius[0, -1] / course.radius[0, 0]) == pytest.approx(ratio)
+        assert float(course.centre.std(1).max()) == pytest.approx(0, abs=1e-5)
+    turning = one("a small red star turning")
+    assert float(turning.angle[0, -1] - turning.angle[0, 0]) == pytest.approx(TURN)
+
+
+def test_colours() -> None:
+    for colour, ground in ((c, g) for c in COLOURS for g in GROUNDS):
+        course = one(f"a large {colour} circle growing on a {ground} background")
+        frames, (x, y) = render(course)[0], course.centre[0, 0].long().tolist()
+        torch.testing.assert_close(frames[:, :, y, x], COLOUR[COLOURS.index(colour), :, None].expand(3, FRAMES))
+        torch.testing.assert_close(frames[:, 0, 0, 0], BEHIND[GROUNDS.index(ground)])
+
+
+def test_cover_is_anti_aliased(course: Course) -> None:
+    covered = cover(course[:16])
+    partly = ((covered > 0) & (covered < 1)).flatten(2).sum(2)
+    assert covered.shape == (16, FRAMES, SIZE, SIZE) and (partly > 8).all()
+
+
+def test_a_clip_does_not_depend_on_its_mates(course: Course) -> None:
+    together = render(course[:4])
+    for index in range(4):
+        torch.testing.assert_close(render(course[index : index + 1])[0], together[index])
+
+
+def test_the_first_frames_are_the_first_frames(course: Course, filmed: Tensor) -> None:
+    torch.testing.assert_close(render(course[:4].first(5)), filmed[:4, :, :5])
+
+
+def test_clips_are_seeded_and_in_range(filmed: Tensor) -> None:
+    assert filmed.shape == (96, 3, FRAMES, SIZE, SIZE) and filmed.min() >= 0 and filmed.max() <= 1

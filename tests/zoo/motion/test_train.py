@@ -1,0 +1,167 @@
+"""Training of the motion model: each stage resumes exactly, lowers its loss, and leaves a usable pipeline."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from padecast._errors import InvalidOption
+from padecast.zoo.motion import pipeline
+from padecast.zoo.motion.build import TIME_FASTEST, build, slow
+from padecast.zoo.motion.clips import fix_scale, shoot, shown
+from padecast.zoo.motion.course import FRAMES
+from padecast.zoo.motion.muon import Muon, orthogonal
+from padecast.zoo.motion.recipe import STAGES, Recipe
+from padecast.zoo.motion.stage import Stage
+from padecast.zoo.motion.stages import Autoencoder, Flow, Words, draw_length, padded
+from padecast.zoo.motion.tokens import FEWEST, LENGTH
+from padecast.zoo.motion.train import KINDS, main, train
+
+TINY = Recipe(steps=2, batches=(1, 4, 2), warmup=2, layers=2, heads=1, cache=4, refresh=1)
+
+
+@pytest.fixture(scope="module")
+def built() -> nn.ModuleDict:
+    return build(0, TINY.layers, TINY.heads)
+
+
+@pytest.fixture(autouse=True)
+def _few_clips(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measure the scale of the latents on few clips, to save time."""
+    monkeypatch.setattr("padecast.zoo.motion.train.fix_scale", partial(fix_scale, count=2))
+
+
+def begin(kind: type[Stage], built: nn.ModuleDict, **changes: Any) -> Any:
+    return kind(copy.deepcopy(built), replace(TINY, **changes), "cpu")
+
+
+def weights(stage: Stage) -> dict[str, Tensor]:
+    groups = {"model": stage.model, "average": stage.average, "heads": stage.heads}
+    return {f"{group}.{key}": value for group, part in groups.items() for key, value in part.state_dict().items()}
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_a_resumed_stage_equals_an_uninterrupted_one(name: str, built: nn.ModuleDict, tmp_path: Path) -> None:
+    straight, first, resumed = (begin(KINDS[name], built) for _ in range(3))
+    straight.step(), straight.step(), first.step()
+    first.save(tmp_path / "state.pt")
+    resumed.load(tmp_path / "state.pt")
+    resumed.step()
+    assert straight.done == resumed.done == 2
+    for key, weight in weights(straight).items():
+        assert torch.equal(weight, weights(resumed)[key]), key
+    assert torch.equal(straight.generator.get_state(), resumed.generator.get_state())
+
+
+def test_stages_build_on_one_another(tmp_path: Path) -> None:
+    straight = train(TINY, tmp_path / "straight", quiet=True)
+    train(TINY, tmp_path / "parts", stages=("vae",), quiet=True)
+    resumed = train(TINY, tmp_path / "parts", resume=True, quiet=True)
+    for name, weight in straight.state_dict().items():
+        assert torch.equal(weight, resumed.state_dict()[name]), name
+    shipped = pipeline.load(tmp_path / "parts" / "pipeline")
+    assert shipped.vae.config.latents_mean == straight["vae"].config.latents_mean != [0.0] * 12
+    for name, weight in straight["transformer"].state_dict().items():
+        assert torch.equal(shipped.transformer.state_dict()[name], weight.half().float()), name
+
+
+def test_resuming_nothing_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="no training state"):
+        train(TINY, tmp_path, resume=True, quiet=True)
+    with pytest.raises(FileNotFoundError, match="builds on those before it"):
+        train(TINY, tmp_path, stages=("flow",), quiet=True)
+
+
+@pytest.mark.parametrize(("kind", "count"), [(Autoencoder, 6), (Words, 8), (Flow, 10)])
+def test_training_lowers_the_loss(kind: type[Stage], count: int, built: nn.ModuleDict) -> None:
+    changes: dict[str, Any] = {"curriculum": (1.0, 1.0), "rates": (3e-3, 5e-3, 5e-3), "refresh": 100}
+    stage = begin(kind, built, steps=count, batches=(1, 16, 4), **changes)
+
+    def measured() -> float:
+        stage.generator.manual_seed(5)  # the same clips, noise and levels each time
+        with torch.no_grad():
+            return float(stage.loss())
+
+    before = measured()
+    for _ in range(count):
+        stage.step()
+    assert measured() < 0.95 * before
+
+
+def test_fast_channels_stay_disconnected(built: nn.ModuleDict) -> None:
+    stage = begin(Flow, built)
+    stage.step(), stage.step()
+    weight = stage.average["transformer"].condition_embedder.time_embedder.linear_1.weight
+    fast = slow(TIME_FASTEST) == 0
+    assert weight[:, fast].eq(0).all() and weight[:, ~fast].ne(0).any()
+
+
+def test_padding_counts_as_if_it_were_there(built: nn.ModuleDict) -> None:
+    model: Any = copy.deepcopy(built["transformer"]).eval()
+    for block in model.blocks:
+        nn.init.normal_(block.attn2.to_out[0].weight, std=0.2)
+    nn.init.normal_(model.proj_out.weight, std=0.2)
+    generator = torch.Generator().manual_seed(0)
+    mask = torch.arange(FEWEST) < torch.tensor([[1], [9]])
+    text = torch.randn(2, FEWEST, 128, generator=generator) * mask[..., None]
+    inputs = {"hidden_states": torch.randn(2, 12, 5, 8, 8, generator=generator), "timestep": torch.tensor([700.0] * 2)}
+    with torch.no_grad():
+        longer = torch.cat([text, torch.zeros(2, LENGTH - FEWEST, 128)], 1)
+        truly = model(encoder_hidden_states=longer, return_dict=False, **inputs)[0]
+        unpadded = model(encoder_hidden_states=text, return_dict=False, **inputs)[0]
+        with padded(model, LENGTH, mask.long()):
+            as_if = model(encoder_hidden_states=text, return_dict=False, **inputs)[0]
+    torch.testing.assert_close(as_if, truly, atol=1e-4, rtol=1e-4)
+    assert not torch.allclose(unpadded, truly, atol=1e-3)
+
+
+def test_tokens_show_the_object_where_it_is() -> None:
+    covered = torch.zeros(1, FRAMES, 64, 64)
+    covered[0, 0, :16, 16:32] = covered[0, 5:9, 48:, :16] = 1  # tokens 1 of the first and 12 of the third latent frame
+    assert shown(covered).nonzero()[:, 1].tolist() == [1, 2 * 16 + 12]
+
+
+def test_the_cache_is_renewed(built: nn.ModuleDict) -> None:
+    generator = torch.Generator().manual_seed(0)
+    old, new = (shoot(built["vae"], count, generator) for count in (3, 2))
+    both = old.then(new)
+    assert both.captions == old.captions[2:] + new.captions
+    assert torch.equal(both.latents, torch.cat([old.latents[2:], new.latents]))
+
+
+def test_orthogonal_updates() -> None:
+    generator = torch.Generator().manual_seed(0)
+    for shape in ((2, 8, 24), (2, 24, 8)):
+        values = torch.linalg.svdvals(orthogonal(torch.randn(shape, generator=generator)))
+        assert values.min() > 0.5 and values.max() < 1.4
+    weight = nn.Parameter(torch.ones(4, 2, 3))
+    weight.sum().backward()
+    Muon([weight], lr=0.1, decay=0.0).step()
+    assert weight.std() < 1e-6 and 0.9 < weight.mean() < 1
+
+
+def test_draws_of_length() -> None:
+    generator = torch.Generator().manual_seed(0)
+    lengths = [draw_length(generator) for _ in range(300)]
+    assert min(lengths) >= FEWEST and max(lengths) == LENGTH and len(set(lengths)) > 50
+
+
+def test_options() -> None:
+    with pytest.raises(InvalidOption, match="minutes"):
+        Recipe(minutes=0)
+    assert Recipe(minutes=100, shares=(0.5, 0.2, 0.3)).progress("flow", 1, 60 * 15) == pytest.approx(0.5)
+    assert Recipe().rate("vae", 10**6, 1.0) == pytest.approx(0.01 * Recipe().rates[0])
+
+
+def test_the_command_line_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[str, Any] = {}
+    monkeypatch.setattr("padecast.zoo.motion.train.train", lambda *args, **options: seen.update(args=args, **options))
+    main(["--out", str(tmp_path), "--steps", "3", "--stage", "text", "--threads", str(torch.get_num_threads())])
+    assert seen["args"] == (Recipe(steps=3), tmp_path) and seen["stages"] == ("text",)
