@@ -22,6 +22,9 @@ from torch import Tensor
 import padecast
 from padecast import lab, zoo
 from padecast._provenance import Provenance
+from padecast.forecasters import TCPade
+from padecast.methods import Method
+from padecast.policies import Interval
 from padecast._psnr import psnr
 from padecast._quiet import quiet
 from padecast.methods import Method
@@ -52,7 +55,7 @@ def measured(setting: str) -> dict[str, Any]:
     """Measure one setting: bytes of tc-pade, and the PSNR of every seed by method."""
     work = task(setting, seeds=TEST[:32])
     methods = {
-        "tc-pade:every=4,warmup=3": padecast.method("tc-pade:every=4,warmup=3"),
+        "tc-pade:every=4,warmup=3": Method("tc-pade", Interval(every=4, warmup=3), TCPade(), "on a usual plan"),
         "adaptive": padecast.method("adaptive"),
         "calibrated, 8": zoo.calibration("digits", setting).method(computed=8),
     }

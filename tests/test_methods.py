@@ -80,7 +80,7 @@ def test_a_part_inside_a_part_is_an_option() -> None:
 
 def test_configuring_leaves_the_registered_method_alone() -> None:
     before = method("tc-pade")
-    assert method("tc-pade").configured({"every": 2, "guard": "3"}).policy == policies.Interval(2)
+    assert method("tc-pade").configured({"every": 2.5, "guard": "3"}).policy == policies.Spaced(2.5)
     assert method("tc-pade") == before and methods()["tc-pade"] == before
 
 
@@ -104,8 +104,8 @@ def test_an_unknown_method_or_option_names_the_nearest(written: str, message: st
 @pytest.mark.parametrize(
     ("written", "message"),
     [
-        ("tc-pade:every=often", "method tc-pade: every='often' cannot be read: expected int"),
-        ("tc-pade:every=0", "every=0 is out of range"),
+        ("tc-pade:every=often", "method tc-pade: every='often' cannot be read: expected float"),
+        ("tc-pade:every=0", "every=0.0 is out of range"),
         ("tc-pade-fast:threshold=3", "threshold=3.0 is out of range"),
         ("spectrum:ridge=-1", "ridge=-1.0 is out of range"),
         ("tc-pade:every", "has no value"),

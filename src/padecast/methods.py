@@ -19,6 +19,7 @@ from padecast.policies import (
     Magnitude,
     Policy,
     Rate,
+    Spaced,
     Stability,
     Tolerance,
 )
@@ -95,7 +96,7 @@ METHODS = (
     Method(
         "adaptive", Tolerance(), TCPade(), "computes when forecasts have extrapolated too far (default)", ("padecast",)
     ),
-    Method("tc-pade", Interval(every=4), TCPade(), "damped vector Padé on even plans (recommended)", ("tc-pade",)),
+    Method("tc-pade", Spaced(), TCPade(), "damped vector Padé, a fixed number of computed steps", ("tc-pade",)),
     Method(
         "tc-pade-fast",
         Stability(0.7),

@@ -32,9 +32,16 @@ def test_what_needs_no_change_is_not_changed() -> None:
 
 
 def test_the_interval_is_turned_before_the_warm_up() -> None:
-    assert tune(Task(None, print), Entry.of("tc-pade"), 8).written == "tc-pade:every=3"
-    assert tune(Task(None, print), Entry.of("tc-pade"), 10).written == "tc-pade:every=2,last=false"
+    assert tune(Task(None, print), Entry.of("linear"), 8).written == "linear:every=3"
+    assert tune(Task(None, print), Entry.of("linear"), 10).written == "linear:every=2,last=false"
     assert tune(Task(None, print), Entry.of("fora:warmup=2"), 10).written == "fora:warmup=2,every=3"
+
+
+def test_spaced_steps_reach_every_number() -> None:
+    assert tune(Task(None, print), Entry.of("tc-pade"), 8).written == "tc-pade:every=3.0"
+    for nfe in range(2, 21):
+        entry = tune(Task(None, print), Entry.of("tc-pade"), nfe)
+        assert entry.method is not None and plan_of(entry.method.policy, 20).count("C") == nfe
 
 
 def test_a_number_that_was_written_down_stays() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import combinations, pairwise
 from math import floor
 
 import pytest
@@ -10,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from padecast import InvalidPlan, Session
+from padecast._history import Geometry, Position, Trace
 from padecast.forecasters import Reuse
-from padecast.policies import REGISTRY, Cap, Ends, Growing, Interval, Plan, plan_of
+from padecast.policies import REGISTRY, Cap, Ends, Growing, Interval, Plan, Spaced, plan_of
 
 TABLE = {
     "always": "CCCCCCCC",
@@ -24,6 +26,11 @@ TABLE = {
     "interval:every=1": "CCCCC",
     "interval:every=9": "C....C",
     "interval:warmup=9": "CCCCC",
+    "spaced": "C...C...C...C...C..C",
+    "spaced:every=3": "C..C..C..C..C..C.C.C",
+    "spaced:every=2.2,power=1": "C..C.C.C.C.C.C.C.C.C",
+    "spaced:every=1": "CCCC",
+    "spaced:every=30": "C.......C",
     "plan:steps=CC..C.": "CC..C.",
     "growing:window=2,growth=0,warmup=1": "C.C.C.C.",
     "growing:window=2,growth=1,warmup=1": "C.C..C...C....C.",
@@ -145,3 +152,57 @@ def test_wrappers_need_what_they_wrap() -> None:
         needs = (policy.needs_gram, policy.needs_stride, policy.looks_back)
         assert needs == (inner.needs_gram, inner.needs_stride, inner.looks_back)
     assert not Ends(Interval()).needs_gram
+
+
+# Spaced -------------------------------------------------------------------------------------------------------------
+
+SHIFTED = [3 * u / (1 + 2 * u) for u in (1 - i / 20 for i in range(20))] + [0.0]  # noise levels of rectified flow
+STRIDES = tuple(a - b for a, b in pairwise(SHIFTED))
+
+
+def spaced(policy: Spaced, strides: tuple[float, ...] | None, total: int, start: int = 0) -> str:
+    """The plan in a run whose strides are known."""
+    trace = Trace()
+    for index in range(start, total):
+        at = Position.at(index, total, strides=strides)
+        known = tuple(reversed(trace.computed))
+        computed = not known or policy.computes(at, trace, Geometry(known, tuple(map(float, known))))
+        trace = trace.then(at, computed)
+    return "".join("C" if step.computed else "." for step in trace)
+
+
+def cost(plan: str, strides: tuple[float, ...], policy: Spaced) -> float:
+    """The sum that the policy minimises, from its formula."""
+    way = [sum(strides[:i]) for i in range(len(plan))]
+    found, last = 0.0, 0
+    for i, letter in enumerate(plan):
+        last = i if letter == "C" else last
+        found += strides[i] * (1 + policy.late * i / len(plan)) * (way[i] - way[last]) ** policy.power
+    return found
+
+
+def test_long_strides_are_computed_more_often() -> None:
+    assert spaced(Spaced(), STRIDES, 20) == "C......C....C..C.C.C"
+    assert spaced(Spaced(every=3), STRIDES, 20) == "C....C...C..C.C.C.CC"
+
+
+def test_no_other_plan_of_as_many_steps_costs_less() -> None:
+    policy, strides = Spaced(every=2.0, power=2.0), tuple(0.1 + (i * 7 % 5) / 10 for i in range(9))
+    own = spaced(policy, strides, 9)
+    every = [
+        "C" + "".join("C" if i in some else "." for i in range(1, 8)) + "C" for some in combinations(range(1, 8), 3)
+    ]
+    assert own.count("C") == 5
+    assert cost(own, strides, policy) == pytest.approx(min(cost(plan, strides, policy) for plan in every))
+
+
+def test_a_run_that_starts_late_spaces_what_is_left() -> None:
+    whole, late = spaced(Spaced(), None, 12), spaced(Spaced(), None, 20, start=8)
+    assert late == whole and late[0] == late[-1] == "C"
+    assert spaced(Spaced(), STRIDES, 20, start=8) != late
+
+
+@pytest.mark.parametrize("every", [1.0, 1.5, 2.111, 3.0, 19.0, 40.0])
+def test_as_many_steps_are_computed_as_said(every: float) -> None:
+    for strides in (None, STRIDES):
+        assert spaced(Spaced(every=every), strides, 20).count("C") == Spaced(every=every).computed(20)

@@ -20,7 +20,7 @@ STEPS = 12
 RULES = {
     "plan": {"policy": f"plan:steps={PLAN}", "forecaster": "lagrange"},
     "adaptive": {"method": "adaptive:tolerance=0.02"},
-    "stability": {"method": "tc-pade:every=2,warmup=2"},
+    "stability": {"method": "tc-pade-fast:every=2"},
     "first block": {"method": "first-block:threshold=0.4"},
     "modulated input": {"method": "teacache:threshold=0.4"},
 }

@@ -33,8 +33,8 @@ def names(written: str) -> tuple[str, ...]:
     """Split method names at commas, but not at those between options.
 
     Example:
-        >>> names("adaptive,tc-pade:every=3,warmup=2,fora")
-        ('adaptive', 'tc-pade:every=3,warmup=2', 'fora')
+        >>> names("adaptive,taylorseer:every=3,warmup=2,fora")
+        ('adaptive', 'taylorseer:every=3,warmup=2', 'fora')
     """
     found: list[str] = []
     for part in re.split(r",(?![^(]*\))", written):

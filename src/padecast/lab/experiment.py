@@ -109,8 +109,8 @@ class Sweep:
         """Return a method with the option.
 
         Example:
-            >>> Sweep(("tc-pade",), "every", (2, 3)).written("tc-pade:warmup=1", 2)
-            'tc-pade:warmup=1,every=2'
+            >>> Sweep(("fora",), "every", (2, 3)).written("fora:warmup=1", 2)
+            'fora:warmup=1,every=2'
         """
         return f"{method}{',' if ':' in method else ':'}{self.option}={value}"
 

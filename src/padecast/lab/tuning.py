@@ -25,6 +25,7 @@ from padecast.policies import (
     Magnitude,
     Policy,
     Rate,
+    Spaced,
     Stability,
     Tolerance,
     plan_of,
@@ -120,6 +121,11 @@ def _proposals(policy: Policy, steps: int, fixed: Iterable[str]) -> Iterable[dic
         yield from _of_magnitudes(policy, steps, fixed)
         return
     values: list[Any]
+    if isinstance(policy, Spaced):
+        if "every" not in fixed:
+            exact = [math.ceil(1000 * (steps - 1) / gaps) / 1000 for gaps in range(1, steps)]
+            yield from ({"every": value} for value in [*map(float, range(1, steps)), *exact])
+        return
     if isinstance(policy, (Interval, Delta)):
         main, values = "every", list(range(1, steps + 1))
     elif isinstance(policy, Growing):

@@ -12,6 +12,7 @@ from padecast.policies.interval import Interval
 from padecast.policies.magnitude import Magnitude
 from padecast.policies.plan import Plan
 from padecast.policies.rate import Rate
+from padecast.policies.spaced import Spaced
 from padecast.policies.stability import Stability
 from padecast.policies.tolerance import Tolerance
 from padecast.policies.wrappers import Cap, Ends
@@ -22,6 +23,7 @@ REGISTRY: Registry[Policy] = Registry(
     {
         "always": Always,
         "interval": Interval,
+        "spaced": Spaced,
         "plan": Plan,
         "stability": Stability,
         "growing": Growing,
@@ -82,6 +84,7 @@ __all__ = [
     "Plan",
     "Policy",
     "Rate",
+    "Spaced",
     "Stability",
     "Tolerance",
     "plan_of",
