@@ -22,12 +22,11 @@ from torch import Tensor
 import padecast
 from padecast import lab, zoo
 from padecast._provenance import Provenance
+from padecast._psnr import psnr
+from padecast._quiet import quiet
 from padecast.forecasters import TCPade
 from padecast.methods import Method
 from padecast.policies import Interval
-from padecast._psnr import psnr
-from padecast._quiet import quiet
-from padecast.methods import Method
 
 STORED: dict[str, dict[str, Any]] = {
     "float32": {},
