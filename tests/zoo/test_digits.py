@@ -63,13 +63,13 @@ def calls_of(pipe: DigitsPipeline, **arguments: Any) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize(("guidance", "shift"), [(3.0, 1.0), (5.0, 3.0)])
 def test_samples_are_read_as_their_label(shipped: DigitsPipeline, guidance: float, shift: float) -> None:
-    images, labels = sample(shipped, 20, steps=20, guidance=guidance, shift=shift, batch=20)
-    assert images.shape == (20, 1, 16, 16) and images.dtype == torch.float32
+    images, labels = sample(shipped, 10, steps=6, guidance=guidance, shift=shift, batch=5)
+    assert images.shape == (10, 1, 16, 16) and images.dtype == torch.float32
     assert share_read(images, labels) >= 0.95
 
 
 def test_background_is_dark(shipped: DigitsPipeline) -> None:
-    images = shipped([0, 1, 2, 3], generator=seeded(), output_type="pt").images
+    images = shipped([0, 1, 2, 3], 8, generator=seeded(), output_type="pt").images
     assert images[:, :, :, [0, -1]].mean() < 0.02
     assert images.amax(dim=(1, 2, 3)).min() > 0.9
 
@@ -162,7 +162,7 @@ def test_other_schedulers_draw_digits_too(shipped: DigitsPipeline, kind: type) -
     scheduler = kind(prediction_type="flow_prediction", use_flow_sigmas=True) if unipc else kind()
     pipe = DigitsPipeline(shipped.transformer, scheduler)
     pipe.set_progress_bar_config(disable=True)
-    images = pipe(list(range(10)), 10, shift=2.0, generator=seeded(), output_type="pt").images
+    images = pipe(list(range(10)), 6 if unipc else 5, shift=2.0, generator=seeded(), output_type="pt").images
     assert share_read(images, torch.arange(10)) >= 0.9
 
 

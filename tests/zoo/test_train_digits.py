@@ -11,7 +11,7 @@ from padecast.zoo.digits import DigitsPipeline
 from padecast.zoo.flow import NO_LABEL, Recipe, slow
 from padecast.zoo.train_digits import Training, main, train
 
-TINY = Recipe(steps=6, batch=8, warmup=2, layers=2, heads=1)
+TINY = Recipe(steps=4, batch=8, warmup=2, layers=2, heads=1, bfloat16=False)
 
 
 def weights(training: Training) -> dict[str, torch.Tensor]:
@@ -19,18 +19,28 @@ def weights(training: Training) -> dict[str, torch.Tensor]:
     return {**training.model.state_dict(), **average}
 
 
-def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path: Path) -> None:
-    straight = train(TINY, tmp_path / "straight", quiet=True)
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("trained")
+
+
+@pytest.fixture(scope="module")
+def trained(folder: Path) -> Training:
+    """A finished training, whose files are in `folder`; tests leave it as it is."""
+    return train(TINY, folder, quiet=True)
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one(trained: Training, tmp_path: Path) -> None:
     first = Training(TINY)
-    for _ in range(3):
+    for _ in range(2):
         first.step()
     first.save(tmp_path / "resumed" / "state.pt")
     resumed = train(TINY, tmp_path / "resumed", resume=True, quiet=True)
-    assert straight.done == resumed.done == 6
-    assert weights(straight).keys() == weights(resumed).keys()
-    for name, weight in weights(straight).items():
+    assert trained.done == resumed.done == 4
+    assert weights(trained).keys() == weights(resumed).keys()
+    for name, weight in weights(trained).items():
         assert torch.equal(weight, weights(resumed)[name]), name
-    assert torch.equal(straight.generator.get_state(), resumed.generator.get_state())
+    assert torch.equal(trained.generator.get_state(), resumed.generator.get_state())
 
 
 def test_resuming_nothing_is_an_error(tmp_path: Path) -> None:
@@ -38,15 +48,14 @@ def test_resuming_nothing_is_an_error(tmp_path: Path) -> None:
         train(TINY, tmp_path, resume=True, quiet=True)
 
 
-def test_export_holds_the_average_in_float16(tmp_path: Path) -> None:
-    training = train(TINY, tmp_path, quiet=True)
-    pipe = DigitsPipeline.from_pretrained(tmp_path / "pipeline")
-    for name, weight in training.average.state_dict().items():
+def test_export_holds_the_average_in_float16(trained: Training, folder: Path) -> None:
+    pipe = DigitsPipeline.from_pretrained(folder / "pipeline")
+    for name, weight in trained.average.state_dict().items():
         assert torch.equal(pipe.transformer.state_dict()[name], weight.half().float()), name
 
 
 def test_training_lowers_the_loss() -> None:
-    training = Training(Recipe(steps=40, batch=16, warmup=5, rate=3e-3, layers=2, heads=1))
+    training = Training(Recipe(steps=40, batch=16, warmup=5, rate=3e-3, layers=2, heads=1, bfloat16=False))
     losses = [training.step() for _ in range(40)]
     assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
 
@@ -62,22 +71,20 @@ def test_labels_are_dropped_once_per_sample_by_us_alone() -> None:
     assert torch.equal(first, second)
 
 
-def test_fast_channels_of_the_timestep_embedding_stay_disconnected(tmp_path: Path) -> None:
-    training = train(TINY, tmp_path, quiet=True)
+def test_fast_channels_of_the_timestep_embedding_stay_disconnected(trained: Training) -> None:
     fast = slow(TINY.fastest) == 0
     assert 0 < fast.sum() < 256
-    for block in training.average.transformer_blocks:
+    for block in trained.average.transformer_blocks:
         weight = block.norm1.emb.timestep_embedder.linear_1.weight
         assert weight[:, fast].eq(0).all()
         assert weight[:, ~fast].ne(0).any()
 
 
-def test_a_run_may_start_from_a_pipeline(tmp_path: Path) -> None:
-    before = train(TINY, tmp_path / "before", quiet=True)
+def test_a_run_may_start_from_a_pipeline(trained: Training, folder: Path) -> None:
     after = Training(TINY)
-    after.start(tmp_path / "before" / "pipeline")
+    after.start(folder / "pipeline")
     assert after.done == 0
-    for name, weight in before.average.state_dict().items():
+    for name, weight in trained.average.state_dict().items():
         assert torch.equal(after.model.state_dict()[name], weight.half().float()), name
         assert torch.equal(after.average.state_dict()[name], weight.half().float()), name
 
@@ -98,3 +105,13 @@ def test_command_line(tmp_path: Path) -> None:
     main(arguments)
     main([*arguments, "--resume"])
     assert (tmp_path / "state.pt").is_file() and (tmp_path / "pipeline" / "model_index.json").is_file()
+
+
+def test_bfloat16_leaves_weights_and_residual_stream_in_float32() -> None:
+    training = Training(Recipe(batch=2, layers=1, heads=1, bfloat16=True))
+    seen: list[torch.dtype] = []
+    note = lambda module, args, kwargs: seen.append(kwargs.get("hidden_states", *args[:1]).dtype)  # noqa: E731
+    training.model.transformer_blocks[0].register_forward_pre_hook(note, with_kwargs=True)
+    assert torch.tensor(training.step()).isfinite()
+    assert seen == [torch.float32]
+    assert {weight.dtype for weight in training.model.parameters()} == {torch.float32}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -54,3 +55,29 @@ def test_missing_diffusers_says_how_to_install_it(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setitem(sys.modules, "diffusers", None)
     with pytest.raises(MissingPackage, match="pip install"):
         zoo.load("digits")
+
+
+@pytest.mark.parametrize("name", ["digits", "scenes", "motion"])
+def test_what_is_listed_is_what_ships(name: str) -> None:
+    assert (name in zoo._NAMES) == (WEIGHTS / name / "model_index.json").is_file()
+
+
+@pytest.mark.parametrize("name", ["scenes", "motion"])
+def test_a_model_without_weights_says_how_to_train_it(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(zoo, "_NAMES", ("digits",))
+    for wanted in (f"python -m padecast.zoo.{name}.train --out", rf'{name}\.pipeline\.load\("runs/{name}/pipeline"\)'):
+        with pytest.raises(UnknownName, match=rf"(?s){name!r} do not ship .* digits\..*{wanted}"):
+            zoo.load(name)
+        with pytest.raises(UnknownName, match=wanted):
+            zoo.calibration(name, "20")
+
+
+@pytest.mark.parametrize("name", ["scenes", "motion"])
+def test_a_model_whose_weights_ship_loads(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    build, pipeline = (importlib.import_module(f"padecast.zoo.{name}.{part}") for part in ("build", "pipeline"))
+    pipeline.export(build.build(0, 1 if name == "motion" else (1, 1), 1), tmp_path / name)
+    monkeypatch.setattr(zoo, "_WEIGHTS", tmp_path)
+    monkeypatch.setattr(zoo, "_NAMES", ("digits", name))
+    pipe = zoo.load(name, dtype=torch.bfloat16)
+    assert type(pipe).__name__ == {"scenes": "FluxPipeline", "motion": "WanPipeline"}[name]
+    assert {weight.dtype for weight in pipe.transformer.parameters()} == {torch.bfloat16}

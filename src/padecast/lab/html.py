@@ -93,6 +93,7 @@ def _table(chapter: Chapter, wanted: int | None, comparison: Comparison | None) 
     return {
         "title": "as written" if wanted is None else f"{wanted} of {chapter.settings['steps']} steps computed",
         "scores": scores,
+        "timed": any(result.calls_timed for result in results),
         "rows": [_row(result, scores) for result in results],
         "refusals": [refusal for refusal in chapter.refusals if refusal.wanted == wanted],
         "busy": results[0].seconds_range if busy else None,

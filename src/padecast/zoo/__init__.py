@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 import torch
 
-from .._errors import missing, unknown
+from .._errors import UnknownName, missing, unknown
 from ..calibration import Calibration
 
 if TYPE_CHECKING:
@@ -23,8 +23,7 @@ __all__ = ["calibration", "load"]
 
 _WEIGHTS = Path(__file__).parent / "weights"
 _CALIBRATIONS = Path(__file__).parent / "calibrations"
-_NAMES = ("digits", "scenes")
-_SETTINGS = {"digits": ("hard", "easy"), "scenes": ("20", "50")}
+_SETTINGS: dict[str, tuple[str, ...]] = {"digits": ("hard", "easy"), "scenes": ("20", "50")}
 
 
 @overload
@@ -36,7 +35,8 @@ def load(name: str, *, dtype: torch.dtype = torch.float32, device: str | torch.d
 
     Args:
         name: "digits": class-conditional handwritten digits of 16 x 16 pixels. "scenes": a `FluxPipeline` that draws
-            captions such as "a large red circle left of a small blue square" in 64 x 64 pixels.
+            captions such as "a large red circle left of a small blue square" in 64 x 64 pixels. "motion": a
+            `WanPipeline` that draws captions such as "a large red star moving left" as 17 frames of 64 x 64 pixels.
         dtype: of the weights, default float32; they are stored in float16.
         device: default the CPU.
 
@@ -44,15 +44,15 @@ def load(name: str, *, dtype: torch.dtype = torch.float32, device: str | torch.d
         The pipeline, ready to call.
 
     Raises:
-        UnknownName: there is no demo model of that name; the message names the nearest.
+        UnknownName: there is no demo model of that name, and the message names the nearest; or its weights do not
+            ship yet, and the message says how to train and load it.
         MissingPackage: diffusers, or what its text encoders need, is not installed; the message has the command.
 
     Example:
         >>> load("digits").transformer.dtype
         torch.float32
     """
-    if name not in _NAMES:
-        raise unknown("demo model", name, _NAMES)
+    _check(name)
     try:
         pipe = _LOADERS[name](_WEIGHTS / name)
     except ModuleNotFoundError as error:
@@ -81,7 +81,28 @@ def _scenes(folder: Path) -> Any:
     return load(folder)
 
 
-_LOADERS = {"digits": _digits, "scenes": _scenes}
+def _motion(folder: Path) -> Any:
+    from .motion.pipeline import load
+
+    return load(folder)
+
+
+_LOADERS = {"digits": _digits, "scenes": _scenes, "motion": _motion}
+_NAMES = tuple(name for name in _LOADERS if (_WEIGHTS / name / "model_index.json").is_file())  # whose weights ship
+
+
+def _check(name: str) -> None:
+    """Raise an UnknownName unless a demo model of that name ships."""
+    if name in _NAMES:
+        return
+    if name not in _LOADERS:
+        raise unknown("demo model", name, _NAMES)
+    raise UnknownName(
+        f"the weights of the demo model {name!r} do not ship with padecast yet; those that do: {', '.join(_NAMES)}.\n"
+        "Train it, and load what the training wrote:\n"
+        f"    python -m padecast.zoo.{name}.train --out runs/{name}\n"
+        f'    padecast.zoo.{name}.pipeline.load("runs/{name}/pipeline")'
+    )
 
 
 def calibration(name: str, setting: str) -> Calibration:
@@ -96,14 +117,15 @@ def calibration(name: str, setting: str) -> Calibration:
         The calibration, for `padecast.accelerate(pipe, calibration, computed=8)`.
 
     Raises:
-        UnknownName: there is no demo model or no setting of that name; the message names the nearest.
+        UnknownName: there is no demo model or no setting of that name, and the message names the nearest; or the
+            model's weights do not ship yet.
 
     Example:
         >>> calibration("digits", "easy").budgets
         (5, 6, 7, 8, 9, 10, 11, 12, 13, 14)
     """
-    if name not in _NAMES:
-        raise unknown("demo model", name, _NAMES)
-    if setting not in _SETTINGS[name]:
-        raise unknown(f"setting of {name}", setting, _SETTINGS[name])
+    _check(name)
+    settings = _SETTINGS.get(name, ())
+    if setting not in settings:
+        raise unknown(f"setting of {name}", setting, settings)
     return Calibration.load(_CALIBRATIONS / f"{name}-{setting}.json")

@@ -20,10 +20,12 @@ from diffusers import DiTTransformer2DModel, FlowMatchEulerDiscreteScheduler
 from rich.progress import MofNCompleteColumn, Progress
 from torch import Tensor
 
-from ._state import Parts, read_state, take_over, write_state
 from .data import draw, load_scans, random_frames
 from .digits import DigitsPipeline
 from .flow import NO_LABEL, Recipe, build, draw_sigmas, flow_loss, hush, prepare
+from .training.average import begun, follow
+from .training.recipe import decayed
+from .training.state import Parts, read_state, take_over, write_state
 
 MISSING = """Usually the run had another --out, or stopped before its first checkpoint. Either
 (a) give the folder of the run to continue:   --out DIR --resume
@@ -42,7 +44,7 @@ class Training:
         self.recipe = recipe
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.model = build(recipe).to(self.device)
-        self.average = copy.deepcopy(self.model).requires_grad_(False).eval()
+        self.average = begun(self.model)
         prepare(self.model, recipe.fastest)
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), lr=recipe.rate, betas=(0.9, 0.99), weight_decay=0.01
@@ -58,7 +60,7 @@ class Training:
         if self.done < recipe.warmup:
             return recipe.rate * (self.done + 1) / recipe.warmup
         progress = (self.done - recipe.warmup) / max(1, recipe.steps - recipe.warmup)
-        return recipe.rate * (0.01 + 0.99 * (1 + math.cos(math.pi * min(1.0, progress))) / 2)
+        return recipe.rate * decayed(progress)
 
     def batch(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Images (B, 1, 16, 16) in [-1, 1], labels (B,) with some dropped, noise levels (B,), and noise."""
@@ -86,18 +88,12 @@ class Training:
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip)
         self.optimizer.step()
         self.done += 1
-        self._follow()
+        follow(self.average, self.model, self.done, self.recipe.ema)
         return float(loss.detach())
-
-    @torch.no_grad()
-    def _follow(self) -> None:
-        """Move the average towards the model; young averages move faster."""
-        decay = min(self.recipe.ema, (1 + self.done) / (10 + self.done))
-        torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - decay)
 
     def save(self, path: Path) -> None:
         """Write all of the run's state; replaces `path` only once the new file is complete."""
-        write_state(path, self._parts, done=self.done)
+        write_state(path, self._state, done=self.done)
 
     def load(self, path: Path) -> None:
         """Continue from a saved state.
@@ -106,17 +102,12 @@ class Training:
             FileNotFoundError: there is none at `path`.
         """
         state = read_state(path, missing=MISSING, device=self.device)
-        take_over(state, self._parts)
+        take_over(state, self._state)
         self.done = state["done"]
 
     @property
-    def _parts(self) -> Parts:
-        return {
-            "model": self.model,
-            "average": self.average,
-            "optimizer": self.optimizer,
-            "generator": self.generator,
-        }
+    def _state(self) -> Parts:
+        return Parts({"model": self.model, "average": self.average}, [self.optimizer], self.generator)
 
     def start(self, folder: Path) -> None:
         """Begin from the weights of a pipeline folder, instead of untrained ones."""

@@ -17,5 +17,5 @@ def clips() -> list[Clip]:
 
 @pytest.fixture(scope="session")
 def filmed(clips: list[Clip]) -> Tensor:
-    """Each of them, rendered."""
-    return film(clips, torch.Generator().manual_seed(12))
+    """The first third of them, rendered."""
+    return film(clips[:32], torch.Generator().manual_seed(12))

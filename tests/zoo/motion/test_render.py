@@ -15,7 +15,7 @@ from padecast.zoo.scenes.shapes import REACH
 
 @pytest.fixture(scope="module")
 def course(clips: list[Clip]) -> Course:
-    return plot(clips, torch.Generator().manual_seed(12))
+    return plot(clips[:32], torch.Generator().manual_seed(12))
 
 
 def one(caption: str) -> Course:
@@ -70,4 +70,4 @@ def test_the_first_frames_are_the_first_frames(course: Course, filmed: Tensor) -
 
 
 def test_clips_are_seeded_and_in_range(filmed: Tensor) -> None:
-    assert filmed.shape == (96, 3, FRAMES, SIZE, SIZE) and filmed.min() >= 0 and filmed.max() <= 1
+    assert filmed.shape == (32, 3, FRAMES, SIZE, SIZE) and filmed.min() >= 0 and filmed.max() <= 1

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from padecast.zoo.scenes.grammar import COLOURS, GROUNDS, SHAPES, Scene, parse
-from padecast.zoo.scenes.layout import Arrangement, GAP, LATTICE, MARGIN, SIZE, arrange
+from padecast.zoo.scenes.layout import GAP, LATTICE, MARGIN, SIZE, Arrangement, arrange
 from padecast.zoo.scenes.render import GROUND, PALETTE, paleness, pixels, render
 from padecast.zoo.scenes.shapes import AREAS, REACH, distance
 

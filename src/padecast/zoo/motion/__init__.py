@@ -8,14 +8,14 @@ tokens     the tokenizer of the grammar's words
 build      the untrained components
 pipeline   the folder that training writes, and how it is loaded
 recipe     all that decides the outcome of a training
-muon       the optimizer of matrices
-stage      one stage of training, stopped and continued exactly
 clips      what training sees: pixels, latents, and what is true of every token
 stages     what the three stages learn: autoencoder, words, flow
 train      `python -m padecast.zoo.motion.train --out runs/motion`
 read       what a clip shows, from its geometry
 check      `python -m padecast.zoo.motion.check runs/motion/pipeline`: captions obeyed
 ========== =======================================================================
+
+The engine of the training is `padecast.zoo.training`.
 
 For example::
 

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from transformers import UMT5Config, UMT5EncoderModel
 
 from ..scenes.build import TIME_FASTEST, slow
-from .tokens import END, PAD, tokenizer, vocabulary
+from ..words import END, PAD
+from .tokens import tokenizer, vocabulary
 
 TRAINED = ("vae", "text_encoder", "transformer")
 CHANNELS = 12  # of the latents: 5 frames of 8 x 8 for 17 frames of 64 x 64
@@ -40,14 +41,17 @@ def assemble(parts: nn.ModuleDict) -> WanPipeline:
     return WanPipeline(tokenizer=tokenizer(), scheduler=scheduler, **{name: parts[name] for name in TRAINED})
 
 
-def autoencoder() -> AutoencoderKLWan:
+def autoencoder(width: int = 16) -> AutoencoderKLWan:
     """Clips (B, 3, 1 + 4 k, 64, 64) to latents (B, 12, 1 + k, 8, 8), and back.
 
     Two by two pixels are folded into channels first, so that no layer works at the full resolution, and every change of
     resolution has a shortcut around it, both as in Wan 2.2.
+
+    Args:
+        width: channels at the full resolution, half as many as elsewhere.
     """
     return AutoencoderKLWan(
-        base_dim=16,
+        base_dim=width,
         z_dim=CHANNELS,
         dim_mult=[1, 2, 2],
         num_res_blocks=1,

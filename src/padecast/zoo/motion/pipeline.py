@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 from pathlib import Path
 
-import torch
 from diffusers import WanPipeline
 from torch import nn
 
-from ..scenes.pipeline import LARGEST, _edit, _without_bars
+from ..training import folder as folders
 from .build import assemble
-from .tokens import KNOWN
 
 
 def export(parts: nn.ModuleDict, folder: Path) -> None:
@@ -20,29 +17,7 @@ def export(parts: nn.ModuleDict, folder: Path) -> None:
     Raises:
         ValueError: the folder is larger than 16 MiB, what a demo model may take.
     """
-    halved = copy.deepcopy(parts).to("cpu", torch.float16)
-    with _without_bars():
-        assemble(halved.eval()).save_pretrained(folder)
-    _load_alike(folder)
-    total = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    if total > LARGEST:
-        raise ValueError(
-            f"the pipeline in {folder} takes {total} bytes, but a demo model may take {LARGEST}.\n"
-            "Usually blocks or channels were added, or files of another model are left in the folder. Either\n"
-            "(a) write to an empty folder:   --out DIR\n"
-            "(b) train fewer blocks:         Recipe(layers=8, heads=4)"
-        )
-
-
-def _load_alike(folder: Path) -> None:
-    """Edit the folder so that it loads the same with every version of its libraries.
-
-    transformers 5 would load the text encoder as it is stored, in float16, where diffusers loads the other components
-    in float32. And it renames the class of our tokenizer, which transformers 4 knows by its old name only.
-    """
-    _edit(folder / "text_encoder" / "config.json", dtype="float32")
-    _edit(folder / "tokenizer" / "tokenizer_config.json", tokenizer_class=KNOWN)
-    _edit(folder / "model_index.json", tokenizer=["transformers", KNOWN])
+    folders.export(parts, folder, assemble, fewer="Recipe(layers=8, heads=4)")
 
 
 def load(folder: Path | str) -> WanPipeline:
@@ -54,5 +29,5 @@ def load(folder: Path | str) -> WanPipeline:
     Args:
         folder: what training wrote: `OUT/pipeline`.
     """
-    with _without_bars():
+    with folders.without_bars():
         return WanPipeline.from_pretrained(folder)

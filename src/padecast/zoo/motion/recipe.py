@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 from ..._errors import check
+from ..training.recipe import Recipe as Shared
 
 STAGES = ("vae", "text", "flow")
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Recipe(Shared):
     """How the motion model is trained.
 
     Args:
@@ -35,13 +36,16 @@ class Recipe:
         layers: blocks of the transformer.
         heads: attention heads of the transformer, of 32 channels each.
         seed: of the initial weights and of every random draw.
+        bfloat16: only False: the stages keep clips in float16, which autocast to bfloat16 cannot join.
     """
+
+    stages: ClassVar[tuple[str, ...]] = STAGES
 
     minutes: float = 60.0
     steps: int | None = None
-    shares: tuple[float, float, float] = (0.20, 0.02, 0.78)
-    batches: tuple[int, int, int] = (4, 64, 16)
-    rates: tuple[float, float, float] = (4e-3, 2e-3, 3e-3)
+    shares: tuple[float, ...] = (0.20, 0.02, 0.78)
+    batches: tuple[int, ...] = (4, 64, 16)
+    rates: tuple[float, ...] = (4e-3, 2e-3, 3e-3)
     warmup: int = 50
     ema: float = 0.995
     clip: float = 1.0
@@ -56,20 +60,9 @@ class Recipe:
     layers: int = 8
     heads: int = 4
     seed: int = 0
+    bfloat16: bool | None = False
 
     def __post_init__(self) -> None:
-        check(self.minutes > 0, "minutes", self.minutes, "positive")
-        check(self.steps is None or self.steps > 0, "steps", self.steps, "at least 1, or None")
-        check(min(self.batches) > 0, "batches", self.batches, "at least 1 each")
+        super().__post_init__()
+        check(self.bfloat16 is False, "bfloat16", self.bfloat16, "False")
         check(self.cache > 0, "cache", self.cache, "at least 1")
-
-    def progress(self, stage: str, done: int, seconds: float) -> float:
-        """Share of a stage that is done, from 0; it ends at 1."""
-        if self.steps is not None:
-            return done / self.steps
-        return seconds / (60 * self.minutes * self.shares[STAGES.index(stage)])
-
-    def rate(self, stage: str, done: int, progress: float) -> float:
-        """The learning rate of the next step: linear warm-up, times a cosine from the peak down to 1 % of it."""
-        peak = self.rates[STAGES.index(stage)] * min(1.0, (done + 1) / self.warmup)
-        return peak * (0.01 + 0.99 * (1 + math.cos(math.pi * min(1.0, progress))) / 2)

@@ -14,18 +14,21 @@ from diffusers.models.transformers.transformer_wan import WanAttnProcessor
 from torch import Tensor, nn
 
 from ..flow import draw_sigmas
+from ..training.stage import Stage
 from .build import WIDTH, keep_hushed
 from .clips import KINDS, Takes, film, labels, shoot
 from .grammar import draw
 from .recipe import Recipe
-from .stage import Stage
 from .tokens import FEWEST, LENGTH, encode, tokenizer
 
+# What maps features to features: neither tables, nor what is next to input or output.
+OUTER = ("shared", "table", "relative", "gamma", "conv_in", "conv_out", "quant_conv", "patch_embedding", "proj_out")
+HIDDEN = f"^(?!.*({'|'.join(OUTER)}))"
 SHOWN = (5, 9, 17)  # frames that the autoencoder is shown, one after the other
 FULL = 0.7  # share of batches that see captions padded to LENGTH, as users have them; the others see less
 
 
-class Autoencoder(Stage):
+class Autoencoder(Stage[Recipe]):
     """`w (|x - x'| + (x - x')²)`, averaged, and a little of the latents' divergence from a standard normal.
 
     w is larger near the object, which takes a tenth of the pixels.
@@ -33,6 +36,7 @@ class Autoencoder(Stage):
 
     name: ClassVar[str] = "vae"
     trained: ClassVar[tuple[str, ...]] = ("vae",)
+    hidden: ClassVar[str | None] = HIDDEN
 
     def loss(self) -> Tensor:
         """Reconstruction from sampled latents."""
@@ -49,11 +53,12 @@ class Autoencoder(Stage):
         return loss
 
 
-class Words(Stage):
+class Words(Stage[Recipe]):
     """The text encoder alone: each of its vectors is to tell what the whole caption says, to one linear layer."""
 
     name: ClassVar[str] = "text"
     trained: ClassVar[tuple[str, ...]] = ("text_encoder",)
+    hidden: ClassVar[str | None] = HIDDEN
 
     def __init__(self, parts: nn.ModuleDict, recipe: Recipe, device: str | None = None) -> None:
         super().__init__(parts, recipe, device)
@@ -72,7 +77,7 @@ class Words(Stage):
         return guesses(self.heads, tokens, facts, mask.bool())
 
 
-class Flow(Stage):
+class Flow(Stage[Recipe]):
     """Rectified flow from captions: `mean |v(x, sigma, caption) - (noise - latents)|²`, text encoder included.
 
     Throwaway heads name the object of every token in the middle of the transformer, which it then learns to know
@@ -81,6 +86,7 @@ class Flow(Stage):
 
     name: ClassVar[str] = "flow"
     trained: ClassVar[tuple[str, ...]] = ("text_encoder", "transformer")
+    hidden: ClassVar[str | None] = HIDDEN
 
     def __init__(self, parts: nn.ModuleDict, recipe: Recipe, device: str | None = None) -> None:
         super().__init__(parts, recipe, device)

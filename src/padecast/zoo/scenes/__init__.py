@@ -9,8 +9,8 @@ tokens     tokenizers of the grammar's words
 build      the untrained components
 pipeline   the folder that training writes, and how it is loaded
 recipe     all that decides the outcome of a training
-stage      one stage of training, stopped and continued exactly
 stages     what the five stages learn: autoencoder, decoder, text encoders, flow, guidance
+precise    what the transformer computes in float32, also where the rest is bfloat16
 labels     what captions say and tokens show, asked of throwaway heads in training
 gallery    pictures that are encoded once and used several times
 train      `python -m padecast.zoo.scenes.train --out runs/scenes`
@@ -19,6 +19,8 @@ watcher    says what every token shows; its features are those of FID-scenes
 textures   which texture an object has
 check      `python -m padecast.zoo.scenes.check runs/scenes/pipeline`: captions obeyed
 ========== =======================================================================
+
+The engine of the training is `padecast.zoo.training`.
 
 For example::
 

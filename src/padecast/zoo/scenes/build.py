@@ -9,6 +9,7 @@ from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, FluxPipeli
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, T5Config, T5EncoderModel
 
+from ..words import END, PAD, START
 from .layout import SIZE
 from .tokens import CLIP_LENGTH, clip_tokenizer, t5_tokenizer, vocabulary
 
@@ -52,12 +53,16 @@ def assemble(parts: nn.ModuleDict) -> FluxPipeline:
     return pipe
 
 
-def autoencoder() -> AutoencoderKL:
-    """Pictures (B, 3, 64, 64) to latents (B, 4, 16, 16), and back."""
+def autoencoder(widths: tuple[int, int, int] = (16, 32, 64)) -> AutoencoderKL:
+    """Pictures (B, 3, 64, 64) to latents (B, 4, 16, 16), and back.
+
+    Args:
+        widths: channels at full, half and quarter resolution, multiples of 8.
+    """
     return AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * 3,
         up_block_types=("UpDecoderBlock2D",) * 3,
-        block_out_channels=(16, 32, 64),
+        block_out_channels=widths,
         layers_per_block=1,
         latent_channels=CHANNELS,
         norm_num_groups=8,
@@ -82,9 +87,9 @@ def clip_encoder() -> Any:
         num_hidden_layers=2,
         num_attention_heads=4,
         max_position_embeddings=CLIP_LENGTH,
-        pad_token_id=known["<pad>"],
-        bos_token_id=known["<s>"],
-        eos_token_id=known["</s>"],
+        pad_token_id=known[PAD],
+        bos_token_id=known[START],
+        eos_token_id=known[END],
     )
     return CLIPTextModel(config)
 
@@ -103,8 +108,8 @@ def t5_encoder() -> Any:
         feed_forward_proj="gated-gelu",
         is_encoder_decoder=False,
         use_cache=False,
-        pad_token_id=known["<pad>"],
-        eos_token_id=known["</s>"],
+        pad_token_id=known[PAD],
+        eos_token_id=known[END],
     )
     return T5EncoderModel(config)
 

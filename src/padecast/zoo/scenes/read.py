@@ -104,7 +104,7 @@ def _objects(images: Tensor, regions: Tensor) -> list[Seen]:
     area = cover.sum((1, 2))
     centre = (cover[..., None] * pixels()).sum((1, 2)) / area[:, None]
     shapes = _shapes(cover, area, centre)
-    textures = read_textures(pale, inside)
+    textures = read_textures(pale, inside, centre)
     radii = [math.sqrt(float(size) / AREAS[shape]) if shape else None for size, shape in zip(area, shapes, strict=True)]
     sizes = [SIZES[_nearest(radius)] if radius else None for radius in radii]
     places = [(float(x), float(y)) for x, y in centre]

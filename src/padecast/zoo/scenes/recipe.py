@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import math
-import time
 from dataclasses import dataclass
-
-import torch
-from torch import Tensor, nn
+from typing import ClassVar
 
 from ..._errors import check
+from ..training.recipe import Recipe as Shared
 
 STAGES = ("vae", "decoder", "text", "flow", "guidance")
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Recipe(Shared):
     """How the scenes model is trained.
 
     Args:
-        minutes: time budget of all five stages together, default 120; the learning rate decays over it.
+        minutes: time budget of all five stages together, default 120; the learning rate decays over it. On the CPU,
+            time that the machine spends on other work does not count.
         steps: optimizer steps of each stage instead, which makes a run exactly repeatable; default None.
         shares: of the minutes, for autoencoder, its decoder alone, text encoders, flow and guidance.
         batches: pictures per step, for each stage.
@@ -39,6 +37,8 @@ class Recipe:
         seed: of the initial weights and of every random draw.
         bfloat16: compute in bfloat16, with float32 weights and residual streams; default None: if it is faster.
     """
+
+    stages: ClassVar[tuple[str, ...]] = STAGES
 
     minutes: float = 120.0
     steps: int | None = None
@@ -61,43 +61,5 @@ class Recipe:
     bfloat16: bool | None = None
 
     def __post_init__(self) -> None:
-        check(self.minutes > 0, "minutes", self.minutes, "positive")
-        check(self.steps is None or self.steps > 0, "steps", self.steps, "at least 1, or None")
-        for name in ("shares", "batches", "rates"):
-            check(len(getattr(self, name)) == len(STAGES), name, getattr(self, name), f"one for each of {STAGES}")
-        check(min(self.batches) > 0, "batches", self.batches, "at least 1 each")
+        super().__post_init__()
         check(self.gallery > 0 and self.gallery % 64 == 0, "gallery", self.gallery, "a multiple of 64")
-
-    def progress(self, stage: str, done: int, seconds: float) -> float:
-        """Share of a stage that is done, from 0; it ends at 1."""
-        if self.steps is not None:
-            return done / self.steps
-        return seconds / (60 * self.minutes * self.shares[STAGES.index(stage)])
-
-    def rate(self, stage: str, done: int, progress: float) -> float:
-        """The learning rate of the next step: linear warm-up, times a cosine from the peak down to 1 % of it."""
-        peak = self.rates[STAGES.index(stage)] * min(1.0, (done + 1) / self.warmup)
-        return peak * (0.01 + 0.99 * (1 + math.cos(math.pi * min(1.0, progress))) / 2)
-
-
-@torch.no_grad()
-def faster_in_bfloat16(device: torch.device, repeats: int = 5) -> bool:
-    """Whether a product of matrices takes less time in bfloat16, which depends on the processor.
-
-    Args:
-        device: where to time it.
-        repeats: of which the fastest counts, default 5.
-    """
-    layer, inputs = nn.Linear(512, 512, device=device), torch.randn(1024, 512, device=device)
-    return _time(layer, inputs, True, repeats) < 0.8 * _time(layer, inputs, False, repeats)
-
-
-def _time(layer: nn.Module, inputs: Tensor, bfloat16: bool, repeats: int) -> float:
-    """Seconds of the fastest of some calls, the first left out."""
-    taken = []
-    for _ in range(repeats + 1):
-        start = time.perf_counter()
-        with torch.autocast(inputs.device.type, torch.bfloat16, enabled=bfloat16):
-            float(layer(inputs).sum())  # waits for the device
-        taken.append(time.perf_counter() - start)
-    return min(taken[1:])

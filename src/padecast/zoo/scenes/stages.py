@@ -11,16 +11,19 @@ from diffusers import AutoencoderKL, FluxPipeline
 from torch import Tensor, nn
 
 from ..flow import draw_sigmas
+from ..training.stage import Stage
 from .build import WIDTH, forget_guidance, keep_hushed
 from .gallery import Gallery, Pictures
 from .grammar import draw
 from .labels import SAID, SHOWN, head, said, wrongness
 from .layout import SIZE, arrange
+from .precise import prepare
 from .recipe import Recipe
 from .render import render
-from .stage import Stage, prepare
 from .tokens import clip_tokenizer, encode, t5_tokenizer
 
+# The matrices of blocks and layers, which map features to features.
+HIDDEN = r"(blocks?|layers?)\.\d+\..*(?<!relative_attention_bias\.)weight$"
 PLAIN_GUIDANCE = 1.0  # what the flow stage tells the guidance embedding
 # The autoencoder sees close-ups, four times as many in the same time, until so much of its stage is done.
 WHOLE = 0.7
@@ -31,12 +34,12 @@ FEW = 6.0  # how much more a token that shows an object counts for the head, sin
 LENGTHS = ((20, 25, 0.9), (25, 65, 0.08), (65, 161, 0.015), (512, 513, 0.005))  # from, below, share
 
 
-class Autoencoder(Stage):
+class Autoencoder(Stage[Recipe]):
     """`|x - x'| + (x - x')²`, averaged, and a little of the latents' divergence from a standard normal."""
 
     name: ClassVar[str] = "vae"
     trained: ClassVar[tuple[str, ...]] = ("vae",)
-    orthogonal: ClassVar[bool] = True
+    hidden: ClassVar[str | None] = HIDDEN
 
     def __init__(self, parts: nn.ModuleDict, recipe: Recipe, device: str | None = None) -> None:
         super().__init__(parts, recipe, device)
@@ -85,7 +88,7 @@ class Decoder(Autoencoder):
         return loss
 
 
-class Captions(Stage):
+class Captions(Stage[Recipe]):
     """What captions say, told by a throwaway head from each encoder's output: cross entropy over the answers.
 
     An encoder of FLUX is trained long before the transformer; so is this one, in a minute or two.
@@ -93,15 +96,15 @@ class Captions(Stage):
 
     name: ClassVar[str] = "text"
     trained: ClassVar[tuple[str, ...]] = ("text_encoder", "text_encoder_2")
-    orthogonal: ClassVar[bool] = True
+    hidden: ClassVar[str | None] = HIDDEN
 
     def __init__(self, parts: nn.ModuleDict, recipe: Recipe, device: str | None = None) -> None:
         super().__init__(parts, recipe, device)
         self.tokenizers = clip_tokenizer(), t5_tokenizer()
 
-    def heads(self) -> dict[str, nn.Module]:
+    def throwaway(self) -> nn.ModuleDict:
         """One for each encoder."""
-        return {"of_pooled": head(WIDTH, SAID), "of_tokens": head(WIDTH, SAID)}
+        return nn.ModuleDict({"of_pooled": head(WIDTH, SAID), "of_tokens": head(WIDTH, SAID)})
 
     def text(self, captions: list[str], length: int) -> tuple[Tensor, Tensor]:
         """Pooled (B, 128) and word-wise (B, length, 128) embeddings, as the pipeline computes them."""
@@ -117,8 +120,8 @@ class Captions(Stage):
         scenes = [draw(self.generator) for _ in range(self.batch_size)]
         pooled, tokens = self.text([scene.caption for scene in scenes], draw_length(self.generator))
         facts = said(scenes).to(self.device)
-        return wrongness(self.model["of_pooled"](pooled), facts, SAID) + wrongness(
-            self.model["of_tokens"](tokens.mean(1)), facts, SAID
+        return wrongness(self.heads["of_pooled"](pooled), facts, SAID) + wrongness(
+            self.heads["of_tokens"](tokens.mean(1)), facts, SAID
         )
 
 
@@ -140,10 +143,10 @@ class Flow(Captions):
         keep_hushed(transformer)
         prepare(transformer)
 
-    def heads(self) -> dict[str, nn.Module]:
+    def throwaway(self) -> nn.ModuleDict:
         """One for the tokens of the picture."""
         transformer: Any = self.parts["transformer"]
-        return {"of_picture": head(transformer.inner_dim, SHOWN)}
+        return nn.ModuleDict({"of_picture": head(transformer.inner_dim, SHOWN)})
 
     @torch.no_grad()
     def latents(self, images: Tensor) -> Tensor:
@@ -190,7 +193,7 @@ class Flow(Captions):
         look.remove()
         facts = drawn.shown.to(self.device)
         objects = 1 + (FEW - 1) * (facts[..., 0] > 0).float()
-        told = wrongness(self.model["of_picture"](middle[0]), facts, SHOWN, objects)
+        told = wrongness(self.heads["of_picture"](middle[0]), facts, SHOWN, objects)
         return F.mse_loss(velocity, noise - drawn.latents) + self.recipe.labels * told
 
 
@@ -209,9 +212,9 @@ class Guidance(Flow):
         super().__init__(parts, recipe, device)
         prepare(self.teacher.to(self.device))
 
-    def heads(self) -> dict[str, nn.Module]:
+    def throwaway(self) -> nn.ModuleDict:
         """None."""
-        return {}
+        return nn.ModuleDict()
 
     def loss(self) -> Tensor:
         """The distillation loss."""

@@ -49,8 +49,8 @@ class Muon(torch.optim.Optimizer):
         """Update weights of one shape, together."""
         directions = []
         for weight in weights:
-            state = self.state[weight]
-            velocity = state.setdefault("velocity", torch.zeros_like(weight))
+            assert weight.grad is not None
+            velocity = self.state[weight].setdefault("velocity", torch.zeros_like(weight))
             velocity.lerp_(weight.grad, 1 - group["momentum"])
             directions.append(torch.lerp(weight.grad, velocity, group["momentum"]).flatten(1))
         updates = orthogonal(torch.stack(directions))
@@ -62,10 +62,11 @@ class Muon(torch.optim.Optimizer):
 
 def orthogonal(matrices: Tensor, steps: int = 5) -> Tensor:
     """Matrices (B, m, n) with their singular values driven to about 1, by Newton-Schulz steps."""
-    wide = matrices if matrices.shape[1] <= matrices.shape[2] else matrices.mT
+    tall = matrices.shape[1] > matrices.shape[2]
+    wide: Tensor = matrices.mT if tall else matrices
     wide = wide / (wide.norm(dim=(1, 2), keepdim=True) + 1e-7)
     first, second, third = COEFFICIENTS
     for _ in range(steps):
         gram = wide @ wide.mT
         wide = first * wide + (second * gram + third * gram @ gram) @ wide
-    return wide if matrices.shape[1] <= matrices.shape[2] else wide.mT
+    return wide.mT if tall else wide

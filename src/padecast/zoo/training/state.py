@@ -1,45 +1,45 @@
-"""The state of a training run as a file: replaced only once the new one is complete, read as data."""
+"""The state of a training as a file: replaced only once the new one is complete, read as data."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 import torch
 from torch import nn
 
 
-class Parts(TypedDict):
+@dataclass(frozen=True)
+class Parts:
     """What a training's state is made of.
 
     Args:
-        model: What is trained.
-        average: Its running average.
-        optimizer: What trains it.
-        generator: What draws for it.
+        modules: what is trained, its running average, and heads that are thrown away, by name.
+        optimizers: what trains them.
+        generator: what draws for it.
     """
 
-    model: nn.Module
-    average: nn.Module
-    optimizer: torch.optim.Optimizer
+    modules: Mapping[str, nn.Module]
+    optimizers: Sequence[torch.optim.Optimizer]
     generator: torch.Generator
 
 
-def write_state(path: Path, parts: Parts, **numbers: Any) -> None:
+def write_state(path: Path, parts: Parts, **more: Any) -> None:
     """Write all that a training needs to go on exactly; replaces `path` only once the new file is complete.
 
     Args:
-        path: The file.
-        parts: Of the training.
-        numbers: What else it counts, under names of its own.
+        path: the file.
+        parts: of the training.
+        more: what else it counts or remembers, under names of its own: numbers, strings, tensors, and lists and
+            dictionaries of them.
     """
     state = {
-        **numbers,
-        "model": parts["model"].state_dict(),
-        "average": parts["average"].state_dict(),
-        "optimizer": parts["optimizer"].state_dict(),
-        "generator": parts["generator"].get_state(),
+        **more,
+        **{name: module.state_dict() for name, module in parts.modules.items()},
+        "optimizers": [optimizer.state_dict() for optimizer in parts.optimizers],
+        "generator": parts.generator.get_state(),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
@@ -51,9 +51,9 @@ def read_state(path: Path, *, missing: str, device: torch.device | str = "cpu") 
     """Read what :func:`write_state` wrote.
 
     Args:
-        path: The file.
-        missing: The usual cause and the remedies, should there be none.
-        device: Where tensors go, default the CPU.
+        path: the file.
+        missing: the usual cause and the remedies, should there be none.
+        device: where tensors go, default the CPU.
 
     Raises:
         FileNotFoundError: there is none at `path`.
@@ -66,7 +66,8 @@ def read_state(path: Path, *, missing: str, device: torch.device | str = "cpu") 
 
 def take_over(state: Mapping[str, Any], parts: Parts) -> None:
     """Set the parts of a training to what :func:`read_state` read."""
-    parts["model"].load_state_dict(state["model"])
-    parts["average"].load_state_dict(state["average"])
-    parts["optimizer"].load_state_dict(state["optimizer"])
-    parts["generator"].set_state(state["generator"].cpu())
+    for name, module in parts.modules.items():
+        module.load_state_dict(state[name])
+    for optimizer, held in zip(parts.optimizers, state["optimizers"], strict=True):
+        optimizer.load_state_dict(held)
+    parts.generator.set_state(state["generator"].cpu())

@@ -1,0 +1,30 @@
+"""What a FLUX transformer computes in float32, also where the rest is bfloat16."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+def prepare(transformer: Any) -> None:
+    """Make a FLUX transformer compute in float32, also under autocast, what has to be precise.
+
+    The two layers that begin the residual streams, so that these are float32; and the normalisation of queries and
+    keys, whose float32 weights have no fast kernel for bfloat16 inputs.
+    """
+    for layer in (transformer.x_embedder, transformer.context_embedder):
+        layer.register_forward_hook(_again)
+    for module in transformer.modules():
+        if isinstance(module, nn.RMSNorm):
+            module.register_forward_pre_hook(lambda _, args: (args[0].float(),))
+
+
+def _again(layer: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
+    """A layer's output in float32."""
+    if output.dtype == torch.float32:
+        return output
+    with torch.autocast(output.device.type, enabled=False):
+        result: Tensor = layer.forward(*(value.float() for value in args))
+    return result
