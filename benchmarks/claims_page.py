@@ -570,7 +570,8 @@ def panels(path: Path, title: str, shown: Sequence[Panel], *, columns: int = 2, 
         axis.set_title(panel.title, fontsize=10, color=INK)
         across = sorted({x for line in panel.lines.values() for x, _ in line})
         across = across[:: 1 + len(across) // 12]
-        axis.set_xticks(across, [f"{x:g}" for x in across])
+        crowded = min(b - a for a, b in itertools.pairwise(across)) < (max(across) - min(across)) / 12
+        axis.set_xticks(across, [f"{x:g}" for x in across], rotation=60 if crowded else 0)
     place_of = {"loc": "upper left", "bbox_to_anchor": (1 - (LEGEND - 0.15) / width, 1 - 0.75 / height)}
     figure.legend(handles.values(), handles.keys(), **place_of, fontsize=8.5, frameon=False, labelcolor=INK)
     write_title(figure, title)

@@ -70,7 +70,7 @@ def test_help_imports_neither_diffusers_nor_what_draws() -> None:
 def test_every_method_is_listed_with_its_parts_and_source() -> None:
     rows = {row["name"]: row for row in json.loads(run("methods", "--json").stdout)}
     assert set(rows) == set(padecast.methods())
-    assert rows["tc-pade"]["policy"] == "interval:every=4" and rows["tc-pade"]["sources"] == ["arXiv:2603.02943"]
+    assert rows["tc-pade"]["policy"] == "spaced:every=4.0" and rows["tc-pade"]["sources"] == ["arXiv:2603.02943"]
     assert rows["taylorseer"]["policy"] == "interval:every=4,warmup=3"
     table = run("methods").stdout
     assert all(name in table for name in rows) and "arXiv:2603.01623" in table
