@@ -23,7 +23,7 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-from common import SETTINGS, TEST, progress, task, write
+from common import SETTINGS, TEST, even, progress, task, write
 
 from padecast import calibrate, calibration, forecasters, lab, policies, zoo
 from padecast._provenance import Provenance
@@ -74,14 +74,14 @@ def transfer() -> dict[str, Any]:
         work = dataclasses.replace(task("easy"), call=lab.Sampling(guidance=guidance, shift=shift), name=name)
         entries = [_entry("easy calibration (guidance 3, shift 1)", easy, 8)]
         entries.append(_entry("hard calibration (guidance 5, shift 3)", hard, 8))
-        found[name] = _measured(work, [*entries, lab.Entry.of("tc-pade:every=3", wanted=8)], name)
+        found[name] = _measured(work, [*entries, even(3, 8)], name)
     low, high = (lab.Sampling(guidance=3.0, shift=1.0, classes=tuple(range(a, a + 5))) for a in (0, 5))
     half = dataclasses.replace(task("easy"), call=high, name="classes 5 to 9")
     entries = []
     for name, seen in (("made on classes 0 to 4", low), ("made on classes 5 to 9", high)):
         made = _calibrated(dataclasses.replace(half, call=seen), [8], range(31_000, 31_016))
         entries.append(_entry(f"{name}, 16 samples", made, 8))
-    found["classes 5 to 9"] = _measured(half, [*entries, lab.Entry.of("tc-pade:every=3", wanted=8)], "classes")
+    found["classes 5 to 9"] = _measured(half, [*entries, even(3, 8)], "classes")
     return found
 
 
@@ -93,8 +93,8 @@ def fifty() -> dict[str, Any]:
         made = _calibrated(work, [10, 14], range(31_000, 31_016))
         entries = [lab.Entry.fewer(n, wanted=n) for n in (10, 14)]
         entries += [_entry("calibrated", made, n) for n in (10, 14)]
-        pairs = (("spectrum-fast", 10), ("spectrum", 14), ("tc-pade", 14), ("taylorseer:warmup=1,every=4", 14))
-        entries += [lab.Entry.of(name, wanted=n) for name, n in pairs]
+        pairs = (("spectrum-fast", 10), ("spectrum", 14), ("taylorseer:warmup=1,every=4", 14))
+        entries += [*(lab.Entry.of(name, wanted=n) for name, n in pairs), even(4, 14, "tc-pade")]
         for n in (10, 14):
             plan = policies.Plan(made.choices[n].best.candidate.plan)
             for written in ("chebyshev:blend=0.5", "tcpade"):

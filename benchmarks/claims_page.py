@@ -608,7 +608,8 @@ def page(measured: Measured, images: Path) -> str:
         "[Spectrum](https://arxiv.org/abs/2603.01623), put to the test on the demo model digits, a small trained "
         "transformer, in two settings: hard (guidance 5, shift 3) and easy (guidance 3, shift 1). Test seeds from "
         "20000 on, 20 steps unless said otherwise, PSNR against the uncached run of the same seeds. `python "
-        "benchmarks/claims.py` measures, `python benchmarks/claims_page.py` writes this page. They are statements "
+        "benchmarks/claims.py` measures, `python benchmarks/claims_page.py` writes this page. tc-pade here is its "
+        "forecaster on the plans that are named; the method of that name spaces its steps. They are statements "
         "about large models: what is refuted here may hold there, and the other way round. Figures of the papers are "
         "marked *published*.",
         "",

@@ -13,6 +13,9 @@ import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from padecast import lab, zoo
+from padecast.forecasters import TCPade
+from padecast.methods import Method
+from padecast.policies import Interval
 from padecast.report import finite
 
 RESULTS = Path(__file__).parent / "results"
@@ -42,6 +45,13 @@ def captioned(model: str, steps: int, seeds: tuple[int, ...] = TEST, batch: int 
         pipe = pipe.to("cuda")
     call = lab.Sampling(captions, guidance=3.5, arguments={"max_sequence_length": 32})
     return lab.Task(pipe, call, steps, seeds, batch, name=f"{model}, {steps}", development=DEVELOPMENT)
+
+
+def even(every: int, wanted: int, name: str = "") -> lab.Entry:
+    """Return the forecaster of tc-pade on every N-th step and the last."""
+    plan = Interval(every=every)
+    method = Method(name or f"tc-pade:every={every}", plan, TCPade(), "tc-pade's forecaster on even plans")
+    return lab.Entry.of(method, wanted=wanted)
 
 
 def write(name: str, document: dict[str, Any]) -> Path:

@@ -54,7 +54,9 @@ def measured(setting: str) -> dict[str, Any]:
     """Measure one setting: bytes of tc-pade, and the PSNR of every seed by method."""
     work = task(setting, seeds=TEST[:32])
     methods = {
-        "tc-pade:every=4,warmup=3": Method("tc-pade", Interval(every=4, warmup=3), TCPade(), "on a usual plan"),
+        "tc-pade's forecaster, every=4, warmup=3": Method(
+            "tc-pade", Interval(every=4, warmup=3), TCPade(), "on a usual plan"
+        ),
         "adaptive": padecast.method("adaptive"),
         "calibrated, 8": zoo.calibration("digits", setting).method(computed=8),
     }

@@ -5,8 +5,8 @@
 Writes benchmarks/results/digits-hard.json and digits-easy.json; benchmarks/tables.py prints them. Forecasters are
 compared on the same computed steps: every 4th and the last (6 computed); 3 warm-up steps, then every 4th and the last
 (8); 3 warm-up steps, then every 3rd and the last (10). Methods run as they are registered, but for those that are a
-forecaster on every 4th step and so have their row already (tc-pade, pade, linear, fora). ``tc-pade`` and ``linear``
-also run on every 3rd step and the last (8). ``adaptive`` is also tuned to 6, 8 and 10 computed steps on the development
+forecaster on every 4th step and so have their row already (pade, linear, fora). The forecaster of ``tc-pade`` and
+``linear`` also run on every 3rd step and the last (8). ``adaptive`` is also tuned to 6, 8 and 10 computed steps on the development
 seeds. ``fewer-steps`` is the same sampler with as many steps.
 """
 
@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import replace
 
-from common import SETTINGS, progress, task, write
+from common import SETTINGS, even, progress, task, write
 
 import padecast
 from padecast import forecasters, lab, policies
@@ -39,9 +39,7 @@ FORECASTERS = {
     "tc-pade": "tcpade",
     "tc-pade as printed": "tcpade:form=published",
 }
-METHODS = tuple(
-    name for name, method in padecast.methods().items() if method.policy not in (policies.Always(), PLANS[6])
-)
+METHODS = tuple(name for name in padecast.methods() if name not in ("pade", "linear", "fora", "none"))
 
 
 def entries(development: lab.Task) -> list[lab.Entry]:
@@ -55,7 +53,7 @@ def entries(development: lab.Task) -> list[lab.Entry]:
             found.append(replace(lab.Entry.of(method, wanted=nfe), written=f"{policy}; {written}"))
     for nfe in PLANS:
         found.append(lab.tune(development, lab.Entry.of("adaptive", wanted=nfe), nfe))
-    found += [lab.Entry.of(f"{name}:every=3", wanted=8) for name in ("tc-pade", "linear")]
+    found += [even(3, 8), lab.Entry.of("linear:every=3", wanted=8)]
     return found + [lab.Entry.of(name) for name in METHODS]
 
 
