@@ -6,8 +6,8 @@ Writes benchmarks/results/digits-hard.json and digits-easy.json; benchmarks/tabl
 compared on the same computed steps: every 4th and the last (6 computed); 3 warm-up steps, then every 4th and the last
 (8); 3 warm-up steps, then every 3rd and the last (10). Methods run as they are registered, but for those that are a
 forecaster on every 4th step and so have their row already (pade, linear, fora). The forecaster of ``tc-pade`` and
-``linear`` also run on every 3rd step and the last (8). ``adaptive`` is also tuned to 6, 8 and 10 computed steps on the development
-seeds. ``fewer-steps`` is the same sampler with as many steps.
+``linear`` also run on every 3rd step and the last (8). ``adaptive`` is also tuned to 6, 8 and 10 computed steps on the
+development seeds. ``fewer-steps`` is the same sampler with as many steps.
 """
 
 from __future__ import annotations

@@ -52,8 +52,9 @@ class Attention(TorchFunctionMode):
                 self._see(*args, **kwargs)
         return func(*args, **kwargs)
 
-    def _note_lengths(self, tensors: Any, dim: int = 0, **_: Any) -> None:
+    def _note_lengths(self, tensors: Any, dim: int = 0, **named: Any) -> None:
         """Note of which streams, in which order, a joint one was made."""
+        dim = named.get("axis", dim)
         if len({x.ndim for x in tensors}) == 1 and dim not in (-1, tensors[0].ndim - 1):
             sizes = [x.shape[dim] for x in tensors]
             self._joined[sum(sizes)] = sizes

@@ -39,7 +39,8 @@ class Session:
         spare: Histories of an earlier run, whose memory is used again; this one's go there when it is over.
         group: Processes that hold the other parts of the same features: inner products are summed over them, so that
             all decide alike. They are then measured only if the policy or the forecaster needs them. Default none.
-        strides: ``|sigma_i - sigma_{i+1}|`` of every step, for error feedback and the tolerance; equal unless given.
+        strides: ``|sigma_i - sigma_{i+1}|`` of every step, for error feedback, the tolerance and spaced steps;
+            equal unless given.
 
     Raises:
         InvalidPlan: If the policy is a plan of another length.

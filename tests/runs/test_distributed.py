@@ -22,7 +22,7 @@ def test_without_a_group_every_process_decides_by_what_it_sees(tmp_path: Path) -
     assert first != second, "the halves should have differed, or the test above tests nothing"
 
 
-@pytest.mark.parametrize("name", ["flux", "wan"])
+@pytest.mark.parametrize("name", [pytest.param("flux", marks=pytest.mark.slow), "wan"])
 def test_context_parallelism_of_diffusers(name: str, tmp_path: Path) -> None:
     seen = spread(context_parallel, tmp_path, name)
     for rank in seen:

@@ -52,8 +52,8 @@ KNOBS: dict[type[Policy], Knob] = {
 def tune(task: Task, entry: Entry, nfe: int) -> Entry:
     """Set the free number of a method so that a run computes ``nfe`` steps.
 
-    Rules that follow from the step index alone (interval, growing, delta) are searched without a run: first the
-    interval or the growth, then also the warm-up and the last step, whatever comes closest with the least change. So is
+    Rules whose number of steps is known before a run (interval, spaced, growing, delta) are searched without one: first
+    the interval or the growth, then also the warm-up and the last step, whatever comes closest with the least change. So is
     the rule of magnitudes, once their ratios are known from a run of the task's seeds: first its threshold, then also
     how many forecasts may be in a row, and the share of steps that is computed first. Rules that read the features
     (stability, tolerance) or look at them before they decide (accumulated, first-block, rate) are halved on the task's
@@ -200,7 +200,8 @@ def _rooms(policy: Policy, steps: int, nfe: int) -> list[dict[str, int]]:
     """Intervals in which so few steps can be computed, the nearest to the policy's own first; a few at most."""
     if not isinstance(policy, Stability):
         return [{}]
-    least = {every: len({*range(min(3, steps)), *range(0, steps, every)}) for every in range(1, steps + 1)}
+    always = {*range(min(3, steps)), *([steps - 1] if policy.last else [])}
+    least = {every: len({*always, *range(0, steps, every)}) for every in range(1, steps + 1)}
     fitting = [every for every in least if least[every] <= nfe] or [steps]
     nearest = sorted(fitting, key=lambda every: abs(every - policy.every))[:INTERVALS]
     return [{} if every == policy.every else {"every": every} for every in nearest]

@@ -81,13 +81,13 @@ def chosen(strides: tuple[float, ...], count: int, power: float, late: float) ->
         late: See :class:`Spaced`.
     """
     size = len(strides)
-    steps = torch.tensor(strides, dtype=torch.float64)
+    steps = torch.tensor(strides, dtype=torch.float64, device="cpu")
     way = (steps.cumsum(0) - steps) / steps.sum().clamp_min(TINY)
-    counts = steps * (1 + late * torch.arange(size) / size)
+    counts = steps * (1 + late * torch.arange(size, device="cpu") / size)
     costs = (counts * (way - way[:, None]).clamp_min(0) ** power).cumsum(1)
     # costs[c, e]: of forecasting the steps between c and e; none that comes after e begins before c
-    costs = torch.cat([torch.zeros(size, 1, dtype=torch.float64), costs[:, :-1]], 1).masked_fill(
-        torch.ones(size, size).tril().bool(), math.inf
+    costs = torch.cat([costs.new_zeros(size, 1), costs[:, :-1]], 1).masked_fill(
+        costs.new_ones(size, size).tril().bool(), math.inf
     )
     best, befores = costs.new_full((size,), math.inf), []
     best[0] = 0
