@@ -52,8 +52,9 @@ KNOBS: dict[type[Policy], Knob] = {
 def tune(task: Task, entry: Entry, nfe: int) -> Entry:
     """Set the free number of a method so that a run computes ``nfe`` steps.
 
-    Rules whose number of steps is known before a run (interval, spaced, growing, delta) are searched without one: first
-    the interval or the growth, then also the warm-up and the last step, whatever comes closest with the least change. So is
+    Rules whose number of steps is known before a run (interval, spaced, growing, delta) are searched without one:
+    first the interval or the growth, then also the warm-up and the last step, whatever comes closest with the least
+    change. So is
     the rule of magnitudes, once their ratios are known from a run of the task's seeds: first its threshold, then also
     how many forecasts may be in a row, and the share of steps that is computed first. Rules that read the features
     (stability, tolerance) or look at them before they decide (accumulated, first-block, rate) are halved on the task's
