@@ -136,10 +136,10 @@ def test_vbench_is_given_clips_and_its_results_are_read(monkeypatch: pytest.Monk
         assert len(frames) == 3 and frames[0].shape == (16, 16, 3) and fps == pretrained.RATE
         Path(path).write_text(str(float(frames[0].mean())))
 
-    class Utils:
+    class Fetching:
         init_submodules = staticmethod(fetched.append)
 
-    module(monkeypatch, "vbench", VBench=VBench, utils=Utils, __file__="/somewhere/vbench/__init__.py")
+    module(monkeypatch, "vbench", VBench=VBench, utils=Fetching, __file__="/somewhere/vbench/__init__.py")
     module(monkeypatch, "imageio_ffmpeg")
     monkeypatch.setattr("diffusers.utils.export_to_video", export)
     smooth = only("vbench-motion-smoothness")
