@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from padecast.zoo.motion.course import FRAMES, GROWTH, TRAVEL, TURN, Course, plot
+from padecast.zoo.motion.course import FRAMES, GROWTH, LATTICE, TRAVEL, TURN, Course, plot
 from padecast.zoo.motion.grammar import COLOURS, GROUNDS, Clip, parse
 from padecast.zoo.motion.render import BEHIND, COLOUR, cover, render
 from padecast.zoo.scenes.layout import MARGIN, SIZE
@@ -26,6 +26,11 @@ def test_objects_stay_inside(course: Course) -> None:
     reach = (course.radius * REACH)[..., None]
     assert (course.centre - reach).min() >= MARGIN - 1e-3
     assert (course.centre + reach).max() <= SIZE - MARGIN + 1e-3
+
+
+def test_objects_are_on_a_lattice_halfway(course: Course) -> None:
+    torch.testing.assert_close(course.centre[:, FRAMES // 2] % LATTICE, torch.zeros(len(course), 2))
+    assert len(course.centre[:, FRAMES // 2].unique(dim=0)) > 8
 
 
 @pytest.mark.parametrize(("movement", "way"), [("left", (-1, 0)), ("right", (1, 0)), ("up", (0, -1)), ("down", (0, 1))])

@@ -74,7 +74,7 @@ def test_one_object_is_not_two_nor_none(drawn: Draw, caption: str) -> None:
 
 
 def test_a_stray_blob_counts(drawn: Draw) -> None:
-    images = drawn("a small red circle on a black background")
+    images = drawn("a red circle on a black background")
     images[:, :, 1:4, 1:4] = 0.9
     assert {len(reading.things) for reading in read(images)} == {2}
 

@@ -42,7 +42,11 @@ def test_relations_hold_clearly(
     chosen = torch.tensor([scene.relation == relation for scene in scenes])
     along = (arranged.centre[:, 0] - arranged.centre[:, 1])[chosen]
     assert (along[:, axis] * sign > 0).all()
-    assert (along[:, 1 - axis].abs() <= along[:, axis].abs() / 2 + LATTICE).all()
+    assert (along[:, 1 - axis].abs() <= along[:, axis].abs() / 2).all()
+
+
+def test_objects_stand_on_a_lattice(arranged: Arrangement) -> None:
+    assert not (arranged.centre % LATTICE).any()
 
 
 def test_positions_cover_the_picture(scenes: list[Scene], arranged: Arrangement) -> None:

@@ -14,9 +14,10 @@ from .grammar import COLOURS, GROUNDS, MOVEMENTS, SHAPES, SIZES, STYLES, Clip
 
 FRAMES = 17
 MARGIN = 2.0  # pixels between an object and the border of the picture
-TILT = 0.21  # radians by which an object may be turned at first: 12 degrees
+LATTICE = 8  # pixels from one possible place to the next, halfway through the clip; half of what a token shows
+TILT = 0.03  # radians by which an object may be turned at first: 2 degrees
 RADII = (7.5, 12.5)  # pixels, of small and large
-SPREAD = 0.4  # pixels by which a radius may differ from these
+SPREAD = 0.1  # pixels by which a radius may differ from these
 TRAVEL = 22.0  # pixels from the first frame to the last
 GROWTH = 0.3  # an object grows from 1 - GROWTH times its radius to 1 + GROWTH times
 TURN = 1.3  # radians from the first frame to the last, clockwise
@@ -74,7 +75,8 @@ def plot(clips: Sequence[Clip], generator: torch.Generator) -> Course:
         generator: source of randomness, on the CPU.
 
     Returns:
-        The batch, on the CPU. Objects lie inside the picture in every frame and move at a constant speed.
+        The batch, on the CPU. Objects lie inside the picture in every frame and move at a constant speed; halfway they
+        are on the lattice.
     """
     chance = torch.rand(len(clips), 7, generator=generator)
     time = torch.linspace(-1, 1, FRAMES)
@@ -83,7 +85,8 @@ def plot(clips: Sequence[Clip], generator: torch.Generator) -> Course:
     reach = radius * REACH * (1 + growth.abs())
     way = torch.tensor([_WAYS.get(clip.movement, (0, 0)) for clip in clips]) * TRAVEL / 2
     room = SIZE / 2 - MARGIN - reach[:, None] - way.abs()
-    middle = SIZE / 2 + room * (2 * chance[:, 1:3] - 1)
+    places = (room / LATTICE).floor()  # on each side of the picture's middle
+    middle = SIZE / 2 + LATTICE * (((2 * places + 1) * chance[:, 1:3]).floor() - places)
     turn = torch.tensor([TURN / 2 * (clip.movement == "turning") for clip in clips])
     stated = [clip.background for clip in clips]
     grounds = (chance[:, 4] * len(GROUNDS)).long().tolist()

@@ -9,7 +9,7 @@ tokens     tokenizers of the grammar's words
 build      the untrained components
 pipeline   the folder that training writes, and how it is loaded
 recipe     all that decides the outcome of a training
-stages     what the five stages learn: autoencoder, decoder, text encoders, flow, guidance
+stages     what the four stages learn: autoencoder, text encoders, flow, guidance
 precise    what the transformer computes in float32, also where the rest is bfloat16
 labels     what captions say and tokens show, asked of throwaway heads in training
 gallery    pictures that are encoded once and used several times

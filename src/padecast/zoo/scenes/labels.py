@@ -18,8 +18,10 @@ from .layout import SIZE, Arrangement
 _OF_A_THING = (SHAPES, COLOURS, SIZES, TEXTURES)
 # Number 0 is "none": no such object, no such relation, a background left unsaid.
 SAID = tuple(len(known) + 1 for known in (*_OF_A_THING, *_OF_A_THING, RELATIONS, GROUNDS, STYLES))
-SHOWN = (*(len(known) + 1 for known in _OF_A_THING), len(GROUNDS), len(STYLES))
 CELL = 8  # pixels along the side of what one token shows
+ACROSS = 4  # tokens along the side of the square in which an object lies, whose centre is a corner of tokens
+AROUND = 3.0  # pixels between an object's circle and the middle of a token that still shows some of it
+SHOWN = (*(len(known) + 1 for known in _OF_A_THING), ACROSS + 1, ACROSS + 1, len(GROUNDS), len(STYLES))
 
 
 def said(scenes: Sequence[Scene]) -> Tensor:
@@ -49,22 +51,24 @@ def _numbers(thing: Thing) -> list[int]:
 
 
 def shown(scenes: Sequence[Scene], arranged: Arrangement) -> Tensor:
-    """What each token of a picture shows: an object whose circle holds the middle of the token's 8 x 8 pixels, or none.
+    """What each token of a picture shows: the object whose circle reaches the middle of its 8 x 8 pixels, or nearly.
 
     Args:
         scenes: B of them.
         arranged: where their objects are.
 
     Returns:
-        (B, 64, 6) int64: shape, colour, size and texture of the object, colour and style of the background; `SHOWN`
-        has the number of answers to each.
+        (B, 64, 8) int64: shape, colour, size and texture of the object, which column and row of the object it is,
+        colour and style of the background; `SHOWN` has the number of answers to each, and 0 of an object is "none".
     """
     facts = said(scenes)[:, :8].unflatten(1, (2, 4))
     steps = torch.arange(SIZE // CELL) * CELL + CELL / 2
     middles = torch.stack(torch.meshgrid(steps, steps, indexing="xy"), -1).flatten(0, 1)
-    apart = (middles - arranged.centre[:, :, None]).norm(dim=3)  # (B, 2, 64)
-    inside = (apart < arranged.radius[:, :, None]) & arranged.present[:, :, None]
-    things = (facts[:, :, None] * inside[..., None]).sum(1)  # objects lie apart: one of the two at most
+    aside = middles - arranged.centre[:, :, None]  # (B, 2, 64, 2)
+    apart = aside.norm(dim=3).masked_fill(~arranged.present[:, :, None], torch.inf)
+    inside = (apart < arranged.radius[:, :, None] + AROUND) & (apart < apart.flip(1))  # of both, that which is nearer
+    part = (aside / CELL + ACROSS / 2 + 0.5).round().long()  # 1 to 4 from left to right, and from above
+    things = (torch.cat([facts[:, :, None].expand(-1, -1, len(middles), -1), part], 3) * inside[..., None]).sum(1)
     behind = torch.stack([arranged.ground, arranged.style], 1)[:, None].expand(-1, len(middles), 2)
     return torch.cat([things, behind], 2)
 

@@ -12,9 +12,9 @@ from .grammar import COLOURS, GROUNDS, SHAPES, SIZES, STYLES, TEXTURES, Scene
 from .shapes import REACH
 
 SIZE = 64
-MARGIN = 0.25  # pixels between an object and the border of the picture, at least
+MARGIN = 0.05  # pixels between an object and the border of the picture, at least
 GAP = 2.0  # pixels between two objects, at least
-LATTICE = 4  # pixels from one possible centre to the next, which is what a latent shows
+LATTICE = 8  # pixels from one possible centre to the next, which is what a token of the transformer shows
 RADII = (7.25, 9.5, 12.0)  # pixels, of small, medium and large
 SPREAD = 0.1  # pixels by which a radius may differ from these
 TILT = 0.03  # radians by which an object may be turned: 2 degrees
@@ -76,7 +76,7 @@ def arrange(scenes: Sequence[Scene], generator: torch.Generator) -> Arrangement:
         The batch, on the CPU. Objects lie inside the picture, apart, and as their relation says.
     """
     count = len(scenes)
-    chance = torch.rand(count, 11, generator=generator)
+    chance = torch.rand(count, 8, generator=generator)
     grain = torch.randn(count, 3, SIZE, SIZE, generator=generator)
     clouds = torch.rand(count, 1, CLOUDS, CLOUDS, generator=generator)
     low, high = clouds.amin((1, 2, 3), keepdim=True), clouds.amax((1, 2, 3), keepdim=True)
@@ -93,11 +93,11 @@ def arrange(scenes: Sequence[Scene], generator: torch.Generator) -> Arrangement:
         colour=_indices([[COLOURS.index(thing.colour) for thing in pair] for pair in things]),
         texture=_indices([[TEXTURES.index(thing.texture) for thing in pair] for pair in things]),
         radius=radius,
-        centre=_centres([scene.relation for scene in scenes], radius * REACH, chance[:, 4:8]),
-        angle=TILT * (2 * chance[:, 8:10] - 1),
+        centre=_centres([scene.relation for scene in scenes], radius * REACH, chance[:, 4]),
+        angle=TILT * (2 * chance[:, 5:7] - 1),
         ground=_indices([GROUNDS.index(b.colour) if b else o for b, o in zip(stated, open_ground, strict=True)]),
         style=_indices([STYLES.index(b.style) if b else o for b, o in zip(stated, open_style, strict=True)]),
-        direction=2 * torch.pi * chance[:, 10],
+        direction=2 * torch.pi * chance[:, 7],
         clouds=(clouds - low) / (high - low),
         grain=grain,
     )
@@ -108,33 +108,36 @@ def _indices(values: Sequence[object]) -> Tensor:
 
 
 def _centres(relations: Sequence[str | None], reach: Tensor, chance: Tensor) -> Tensor:
-    """Centres (B, 2, 2) on the lattice of objects that reach so far (B, 2), from four uniform chances each (B, 4).
+    """Centres (B, 2, 2) on the lattice of objects that reach so far (B, 2), from one uniform chance each (B,).
 
-    Along the relation's axis, what room is left is shared at random between before, between and behind the two;
-    across it, both are uniform, the second within `DRIFT` times their distance of the first.
+    Of all pairs of places where both objects lie inside the picture, apart, and as their relation says, one is as
+    likely as another. The second object of a scene that has but one is anywhere.
     """
-    first, second = reach.unbind(1)
-    margin, gap = MARGIN + LATTICE / 2, GAP + LATTICE  # room for the move to the lattice
-    room = SIZE - 2 * (first + second) - 2 * margin - gap
-    ends = room[:, None] * chance[:, :2].sort(dim=1).values
-    near = margin + first + ends[:, 0]
-    far = SIZE - margin - second - (room - ends[:, 1])
-    side = _within(chance[:, 2], margin + first, SIZE - margin - first)
-    drift = DRIFT * (far - near)
-    low = torch.maximum(margin + second, side - drift)
-    high = torch.minimum(SIZE - margin - second, side + drift)
-    other = _within(chance[:, 3], low, high)
-    names = [relation or "" for relation in relations]
-    backwards = torch.tensor([name in ("right of", "below") for name in names])[:, None]
-    along = torch.stack([near, far], 1)
-    along = torch.where(backwards, SIZE - along, along)
-    across = torch.stack([side, other], 1)
-    upright = torch.tensor([name in ("above", "below") for name in names])[:, None, None]
-    centres = torch.where(upright, torch.stack([across, along], -1), torch.stack([along, across], -1))
-    alone = torch.tensor([relation is None for relation in relations])[:, None, None]
-    anywhere = _within(chance[:, :2], (margin + first)[:, None], (SIZE - margin - first)[:, None])
-    return LATTICE * (torch.where(alone, anywhere[:, None], centres) / LATTICE).round()
+    steps = torch.arange(LATTICE, SIZE, LATTICE, dtype=torch.float32)
+    places = torch.cartesian_prod(steps, steps)
+    first, second = places.repeat_interleave(len(places), 0), places.repeat(len(places), 1)
+    apart = first - second
+    fits = _inside(first, reach[:, :1]) & _inside(second, reach[:, 1:])
+    fits &= (apart.norm(dim=1) >= reach.sum(1, keepdim=True) + GAP) | _alone(relations)
+    fits &= torch.stack([_related(apart, relation) for relation in relations])
+    order = (chance[:, None] * fits.sum(1, keepdim=True)).long()
+    chosen = (fits.cumsum(1) > order).int().argmax(1)
+    return torch.stack([first[chosen], second[chosen]], 1)
 
 
-def _within(chance: Tensor, low: Tensor, high: Tensor) -> Tensor:
-    return low + chance * (high - low)
+def _inside(places: Tensor, reach: Tensor) -> Tensor:
+    """Which objects that reach so far (B, 1) lie inside the picture at which places (P, 2): (B, P) bool."""
+    return torch.minimum(places, SIZE - places).amin(1) >= reach + MARGIN
+
+
+def _alone(relations: Sequence[str | None]) -> Tensor:
+    return torch.tensor([relation is None for relation in relations])[:, None]
+
+
+def _related(apart: Tensor, relation: str | None) -> Tensor:
+    """Which differences of two places (P, 2) a relation allows, (P,) bool."""
+    if relation is None:
+        return torch.ones(len(apart), dtype=torch.bool)
+    axis, sign = {"left of": (0, -1), "right of": (0, 1), "above": (1, -1), "below": (1, 1)}[relation]
+    along, across = sign * apart[:, axis], apart[:, 1 - axis]
+    return (along > 0) & (across.abs() <= DRIFT * along)

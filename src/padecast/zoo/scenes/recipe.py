@@ -8,7 +8,7 @@ from typing import ClassVar
 from ..._errors import check
 from ..training.recipe import Recipe as Shared
 
-STAGES = ("vae", "decoder", "text", "flow", "guidance")
+STAGES = ("vae", "text", "flow", "guidance")
 
 
 @dataclass(frozen=True)
@@ -16,10 +16,10 @@ class Recipe(Shared):
     """How the scenes model is trained.
 
     Args:
-        minutes: time budget of all five stages together, default 120; the learning rate decays over it. On the CPU,
+        minutes: time budget of all four stages together, default 100; the learning rate decays over it. On the CPU,
             time that the machine spends on other work does not count.
         steps: optimizer steps of each stage instead, which makes a run exactly repeatable; default None.
-        shares: of the minutes, for autoencoder, its decoder alone, text encoders, flow and guidance.
+        shares: of the minutes, for autoencoder, text encoders, flow and guidance.
         batches: pictures per step, for each stage.
         rates: peak learning rates, for each stage.
         warmup: steps of linear warm-up.
@@ -40,11 +40,11 @@ class Recipe(Shared):
 
     stages: ClassVar[tuple[str, ...]] = STAGES
 
-    minutes: float = 120.0
+    minutes: float = 100.0
     steps: int | None = None
-    shares: tuple[float, ...] = (0.14, 0.06, 0.02, 0.66, 0.12)
-    batches: tuple[int, ...] = (8, 8, 64, 32, 32)
-    rates: tuple[float, ...] = (3e-3, 1e-3, 2e-3, 1.5e-3, 3e-4)
+    shares: tuple[float, ...] = (0.12, 0.02, 0.74, 0.12)
+    batches: tuple[int, ...] = (8, 64, 32, 32)
+    rates: tuple[float, ...] = (3e-3, 2e-3, 1.5e-3, 3e-4)
     warmup: int = 100
     ema: float = 0.998
     clip: float = 1.0

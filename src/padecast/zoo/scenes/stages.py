@@ -16,7 +16,7 @@ from .build import WIDTH, forget_guidance, keep_hushed
 from .gallery import Gallery, Pictures
 from .grammar import draw
 from .labels import SAID, SHOWN, head, said, wrongness
-from .layout import SIZE, arrange
+from .layout import LATTICE, SIZE, arrange
 from .precise import prepare
 from .recipe import Recipe
 from .render import render
@@ -28,8 +28,10 @@ PLAIN_GUIDANCE = 1.0  # what the flow stage tells the guidance embedding
 # The autoencoder sees close-ups, four times as many in the same time, until so much of its stage is done.
 WHOLE = 0.7
 CUTTING = 32  # pixels along the side of a close-up
-BRIGHT = 0.28  # in [-1, 1]: what is brighter in any channel is an object, with its edge
 FEW = 6.0  # how much more a token that shows an object counts for the head, since they are few
+# How much more it counts for the flow, at noise levels below PLAIN, where it is plain to see which tokens these are.
+# Above, the weighted loss would be least for velocities that show too many.
+DEAR, PLAIN = 3.0, 0.5
 # How many tokens a caption is padded to. Users get 512, which FLUX does not mask: it has to be seen in training.
 LENGTHS = ((20, 25, 0.9), (25, 65, 0.08), (65, 161, 0.015), (512, 513, 0.005))  # from, below, share
 
@@ -59,32 +61,6 @@ class Autoencoder(Stage[Recipe]):
         divergence = 0.5 * (spread.mean.square() + spread.var - 1 - spread.logvar).float().mean()
         error = F.l1_loss(decoded, images) + F.mse_loss(decoded, images)
         loss: Tensor = error + self.recipe.divergence * divergence
-        return loss
-
-
-class Decoder(Autoencoder):
-    """The decoder learns on while the encoder rests, for edges and textures: objects count five times.
-
-    Latents stay what they are, so that the flow can be trained before, after or meanwhile.
-    """
-
-    name: ClassVar[str] = "decoder"
-
-    def __init__(self, parts: nn.ModuleDict, recipe: Recipe, device: str | None = None) -> None:
-        super().__init__(parts, recipe, device)
-        vae: Any = self.model["vae"]
-        vae.encoder.requires_grad_(False)
-
-    def loss(self) -> Tensor:
-        """`|x - x'| + (x - x')²` of whole pictures, weighted, from latents with a little noise."""
-        images, _ = pictures(self.batch_size, self.generator, self.device)
-        vae: Any = self.model["vae"]
-        with torch.no_grad():
-            latents = vae.encode(images).latent_dist.mode()
-        noise = torch.randn(latents.shape, generator=self.generator).to(self.device)
-        off = vae.decode(latents + 0.05 * noise).sample.float() - images
-        weight = torch.where(F.max_pool2d(images, 3, 1, 1).amax(1, keepdim=True) > BRIGHT, 5.0, 1.0)
-        loss: Tensor = ((off.abs() + off.square()) * weight / weight.mean()).mean()
         return loss
 
 
@@ -127,6 +103,8 @@ class Captions(Stage[Recipe]):
 
 class Flow(Captions):
     """Rectified flow from captions: `mean |v(x, sigma, caption) - (noise - latents)|²`, text encoders included.
+
+    Where the noise is low, tokens that show an object count three times.
 
     A throwaway head on the features in the middle of the transformer says what each token shows, which teaches it
     early which word belongs where.
@@ -192,9 +170,11 @@ class Flow(Captions):
         velocity = self.velocity(transformer, noisy, sigmas, guidance, *text)
         look.remove()
         facts = drawn.shown.to(self.device)
-        objects = 1 + (FEW - 1) * (facts[..., 0] > 0).float()
-        told = wrongness(self.heads["of_picture"](middle[0]), facts, SHOWN, objects)
-        return F.mse_loss(velocity, noise - drawn.latents) + self.recipe.labels * told
+        objects = (facts[..., 0] > 0).float()
+        told = wrongness(self.heads["of_picture"](middle[0]), facts, SHOWN, 1 + (FEW - 1) * objects)
+        weight = 1 + (DEAR - 1) * objects * (sigmas < PLAIN)[:, None]
+        off = (velocity - (noise - drawn.latents)).square().mean(2)
+        return (off * weight).sum() / weight.sum() + self.recipe.labels * told
 
 
 class Guidance(Flow):
@@ -246,7 +226,8 @@ def closeups(count: int, generator: torch.Generator, device: torch.device) -> Te
     arranged = arrange([draw(generator) for _ in range(count)], generator)
     images = render(arranged.to(device))
     aside = CUTTING / 2 * (2 * torch.rand(count, 2, generator=generator) - 1)
-    corners = (arranged.centre[:, 0] + aside - CUTTING / 2).round().long().clamp(0, SIZE - CUTTING).tolist()
+    corners = (arranged.centre[:, 0] + aside - CUTTING / 2).div(LATTICE).round().mul(LATTICE).long()
+    corners = corners.clamp(0, SIZE - CUTTING).tolist()  # on the lattice, as objects are
     cut = [image[:, y : y + CUTTING, x : x + CUTTING] for image, (x, y) in zip(images, corners, strict=True)]
     return torch.stack(cut) * 2 - 1
 

@@ -4,10 +4,9 @@
     python -m padecast.zoo.scenes.train --out runs/scenes --resume
     python -m padecast.zoo.scenes.train --out runs/scenes --stage guidance
 
-Five stages follow one another: the autoencoder; its decoder alone; what the text encoders know of captions; the flow,
-in which they learn on; and the distillation of guidance. `OUT/vae.pt`, `decoder.pt`, `text.pt`, `flow.pt` and
-`guidance.pt` hold all that a resumed run needs; `OUT/pipeline` is what `FluxPipeline.from_pretrained` loads, in
-float16.
+Four stages follow one another: the autoencoder; what the text encoders know of captions; the flow, in which they
+learn on; and the distillation of guidance. `OUT/vae.pt`, `text.pt`, `flow.pt` and `guidance.pt` hold all that a
+resumed run needs; `OUT/pipeline` is what `FluxPipeline.from_pretrained` loads, in float16.
 """
 
 from __future__ import annotations
@@ -24,9 +23,9 @@ from ..training.stage import Stage
 from .build import build
 from .pipeline import export
 from .recipe import Recipe
-from .stages import Autoencoder, Captions, Decoder, Flow, Guidance, fix_scale
+from .stages import Autoencoder, Captions, Flow, Guidance, fix_scale
 
-KINDS: dict[str, type[Stage[Recipe]]] = {kind.name: kind for kind in (Autoencoder, Decoder, Captions, Flow, Guidance)}
+KINDS: dict[str, type[Stage[Recipe]]] = {kind.name: kind for kind in (Autoencoder, Captions, Flow, Guidance)}
 SCENES = Trainee(
     KINDS,
     build=lambda recipe: build(recipe.seed, recipe.layers, recipe.heads),

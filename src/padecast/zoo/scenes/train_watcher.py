@@ -23,12 +23,12 @@ from .layout import arrange
 from .render import render
 from .watcher import SceneWatcher, load_watcher, right, smoothed
 
-QUESTIONS = ("shape", "colour", "size", "texture", "ground", "style")
+QUESTIONS = ("shape", "colour", "size", "texture", "column", "row", "ground", "style")
 HELD_OUT = 256  # pictures that the shares are measured on
 
 
 def examples(count: int, generator: torch.Generator, *, held_out: bool = False) -> tuple[Tensor, Tensor]:
-    """Pictures (B, 3, 64, 64) in [0, 1], and what their tokens show (B, 64, 6)."""
+    """Pictures (B, 3, 64, 64) in [0, 1], and what their tokens show (B, 64, 8)."""
     scenes = [draw(generator, held_out=held_out) for _ in range(count)]
     arranged = arrange(scenes, generator)
     return render(arranged), shown(scenes, arranged)

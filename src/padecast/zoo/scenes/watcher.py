@@ -53,7 +53,7 @@ class SceneWatcher(nn.Module):
             images: (B, 3, 64, 64) in [0, 1].
 
         Returns:
-            (B, 64, 34), tokens row by row; `labels.SHOWN` says which answers belong together.
+            (B, 64, 44), tokens row by row; `labels.SHOWN` says which answers belong together.
         """
         logits: Tensor = self.tell(self.convolutions(images * 2 - 1))
         return logits.flatten(2).mT
@@ -87,7 +87,7 @@ def load_watcher(path: Path = WEIGHTS, *, device: str | torch.device = "cpu") ->
 
 
 def right(logits: Tensor, shown: Tensor) -> Tensor:
-    """Share of tokens that are told right, for each question, (6,)."""
+    """Share of tokens that are told right, for each question, (8,)."""
     answers = [some.argmax(-1) for some in logits.split(list(SHOWN), -1)]
     return torch.stack(
         [(answer == fact).double().mean() for answer, fact in zip(answers, shown.unbind(-1), strict=True)]
