@@ -4,6 +4,7 @@
     python benchmarks/calibrations.py --setting easy --unfitted 9,11,12,13,14
     python benchmarks/calibrations.py --model scenes --setting 20 --budgets 6,8,10
     python benchmarks/calibrations.py --model scenes --setting 50 --budgets 10,14
+    python benchmarks/calibrations.py --model motion --setting 20 --budgets 6,8,10
 
 The budgets of ``--unfitted`` get plans and forecasters chosen in closed loop, but no local search and no fit.
 
@@ -24,7 +25,7 @@ from padecast import calibration, lab, zoo
 
 SEEDS = range(30_000, 30_048)
 BATCH = 16
-SETTINGS_OF = {"digits": tuple(SETTINGS), "scenes": ("20", "50")}
+SETTINGS_OF = {"digits": tuple(SETTINGS), "scenes": ("20", "50"), "motion": ("20",)}
 
 
 def main() -> None:
@@ -57,7 +58,7 @@ def made(
     work: lab.Task, budgets: list[int], effort: calibration.Effort, resume: Path | None
 ) -> calibration.Calibration:
     """Calibrate one setting for some budgets."""
-    branches = 2 if work.name.startswith("digits") else 1
+    branches = 1 if work.name.startswith("scenes") else 2  # FLUX has no second call for guidance
     units = int(calibration.estimate(work.steps, budgets, len(work.seeds), branches=branches, effort=effort))
     with progress(units, work.name) as tell:
         return padecast.calibrate(

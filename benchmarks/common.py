@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -20,6 +21,14 @@ from padecast.report import finite
 
 RESULTS = Path(__file__).parent / "results"
 SETTINGS = {"hard": {"guidance": 5.0, "shift": 3.0}, "easy": {"guidance": 3.0, "shift": 1.0}}
+CALLS: dict[str, dict[str, Any]] = {
+    "scenes": {"guidance": 3.5, "arguments": {"max_sequence_length": 32}},
+    "motion": {
+        "guidance": 3.0,
+        "arguments": {"height": 64, "width": 64, "num_frames": 17, "max_sequence_length": 32},
+    },
+}
+"""How demo models that draw captions are called."""
 DEVELOPMENT = tuple(range(1000, 1032))
 """Seeds that options were chosen on: never among the seeds that are measured."""
 TEST = tuple(range(20_000, 20_064))
@@ -36,14 +45,13 @@ def task(setting: str, seeds: tuple[int, ...] = TEST, batch: int = 16, steps: in
 
 def captioned(model: str, steps: int, seeds: tuple[int, ...] = TEST, batch: int = 16) -> lab.Task:
     """Return the task of a demo model that draws captions: of combinations that its training saw."""
-    from padecast.zoo.scenes.grammar import draw
-
+    grammar = importlib.import_module(f"padecast.zoo.{model}.grammar")
     generator = torch.Generator().manual_seed(30_000)
-    captions = tuple(draw(generator).caption for _ in range(64))
+    captions = tuple(grammar.draw(generator).caption for _ in range(64))
     pipe = zoo.load(model)
     if torch.cuda.is_available():
         pipe = pipe.to("cuda")
-    call = lab.Sampling(captions, guidance=3.5, arguments={"max_sequence_length": 32})
+    call = lab.Sampling(captions, **CALLS[model])
     return lab.Task(pipe, call, steps, seeds, batch, name=f"{model}, {steps}", development=DEVELOPMENT)
 
 

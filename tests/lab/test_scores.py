@@ -51,7 +51,7 @@ def test_what_was_asked_is_the_class_the_prompt_or_the_seed(pipe: DigitsPipeline
 def test_a_model_is_known_by_its_class_its_source_or_by_name(pipe: DigitsPipeline) -> None:
     assert list(scores_of(pipe)) == list(scores_of(object(), "digits")) == ["digit read", "FID-digits"]
     assert scores_of(object(), "some/folder") == {}
-    assert list(scores_of(object(), "some/folder", "scenes")) == ["caption obeyed"]
+    assert list(scores_of(object(), "some/folder", "scenes")) == ["caption obeyed", "FID-scenes"]
     with pytest.raises(padecast.UnknownName, match="the nearest is 'scenes'"):
         scores_of(object(), "", "scene")
 
@@ -71,6 +71,23 @@ def test_captions_are_read_from_pictures() -> None:
     generator = torch.Generator().manual_seed(0)
     scene = draw(generator)
     image = picture([scene], generator)
-    (obeyed,) = scores_of(object(), "scenes").values()
+    obeyed = scores_of(object(), "scenes")["caption obeyed"]
     assert obeyed.rows(image, image, [scene.caption]).tolist() == [1.0]
     assert obeyed.rows(torch.zeros(1, 3, 64, 64), image, [scene.caption]).tolist() == [0.0]
+
+
+def test_captions_are_read_from_clips() -> None:
+    from padecast.zoo.motion.grammar import draw
+    from padecast.zoo.motion.render import film
+
+    generator = torch.Generator().manual_seed(0)
+    shown, other = draw(generator), draw(generator)
+    clips = film([shown, other], generator).transpose(1, 2)
+    obeyed, distance = scores_of(object(), "motion").values()
+    assert obeyed.rows(clips, clips, [shown.caption, other.caption]).tolist() == [1.0, 1.0]
+    assert obeyed.rows(clips, clips, [other.caption, shown.caption]).tolist() == [0.0, 0.0]
+    features = distance.rows(clips, clips, [])
+    assert features.shape == (2, 128) and torch.allclose(features, distance.rows(clips.clone(), clips, []))
+    backwards = distance.rows(clips.flip(1), clips, [])
+    torch.testing.assert_close(backwards[:, :64], features[:, :64])
+    assert (backwards[:, 64:] - features[:, 64:]).norm() > 0.01

@@ -133,19 +133,50 @@ def digits() -> Scores:
 
 
 def scenes() -> Scores:
-    """Return whether everything that a caption says is so in its picture."""
+    """Return whether all that a caption says is so in its picture, and the distance of features."""
     from padecast.zoo.scenes.check import obeyed
     from padecast.zoo.scenes.grammar import parse
     from padecast.zoo.scenes.read import read
+    from padecast.zoo.scenes.watcher import load_watcher
+
+    watcher = load_watcher()
 
     def obeys(images: Tensor, asked: Asked) -> Tensor:
         seen = zip(asked, read(images.float()), strict=True)
         return torch.tensor([float(obeyed(parse(caption), reading)["all"]) for caption, reading in seen])
 
-    return {"caption obeyed": Judged(obeys)}
+    def features(images: Tensor) -> Tensor:
+        return watcher.features(images.float())
+
+    return {"caption obeyed": Judged(obeys), "FID-scenes": Distance(features)}
 
 
-_MODELS: dict[str, Callable[[], Scores]] = {"digits": digits, "scenes": scenes}
+def motion() -> Scores:
+    """Return whether all that a caption says is so in its clip, and the distance of features of its frames.
+
+    The features of FID-motion are those of FID-scenes, of rendered objects too: averaged over the frames, and how they
+    differ between the first half of the clip and the second.
+    """
+    from padecast.zoo.motion.check import obeyed
+    from padecast.zoo.motion.grammar import parse
+    from padecast.zoo.motion.read import read
+    from padecast.zoo.scenes.watcher import load_watcher
+
+    watcher = load_watcher()
+
+    def obeys(clips: Tensor, asked: Asked) -> Tensor:
+        seen = zip(asked, read(clips.float().transpose(1, 2)), strict=True)
+        return torch.tensor([float(obeyed(parse(caption), reading)["all"]) for caption, reading in seen])
+
+    def features(clips: Tensor) -> Tensor:
+        frames = watcher.features(clips.float().flatten(0, 1)).unflatten(0, clips.shape[:2])
+        half = frames.shape[1] // 2
+        return torch.cat([frames.mean(1), frames[:, half:].mean(1) - frames[:, :half].mean(1)], 1)
+
+    return {"caption obeyed": Judged(obeys), "FID-motion": Distance(features)}
+
+
+_MODELS: dict[str, Callable[[], Scores]] = {"digits": digits, "scenes": scenes, "motion": motion}
 _PIPELINES = {"DigitsPipeline": "digits"}
 
 

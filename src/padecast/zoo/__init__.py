@@ -23,7 +23,7 @@ __all__ = ["calibration", "load"]
 
 _WEIGHTS = Path(__file__).parent / "weights"
 _CALIBRATIONS = Path(__file__).parent / "calibrations"
-_SETTINGS: dict[str, tuple[str, ...]] = {"digits": ("hard", "easy"), "scenes": ("20", "50")}
+_SETTINGS: dict[str, tuple[str, ...]] = {"digits": ("hard", "easy"), "scenes": ("20", "50"), "motion": ("20",)}
 
 
 @overload
@@ -109,9 +109,10 @@ def calibration(name: str, setting: str) -> Calibration:
     """Return a calibration that ships with a demo pipeline.
 
     Args:
-        name: "digits" or "scenes".
+        name: "digits", "scenes" or "motion".
         setting: of digits "hard", guidance 5 and shift 3, or "easy", guidance 3 and shift 1: budgets 5 to 14 of 20
-            steps. Of scenes "20" or "50", the steps, at guidance 3.5: budgets 6, 8 and 10 of 20, 10 and 14 of 50.
+            steps. Of scenes "20" or "50", the steps, at guidance 3.5: budgets 6, 8 and 10 of 20, 10 and 14 of 50. Of
+            motion "20", at guidance 3: budgets 6, 8 and 10.
 
     Returns:
         The calibration, for `padecast.accelerate(pipe, calibration, computed=8)`.
