@@ -54,7 +54,7 @@ class Recipe(Shared):
     curriculum: tuple[float, float] = (0.5, 0.85)
     drop: float = 0.1
     shift: float = 3.0
-    hint: float = 0.1
+    hint: float = 0.3
     cache: int = 2048
     refresh: int = 48
     layers: int = 8

@@ -25,6 +25,8 @@ from .tokens import FEWEST, LENGTH, encode, tokenizer
 OUTER = ("shared", "table", "relative", "gamma", "conv_in", "conv_out", "quant_conv", "patch_embedding", "proj_out")
 HIDDEN = f"^(?!.*({'|'.join(OUTER)}))"
 SHOWN = (5, 9, 17)  # frames that the autoencoder is shown, one after the other
+# How much more a token counts that shows the object, at noise levels below PLAIN, where it is plain to see which do.
+DEAR, PLAIN = 3.0, 0.5
 FULL = 0.7  # share of batches that see captions padded to LENGTH, as users have them; the others see less
 
 
@@ -80,6 +82,8 @@ class Words(Stage[Recipe]):
 class Flow(Stage[Recipe]):
     """Rectified flow from captions: `mean |v(x, sigma, caption) - (noise - latents)|²`, text encoder included.
 
+    Where the noise is low, tokens that show the object count three times.
+
     Throwaway heads name the object of every token in the middle of the transformer, which it then learns to know
     sooner.
     """
@@ -134,7 +138,9 @@ class Flow(Stage[Recipe]):
         facts = takes.facts[:, None].expand(-1, takes.shown.shape[1], -1)
         hint = guesses(self.heads, hidden, facts.to(self.device), named.to(self.device))
         seen = F.binary_cross_entropy_with_logits(self.heads["shown"](hidden)[..., 0], takes.shown.to(hidden))
-        return F.mse_loss(velocity, noise - latents) + self.recipe.hint * (hint + seen)
+        weight = weights(takes.shown.to(self.device), sigmas < PLAIN)
+        off = (velocity - (noise - latents)).square().mean(1)
+        return (off * weight).sum() / weight.sum() + self.recipe.hint * (hint + seen)
 
     def velocity(self, noisy: Tensor, sigmas: Tensor, said: list[str]) -> tuple[Tensor, Tensor]:
         """The transformer's velocity (B, 12, 5, 8, 8), and its hidden tokens halfway (B, 80, width)."""
@@ -189,6 +195,17 @@ class Biased(WanAttnProcessor):
         """Cross-attention."""
         result: Tensor = super().__call__(attn, hidden, text, self.bias, rotary)
         return result
+
+
+def weights(shown: Tensor, plain: Tensor) -> Tensor:
+    """How much each latent counts for the flow, (B, 5, 8, 8): `DEAR` where its token shows the object, and 1 elsewhere.
+
+    Args:
+        shown: (B, 80) bool, which tokens show the object.
+        plain: (B,) bool, of which clips the noise level is low enough to tell.
+    """
+    dear = (shown & plain[:, None]).float().unflatten(1, (5, 4, 4))
+    return 1 + (DEAR - 1) * dear.repeat_interleave(2, 2).repeat_interleave(2, 3)
 
 
 def guesses(heads: nn.ModuleDict, tokens: Tensor, facts: Tensor, told: Tensor) -> Tensor:
