@@ -22,7 +22,7 @@ from padecast.zoo.motion.build import TIME_FASTEST, build, slow
 from padecast.zoo.motion.clips import fix_scale, shoot, shown
 from padecast.zoo.motion.course import FRAMES
 from padecast.zoo.motion.recipe import STAGES, Recipe
-from padecast.zoo.motion.stages import DEAR, OUTER, Autoencoder, Flow, Words, draw_length, padded, weights
+from padecast.zoo.motion.stages import DEAR, OUTER, Autoencoder, Flow, Words, draw_length, emphasis, padded
 from padecast.zoo.motion.tokens import FEWEST, LENGTH
 from padecast.zoo.motion.train import KINDS, main, train
 from padecast.zoo.training.stage import Stage
@@ -175,6 +175,6 @@ def test_the_command_line_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_tokens_of_the_object_weigh_more_where_the_noise_is_low() -> None:
     shown = torch.zeros(2, 80, dtype=torch.bool)
     shown[:, 2 * 16 + 1 * 4 + 3] = True  # third frame, second row, last column
-    weight = weights(shown, torch.tensor([True, False]))
+    weight = emphasis(shown, torch.tensor([True, False]))
     assert weight.shape == (2, 5, 8, 8) and (weight[1] == 1).all()
     assert (weight[0] == DEAR).nonzero().tolist() == [[2, y, x] for y in (2, 3) for x in (6, 7)]

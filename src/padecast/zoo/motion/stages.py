@@ -138,7 +138,7 @@ class Flow(Stage[Recipe]):
         facts = takes.facts[:, None].expand(-1, takes.shown.shape[1], -1)
         hint = guesses(self.heads, hidden, facts.to(self.device), named.to(self.device))
         seen = F.binary_cross_entropy_with_logits(self.heads["shown"](hidden)[..., 0], takes.shown.to(hidden))
-        weight = weights(takes.shown.to(self.device), sigmas < PLAIN)
+        weight = emphasis(takes.shown.to(self.device), sigmas < PLAIN)
         off = (velocity - (noise - latents)).square().mean(1)
         return (off * weight).sum() / weight.sum() + self.recipe.hint * (hint + seen)
 
@@ -197,7 +197,7 @@ class Biased(WanAttnProcessor):
         return result
 
 
-def weights(shown: Tensor, plain: Tensor) -> Tensor:
+def emphasis(shown: Tensor, plain: Tensor) -> Tensor:
     """How much each latent counts for the flow, (B, 5, 8, 8): `DEAR` where its token shows the object, and 1 elsewhere.
 
     Args:
