@@ -16,16 +16,20 @@ from padecast._errors import MissingPackage, UnknownName
 WEIGHTS = Path(zoo.__file__).parent / "weights"
 
 
-def test_weights_fit_the_wheel() -> None:
-    total = sum(path.stat().st_size for path in WEIGHTS.rglob("*") if path.is_file())
+@pytest.mark.parametrize("name", zoo._NAMES)
+def test_weights_fit_the_wheel(name: str) -> None:
+    total = sum(path.stat().st_size for path in (WEIGHTS / name).rglob("*") if path.is_file())
     assert total <= 16 * 2**20
 
 
-def test_weights_are_stored_in_float16() -> None:
+@pytest.mark.parametrize("name", zoo._NAMES)
+def test_weights_are_stored_in_float16(name: str) -> None:
     from safetensors import safe_open
 
-    with safe_open(WEIGHTS / "digits/transformer/diffusion_pytorch_model.safetensors", "pt") as stored:
-        assert {stored.get_tensor(name).dtype for name in stored.keys()} == {torch.float16}  # noqa: SIM118
+    for path in (WEIGHTS / name).glob("*/*.safetensors"):
+        with safe_open(path, "pt") as stored:
+            kinds = {stored.get_tensor(key).dtype for key in stored.keys()}  # noqa: SIM118
+            assert {kind for kind in kinds if kind.is_floating_point} == {torch.float16}
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -35,8 +39,9 @@ def test_load_gives_the_dtype_asked_for(dtype: torch.dtype) -> None:
     assert not transformer.training
 
 
-def test_load_is_quiet(capfd: pytest.CaptureFixture[str]) -> None:
-    zoo.load("digits")
+@pytest.mark.parametrize("name", zoo._NAMES)
+def test_load_is_quiet(name: str, capfd: pytest.CaptureFixture[str]) -> None:
+    zoo.load(name)
     assert capfd.readouterr() == ("", "")
 
 
@@ -81,3 +86,12 @@ def test_a_model_whose_weights_ship_loads(name: str, tmp_path: Path, monkeypatch
     pipe = zoo.load(name, dtype=torch.bfloat16)
     assert type(pipe).__name__ == {"scenes": "FluxPipeline", "motion": "WanPipeline"}[name]
     assert {weight.dtype for weight in pipe.transformer.parameters()} == {torch.bfloat16}
+
+
+def test_a_calibration_that_does_not_ship_says_how_to_make_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(zoo, "_CALIBRATIONS", tmp_path)
+    monkeypatch.setattr(zoo, "_NAMES", ("digits", "scenes"))
+    with pytest.raises(UnknownName, match=r"calibrations\.py --model scenes --setting 50"):
+        zoo.calibration("scenes", "50")
+    with pytest.raises(UnknownName, match="setting of scenes"):
+        zoo.calibration("scenes", "30")

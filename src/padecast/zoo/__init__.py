@@ -119,7 +119,7 @@ def calibration(name: str, setting: str) -> Calibration:
 
     Raises:
         UnknownName: there is no demo model or no setting of that name, and the message names the nearest; or the
-            model's weights do not ship yet.
+            model's weights, or this calibration, do not ship yet.
 
     Example:
         >>> calibration("digits", "easy").budgets
@@ -129,4 +129,12 @@ def calibration(name: str, setting: str) -> Calibration:
     settings = _SETTINGS.get(name, ())
     if setting not in settings:
         raise unknown(f"setting of {name}", setting, settings)
-    return Calibration.load(_CALIBRATIONS / f"{name}-{setting}.json")
+    path = _CALIBRATIONS / f"{name}-{setting}.json"
+    if not path.is_file():
+        raise UnknownName(
+            f"the calibration of {name!r} for {setting!r} does not ship with padecast yet.\n"
+            "Make it, and keep it as a file of your own:\n"
+            f"    python benchmarks/calibrations.py --model {name} --setting {setting} --budgets 6,8,10 --out .\n"
+            f'    padecast.Calibration.load("{name}-{setting}.json")'
+        )
+    return Calibration.load(path)

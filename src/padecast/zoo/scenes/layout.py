@@ -14,7 +14,7 @@ from .shapes import REACH
 SIZE = 64
 MARGIN = 0.05  # pixels between an object and the border of the picture, at least
 GAP = 2.0  # pixels between two objects, at least
-LATTICE = 8  # pixels from one possible centre to the next, which is what a token of the transformer shows
+LATTICE = 16  # pixels from one possible centre to the next: two tokens of the transformer
 RADII = (7.25, 9.5, 12.0)  # pixels, of small, medium and large
 SPREAD = 0.1  # pixels by which a radius may differ from these
 TILT = 0.03  # radians by which an object may be turned: 2 degrees

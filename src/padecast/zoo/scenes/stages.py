@@ -33,7 +33,7 @@ FEW = 6.0  # how much more a token that shows an object counts for the head, sin
 # Above, the weighted loss would be least for velocities that show too many.
 DEAR, PLAIN = 3.0, 0.5
 # How many tokens a caption is padded to. Users get 512, which FLUX does not mask: it has to be seen in training.
-LENGTHS = ((20, 25, 0.9), (25, 65, 0.08), (65, 161, 0.015), (512, 513, 0.005))  # from, below, share
+LENGTHS = ((20, 25, 0.86), (25, 65, 0.1), (65, 161, 0.02), (512, 513, 0.02))  # from, below, share
 
 
 class Autoencoder(Stage[Recipe]):
@@ -178,9 +178,10 @@ class Flow(Captions):
 
 
 class Guidance(Flow):
-    """Distils guidance: `mean |v(x, sigma, caption, g) - (v₀ + g (v₁ - v₀))|²` for random g.
+    """Distils guidance: `mean |v(x, sigma, caption, g) - (v₀ + w (v₁ - v₀))|²`, `w = 1 + strength (g - 1)`, random g.
 
-    `v₁` and `v₀` are the velocities of the flow stage's model, with the caption and with the empty one.
+    `v₁` and `v₀` are the velocities of the flow stage's model, with the caption and with the empty one. A strength
+    below 1 makes 3.5, the scale that `FluxPipeline` has by default, the one that is obeyed best.
     """
 
     name: ClassVar[str] = "guidance"
@@ -210,7 +211,8 @@ class Guidance(Flow):
             plain = torch.full_like(sigmas, PLAIN_GUIDANCE)
             told = self.velocity(self.teacher, noisy, sigmas, plain, *text)
             untold = self.velocity(self.teacher, noisy, sigmas, plain, *empty)
-            target = untold + scale[:, None, None] * (told - untold)
+            weight = 1 + self.recipe.strength * (scale - 1)
+            target = untold + weight[:, None, None] * (told - untold)
         return F.mse_loss(self.velocity(self.model["transformer"], noisy, sigmas, scale, *text), target)
 
 
