@@ -33,7 +33,7 @@ from padecast.zoo.scenes.stages import (
 from padecast.zoo.scenes.train import KINDS, main, train
 from padecast.zoo.training.stage import Stage
 
-TINY = Recipe(steps=2, batches=(2, 2, 2, 2, 2), warmup=2, gallery=64, layers=(1, 1), heads=1, bfloat16=False)
+TINY = Recipe(steps=2, batches=(2, 2, 2, 2), warmup=2, gallery=64, layers=(1, 1), heads=1, bfloat16=False)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -101,7 +101,7 @@ def test_stages_build_on_one_another(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("kind", "count"), [(Autoencoder, 6), (Captions, 8), (Flow, 10)])
 def test_training_lowers_the_loss(kind: type[Stage[Recipe]], count: int, built: nn.ModuleDict) -> None:
-    stage = begin(kind, built, steps=count, batches=(2, 2, 8, 4, 4), rates=(2e-3, 2e-3, 5e-3, 5e-3, 3e-3), warmup=2)
+    stage = begin(kind, built, steps=count, batches=(2, 8, 4, 4), rates=(2e-3, 5e-3, 5e-3, 3e-3), warmup=2)
     before = measured(stage)
     for _ in range(count):
         stage.step()
@@ -155,14 +155,14 @@ def test_captions_are_padded_to_few_tokens_mostly_and_to_all_sometimes() -> None
     generator = torch.Generator().manual_seed(0)
     lengths = torch.tensor([draw_length(generator) for _ in range(2000)])
     assert lengths.min() == 20 and lengths.max() == 512
-    assert 0.87 < (lengths <= 24).double().mean() < 0.93
-    assert 0.001 < (lengths == 512).double().mean() < 0.02
+    assert 0.83 < (lengths <= 24).double().mean() < 0.89
+    assert 0.01 < (lengths == 512).double().mean() < 0.03
 
 
 def test_options() -> None:
     with pytest.raises(InvalidOption, match="gallery"):
         Recipe(gallery=100)
-    assert Recipe(minutes=10).progress("flow", 10**9, 600 * 0.33) == pytest.approx(0.5)
+    assert Recipe(minutes=10).progress("flow", 10**9, 600 * 0.825 / 2) == pytest.approx(0.5)
 
 
 def test_muon_takes_the_matrices_of_blocks_and_layers(built: nn.ModuleDict) -> None:

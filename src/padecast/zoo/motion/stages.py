@@ -205,7 +205,8 @@ def emphasis(shown: Tensor, plain: Tensor) -> Tensor:
         plain: (B,) bool, of which clips the noise level is low enough to tell.
     """
     dear = (shown & plain[:, None]).float().unflatten(1, (5, 4, 4))
-    return 1 + (DEAR - 1) * dear.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    weight: Tensor = 1 + (DEAR - 1) * dear.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    return weight
 
 
 def guesses(heads: nn.ModuleDict, tokens: Tensor, facts: Tensor, told: Tensor) -> Tensor:

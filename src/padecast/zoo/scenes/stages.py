@@ -229,8 +229,8 @@ def closeups(count: int, generator: torch.Generator, device: torch.device) -> Te
     images = render(arranged.to(device))
     aside = CUTTING / 2 * (2 * torch.rand(count, 2, generator=generator) - 1)
     corners = (arranged.centre[:, 0] + aside - CUTTING / 2).div(LATTICE).round().mul(LATTICE).long()
-    corners = corners.clamp(0, SIZE - CUTTING).tolist()  # on the lattice, as objects are
-    cut = [image[:, y : y + CUTTING, x : x + CUTTING] for image, (x, y) in zip(images, corners, strict=True)]
+    corners = corners.clamp(0, SIZE - CUTTING)  # on the lattice, as objects are
+    cut = [image[:, y : y + CUTTING, x : x + CUTTING] for image, (x, y) in zip(images, corners.tolist(), strict=True)]
     return torch.stack(cut) * 2 - 1
 
 
