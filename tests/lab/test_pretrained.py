@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 import padecast
-from padecast.lab import pretrained
+from padecast.lab import networks, pretrained
 from padecast.lab.pretrained import METRICS, check_metrics, metrics_of
 from padecast.lab.scores import Score
 
@@ -111,7 +111,7 @@ def test_image_reward_is_of_pictures_and_prompts(monkeypatch: pytest.MonkeyPatch
             return -float(len(words))
 
     def load(name: str, device: str) -> Network:
-        assert (name, device) == ("ImageReward-v1.0", str(pretrained.device()))
+        assert (name, device) == ("ImageReward-v1.0", str(networks.device()))
         return Network()
 
     module(monkeypatch, "ImageReward", load=load)
@@ -133,7 +133,7 @@ def test_vbench_is_given_clips_and_its_results_are_read(monkeypatch: pytest.Monk
             (self.folder / f"{name}_eval_results.json").write_text(json.dumps({dimension_list[0]: [0.5, rows]}))
 
     def export(frames: list[Any], path: str, fps: int) -> None:
-        assert len(frames) == 3 and frames[0].shape == (16, 16, 3) and fps == pretrained.RATE
+        assert len(frames) == 3 and frames[0].shape == (16, 16, 3) and fps == networks.RATE
         Path(path).write_text(str(float(frames[0].mean())))
 
     class Fetching:

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from tests.zoo.stages import weights
+from torch import nn
 
 from padecast._errors import InvalidOption
 from padecast.zoo.motion import build as components
@@ -24,7 +25,8 @@ from padecast.zoo.motion.course import FRAMES
 from padecast.zoo.motion.recipe import STAGES, Recipe
 from padecast.zoo.motion.stages import DEAR, OUTER, Autoencoder, Flow, Words, draw_length, emphasis, padded
 from padecast.zoo.motion.tokens import FEWEST, LENGTH
-from padecast.zoo.motion.train import KINDS, main, train
+from padecast.zoo.motion.train import KINDS, main
+from padecast.zoo.training.run import train
 from padecast.zoo.training.stage import Stage
 
 TINY = Recipe(steps=2, batches=(1, 4, 2), warmup=2, layers=2, heads=1, cache=4, refresh=1)
@@ -50,11 +52,6 @@ def begin(kind: type[Stage[Recipe]], built: nn.ModuleDict, **changes: Any) -> An
     return kind(copy.deepcopy(built), replace(TINY, **changes), "cpu")
 
 
-def weights(stage: Stage[Recipe]) -> dict[str, Tensor]:
-    groups = {"model": stage.model, "average": stage.average, "heads": stage.heads}
-    return {f"{group}.{key}": value for group, part in groups.items() for key, value in part.state_dict().items()}
-
-
 @pytest.mark.parametrize("name", STAGES)
 def test_a_resumed_stage_equals_an_uninterrupted_one(name: str, built: nn.ModuleDict, tmp_path: Path) -> None:
     straight, resumed = (begin(KINDS[name], built) for _ in range(2))
@@ -70,10 +67,10 @@ def test_a_resumed_stage_equals_an_uninterrupted_one(name: str, built: nn.Module
 
 def test_stages_build_on_one_another(tmp_path: Path) -> None:
     once = replace(TINY, steps=1)
-    straight = train(once, tmp_path / "straight", quiet=True)
+    straight = train(training.MOTION, once, tmp_path / "straight", quiet=True)
     (tmp_path / "parts").mkdir()
     shutil.copy(tmp_path / "straight" / "vae.pt", tmp_path / "parts")
-    resumed = train(once, tmp_path / "parts", resume=True, quiet=True)
+    resumed = train(training.MOTION, once, tmp_path / "parts", resume=True, quiet=True)
     for name, weight in straight.state_dict().items():
         assert torch.equal(weight, resumed.state_dict()[name]), name
     shipped = pipeline.load(tmp_path / "parts" / "pipeline")
@@ -167,9 +164,9 @@ def test_muon_takes_neither_tables_nor_inputs_nor_outputs(built: nn.ModuleDict) 
 
 def test_the_command_line_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: dict[str, Any] = {}
-    monkeypatch.setattr("padecast.zoo.motion.train.train", lambda *args, **options: seen.update(args=args, **options))
+    monkeypatch.setattr(training.run, "train", lambda *args, **options: seen.update(args=args, **options))
     main(["--out", str(tmp_path), "--steps", "3", "--stage", "text", "--threads", str(torch.get_num_threads())])
-    assert seen["args"] == (Recipe(steps=3), tmp_path) and seen["stages"] == ("text",)
+    assert seen["args"] == (training.MOTION, Recipe(steps=3), tmp_path) and seen["stages"] == ("text",)
 
 
 def test_tokens_of_the_object_weigh_more_where_the_noise_is_low() -> None:

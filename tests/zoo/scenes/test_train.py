@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests.zoo.stages import weights
 from torch import nn
 
 from padecast._errors import InvalidOption
@@ -30,7 +31,8 @@ from padecast.zoo.scenes.stages import (
     normalised,
     pictures,
 )
-from padecast.zoo.scenes.train import KINDS, main, train
+from padecast.zoo.scenes.train import KINDS, main
+from padecast.zoo.training.run import train
 from padecast.zoo.training.stage import Stage
 
 TINY = Recipe(steps=2, batches=(2, 2, 2, 2), warmup=2, gallery=64, layers=(1, 1), heads=1, bfloat16=False)
@@ -59,11 +61,6 @@ def begin(kind: type[Stage[Recipe]], built: nn.ModuleDict, **changes: Any) -> An
     return kind(copy.deepcopy(built), replace(TINY, **changes), "cpu")
 
 
-def weights(stage: Stage[Recipe]) -> dict[str, torch.Tensor]:
-    groups = {"model": stage.model, "average": stage.average, "heads": stage.heads}
-    return {f"{group}.{key}": value for group, part in groups.items() for key, value in part.state_dict().items()}
-
-
 def measured(stage: Stage[Recipe]) -> float:
     """The loss of the same pictures, noise and levels each time."""
     stage.generator.manual_seed(5)
@@ -86,11 +83,11 @@ def test_a_resumed_stage_equals_an_uninterrupted_one(name: str, built: nn.Module
 
 def test_stages_build_on_one_another(tmp_path: Path) -> None:
     once = replace(TINY, steps=1)
-    straight = train(once, tmp_path / "straight", quiet=True)
+    straight = train(training.SCENES, once, tmp_path / "straight", quiet=True)
     (tmp_path / "parts").mkdir()
     for done in ("vae", "text"):
         shutil.copy(tmp_path / "straight" / f"{done}.pt", tmp_path / "parts")
-    resumed = train(once, tmp_path / "parts", resume=True, quiet=True)
+    resumed = train(training.SCENES, once, tmp_path / "parts", resume=True, quiet=True)
     for name, weight in straight.state_dict().items():
         assert torch.equal(weight, resumed.state_dict()[name]), name
     shipped = pipeline.load(tmp_path / "parts" / "pipeline")

@@ -11,11 +11,7 @@ Three stages follow one another: the autoencoder; the text encoder alone; and th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-
 import torch
-from torch import nn
 
 from ..training import command, run
 from ..training.run import Trainee
@@ -35,19 +31,6 @@ MOTION = Trainee(
 )
 
 
-def train(
-    recipe: Recipe,
-    out: Path,
-    *,
-    stages: Sequence[str] | None = None,
-    resume: bool = False,
-    every: int = 200,
-    quiet: bool = False,
-) -> nn.ModuleDict:
-    """Run or continue the chosen stages to their end, as :func:`padecast.zoo.training.run.train` describes."""
-    return run.train(MOTION, recipe, out, stages=stages, resume=resume, every=every, quiet=quiet)
-
-
 def main(argv: list[str] | None = None) -> None:
     """Command line: `python -m padecast.zoo.motion.train --help`."""
     parser = command.parser("motion", Recipe())
@@ -57,7 +40,7 @@ def main(argv: list[str] | None = None) -> None:
     torch.set_num_threads(options.threads)
     names = ("minutes", "steps", "seed", "layers", "heads")
     recipe = Recipe(**{name: getattr(options, name) for name in names})
-    train(recipe, options.out, **command.asked(options, recipe))
+    run.train(MOTION, recipe, options.out, **command.asked(options, recipe))
 
 
 if __name__ == "__main__":

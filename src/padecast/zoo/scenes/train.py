@@ -11,11 +11,7 @@ resumed run needs; `OUT/pipeline` is what `FluxPipeline.from_pretrained` loads, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-
 import torch
-from torch import nn
 
 from ..training import command, run
 from ..training.run import Trainee
@@ -34,19 +30,6 @@ SCENES = Trainee(
 )
 
 
-def train(
-    recipe: Recipe,
-    out: Path,
-    *,
-    stages: Sequence[str] | None = None,
-    resume: bool = False,
-    every: int = 200,
-    quiet: bool = False,
-) -> nn.ModuleDict:
-    """Run or continue the chosen stages to their end, as :func:`padecast.zoo.training.run.train` describes."""
-    return run.train(SCENES, recipe, out, stages=stages, resume=resume, every=every, quiet=quiet)
-
-
 def main(argv: list[str] | None = None) -> None:
     """Command line: `python -m padecast.zoo.scenes.train --help`."""
     parser = command.parser("scenes", Recipe())
@@ -56,7 +39,7 @@ def main(argv: list[str] | None = None) -> None:
     torch.set_num_threads(options.threads)
     names = ("minutes", "steps", "seed", "heads")
     recipe = Recipe(layers=tuple(options.blocks), **{name: getattr(options, name) for name in names})
-    train(recipe, options.out, **command.asked(options, recipe))
+    run.train(SCENES, recipe, options.out, **command.asked(options, recipe))
 
 
 if __name__ == "__main__":
