@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import pytest
 import torch
 from torch import Tensor
 
+from padecast.zoo.motion.clips import CUTTING, LATENT, closeups
 from padecast.zoo.motion.course import FRAMES, GROWTH, LATTICE, TRAVEL, TURN, Course, plot
 from padecast.zoo.motion.grammar import COLOURS, GROUNDS, Clip, parse
 from padecast.zoo.motion.render import BEHIND, COLOUR, cover, render
@@ -70,8 +73,34 @@ def test_a_clip_does_not_depend_on_its_mates(course: Course) -> None:
         torch.testing.assert_close(render(course[index : index + 1])[0], together[index])
 
 
-def test_the_first_frames_are_the_first_frames(course: Course, filmed: Tensor) -> None:
-    torch.testing.assert_close(render(course[:4].first(5)), filmed[:4, :, :5])
+def test_part_of_a_clip_is_these_frames(course: Course, filmed: Tensor) -> None:
+    for start in (0, 7, FRAMES - 5):
+        torch.testing.assert_close(render(course[:4].part(start, 5)), filmed[:4, :, start : start + 5])
+
+
+def test_close_ups_show_their_object_at_any_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    plotted: list[Course] = []
+
+    def noted(drawn: list[Clip], generator: torch.Generator) -> Course:
+        plotted.append(plot(drawn, generator))
+        return plotted[-1]
+
+    monkeypatch.setattr("padecast.zoo.motion.clips.plot", noted)
+    starts = set()
+    for seed in range(6):
+        pixels, covered = closeups(4, torch.Generator().manual_seed(seed), torch.device("cpu"), 5)
+        assert pixels.shape == (4, 3, 5, CUTTING, CUTTING) and covered.shape == (4, 5, CUTTING, CUTTING)
+        assert (covered.flatten(2).amax(2) > 0.99).all()
+        whole = render(plotted[-1]) * 2 - 1
+        grid = range(0, SIZE - CUTTING + 1, LATENT)
+        places = [
+            (start, y, x)
+            for start, y, x in product(range(FRAMES - 4), grid, grid)
+            if torch.equal(whole[0, :, start : start + 5, y : y + CUTTING, x : x + CUTTING], pixels[0])
+        ]
+        assert places  # cut where whole latents are
+        starts |= {start for start, _, _ in places}
+    assert len(starts) > 1
 
 
 def test_clips_are_seeded_and_in_range(filmed: Tensor) -> None:

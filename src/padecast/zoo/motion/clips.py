@@ -10,18 +10,36 @@ import torch.nn.functional as F
 from diffusers import AutoencoderKLWan
 from torch import Tensor
 
+from ..scenes.layout import SIZE
 from .course import FRAMES, plot
 from .grammar import COLOURS, MOVEMENTS, SHAPES, SIZES, Clip, draw
 from .render import cover, render
 
 SHOWN = 0.03  # share of a token's pixels that the object covers, above which the token shows it
+CUTTING = 32  # pixels along the side of a close-up
+LATENT = 8  # pixels along the side of what one latent stands for
 KINDS = {"shape": SHAPES, "colour": COLOURS, "size": SIZES, "movement": MOVEMENTS}
 
 
 def film(count: int, generator: torch.Generator, device: torch.device, frames: int = FRAMES) -> tuple[Tensor, Tensor]:
     """Random clips: pixels (B, 3, T, 64, 64) in [-1, 1], and how far the object covers each of them (B, T, 64, 64)."""
-    course = plot([draw(generator) for _ in range(count)], generator).first(frames).to(device)
+    course = plot([draw(generator) for _ in range(count)], generator).part(0, frames).to(device)
     return render(course) * 2 - 1, cover(course)
+
+
+def closeups(count: int, generator: torch.Generator, device: torch.device, frames: int) -> tuple[Tensor, Tensor]:
+    """Cuttings of 32 x 32 pixels around the objects of random clips, from any frame on, otherwise as `film`."""
+    start = int(torch.randint(FRAMES - frames + 1, (), generator=generator))
+    course = plot([draw(generator) for _ in range(count)], generator).part(start, frames).to(device)
+    aside = CUTTING / 2 * (2 * torch.rand(count, 2, generator=generator) - 1)
+    corners = course.centre.mean(1).cpu() + aside - CUTTING / 2
+    corners = corners.div(LATENT).round().mul(LATENT).clamp(0, SIZE - CUTTING).long()
+    pixels, covered = render(course) * 2 - 1, cover(course)
+    cut = [(..., slice(y, y + CUTTING), slice(x, x + CUTTING)) for x, y in corners.tolist()]
+    return (
+        torch.stack([one[where] for one, where in zip(pixels, cut, strict=True)]),
+        torch.stack([one[where] for one, where in zip(covered, cut, strict=True)]),
+    )
 
 
 @dataclass(frozen=True)

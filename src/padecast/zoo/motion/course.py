@@ -61,9 +61,9 @@ class Course:
         """The same on another device."""
         return Course(*(getattr(self, field.name).to(device) for field in fields(self)))
 
-    def first(self, frames: int) -> Course:
-        """The same clips, cut after so many frames."""
-        timed = {name: getattr(self, name)[:, :frames] for name in ("radius", "centre", "angle")}
+    def part(self, start: int, frames: int) -> Course:
+        """Some frames of the same clips, one after the other."""
+        timed = {name: getattr(self, name)[:, start : start + frames] for name in ("radius", "centre", "angle")}
         return Course(**{**{field.name: getattr(self, field.name) for field in fields(self)}, **timed})
 
 

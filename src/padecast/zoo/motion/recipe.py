@@ -16,7 +16,7 @@ class Recipe(Shared):
     """How the motion model is trained.
 
     Args:
-        minutes: time budget of all three stages together, default 60; the learning rate decays over it. On the CPU,
+        minutes: time budget of all three stages together, default 80; the learning rate decays over it. On the CPU,
             time that the machine spends on other work does not count.
         steps: optimizer steps of each stage instead, which makes a run exactly repeatable; default None.
         shares: of the minutes, for autoencoder, text encoder and flow.
@@ -27,7 +27,7 @@ class Recipe(Shared):
         clip: largest norm of the gradient.
         divergence: weight of the autoencoder's divergence from a standard normal.
         attention: how much more a pixel near the object counts for the autoencoder than one of the background.
-        curriculum: shares of the autoencoder's stage after which it is shown 9 frames, and 17, instead of 5.
+        curriculum: shares of the autoencoder's stage after which it is shown 9 frames, and 17, not close-ups of 5.
         drop: share of captions replaced by the empty one, default 0.1.
         shift: above 1 more noise levels of the training are high; default 3.
         hint: weight of the throwaway heads that name each token's object, in the flow stage.
@@ -41,9 +41,9 @@ class Recipe(Shared):
 
     stages: ClassVar[tuple[str, ...]] = STAGES
 
-    minutes: float = 60.0
+    minutes: float = 80.0
     steps: int | None = None
-    shares: tuple[float, ...] = (0.20, 0.02, 0.78)
+    shares: tuple[float, ...] = (0.35, 0.02, 0.63)
     batches: tuple[int, ...] = (4, 64, 16)
     rates: tuple[float, ...] = (4e-3, 2e-3, 3e-3)
     warmup: int = 50
@@ -51,7 +51,7 @@ class Recipe(Shared):
     clip: float = 1.0
     divergence: float = 1e-3
     attention: float = 4.0
-    curriculum: tuple[float, float] = (0.5, 0.85)
+    curriculum: tuple[float, float] = (0.75, 0.85)
     drop: float = 0.1
     shift: float = 3.0
     hint: float = 0.3

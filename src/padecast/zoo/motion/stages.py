@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ..flow import draw_sigmas
 from ..training.stage import Stage
 from .build import WIDTH, keep_hushed
-from .clips import KINDS, Takes, film, labels, shoot
+from .clips import KINDS, Takes, closeups, film, labels, shoot
 from .grammar import draw
 from .recipe import Recipe
 from .tokens import FEWEST, LENGTH, encode, tokenizer
@@ -24,7 +24,9 @@ from .tokens import FEWEST, LENGTH, encode, tokenizer
 # What maps features to features: neither tables, nor what is next to input or output.
 OUTER = ("shared", "table", "relative", "gamma", "conv_in", "conv_out", "quant_conv", "patch_embedding", "proj_out")
 HIDDEN = f"^(?!.*({'|'.join(OUTER)}))"
-SHOWN = (5, 9, 17)  # frames that the autoencoder is shown, one after the other
+# Frames that the autoencoder is shown: first of close-ups, four times as many in the same time, then of whole pictures.
+SHOWN = (5, 9, 17)
+CLOSER = 4
 # How much more a token counts that shows the object, at noise levels below PLAIN, where it is plain to see which do.
 DEAR, PLAIN = 3.0, 0.5
 FULL = 0.7  # share of batches that see captions padded to LENGTH, as users have them; the others see less
@@ -33,7 +35,7 @@ FULL = 0.7  # share of batches that see captions padded to LENGTH, as users have
 class Autoencoder(Stage[Recipe]):
     """`w (|x - x'| + (x - x')²)`, averaged, and a little of the latents' divergence from a standard normal.
 
-    w is larger near the object, which takes a tenth of the pixels.
+    w is larger near the object, which takes a tenth of the pixels. Most of the stage sees close-ups of objects.
     """
 
     name: ClassVar[str] = "vae"
@@ -42,8 +44,9 @@ class Autoencoder(Stage[Recipe]):
 
     def loss(self) -> Tensor:
         """Reconstruction from sampled latents."""
-        frames = SHOWN[sum(self.progress >= share for share in self.recipe.curriculum)]
-        pixels, covered = film(self.batch_size, self.generator, self.device, frames)
+        part = sum(self.progress >= share for share in self.recipe.curriculum)
+        count, shot = (self.batch_size, film) if part else (CLOSER * self.batch_size, closeups)
+        pixels, covered = shot(count, self.generator, self.device, SHOWN[part])
         vae: Any = self.model["vae"]
         spread = vae.encode(pixels).latent_dist
         noise = torch.randn(spread.mean.shape, generator=self.generator).to(self.device)
