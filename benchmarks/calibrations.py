@@ -3,8 +3,8 @@
     python benchmarks/calibrations.py --setting hard --unfitted 11,12,13,14 --resume hard.jsonl
     python benchmarks/calibrations.py --setting easy --unfitted 9,11,12,13,14
     python benchmarks/calibrations.py --model scenes --setting 20 --budgets 6,8,10
-    python benchmarks/calibrations.py --model scenes --setting 50 --budgets 10,14
-    python benchmarks/calibrations.py --model motion --setting 20 --budgets 6,8,10
+    python benchmarks/calibrations.py --model scenes --setting 50 --budgets 10,14 --samples 24
+    python benchmarks/calibrations.py --model motion --setting 20 --budgets 6,8,10 --unfitted 6,8,10 --samples 24
 
 The budgets of ``--unfitted`` get plans and forecasters chosen in closed loop, but no local search and no fit.
 
@@ -25,6 +25,7 @@ from padecast import calibration, lab, zoo
 
 SEEDS = range(30_000, 30_048)
 BATCH = 16
+QUICK = calibration.Effort(refined=0, moves=0)
 SETTINGS_OF = {"digits": tuple(SETTINGS), "scenes": ("20", "50"), "motion": ("20",)}
 
 
@@ -44,12 +45,12 @@ def main() -> None:
     for setting in options.setting or SETTINGS_OF[options.model]:
         work = task(setting) if options.model == "digits" else captioned(options.model, int(setting))
         work = dataclasses.replace(work, seeds=tuple(SEEDS[: options.samples]), batch=BATCH)
-        resume = options.resume and options.resume.with_suffix(f".{setting}.jsonl")
-        done = made(work, fitted, calibration.Effort(), resume)
-        if quick:
-            resume = options.resume and options.resume.with_suffix(f".{setting}.quick.jsonl")
-            more = made(work, quick, calibration.Effort(refined=0, moves=0), resume)
-            done = dataclasses.replace(done, choices={**done.choices, **more.choices})
+        found = []
+        for budgets, effort, part in ((fitted, calibration.Effort(), ""), (quick, QUICK, "quick.")):
+            resume = options.resume and options.resume.with_suffix(f".{setting}.{part}jsonl")
+            found += [made(work, budgets, effort, resume)] if budgets else []
+        choices = {budget: choice for one in found for budget, choice in one.choices.items()}
+        done = dataclasses.replace(found[0], choices=choices)
         print(done, flush=True)
         done.save(options.out / f"{options.model}-{setting}.json")
 

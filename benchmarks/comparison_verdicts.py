@@ -22,25 +22,26 @@ def verdicts(document: Document) -> list[str]:
     return [*_of_calibrated(found), *_of_tc_pade(found, "tc-pade"), *_of_tc_pade(found, "adaptive"), *_of_worst(found)]
 
 
+def together(documents: Iterable[Document]) -> list[str]:
+    """Say where the uncalibrated methods stand over the cells of all models."""
+    found = [cell for document in documents for cell in cells(document)]
+    return [*_of_tc_pade(found, "tc-pade"), *_of_tc_pade(found, "adaptive")]
+
+
 def cells(document: Document) -> Iterable[tuple[str, list[Row]]]:
     """Yield every finished setting and number of computed steps, and what reached it, the most faithful first."""
     for title, chapter in document["chapters"].items():
         for wanted in budgets(chapter):
-            if not lacking(document, chapter, wanted):
+            if not lacking(chapter, wanted):
                 steps = chapter["settings"]["steps"]
                 rows = [{**row, "steps": steps} for row in ranked(chapter, wanted) if not missed(row)]
                 yield f"{title}, {wanted}", rows
 
 
-def lacking(document: Document, chapter: Document, wanted: int) -> list[str]:
-    """Return what was measured elsewhere in this file, but not in this setting at this number of computed steps."""
-
-    def names(chapter: Document, wanted: int | None) -> dict[str, None]:
-        entered = [*chapter["rows"], *chapter["refusals"]]
-        return dict.fromkeys(row["name"] for row in entered if wanted in (None, row["wanted"]))
-
-    every = {name for other in document["chapters"].values() for name in names(other, None)}
-    return sorted(every - set(names(chapter, wanted)))
+def lacking(chapter: Document, wanted: int) -> list[str]:
+    """Return what was measured in this setting, but not at this number of computed steps."""
+    entered = [*chapter["rows"], *chapter["refusals"]]
+    return sorted({row["name"] for row in entered} - {row["name"] for row in entered if row["wanted"] == wanted})
 
 
 def budgets(chapter: Document) -> list[int]:
@@ -71,7 +72,7 @@ def _of_calibrated(found: list[tuple[str, list[Row]]]) -> list[str]:
         whole = [row for row in others if not is_partial(row["name"])]
         if own is None or not whole:
             continue
-        theirs = next((row for row in whole if row["name"] not in OURS), None)
+        theirs = next((row for row in whole if row["name"].partition(":")[0] not in OURS), None)
         told = f"- {place} computed: calibrated {_lead(own, whole[0])}, the best of all others"
         if theirs is not None and theirs is not whole[0]:
             told += f"; {_lead(own, theirs)}, the best that is not padecast's own"

@@ -76,8 +76,8 @@ def table(measured: dict[str, Chapter]) -> str:
         f"or calibrated on, drawn in 20 steps with 6, 8 and 10 of them computed. The models are small ones of our own: "
         f"{said}. Every method is tuned to within half a step of that number; of its variants (warm-up, order, span) "
         "the best counts, and an empty field says that none got there. Calibrations were made on other seeds and ship "
-        "with the models. The rule by which tc-pade spaces its steps was introduced after a look at an earlier table "
-        "of digits; its two numbers come from other samples."
+        "with the models. The rule by which tc-pade spaces its steps was chosen on other samples, but after looks at "
+        "earlier tables: by noise levels for digits, and evenly, as it does now, for scenes."
     )
     lines = [
         *textwrap.wrap(told, 118),
