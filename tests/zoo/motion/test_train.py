@@ -79,7 +79,7 @@ def test_stages_build_on_one_another(tmp_path: Path) -> None:
         assert torch.equal(shipped.transformer.state_dict()[name], weight.half().float()), name
 
 
-@pytest.mark.parametrize(("kind", "count"), [(Autoencoder, 4), (Words, 8), (Flow, 7)])
+@pytest.mark.parametrize(("kind", "count"), [(Autoencoder, 10), (Words, 8), (Flow, 7)])
 def test_training_lowers_the_loss(kind: type[Stage[Recipe]], count: int, built: nn.ModuleDict) -> None:
     changes: dict[str, Any] = {"curriculum": (1.0, 1.0), "rates": (3e-3, 5e-3, 5e-3), "refresh": 100}
     stage = begin(kind, built, steps=count, batches=(1, 16, 4), **changes)
