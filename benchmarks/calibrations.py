@@ -8,8 +8,9 @@
 
 The budgets of ``--unfitted`` get plans and forecasters chosen in closed loop, but no local search and no fit.
 
-Calibration seeds 30000-30047, of which a third is held out from every fit; none is among the seeds that benchmarks
-measure or develop on, and captions are others too. Writes src/padecast/zoo/calibrations/MODEL-SETTING.json.
+Calibration seeds 30000-30047, or the first ``--samples`` of them, of which a third is held out from every fit; none is
+among the seeds that benchmarks measure or develop on, and captions are others too. Writes
+src/padecast/zoo/calibrations/MODEL-SETTING.json.
 """
 
 from __future__ import annotations

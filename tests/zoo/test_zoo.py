@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import padecast
 from padecast import zoo
 from padecast._errors import MissingPackage, UnknownName
 
@@ -62,19 +63,19 @@ def test_missing_diffusers_says_how_to_install_it(monkeypatch: pytest.MonkeyPatc
         zoo.load("digits")
 
 
-@pytest.mark.parametrize("name", ["digits", "scenes", "motion"])
-def test_what_is_listed_is_what_ships(name: str) -> None:
-    assert (name in zoo._NAMES) == (WEIGHTS / name / "model_index.json").is_file()
+def test_all_that_is_listed_ships() -> None:
+    assert all((WEIGHTS / name / "model_index.json").is_file() for name in zoo._NAMES)
 
 
-@pytest.mark.parametrize("name", ["scenes", "motion"])
-def test_a_model_without_weights_says_how_to_train_it(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(zoo, "_NAMES", ("digits",))
-    for wanted in (f"python -m padecast.zoo.{name}.train --out", rf'{name}\.pipeline\.load\("runs/{name}/pipeline"\)'):
-        with pytest.raises(UnknownName, match=rf"(?s){name!r} do not ship .* digits\..*{wanted}"):
-            zoo.load(name)
-        with pytest.raises(UnknownName, match=wanted):
-            zoo.calibration(name, "20")
+@pytest.mark.parametrize("path", sorted(zoo._CALIBRATIONS.glob("*.json")), ids=lambda path: path.stem)
+def test_a_shipped_calibration_fits_its_model(path: Path) -> None:
+    name, _, setting = path.stem.partition("-")
+    found, pipe = zoo.calibration(name, setting), zoo.load(name)
+    assert set(found.budgets) >= {6, 8, 10}
+    for budget in found.budgets:
+        with padecast.accelerate(pipe, found, computed=budget):  # another model or configuration is an error
+            assert found.method(computed=budget).policy.nfe == budget
+        assert len(found.method(computed=budget).policy.steps) == found.schedule.steps
 
 
 @pytest.mark.parametrize("name", ["scenes", "motion"])
@@ -82,7 +83,6 @@ def test_a_model_whose_weights_ship_loads(name: str, tmp_path: Path, monkeypatch
     build, pipeline = (importlib.import_module(f"padecast.zoo.{name}.{part}") for part in ("build", "pipeline"))
     pipeline.export(build.build(0, 1 if name == "motion" else (1, 1), 1), tmp_path / name)
     monkeypatch.setattr(zoo, "_WEIGHTS", tmp_path)
-    monkeypatch.setattr(zoo, "_NAMES", ("digits", name))
     pipe = zoo.load(name, dtype=torch.bfloat16)
     assert type(pipe).__name__ == {"scenes": "FluxPipeline", "motion": "WanPipeline"}[name]
     assert {weight.dtype for weight in pipe.transformer.parameters()} == {torch.bfloat16}
@@ -90,8 +90,7 @@ def test_a_model_whose_weights_ship_loads(name: str, tmp_path: Path, monkeypatch
 
 def test_a_calibration_that_does_not_ship_says_how_to_make_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(zoo, "_CALIBRATIONS", tmp_path)
-    monkeypatch.setattr(zoo, "_NAMES", ("digits", "scenes"))
-    with pytest.raises(UnknownName, match=r"calibrations\.py --model scenes --setting 50"):
+    with pytest.raises(UnknownName, match=r"calibrations\.py --model scenes --setting 50 --budgets 10,14"):
         zoo.calibration("scenes", "50")
     with pytest.raises(UnknownName, match="setting of scenes"):
         zoo.calibration("scenes", "30")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import ClassVar
 
 import torch
 
@@ -18,9 +17,9 @@ from padecast.policies.base import Policy
 class Spaced(Policy):
     r"""Compute so many steps, the first and the last among them, where forecasts would cost most.
 
-    Of a run of n steps, step i takes the part :math:`h_i = (1 - s) / n + s |\sigma_i - \sigma_{i+1}|` of the way, of
-    which :math:`w_i = \sum_{j < i} h_j` lies before it. Where c(i) is the last computed step before step i, the
-    computed ones minimise this sum over all forecast ones:
+    Of a run of n steps with strides :math:`d_i = |\sigma_i - \sigma_{i+1}|`, step i takes the part
+    :math:`h_i = (1 - s) / n + s \, d_i / \sum_j d_j` of the way, of which :math:`w_i = \sum_{j < i} h_j` lies before
+    it. Where c(i) is the last computed step before step i, the computed ones minimise this sum over all forecast ones:
 
     .. math:: \sum_i h_i \, (1 + l \, i / n) \, (w_i - w_{c(i)})^p
 
@@ -43,16 +42,14 @@ class Spaced(Policy):
 
     Note:
         Rectified flow with shift 3 takes most of its way in the last steps: of 20 steps, ``Spaced(every=3, noise=1)``
-        then computes ``C....C...C..C.C.C.CC``. On demo digits with that shift this gains 1 to 7 dB; on demo scenes,
-        where captions decide early what goes where, it loses 8 to 12 dB (16 development seeds each), and so it is no
-        default.
+        then computes ``C....C...C..C.C.C.CC``. With 6, 8 and 10 computed steps this gains tc-pade 0.6 to 6.3 dB
+        on demo digits with that shift and costs it 8.2 to 10.4 dB on demo scenes, where captions decide early what goes
+        where (docs/comparison.md), and so it is no default.
 
     Reference:
         Ours. Power and lateness were chosen on the demo digits, seeds 1000 to 1007; the share on digits and scenes,
         seeds 1000 to 1015.
     """
-
-    needs_stride: ClassVar[bool] = True
 
     every: float = 4.0
     power: float = 3.0
@@ -64,6 +61,11 @@ class Spaced(Policy):
         check(0 < self.power < math.inf, "power", self.power, "above 0")
         check(0 <= self.late < math.inf, "late", self.late, "0 or more")
         check(0 <= self.noise <= 1, "noise", self.noise, "0 to 1")
+
+    @property
+    def needs_stride(self) -> bool:  # type: ignore[override]
+        """Whether the way is measured by noise levels at all."""
+        return self.noise > 0
 
     def computes(self, at: Position, trace: Trace, geometry: Geometry) -> bool:
         """See :meth:`Policy.computes`."""

@@ -23,7 +23,11 @@ __all__ = ["calibration", "load"]
 
 _WEIGHTS = Path(__file__).parent / "weights"
 _CALIBRATIONS = Path(__file__).parent / "calibrations"
-_SETTINGS: dict[str, tuple[str, ...]] = {"digits": ("hard", "easy"), "scenes": ("20", "50"), "motion": ("20",)}
+_SETTINGS: dict[str, dict[str, str]] = {  # and the budgets of their calibrations
+    "digits": {"hard": "5 to 14", "easy": "5 to 14"},
+    "scenes": {"20": "6,8,10", "50": "10,14"},
+    "motion": {"20": "6,8,10"},
+}
 
 
 @overload
@@ -44,8 +48,7 @@ def load(name: str, *, dtype: torch.dtype = torch.float32, device: str | torch.d
         The pipeline, ready to call.
 
     Raises:
-        UnknownName: there is no demo model of that name, and the message names the nearest; or its weights do not
-            ship yet, and the message says how to train and load it.
+        UnknownName: there is no demo model of that name, and the message names the nearest.
         MissingPackage: diffusers, or what its text encoders need, is not installed; the message has the command.
 
     Example:
@@ -88,21 +91,13 @@ def _motion(folder: Path) -> Any:
 
 
 _LOADERS = {"digits": _digits, "scenes": _scenes, "motion": _motion}
-_NAMES = tuple(name for name in _LOADERS if (_WEIGHTS / name / "model_index.json").is_file())  # whose weights ship
+_NAMES = tuple(_LOADERS)
 
 
 def _check(name: str) -> None:
-    """Raise an UnknownName unless a demo model of that name ships."""
-    if name in _NAMES:
-        return
+    """Raise an UnknownName unless there is a demo model of that name."""
     if name not in _LOADERS:
         raise unknown("demo model", name, _NAMES)
-    raise UnknownName(
-        f"the weights of the demo model {name!r} do not ship with padecast yet; those that do: {', '.join(_NAMES)}.\n"
-        "Train it, and load what the training wrote:\n"
-        f"    python -m padecast.zoo.{name}.train --out runs/{name}\n"
-        f'    padecast.zoo.{name}.pipeline.load("runs/{name}/pipeline")'
-    )
 
 
 def calibration(name: str, setting: str) -> Calibration:
@@ -111,22 +106,22 @@ def calibration(name: str, setting: str) -> Calibration:
     Args:
         name: "digits", "scenes" or "motion".
         setting: of digits "hard", guidance 5 and shift 3, or "easy", guidance 3 and shift 1: budgets 5 to 14 of 20
-            steps. Of scenes "20" or "50", the steps, at guidance 3.5: budgets 6, 8 and 10 of 20, 10 and 14 of 50. Of
-            motion "20", at guidance 3: budgets 6, 8 and 10.
+            steps. Of scenes "20", the steps, at guidance 3.5: budgets 6, 8 and 10; "50" does not ship yet. Of motion
+            "20", at guidance 3: budgets 6, 8 and 10, chosen quickly: on 24 samples, without local search and fit.
 
     Returns:
         The calibration, for `padecast.accelerate(pipe, calibration, computed=8)`.
 
     Raises:
-        UnknownName: there is no demo model or no setting of that name, and the message names the nearest; or the
-            model's weights, or this calibration, do not ship yet.
+        UnknownName: there is no demo model or no setting of that name, and the message names the nearest; or this
+            calibration does not ship yet, and the message says how to make it.
 
     Example:
         >>> calibration("digits", "easy").budgets
         (5, 6, 7, 8, 9, 10, 11, 12, 13, 14)
     """
     _check(name)
-    settings = _SETTINGS.get(name, ())
+    settings, command = _SETTINGS[name], f"benchmarks/calibrations.py --model {name} --setting {setting}"
     if setting not in settings:
         raise unknown(f"setting of {name}", setting, settings)
     path = _CALIBRATIONS / f"{name}-{setting}.json"
@@ -134,7 +129,7 @@ def calibration(name: str, setting: str) -> Calibration:
         raise UnknownName(
             f"the calibration of {name!r} for {setting!r} does not ship with padecast yet.\n"
             "Make it, and keep it as a file of your own:\n"
-            f"    python benchmarks/calibrations.py --model {name} --setting {setting} --budgets 6,8,10 --out .\n"
+            f"    python {command} --budgets {settings[setting]} --out .\n"
             f'    padecast.Calibration.load("{name}-{setting}.json")'
         )
     return Calibration.load(path)

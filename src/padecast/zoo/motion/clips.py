@@ -28,7 +28,7 @@ def film(count: int, generator: torch.Generator, device: torch.device, frames: i
 
 
 def closeups(count: int, generator: torch.Generator, device: torch.device, frames: int) -> tuple[Tensor, Tensor]:
-    """Cuttings of 32 x 32 pixels around the objects of random clips, from any frame on, otherwise as `film`."""
+    """Cuttings of 32 x 32 pixels somewhere around the object, from any frame of a clip on, otherwise as `film`."""
     start = int(torch.randint(FRAMES - frames + 1, (), generator=generator))
     course = plot([draw(generator) for _ in range(count)], generator).part(start, frames).to(device)
     aside = CUTTING / 2 * (2 * torch.rand(count, 2, generator=generator) - 1)
