@@ -17,12 +17,14 @@ def test_split_tokens_get_the_plan_and_the_forecasts_of_whole_ones(tmp_path: Pat
     torch.testing.assert_close(torch.cat([own for _, own in halves], dim=2), outputs)
 
 
+@pytest.mark.slow
 def test_without_a_group_every_process_decides_by_what_it_sees(tmp_path: Path) -> None:
     (first, _), (second, _) = spread(half, tmp_path, False)
     assert first != second, "the halves should have differed, or the test above tests nothing"
 
 
-@pytest.mark.parametrize("name", [pytest.param("flux", marks=pytest.mark.slow), "wan"])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["flux", "wan"])
 def test_context_parallelism_of_diffusers(name: str, tmp_path: Path) -> None:
     seen = spread(context_parallel, tmp_path, name)
     for rank in seen:
