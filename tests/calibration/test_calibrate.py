@@ -67,6 +67,7 @@ def test_the_same_call_gives_the_same_calibration() -> None:
     assert said(made_with(call_digits)) == said(made_with(call_digits))
 
 
+@pytest.mark.slow
 def test_batches_of_seeds_are_calibrated_like_single_ones() -> None:
     options: dict[str, Any] = {"budgets": [3], "seeds": range(3), "effort": QUICK}
     single = calibrate(dit_pipeline(), call_dit, **options)
@@ -117,7 +118,7 @@ def whole() -> tuple[dict[str, Any], int]:
     return said(made_with(call)), call.count
 
 
-LATER = (0.2, 0.9)
+LATER = (pytest.param(0.2, marks=pytest.mark.slow), 0.9)
 
 
 @pytest.mark.parametrize("share", [0.02, *LATER])
@@ -134,7 +135,7 @@ def test_an_interrupted_calibration_goes_on(whole: tuple[dict[str, Any], int], t
         assert second.count < 0.7 * calls
 
 
-@pytest.mark.parametrize("share", [0.5, 0.9])
+@pytest.mark.parametrize("share", [0.5, pytest.param(0.9, marks=pytest.mark.slow)])
 def test_it_goes_on_with_fewer_calls(whole: tuple[dict[str, Any], int], tmp_path: Path, share: float) -> None:
     journal, second = tmp_path / "kept.jsonl", Calls()
     with pytest.raises(KeyboardInterrupt):

@@ -32,6 +32,7 @@ def test_unseen_captions_are_obeyed(pipe: FluxPipeline) -> None:
     assert found["all"] >= 0.75 and found["background"] >= 0.9, found  # of 16; docs/scenes.md has the shares of 200
 
 
+@pytest.mark.slow
 def test_from_pretrained_and_the_defaults_of_flux_draw_a_caption() -> None:
     pipe = FluxPipeline.from_pretrained(FOLDER)
     pipe.set_progress_bar_config(disable=True)
