@@ -67,7 +67,8 @@ INTRODUCTION = """# Everything at equal numbers of computed steps
 
 <!-- written by benchmarks/comparison.py from benchmarks/results/comparison-*.json -->
 
-All methods, and all caches of diffusers and cache-dit that can be put on the model, with thresholds, intervals and
+All methods, and all caches of diffusers and cache-dit that can be put on the model (on motion a selection, for its
+time; its calibration was chosen quickly, without a fit), with thresholds, intervals and
 growths tuned to the same number of computed steps (NFE) on seeds that are not measured. PSNR in dB and SSIM are
 against the uncached images of the same seeds; p5 is the 5th percentile. FID is the Fréchet distance between the
 features of a method's images and those of the uncached images of the same seeds, in the feature space that its name
@@ -83,9 +84,9 @@ One method was changed after looks at tables of this page. tc-pade stood on ever
 of 20 at 10 computed, and was behind cache-dit with TaylorSeer on digits; then on steps that were spaced by noise
 levels, which is `tc-pade:noise=1` here, and was behind plain lines on scenes. Now it stands on evenly spaced steps, the
 last among them, which gives up 0.6 to 6.3 dB on digits for 8.2 to 10.4 dB on scenes. The numbers of these rules were
-chosen on seeds 1000 to 1015. All other rules of every N-th step
-(linear, fora, toca, delta-dit; taylorseer, hicache and foca without warm-up) still reach 10 of 20 only by leaving out
-the last step, or with a warm-up, and are then often worse than at 8: the best of their variants counts.
+chosen on seeds 1000 to 1015. All other rules of every N-th step (linear, fora, toca, delta-dit; taylorseer, hicache
+and foca without warm-up) still reach 10 of 20 only by leaving out the last step, or with a warm-up, and are then often
+worse than at 8: the best of their variants counts.
 """
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from common import RESULTS, write
+from common import CALLS, RESULTS, write
 
 from padecast import zoo
 from padecast._provenance import Provenance
@@ -41,7 +41,6 @@ ROWS = {
 }
 SHOWN = {"scenes": 32, "motion": 24}  # how many are on the sheet
 WHAT = {"scenes": "pictures", "motion": "clips"}
-GUIDANCE = {"scenes": 3.5, "motion": 3.0}
 
 
 def scenes(count: int, seed: int, **options: Any) -> dict[str, Any]:
@@ -129,7 +128,7 @@ def main() -> None:
     options = parser.parse_args()
     model, name = options.model, f"demo-{options.model}.json"
     if not options.page:
-        drawn = {"steps": options.steps, "guidance": GUIDANCE[model]}
+        drawn = {"steps": options.steps, "guidance": CALLS[model]["guidance"]}
         settings = {"number": options.count, "seed": options.seed, "captions": "unseen", **drawn}
         write(name, {"settings": settings, **MODELS[model][0](options.count, options.seed, **drawn)})
     page = DOCS / f"{model}.md"
