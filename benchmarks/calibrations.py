@@ -6,7 +6,7 @@
     python benchmarks/calibrations.py --model scenes --setting 50 --budgets 10,14 --unfitted 10,14 --samples 24
     python benchmarks/calibrations.py --model motion --setting 20 --budgets 6,8,10 --unfitted 6,8,10 --samples 24
 
-The budgets of ``--unfitted`` get plans and forecasters chosen in closed loop, but no local search and no fit.
+The budgets of ``--unfitted`` get plans and forecasters chosen in closed loop, but no fit.
 
 Calibration seeds 30000-30047, or the first ``--samples`` of them, of which a third is held out from every fit; none is
 among the seeds that benchmarks measure or develop on, and captions are others too. Writes
@@ -26,7 +26,7 @@ from padecast import calibration, lab, zoo
 
 SEEDS = range(30_000, 30_048)
 BATCH = 16
-QUICK = calibration.Effort(refined=0, moves=0)
+QUICK = calibration.Effort(refined=0)
 SETTINGS_OF = {"digits": tuple(SETTINGS), "scenes": ("20", "50"), "motion": ("20",)}
 
 

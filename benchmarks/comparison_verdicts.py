@@ -19,13 +19,18 @@ Row = dict[str, Any]
 def verdicts(document: Document) -> list[str]:
     """Say in sentences what the figures say, where padecast is behind too."""
     found = list(cells(document))
-    return [*_of_calibrated(found), *_of_tc_pade(found, "tc-pade"), *_of_tc_pade(found, "adaptive"), *_of_worst(found)]
+    return [
+        *_of_calibrated(found),
+        *_of_uncalibrated(found, "tc-pade"),
+        *_of_uncalibrated(found, "adaptive"),
+        *_of_worst(found),
+    ]
 
 
 def together(documents: Iterable[Document]) -> list[str]:
     """Say where the uncalibrated methods stand over the cells of all models."""
     found = [cell for document in documents for cell in cells(document)]
-    return [*_of_tc_pade(found, "tc-pade"), *_of_tc_pade(found, "adaptive")]
+    return [*_of_uncalibrated(found, "tc-pade"), *_of_uncalibrated(found, "adaptive")]
 
 
 def cells(document: Document) -> Iterable[tuple[str, list[Row]]]:
@@ -97,7 +102,7 @@ def _ahead(row: Row, own: float) -> str:
     )
 
 
-def _of_tc_pade(found: list[tuple[str, list[Row]]], name: str) -> list[str]:
+def _of_uncalibrated(found: list[tuple[str, list[Row]]], name: str) -> list[str]:
     """Compare the mean over cells with that of every published method's best variant, over cells that both reached."""
     own = [decibels(rows, name) for _, rows in found]
     theirs = [_variants(rows) for _, rows in found]

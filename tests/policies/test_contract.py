@@ -137,7 +137,7 @@ OUT_OF_RANGE = {
     "stability": ("threshold=-0.1", "threshold=2.1", "every=0", "indicator=sine"),
     "spaced": ("every=0.5", "power=0", "late=-1", "noise=1.5"),
     "growing": ("window=0.5", "growth=-1.0", "warmup=0"),
-    "tolerance": ("tolerance=0", "tolerance=-1.0", "prior=-1.0", "warmup=0", "reference=oracle"),
+    "tolerance": ("tolerance=0", "tolerance=-1.0", "prior=-1.0", "doubt=0.5", "warmup=0", "reference=oracle"),
     "accumulated": ("threshold=0", "coefficients=()"),
     "first-block": ("threshold=0",),
     "magnitude": ("ratios=()", "threshold=-1.0", "limit=0", "retention=1.0"),

@@ -77,9 +77,11 @@ def test_a_slope_that_two_residuals_vouch_for_is_trusted_less() -> None:
     policy, trace = Tolerance(1.0), Trace().then(Position.at(4, TOTAL), True)
     two, three = Geometry.of(line[-2:], [3, 4]), Geometry.of(line[-3:], [2, 3, 4])
     at = Position.at(5, TOTAL)
-    assert policy.estimate(at, two) == pytest.approx(1.5 * policy.estimate(at, three))
+    assert policy.estimate(at, two) == pytest.approx(policy.doubt * policy.estimate(at, three))
     between = Tolerance(1.2 * at.weight * policy.estimate(at, three))
     assert between.computes(at, trace, two) and not between.computes(at, trace, three)
+    trusting = Tolerance(1.0, doubt=1.0)
+    assert trusting.estimate(at, two) == pytest.approx(trusting.estimate(at, three))
 
 
 def test_what_is_not_a_number_is_computed() -> None:

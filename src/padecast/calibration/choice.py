@@ -15,9 +15,8 @@ from padecast.calibration.statistic import Statistic
 from padecast.calibration.trials import Bench
 from padecast.policies import Plan
 
-SCOUTS = ("tcpade", "wiener:window=4,ridge=0.0001,feedback=1")
+SCOUTS = ("tcpade", "lagrange", "wiener:window=4,ridge=0.0001,feedback=1")
 OTHERS = (
-    "lagrange",
     "pade",
     "wiener:feedback=0.5",
     "wiener:feedback=1,constraint=sum",
@@ -47,14 +46,14 @@ class Effort:
     Args:
         scouts: Samples on which all proposals are tried, at least 1. Default 6.
         finalists: Candidates that are tried on all fitting samples, at least 1. Default 6.
-        moves: Rounds of local search. Default 1.
+        moves: Rounds of local search at most; it ends where none of the neighbours is better. Default 3.
         refined: Winners whose weights are fitted in closed loop; 0 for none. Default 2.
         refinement: How they are fitted.
     """
 
     scouts: int = 6
     finalists: int = 6
-    moves: int = 1
+    moves: int = 3
     refined: int = 2
     refinement: Refinement = Refinement()  # noqa: RUF009 - frozen
 
@@ -78,7 +77,7 @@ def choose(bench: Bench, statistic: Statistic, plans: Sequence[str], effort: Eff
     1. every plan with the scouting forecasters, on a few samples;
     2. the best plans with the other forecasters, on the same samples;
     3. the best of all on all samples to fit on;
-    4. local search: every computed step of the winner moved by one;
+    4. local search: every computed step of the winner moved by one, and again from there;
     5. closed-loop fit of the winners' weights, kept if it helps on the samples held out.
 
     Args:

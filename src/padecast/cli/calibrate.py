@@ -37,9 +37,9 @@ class Level(str, Enum):
 
 
 EFFORTS = {
-    Level.quick: Effort(scouts=3, finalists=3, moves=0, refined=0),
+    Level.quick: Effort(scouts=3, finalists=3, moves=1, refined=0),
     Level.normal: Effort(),
-    Level.thorough: Effort(scouts=8, finalists=8, moves=3, refined=4),
+    Level.thorough: Effort(scouts=8, finalists=8, moves=6, refined=4),
 }
 
 

@@ -25,13 +25,15 @@ class Tolerance(Policy):
 
     over the forecast steps since the last computed one and this one: the error estimate of an embedded pair, integrated
     along the schedule. ``d_j`` is the error of repetition and ``d_j s_j`` goes with that of a line; damped
-    extrapolation lies between them. A slope that only two residuals vouch for counts 1.5 times. While only one residual
-    is known, ``d_j`` is taken to be ``prior`` times the way that the noise level has gone since, and ``s_j`` twice the
-    steps since. The exponent, the 1.5 and ``prior`` were chosen by measurement on the demo model's development seeds.
+    extrapolation lies between them. A slope that only two residuals vouch for counts ``doubt`` times: residuals often
+    begin to change faster than they did at first. While only one residual is known, ``d_j`` is taken to be ``prior``
+    times the way that the noise level has gone since, and ``s_j`` twice the steps since. The exponent was chosen by
+    measurement on the development seeds of the demo digits, ``prior`` and ``doubt`` on those of all demo models.
 
     Args:
         tolerance: In units of the newest residual times the whole way. Larger is faster. Above 0.
-        prior: Relative change of the residual over the whole way, assumed before any was seen. At least 0. Default 1.5.
+        prior: Relative change of the residual over the whole way, assumed before any was seen. At least 0. Default 10.
+        doubt: What a distance counts that only two residuals vouch for, at least 1. Default 2.5.
         warmup: Steps computed at the start, at least 1. Default 1.
         last: Whether the last step is always computed. Default true.
         reference: The extrapolation that is compared with repetition, which need not be the one that forecasts.
@@ -56,7 +58,8 @@ class Tolerance(Policy):
     """
 
     tolerance: float = 0.0075
-    prior: float = 1.5
+    prior: float = 10.0
+    doubt: float = 2.5
     warmup: int = 1
     last: bool = True
     reference: Forecaster = field(default_factory=Lagrange)
@@ -66,6 +69,7 @@ class Tolerance(Policy):
     def __post_init__(self) -> None:
         check(0 < self.tolerance < math.inf, "tolerance", self.tolerance, "more than 0, and finite")
         check(0 <= self.prior < math.inf, "prior", self.prior, "0 or more, and finite")
+        check(1 <= self.doubt < math.inf, "doubt", self.doubt, "1 or more, and finite")
         check(self.warmup >= 1, "warmup", self.warmup, "1 or more (the first step of a run is always computed)")
         check_plain("reference", self.reference)
 
@@ -89,11 +93,8 @@ class Tolerance(Policy):
             changed = self.prior * sum(at.weight_of(index) for index in range(newest, at.index))
             return changed * _root(2 * (at.index - newest) / at.total)
         apart = geometry.distance(self.reference.weights(geometry, at), unit(len(geometry), 0))
-        doubt = UNCONFIRMED if len(geometry) == 2 else 1.0
+        doubt = self.doubt if len(geometry) == 2 else 1.0
         return doubt * _root((at.index - geometry.index[1]) / at.total) * float(apart.square().mean().sqrt())
-
-
-UNCONFIRMED = 1.5
 
 
 def _root(span: float) -> float:

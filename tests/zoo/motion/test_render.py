@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from padecast.zoo.motion.clips import CUTTING, LATENT, closeups
+from padecast.zoo.closeup import CUTTING
+from padecast.zoo.motion.clips import LATENT, closeups
 from padecast.zoo.motion.course import FRAMES, GROWTH, LATTICE, TRAVEL, TURN, Course, plot
 from padecast.zoo.motion.grammar import COLOURS, GROUNDS, Clip, parse
 from padecast.zoo.motion.render import BEHIND, COLOUR, cover, render

@@ -10,13 +10,12 @@ import torch.nn.functional as F
 from diffusers import AutoencoderKLWan
 from torch import Tensor
 
-from ..scenes.layout import SIZE
+from ..closeup import windows
 from .course import FRAMES, plot
 from .grammar import COLOURS, MOVEMENTS, SHAPES, SIZES, Clip, draw
 from .render import cover, render
 
 SHOWN = 0.03  # share of a token's pixels that the object covers, above which the token shows it
-CUTTING = 32  # pixels along the side of a close-up
 LATENT = 8  # pixels along the side of what one latent stands for
 KINDS = {"shape": SHAPES, "colour": COLOURS, "size": SIZES, "movement": MOVEMENTS}
 
@@ -31,11 +30,8 @@ def closeups(count: int, generator: torch.Generator, device: torch.device, frame
     """Cuttings of 32 x 32 pixels somewhere around the object, from any frame of a clip on, otherwise as `film`."""
     start = int(torch.randint(FRAMES - frames + 1, (), generator=generator))
     course = plot([draw(generator) for _ in range(count)], generator).part(start, frames).to(device)
-    aside = CUTTING / 2 * (2 * torch.rand(count, 2, generator=generator) - 1)
-    corners = course.centre.mean(1).cpu() + aside - CUTTING / 2
-    corners = corners.div(LATENT).round().mul(LATENT).clamp(0, SIZE - CUTTING).long()
+    cut = [(..., *place) for place in windows(course.centre.mean(1), LATENT, generator)]
     pixels, covered = render(course) * 2 - 1, cover(course)
-    cut = [(..., slice(y, y + CUTTING), slice(x, x + CUTTING)) for x, y in corners.tolist()]
     return (
         torch.stack([one[where] for one, where in zip(pixels, cut, strict=True)]),
         torch.stack([one[where] for one, where in zip(covered, cut, strict=True)]),

@@ -10,13 +10,14 @@ import torch.nn.functional as F
 from diffusers import AutoencoderKL, FluxPipeline
 from torch import Tensor, nn
 
+from ..closeup import windows
 from ..flow import draw_sigmas
 from ..training.stage import Stage
 from .build import WIDTH, forget_guidance, keep_hushed
 from .gallery import Gallery, Pictures
 from .grammar import draw
 from .labels import SAID, SHOWN, head, said, wrongness
-from .layout import LATTICE, SIZE, arrange
+from .layout import LATTICE, arrange
 from .precise import prepare
 from .recipe import Recipe
 from .render import render
@@ -27,7 +28,6 @@ HIDDEN = r"(blocks?|layers?)\.\d+\..*(?<!relative_attention_bias\.)weight$"
 PLAIN_GUIDANCE = 1.0  # what the flow stage tells the guidance embedding
 # The autoencoder sees close-ups, four times as many in the same time, until so much of its stage is done.
 WHOLE = 0.7
-CUTTING = 32  # pixels along the side of a close-up
 FEW = 6.0  # how much more a token that shows an object counts for the head, since they are few
 # How much more it counts for the flow, at noise levels below PLAIN, where it is plain to see which tokens these are.
 # Above, the weighted loss would be least for velocities that show too many.
@@ -227,10 +227,8 @@ def closeups(count: int, generator: torch.Generator, device: torch.device) -> Te
     """Cuttings (B, 3, 32, 32) of random scenes, each somewhere around its first object, in [-1, 1]."""
     arranged = arrange([draw(generator) for _ in range(count)], generator)
     images = render(arranged.to(device))
-    aside = CUTTING / 2 * (2 * torch.rand(count, 2, generator=generator) - 1)
-    corners = (arranged.centre[:, 0] + aside - CUTTING / 2).div(LATTICE).round().mul(LATTICE).long()
-    corners = corners.clamp(0, SIZE - CUTTING)  # on the lattice, as objects are
-    cut = [image[:, y : y + CUTTING, x : x + CUTTING] for image, (x, y) in zip(images, corners.tolist(), strict=True)]
+    places = windows(arranged.centre[:, 0], LATTICE, generator)  # on the lattice, as objects are
+    cut = [image[:, rows, columns] for image, (rows, columns) in zip(images, places, strict=True)]
     return torch.stack(cut) * 2 - 1
 
 
