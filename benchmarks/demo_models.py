@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -39,42 +40,65 @@ ROWS = {
     "decoded": "rendered, through the autoencoder",
     "rendered": "rendered",
 }
-SHOWN = {"scenes": 32, "motion": 24}  # how many are on the sheet
-WHAT = {"scenes": "pictures", "motion": "clips"}
 
 
-def scenes(count: int, seed: int, **options: Any) -> dict[str, Any]:
-    """Draw pictures, read them, and save the sheet; return the shares that are right."""
-    generator = torch.Generator().manual_seed(seed)
-    asked = [draw_scene(generator, held_out=True) for _ in range(count)]
-    pipe = loaded("scenes")
-    drawn = pictures.sample(pipe, asked, length=32, seed=seed, **options)
-    pictures.save_sheet(asked[: SHOWN["scenes"]], drawn[: SHOWN["scenes"]], DOCS / "images" / "scenes.png", zoom=2)
-    few = asked[: count // 4]  # 512 tokens take six times as long
-    padded = pictures.sample(pipe, few, length=512, seed=seed, **options)
-    rendered = picture(asked, generator)
+@dataclasses.dataclass(frozen=True)
+class Demo:
+    """What is drawn, and how it is read.
+
+    Args:
+        what: The word for what the model draws.
+        draw: Draws what a caption is to say.
+        render: Shows that, in [0, 1].
+        check: Draws by the pipeline, reads, and saves the sheet.
+        lengths: Tokens that captions are padded to, and the part of all captions that is drawn so, by row.
+        shown: How many are on the sheet.
+        sheet: Options of the sheet.
+    """
+
+    what: str
+    draw: Callable[..., Any]
+    render: Callable[[list[Any], torch.Generator], torch.Tensor]
+    check: Any
+    lengths: dict[str, tuple[int, float]]
+    shown: int
+    sheet: dict[str, Any]
+
+
+MODELS = {
+    # 512 tokens take six times as long there, and a quarter of the captions has to do; clips do not mind
+    "scenes": Demo(
+        "pictures",
+        draw_scene,
+        picture,
+        pictures,
+        {"drawn": (32, 1), "drawn, 512 tokens": (512, 1 / 4)},
+        32,
+        {"zoom": 2},
+    ),
+    "motion": Demo(
+        "clips", draw_clip, lambda asked, generator: render(plot(asked, generator)), clips, {"drawn": (512, 1)}, 24, {}
+    ),
+}
+
+
+def measured(model: str, count: int, seed: int, **options: Any) -> dict[str, Any]:
+    """Draw captions, read what was drawn, and save the sheet; return the shares that are right."""
+    demo, pipe, generator = MODELS[model], loaded(model), torch.Generator().manual_seed(seed)
+    asked = [demo.draw(generator, held_out=True) for _ in range(count)]
     found = {
-        "drawn": drawn,
-        "drawn, 512 tokens": padded,
-        "decoded": decoded(pipe.vae, rendered),
-        "rendered": rendered,
+        name: demo.check.sample(pipe, asked[: round(count * part)], length=length, seed=seed, **options)
+        for name, (length, part) in demo.lengths.items()
     }
+    demo.check.save_sheet(
+        asked[: demo.shown], found["drawn"][: demo.shown], DOCS / "images" / f"{model}.png", **demo.sheet
+    )
+    rendered = demo.render(asked, generator)
+    found |= {"decoded": decoded(pipe.vae, rendered), "rendered": rendered}
     right = {
-        name: {"number": len(images), **pictures.shares(asked[: len(images)], images)} for name, images in found.items()
+        name: {"number": len(images), **demo.check.shares(asked[: len(images)], images)}
+        for name, images in found.items()
     }
-    return {"right": right, "provenance": dataclasses.asdict(Provenance.of(pipe))}
-
-
-def motion(count: int, seed: int, **options: Any) -> dict[str, Any]:
-    """The same with clips, whose captions are padded to 512 tokens at no cost."""
-    generator = torch.Generator().manual_seed(seed)
-    asked = [draw_clip(generator, held_out=True) for _ in range(count)]
-    pipe = loaded("motion")
-    drawn = clips.sample(pipe, asked, length=512, seed=seed, **options)
-    clips.save_sheet(asked[: SHOWN["motion"]], drawn[: SHOWN["motion"]], DOCS / "images" / "motion.png")
-    rendered = render(plot(asked, generator))
-    found = {"drawn": drawn, "decoded": decoded(pipe.vae, rendered), "rendered": rendered}
-    right = {name: {"number": count, **clips.shares(asked, pixels)} for name, pixels in found.items()}
     return {"right": right, "provenance": dataclasses.asdict(Provenance.of(pipe))}
 
 
@@ -93,15 +117,12 @@ def decoded(vae: Any, images: torch.Tensor) -> torch.Tensor:
     return result
 
 
-MODELS = {"scenes": (scenes, pictures.KINDS), "motion": (motion, clips.KINDS)}
-
-
 def table(model: str, document: dict[str, Any]) -> str:
     """Return the table of the page."""
     settings, found = document["settings"], document["right"]
-    kinds = [kind for kind in MODELS[model][1] if kind in found["drawn"]]
+    kinds = [kind for kind in MODELS[model].check.KINDS if kind in found["drawn"]]
     lines = [
-        f"Share of {WHAT[model]} that show what their caption says, on captions of unseen combinations, "
+        f"Share of {MODELS[model].what} that show what their caption says, on captions of unseen combinations, "
         f"{settings['steps']} steps, guidance {settings['guidance']:g}, uncached:",
         "",
         "| what | number | " + " | ".join(kinds) + " |",
@@ -130,7 +151,7 @@ def main() -> None:
     if not options.page:
         drawn = {"steps": options.steps, "guidance": CALLS[model]["guidance"]}
         settings = {"number": options.count, "seed": options.seed, "captions": "unseen", **drawn}
-        write(name, {"settings": settings, **MODELS[model][0](options.count, options.seed, **drawn)})
+        write(name, {"settings": settings, **measured(model, options.count, options.seed, **drawn)})
     page = DOCS / f"{model}.md"
     before, _, rest = page.read_text(encoding="utf-8").partition(OPEN)
     document = json.loads((RESULTS / name).read_text(encoding="utf-8"))

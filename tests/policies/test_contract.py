@@ -20,7 +20,7 @@ VARIANTS = {
     "plan": ("plan:steps=CC..C..C...C",),  # the default, one step, serves no run of twelve
     "interval": ("interval", "interval:every=3,warmup=2,last=false"),
     "stability": ("stability", "stability:threshold=1.3", "stability:indicator=curvature,threshold=0.3"),
-    "spaced": ("spaced", "spaced:every=2.5,power=1,late=0", "spaced:noise=1"),
+    "spaced": ("spaced", "spaced:every=2.5,power=1,ends=0", "spaced:noise=1"),
     "growing": ("growing", "growing:window=1,growth=0.5,warmup=1,last=true"),
     "tolerance": ("tolerance", "tolerance:tolerance=0.001", "tolerance:reference=lagrange,last=false"),
     "accumulated": ("accumulated", "accumulated:threshold=0.8,coefficients=(2.0,0.5,0.0),last=false"),
@@ -135,7 +135,7 @@ def test_a_policy_goes_with_a_forecaster_that_keeps_moments(policy: Policy) -> N
 OUT_OF_RANGE = {
     "interval": ("every=0", "warmup=-1"),
     "stability": ("threshold=-0.1", "threshold=2.1", "every=0", "indicator=sine"),
-    "spaced": ("every=0.5", "power=0", "late=-1", "noise=1.5"),
+    "spaced": ("every=0.5", "power=0", "ends=-1", "noise=1.5"),
     "growing": ("window=0.5", "growth=-1.0", "warmup=0"),
     "tolerance": ("tolerance=0", "tolerance=-1.0", "prior=-1.0", "doubt=0.5", "warmup=0", "reference=oracle"),
     "accumulated": ("threshold=0", "coefficients=()"),

@@ -27,8 +27,8 @@ TABLE = {
     "interval:every=9": "C....C",
     "interval:warmup=9": "CCCCC",
     "spaced": "C...C...C...C...C..C",
-    "spaced:every=3": "C..C..C..C..C..C.C.C",
-    "spaced:every=2.2,power=1": "C..C.C.C.C.C.C.C.C.C",
+    "spaced:every=3": "C.C..C..C..C..C..C.C",
+    "spaced:every=2.2,power=1": "C.C.C.C.C..C.C.C.C.C",
     "spaced:every=1": "CCCC",
     "spaced:every=30": "C.......C",
     "plan:steps=CC..C.": "CC..C.",
@@ -177,13 +177,13 @@ def cost(plan: str, strides: tuple[float, ...], policy: Spaced) -> float:
     found, last = 0.0, 0
     for i, letter in enumerate(plan):
         last = i if letter == "C" else last
-        found += strides[i] * (1 + policy.late * i / len(plan)) * (way[i] - way[last]) ** policy.power
+        found += strides[i] * (1 + policy.ends * (2 * i / (len(plan) - 1) - 1) ** 2) * (way[i] - way[last]) ** policy.power
     return found
 
 
 def test_long_strides_are_computed_more_often() -> None:
     assert spaced(Spaced(noise=1.0), STRIDES, 20) == "C......C....C..C.C.C"
-    assert spaced(Spaced(every=3, noise=1.0), STRIDES, 20) == "C....C...C..C.C.C.CC"
+    assert spaced(Spaced(every=3, noise=1.0), STRIDES, 20) == "C.....C...C..C.C.CCC"
     assert spaced(Spaced(every=3, noise=0.5), STRIDES, 20) == "C...C..C..C..C.C.C.C"
 
 
