@@ -177,7 +177,8 @@ def cost(plan: str, strides: tuple[float, ...], policy: Spaced) -> float:
     found, last = 0.0, 0
     for i, letter in enumerate(plan):
         last = i if letter == "C" else last
-        found += strides[i] * (1 + policy.ends * (2 * i / (len(plan) - 1) - 1) ** 2) * (way[i] - way[last]) ** policy.power
+        counts = strides[i] * (1 + policy.ends * (2 * i / (len(plan) - 1) - 1) ** 2)
+        found += counts * (way[i] - way[last]) ** policy.power
     return found
 
 
