@@ -3,8 +3,8 @@
     python benchmarks/calibrations.py --setting hard --unfitted 11,12,13,14 --resume hard.jsonl
     python benchmarks/calibrations.py --setting easy --unfitted 9,11,12,13,14
     python benchmarks/calibrations.py --model scenes --setting 20 --budgets 6,8,10
-    python benchmarks/calibrations.py --model scenes --setting 50 --budgets 10,14 --unfitted 10,14 --samples 24
-    python benchmarks/calibrations.py --model motion --setting 20 --budgets 6,8,10 --unfitted 6,8,10 --samples 24
+    python benchmarks/calibrations.py --model scenes --setting 50 --budgets 10,14 --samples 32
+    python benchmarks/calibrations.py --model motion --setting 20 --budgets 6,8,10 --samples 32
 
 The budgets of ``--unfitted`` get plans and forecasters chosen in closed loop, but no fit.
 
