@@ -65,10 +65,11 @@ bench: $(READY) ## measure everything that the README claims, into benchmarks/re
 # digits, digits-easy, scenes, scenes-50 or motion: make comparison EXPERIMENT=scenes
 EXPERIMENT ?= digits
 comparison: MODEL = $(firstword $(subst -, ,$(EXPERIMENT)))
-comparison: $(READY) ## every method and other cache at equal computed steps, into docs/comparison.md (an hour on one core)
+comparison: $(READY) ## every method and other cache at equal computed steps, into docs/comparison.md (digits: an hour on one core)
 	$(BIN)/pip install -q -c constraints.txt -e ".[peers]"
 	OMP_NUM_THREADS=1 $(BIN)/padecast lab run benchmarks/experiments/$(EXPERIMENT).toml --out runs/comparison-$(EXPERIMENT)
-	$(BIN)/python benchmarks/comparison.py $(MODEL) $$(ls -d runs/comparison-$(MODEL)*)
+	$(BIN)/python benchmarks/comparison.py $(MODEL) $$(ls -d runs/comparison-$(MODEL)/ runs/comparison-$(MODEL)-*/ 2>/dev/null)
+	$(BIN)/python benchmarks/readme.py
 
 calibrations: $(READY) ## make the calibrations that ship with the demo model anew (an hour on two cores)
 	$(BIN)/python benchmarks/calibrations.py --setting hard --unfitted 11,12,13,14

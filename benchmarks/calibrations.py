@@ -26,7 +26,7 @@ from padecast import calibration, lab, zoo
 
 SEEDS = range(30_000, 30_048)
 BATCH = 16
-QUICK = calibration.Effort(refined=0)
+UNFITTED = calibration.Effort(refined=0)
 SETTINGS_OF = {"digits": tuple(SETTINGS), "scenes": ("20", "50"), "motion": ("20",)}
 
 
@@ -37,17 +37,17 @@ def main() -> None:
     parser.add_argument("--setting", action="append", help="one setting alone, such as hard")
     parser.add_argument("--samples", type=int, default=len(SEEDS), help="calibration seeds (%(default)s)")
     parser.add_argument("--budgets", default="5,6,7,8,9,10,11,12,13,14")
-    parser.add_argument("--unfitted", default="", help="budgets that are chosen quickly, without a fit")
+    parser.add_argument("--unfitted", default="", help="budgets that are chosen, but not fitted")
     parser.add_argument("--resume", type=Path, help="keeps what was found, to go on after an interruption")
     parser.add_argument("--out", type=Path, default=Path(zoo.__file__).parent / "calibrations")
     options = parser.parse_args()
-    quick = [int(word) for word in options.unfitted.split(",") if word]
-    fitted = [n for n in map(int, options.budgets.split(",")) if n not in quick]
+    unfitted = [int(word) for word in options.unfitted.split(",") if word]
+    fitted = [n for n in map(int, options.budgets.split(",")) if n not in unfitted]
     for setting in options.setting or SETTINGS_OF[options.model]:
         work = task(setting) if options.model == "digits" else captioned(options.model, int(setting))
         work = dataclasses.replace(work, seeds=tuple(SEEDS[: options.samples]), batch=BATCH)
         found = []
-        for budgets, effort, part in ((fitted, calibration.Effort(), ""), (quick, QUICK, "quick.")):
+        for budgets, effort, part in ((fitted, calibration.Effort(), ""), (unfitted, UNFITTED, "unfitted.")):
             resume = options.resume and options.resume.with_suffix(f".{setting}.{part}jsonl")
             found += [made(work, budgets, effort, resume)] if budgets else []
         choices = {budget: choice for one in found for budget, choice in one.choices.items()}

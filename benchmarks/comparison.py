@@ -2,7 +2,7 @@
 
     padecast lab run benchmarks/experiments/digits.toml --out runs/comparison-digits
     python benchmarks/comparison.py digits runs/comparison-digits     # also writes results/comparison-digits.json
-    python benchmarks/comparison.py scenes runs/comparison-scenes runs/comparison-scenes-50
+    python benchmarks/comparison.py scenes runs/comparison-scenes runs/comparison-scenes-50   # all settings at once
     python benchmarks/comparison.py                                   # docs/comparison.md alone, from all such files
 
 A result file holds what tables are drawn from: settings, provenance, and all figures of every cell but its times.
@@ -80,15 +80,15 @@ not quiet. `python benchmarks/comparison.py` writes this page from the result fi
 NFE says little of its cost, its FLOPs do. ‡ could not be tuned to within half a step of the wanted number, and is
 left out of the verdicts. Rows are sorted by mean PSNR.
 
-Two methods were changed after looks at tables of this page. tc-pade stood on every N-th step, which leaves out the last
-of 20 at 10 computed, and was behind cache-dit with TaylorSeer on digits; then on steps that were spaced by noise
-levels, as `tc-pade:noise=1` does here, and was behind plain lines on scenes; then on even steps, a little closer at the
-end alone, and was 5 dB behind lines on motion. Now they are a little closer at both ends, the last step among them.
-adaptive was behind many on scenes and motion, because its first stretch was too long where captions decide early what
-goes where: `prior=1.5,doubt=1.5` is the old rule here. The numbers of all these rules were chosen on seeds 1000 to
-1023. All other rules of every N-th step (linear, fora, toca, delta-dit; taylorseer, hicache and foca without warm-up)
-still reach 10 of 20 only by leaving out the last step, or with a warm-up, and are then often worse than at 8: the
-best of their variants counts.
+Two methods were changed after looks at tables of this page. tc-pade stood on every N-th step, which leaves out the
+last of 20 at 10 computed, and was behind cache-dit with TaylorSeer on digits; then on steps that were spaced by noise
+levels, as `tc-pade:noise=1` still spaces them, and was behind plain lines on scenes; then on even steps, a little
+closer at the end alone, and was 5 dB behind lines on motion. Now the steps are a little closer at both ends, the last
+step among them. adaptive was behind many on scenes and motion, because its first stretch was too long where captions
+decide early what goes where: `prior=1.5,doubt=1.5` is the old rule here. The numbers of all these rules were chosen
+on seeds 1000 to 1023. All other rules of every N-th step (linear, fora, toca, delta-dit; taylorseer, hicache and foca
+without warm-up) still reach 10 of 20 only by leaving out the last step, or with a warm-up, and are then often worse
+than at 8: the best of their variants counts.
 """
 
 
@@ -166,6 +166,12 @@ def _range(seeds: list[int]) -> str:
     return f"{seeds[0]}-{seeds[-1]}" if whole else ", ".join(map(str, seeds))
 
 
+def _lost(path: Path, document: Document) -> list[str]:
+    """Return the settings that a result file has and a new one would not."""
+    before = json.loads(path.read_text(encoding="utf-8"))["chapters"] if path.is_file() else {}
+    return [title for title in before if title not in document["chapters"]]
+
+
 def main() -> None:
     """Write a result file if finished cells are given, and the page in any case."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
@@ -177,6 +183,11 @@ def main() -> None:
         document = finite(
             compact(chapters(document for folder in options.cells for document in Shelf(folder).documents()))
         )
+        if lost := _lost(path, document):
+            raise SystemExit(
+                f"{path.name} has figures of {', '.join(lost)}, and these folders have no cells of it.\n"
+                "(a) give its folder too; or (b) delete the file, if they are to go."
+            )
         path.write_text(
             json.dumps(document, separators=(",", ":")).replace('},{"name"', '},\n{"name"') + "\n", encoding="utf-8"
         )

@@ -153,7 +153,7 @@ def test_an_interrupted_calibration_goes_on(saved: str, tmp_path: Path, monkeypa
 
     def counted(self: Sampling, pipe: Any, seeds: Sequence[int], /, **more: Any) -> Tensor:
         calls[0] += 1
-        if calls[0] == 20:
+        if calls[0] == 45:
             raise KeyboardInterrupt
         return usual(self, pipe, seeds, **more)
 
@@ -217,3 +217,4 @@ def test_ticks_are_whole_samples_and_times_are_words() -> None:
 def test_every_effort_tries_more() -> None:
     quick, normal, thorough = (EFFORTS[level] for level in Level)
     assert quick.scouts < normal.scouts < thorough.scouts and quick.refined < normal.refined < thorough.refined
+    assert quick.moves < normal.moves < thorough.moves

@@ -72,12 +72,19 @@ def test_what_is_not_known_yet_is_assumed() -> None:
     assert plans == ["C.........", "C....C....", "C..C......", "CC........"]
 
 
+def test_by_default_the_second_computed_step_comes_soon() -> None:
+    still = torch.ones(20, 1, 4)
+    plans = [plan(Tolerance(last=False, **old), still) for old in ({}, {"prior": 1.5, "doubt": 1.5})]
+    # a twentieth of the way a step: after k steps the sum is prior * sum_j (j / 400) (2 j / 20)^(1/4) for j up to k
+    assert plans == ["CC" + "." * 18, "C..C" + "." * 16]
+
+
 def test_a_slope_that_two_residuals_vouch_for_is_trusted_less() -> None:
     line = torch.arange(1.0, 6.0, dtype=torch.float64)[:, None]
     policy, trace = Tolerance(1.0), Trace().then(Position.at(4, TOTAL), True)
     two, three = Geometry.of(line[-2:], [3, 4]), Geometry.of(line[-3:], [2, 3, 4])
     at = Position.at(5, TOTAL)
-    assert policy.estimate(at, two) == pytest.approx(policy.doubt * policy.estimate(at, three))
+    assert policy.estimate(at, two) == pytest.approx(2.5 * policy.estimate(at, three))
     between = Tolerance(1.2 * at.weight * policy.estimate(at, three))
     assert between.computes(at, trace, two) and not between.computes(at, trace, three)
     trusting = Tolerance(1.0, doubt=1.0)

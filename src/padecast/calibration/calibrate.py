@@ -15,7 +15,7 @@ from padecast.calibration.choice import OTHERS, SCOUTS, Effort, choose, split
 from padecast.calibration.collect import watching
 from padecast.calibration.fitting import Schedule, fingerprint, guidance_of
 from padecast.calibration.journal import Journal
-from padecast.calibration.proposals import adaptive_plans, proposals
+from padecast.calibration.proposals import RULES, adaptive_plans, proposals
 from padecast.calibration.statistic import Statistic, merged
 from padecast.calibration.trials import Bench, Progress, check_once, quietly
 
@@ -195,7 +195,7 @@ def estimate(steps: int, budgets: Sequence[int], seeds: int, branches: int = 1, 
     effort = effort or Effort()
     fit, held = split(tuple(range(seeds)))
     few = min(effort.scouts, len(fit))
-    work = float(seeds) + (4 + len(budgets) / 2) * few
+    work = float(seeds) + (4 + len(budgets) / 2) * len(RULES) * few
     for budget in budgets:
         trials = few * (len(SCOUTS) * PLANS + 3 * len(OTHERS)) + effort.finalists * len(fit)
         trials += effort.moves * (few * 2 * budget + 2 * len(fit))

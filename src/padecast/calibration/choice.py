@@ -96,7 +96,8 @@ def choose(bench: Bench, statistic: Statistic, plans: Sequence[str], effort: Eff
     for _ in range(effort.moves):
         best = final[0]
         near = [Candidate(plan, best.candidate.forecaster) for plan in neighbours(best.candidate.plan)]
-        scouted = _measured(bench, statistic, near, few)
+        known = {m.candidate for m in final}
+        scouted = _measured(bench, statistic, [candidate for candidate in near if candidate not in known], few)
         bar = fmean(best.psnr[seed] for seed in few)
         better = [m.candidate for m in scouted[:2] if m.mean > bar]
         if not better:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -51,7 +52,7 @@ def proposals(
 
 
 def adaptive_plans(bench: Bench, budgets: Sequence[int], seeds: Sequence[int]) -> list[str]:
-    """Return the plans that the tolerance policy makes by itself, finest first.
+    """Return the plans that the tolerance policy makes by itself, finest first, under each of :data:`RULES`.
 
     They come from a grid of tolerances, and from between those neighbours that leave a wanted budget out.
 
@@ -60,12 +61,17 @@ def adaptive_plans(bench: Bench, budgets: Sequence[int], seeds: Sequence[int]) -
         budgets: Numbers of computed steps that are wanted.
         seeds: Samples that decide together; the first call's are used.
     """
+    plans = dict.fromkeys(plan for rule in RULES for plan in _plans_of(bench, rule, budgets, seeds))
+    return sorted(plans, key=lambda plan: -plan.count("C"))
+
+
+def _plans_of(bench: Bench, rule: Tolerance, budgets: Sequence[int], seeds: Sequence[int]) -> list[str]:
     made: dict[float, str] = {}
 
     def tried(tolerance: float) -> None:
-        made[tolerance] = _adaptive_plan(bench, Tolerance(tolerance), seeds)
+        made[tolerance] = _adaptive_plan(bench, replace(rule, tolerance=tolerance), seeds)
 
-    for power in range(8):
+    for power in range(GRID):
         tried(0.0025 * 1.5**power)
         if min(_counts(made)) < min(budgets):
             break
@@ -76,9 +82,13 @@ def adaptive_plans(bench: Bench, budgets: Sequence[int], seeds: Sequence[int]) -
             if budget in _counts(made) or not finer or not coarser:
                 break
             tried(math.sqrt(max(finer) * min(coarser)))
-    return list(dict.fromkeys(made[tolerance] for tolerance in sorted(made)))
+    return [made[tolerance] for tolerance in sorted(made)]
 
 
+RULES = (Tolerance(), Tolerance(prior=1.5, doubt=1.5))
+"""The default, and one that leaves a longer first stretch, for models whose residuals change little at first."""
+GRID = 12
+"""Tolerances at most: 0.0025 to 0.22."""
 HALVINGS = 4
 
 

@@ -22,7 +22,8 @@ from padecast.lab.metrics import Spread
 COLUMNS = (">computed", ">speedup", ">PSNR", ">p5", ">worst", ">held out")
 NUMBERS = 54  # columns that the numbers take
 FILE = typer.Argument(
-    help="A calibration file, or one that ships with a demo model: digits:hard, digits:easy, scenes:20, motion:20."
+    help="A calibration file, or one that ships with a demo model: "
+    "digits:hard, digits:easy, scenes:20, scenes:50, motion:20."
 )
 
 

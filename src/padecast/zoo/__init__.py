@@ -106,8 +106,8 @@ def calibration(name: str, setting: str) -> Calibration:
     Args:
         name: "digits", "scenes" or "motion".
         setting: of digits "hard", guidance 5 and shift 3, or "easy", guidance 3 and shift 1: budgets 5 to 14 of 20
-            steps. Of scenes "20", the steps, at guidance 3.5: budgets 6, 8 and 10; "50" does not ship yet. Of motion
-            "20", at guidance 3: budgets 6, 8 and 10, chosen quickly: on 24 samples, without local search and fit.
+            steps. Of scenes, at guidance 3.5, the steps: "20", budgets 6, 8 and 10, or "50", budgets 10 and 14. Of
+            motion "20", at guidance 3: budgets 6, 8 and 10.
 
     Returns:
         The calibration, for `padecast.accelerate(pipe, calibration, computed=8)`.
