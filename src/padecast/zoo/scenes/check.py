@@ -8,7 +8,7 @@ For example::
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -117,7 +117,7 @@ def save_sheet(scenes: Sequence[Scene], images: Tensor, path: Path, *, columns: 
     """Write pictures (B, 3, 64, 64) as one, each enlarged and above its caption; a caption disobeyed is red."""
     from PIL import Image, ImageDraw
 
-    wide, high = SIZE * zoom + 8, SIZE * zoom + 44
+    wide, high = SIZE * zoom + 8, SIZE * zoom + 56
     sheet = Image.new("RGB", (wide * columns, high * -(-len(scenes) // columns)), "white")
     pen = ImageDraw.Draw(sheet)
     readings = read(images)
@@ -125,11 +125,26 @@ def save_sheet(scenes: Sequence[Scene], images: Tensor, path: Path, *, columns: 
         x, y = wide * (index % columns), high * (index // columns)
         pixels = (images[index] * 255).round().byte().permute(1, 2, 0).numpy()
         sheet.paste(Image.fromarray(pixels).resize((SIZE * zoom,) * 2, Image.Resampling.NEAREST), (x, y))
-        words = scene.caption.split()
-        lines = "\n".join(" ".join(words[start : start + 6]) for start in range(0, len(words), 6))
+        lines = folded(scene.caption, lambda line: pen.textlength(line) <= wide - 4)
         colour = "black" if obeyed(scene, readings[index])["all"] else "red"
-        pen.multiline_text((x, y + SIZE * zoom), lines, fill=colour, spacing=0)
+        pen.multiline_text((x, y + SIZE * zoom), "\n".join(lines), fill=colour, spacing=0)
     sheet.save(path)
+
+
+def folded(text: str, fits: Callable[[str], bool]) -> list[str]:
+    """Break a text into lines that fit, between words; a word that fits nowhere has a line of its own.
+
+    Example:
+        >>> folded("a large red circle", lambda line: len(line) < 8)
+        ['a large', 'red', 'circle']
+    """
+    lines: list[str] = []
+    for word in text.split():
+        if lines and fits(f"{lines[-1]} {word}"):
+            lines[-1] += f" {word}"
+        else:
+            lines.append(word)
+    return lines
 
 
 def read_options(argv: list[str] | None) -> argparse.Namespace:
