@@ -223,6 +223,16 @@ def test_the_page_shows_all_that_was_measured(written: str) -> None:
     assert any("SeaCache reads the latents" in text for text in captions)
 
 
+@pytest.mark.parametrize(("count", "folded"), [(2, False), (60, True)])
+def test_a_long_list_of_prompts_is_folded_and_whole(done: Path, count: int, folded: bool) -> None:
+    documents = list(Shelf(done).documents())
+    asked = [f"a red fox number {index}" for index in range(count)]
+    for document in documents:
+        document["settings"]["sampling"]["prompts"] = asked
+    text = page(documents)
+    assert ("<details>" in text) == folded and ", ".join(asked) in text
+
+
 def test_report_writes_one_file(done: Path, tmp_path: Path) -> None:
     out = tmp_path / "deep" / "page.html"
     result = run("report", str(done), "--out", str(out))
