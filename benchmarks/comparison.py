@@ -67,8 +67,8 @@ INTRODUCTION = """# Everything at equal numbers of computed steps
 
 <!-- written by benchmarks/comparison.py from benchmarks/results/comparison-*.json -->
 
-All methods, and all caches of diffusers and cache-dit that can be put on the model (on motion a selection, for its
-time; its calibration was chosen quickly, without a fit), with thresholds, intervals and
+All methods, and all caches of diffusers and cache-dit that can be put on the model (on motion, and on scenes with 50
+steps, a selection, for its time), with thresholds, intervals and
 growths tuned to the same number of computed steps (NFE) on seeds that are not measured. PSNR in dB and SSIM are
 against the uncached images of the same seeds; p5 is the 5th percentile. FID is the Fréchet distance between the
 features of a method's images and those of the uncached images of the same seeds, in the feature space that its name
