@@ -73,6 +73,7 @@ def test_the_file_is_what_the_library_makes_of_the_same_call(made: tuple[Path, R
     assert again.curve()[0].psnr == pytest.approx(Calibration.load(made[0]).curve()[0].psnr, abs=0.01)
 
 
+@pytest.mark.slow
 def test_the_shipped_digits_are_calibrated_by_name_and_said_as_json(tmp_path: Path) -> None:
     result = run(
         "calibrate", "digits", *QUICK, "--guidance", "5", "--shift", "3", "--json", "--out", f"{tmp_path}/c.json"

@@ -107,8 +107,9 @@ def calibrate(
     )
     statistic, schedule, size = collected(bench, journal, sketch)
     check(wanted[-1] <= schedule.steps, "budgets", list(wanted), f"1 to {schedule.steps}, the steps of the run")
-    scouted = adaptive_plans(bench, wanted, split(chosen)[0][: effort.scouts])
-    plans = proposals(statistic, schedule.strides, wanted, scouted)
+    if not journal.scouted:
+        journal.scout(adaptive_plans(bench, wanted, split(chosen)[0][: effort.scouts]))
+    plans = proposals(statistic, schedule.strides, wanted, journal.scouted)
     choices = {budget: choose(bench, statistic, plans[budget], effort) for budget in wanted}
     return Calibration(
         name=name or type(pipe).__name__,

@@ -28,6 +28,7 @@ class Journal:
         self.scores: dict[str, dict[int, float]] = {}
         self.fitted: dict[str, Any] = {}
         self.statistics: dict[tuple[int, ...], dict[str, Any]] = {}
+        self.scouted: list[str] = []
         wanted = json.loads(json.dumps({"kind": KIND, **heading}))
         if path is None:
             return
@@ -44,6 +45,11 @@ class Journal:
         """Keep fitted offsets."""
         self.fitted[key] = offsets
         self._append({"fit": key, "offsets": offsets})
+
+    def scout(self, plans: list[str]) -> None:
+        """Keep the plans that the tolerance policy made."""
+        self.scouted = plans
+        self._append({"scouted": plans})
 
     def statistic(self, seeds: tuple[int, ...], statistic: Statistic, details: dict[str, Any]) -> None:
         """Keep the inner products of one call."""
@@ -82,6 +88,8 @@ class Journal:
                 own.update({int(seed): value for seed, value in entry["psnr"].items()})
             elif "fit" in entry:
                 self.fitted[entry["fit"]] = tuple((i, tuple(map(tuple, rows))) for i, rows in entry["offsets"])
+            elif "scouted" in entry:
+                self.scouted = entry["scouted"]
             else:
                 self.statistics[tuple(entry.pop("seeds"))] = entry
         path.write_text("\n".join(kept) + "\n", encoding="utf-8")

@@ -73,7 +73,7 @@ def _plans_of(bench: Bench, rule: Tolerance, budgets: Sequence[int], seeds: Sequ
 
     for power in range(GRID):
         tried(0.0025 * 1.5**power)
-        if min(_counts(made)) < min(budgets):
+        if min(_counts(made)) < max(min(budgets), FEWEST + 1):
             break
     for budget in budgets:
         for _ in range(HALVINGS):
@@ -90,6 +90,8 @@ RULES = (Tolerance(), Tolerance(prior=1.5, doubt=1.5))
 GRID = 12
 """Tolerances at most: 0.0025 to 0.22."""
 HALVINGS = 4
+FEWEST = 2
+"""Steps that the policy computes under any tolerance: the first and the last."""
 
 
 def _counts(made: dict[float, str]) -> set[int]:

@@ -116,4 +116,4 @@ def test_relation(first: tuple[float, float], said: str) -> None:
 def test_sheet(scenes: list[Scene], pictures: Tensor, tmp_path: Path) -> None:
     save_sheet(scenes[:9], pictures[:9], tmp_path / "sheet.png", columns=4, zoom=2)
     with Image.open(tmp_path / "sheet.png") as sheet:
-        assert sheet.size == (4 * 136, 3 * 172)
+        assert sheet.size == (4 * 136, 3 * 184)
