@@ -177,6 +177,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("model", nargs="?", choices=MODELS)
     parser.add_argument("cells", nargs="*", type=Path, help="folders of finished cells")
+    parser.add_argument("--check", action="store_true", help="fail if the page is not what the result files say")
     options = parser.parse_args()
     if options.model and options.cells:
         path = RESULTS / f"comparison-{options.model}.json"
@@ -194,7 +195,12 @@ def main() -> None:
         print(f"written: benchmarks/results/{path.name}", file=sys.stderr)
     paths = {model: RESULTS / f"comparison-{model}.json" for model in MODELS}
     documents = {model: json.loads(path.read_text(encoding="utf-8")) for model, path in paths.items() if path.is_file()}
-    (DOCS / "comparison.md").write_text(page(documents), encoding="utf-8")
+    own = DOCS / "comparison.md"
+    if options.check:
+        if own.read_text(encoding="utf-8") != page(documents):
+            raise SystemExit("docs/comparison.md is not what the result files say: python benchmarks/comparison.py")
+        return
+    own.write_text(page(documents), encoding="utf-8")
     print("written: docs/comparison.md", file=sys.stderr)
 
 

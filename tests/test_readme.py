@@ -8,15 +8,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import padecast
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def test_the_table_is_what_the_result_files_say() -> None:
+@pytest.mark.parametrize("script", ["readme.py", "comparison.py"])  # the second writes docs/comparison.md
+def test_tables_are_what_the_result_files_say(script: str) -> None:
     done = subprocess.run(
-        [sys.executable, "benchmarks/readme.py", "--check"], cwd=ROOT, capture_output=True, text=True, check=False
+        [sys.executable, f"benchmarks/{script}", "--check"], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
 
