@@ -68,13 +68,13 @@ INTRODUCTION = """# Everything at equal numbers of computed steps
 <!-- written by benchmarks/comparison.py from benchmarks/results/comparison-*.json -->
 
 All methods, and all caches of diffusers and cache-dit that can be put on the model (on motion, and on scenes with 50
-steps, a selection, for its time), with thresholds, intervals and
-growths tuned to the same number of computed steps (NFE) on seeds that are not measured. PSNR in dB and SSIM are
-against the uncached images of the same seeds; p5 is the 5th percentile. FID is the Fréchet distance between the
-features of a method's images and those of the uncached images of the same seeds, in the feature space that its name
-says: less is better, the uncached run has 0, and with so few samples it is biased upwards for all alike. FLOPs are
-the denoiser's operations over those of the uncached run, which is no speedup. Times were not taken: the machine was
-not quiet. `python benchmarks/comparison.py` writes this page from the result files, verdicts included.
+steps, a selection, for its time), with thresholds, intervals and growths tuned to the same number of computed steps
+(NFE) on seeds that are not measured. PSNR in dB and SSIM are against the uncached images of the same seeds; p5 is the
+5th percentile. FID is the Fréchet distance between the features of a method's images and those of the uncached images
+of the same seeds, in the feature space that its name says: less is better, the uncached run has 0, and with so few
+samples it is biased upwards for all alike. FLOPs are the denoiser's operations over those of the uncached run, which
+is no speedup. Times were not taken: the machine was not quiet. `python benchmarks/comparison.py` writes this page
+from the result files, verdicts included.
 
 † leaves out a part of the blocks only (attention alone, or half of them), and computes the rest at every step: its
 NFE says little of its cost, its FLOPs do. ‡ could not be tuned to within half a step of the wanted number, and is
@@ -179,7 +179,7 @@ def main() -> None:
     parser.add_argument("cells", nargs="*", type=Path, help="folders of finished cells")
     parser.add_argument("--check", action="store_true", help="fail if the page is not what the result files say")
     options = parser.parse_args()
-    if options.model and options.cells:
+    if options.model and options.cells and not options.check:
         path = RESULTS / f"comparison-{options.model}.json"
         document = finite(
             compact(chapters(document for folder in options.cells for document in Shelf(folder).documents()))

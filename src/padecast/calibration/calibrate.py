@@ -82,13 +82,14 @@ def calibrate(
     check(0 < len(set(chosen)) == len(chosen), "seeds", list(chosen), "one seed or more, each once")
     check(batch is None or batch >= 1, "batch", batch, "1 or more, or none for calls of a single seed")
     check(bool(wanted) and wanted[0] >= 1, "budgets", list(wanted), "one or more, each 1 or more")
+    dtype = str(getattr(models_of(pipe)[0], "dtype", ""))
     heading = {
         "model": {**_model(pipe), "span": span},
         "seeds": list(chosen),
         "budgets": list(wanted),
         "batch": batch,
         "sketch": sketch,
-        "dtype": str(getattr(models_of(pipe)[0], "dtype", "")),
+        "dtype": dtype,
         "effort": asdict(effort),
         "forecasters": [*SCOUTS, *OTHERS],
     }
@@ -116,7 +117,7 @@ def calibrate(
         model={**_model(pipe), "span": span},
         schedule=schedule,
         guidance=guidance_of(pipe),
-        dtype=str(getattr(models_of(pipe)[0], "dtype", "")).removeprefix("torch."),
+        dtype=dtype.removeprefix("torch."),
         seeds=chosen,
         held_out=split(chosen)[1],
         statistic=statistic,

@@ -28,8 +28,8 @@ class Spaced(Policy):
     Args:
         every: Distance of computed steps on average, 1 or more. Default 4.
         power: p, how fast a forecast's error grows with its distance, above 0. Default 3.
-        ends: e, by how much an error at either end counts more than one in the middle, at least 0: residuals change
-            fastest there. Default 1.
+        ends: e, by how much an error at either end counts more than one in the middle, at least 0. Default 1,
+            which was better than 0 in the mean over the demo models.
         noise: s, the share of the way that is measured by noise levels, from 0 to 1: above 0 more steps are computed
             where the sampler takes long strides. Where no noise levels are known, all steps count alike. Default 0.
 

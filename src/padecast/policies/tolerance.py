@@ -25,8 +25,8 @@ class Tolerance(Policy):
 
     over the forecast steps since the last computed one and this one: the error estimate of an embedded pair, integrated
     along the schedule. ``d_j`` is the error of repetition and ``d_j s_j`` goes with that of a line; damped
-    extrapolation lies between them. A slope that only two residuals vouch for counts ``doubt`` times: residuals often
-    begin to change faster than they did at first. While only one residual is known, ``d_j`` is taken to be ``prior``
+    extrapolation lies between them. A slope that only two residuals vouch for counts ``doubt`` times, since
+    second stretches were too long without it. While only one residual is known, ``d_j`` is taken to be ``prior``
     times the way that the noise level has gone since, and ``s_j`` twice the steps since. The exponent was chosen by
     measurement on the development seeds of the demo digits, ``prior`` and ``doubt`` on those of all demo models.
 

@@ -8,7 +8,8 @@ For example::
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+import textwrap
+from collections.abc import Sequence
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from .layout import SIZE
 from .read import Reading, Seen, read
 
 KINDS = ("count", "shape", "colour", "size", "texture", "relation", "background", "all")
+LETTER = 5  # pixels that a letter of a sheet takes
 
 
 def obeyed(scene: Scene, reading: Reading) -> dict[str, bool]:
@@ -125,26 +127,10 @@ def save_sheet(scenes: Sequence[Scene], images: Tensor, path: Path, *, columns: 
         x, y = wide * (index % columns), high * (index // columns)
         pixels = (images[index] * 255).round().byte().permute(1, 2, 0).numpy()
         sheet.paste(Image.fromarray(pixels).resize((SIZE * zoom,) * 2, Image.Resampling.NEAREST), (x, y))
-        lines = folded(scene.caption, lambda line: pen.textlength(line) <= wide - 4)
+        lines = textwrap.wrap(scene.caption, wide // LETTER)
         colour = "black" if obeyed(scene, readings[index])["all"] else "red"
         pen.multiline_text((x, y + SIZE * zoom), "\n".join(lines), fill=colour, spacing=0)
     sheet.save(path)
-
-
-def folded(text: str, fits: Callable[[str], bool]) -> list[str]:
-    """Break a text into lines that fit, between words; a word that fits nowhere has a line of its own.
-
-    Example:
-        >>> folded("a large red circle", lambda line: len(line) < 8)
-        ['a large', 'red', 'circle']
-    """
-    lines: list[str] = []
-    for word in text.split():
-        if lines and fits(f"{lines[-1]} {word}"):
-            lines[-1] += f" {word}"
-        else:
-            lines.append(word)
-    return lines
 
 
 def read_options(argv: list[str] | None) -> argparse.Namespace:
