@@ -12,7 +12,7 @@ from diffusers import WanPipeline
 from torch import Tensor, nn
 
 from padecast.zoo.motion import pipeline
-from padecast.zoo.motion.build import assemble, build, transformer
+from padecast.zoo.motion.build import CHANNELS, assemble, build, transformer
 from padecast.zoo.motion.check import sample
 from padecast.zoo.motion.clips import fix_scale, normalised
 from padecast.zoo.motion.grammar import Clip, parse
@@ -76,7 +76,7 @@ def test_caption_guidance_and_padding_reach_the_transformer(parts: nn.ModuleDict
 
 def test_latents_are_normalised(parts: nn.ModuleDict, filmed: Tensor) -> None:
     latents = normalised(parts["vae"], filmed[:8] * 2 - 1)
-    assert latents.shape == (8, 12, 5, 8, 8)
+    assert latents.shape == (8, CHANNELS, 5, 8, 8)
     assert latents.mean((0, 2, 3, 4)).abs().max() < 0.8 and 0.5 < latents.std() < 1.5
 
 
@@ -87,7 +87,7 @@ def test_the_full_model_fits() -> None:
 
 def test_untrained_blocks_are_the_identity_and_the_output_zero() -> None:
     model = transformer(1, 1)
-    inputs = {"hidden_states": torch.randn(1, 12, 5, 8, 8), "encoder_hidden_states": torch.randn(1, 16, 128)}
+    inputs = {"hidden_states": torch.randn(1, CHANNELS, 5, 8, 8), "encoder_hidden_states": torch.randn(1, 16, 128)}
     seen: list[Tensor] = []
     model.blocks[0].register_forward_hook(lambda module, args, output: seen.extend((args[0], output)))
     assert model(**inputs, timestep=torch.tensor([500.0]), return_dict=False)[0].eq(0).all()

@@ -19,7 +19,7 @@ from padecast._errors import InvalidOption
 from padecast.zoo.motion import build as components
 from padecast.zoo.motion import pipeline
 from padecast.zoo.motion import train as training
-from padecast.zoo.motion.build import TIME_FASTEST, build, slow
+from padecast.zoo.motion.build import CHANNELS, TIME_FASTEST, build, slow
 from padecast.zoo.motion.clips import fix_scale, shoot, shown
 from padecast.zoo.motion.course import FRAMES
 from padecast.zoo.motion.recipe import STAGES, Recipe
@@ -29,7 +29,7 @@ from padecast.zoo.motion.train import KINDS, main
 from padecast.zoo.training.run import train
 from padecast.zoo.training.stage import Stage
 
-TINY = Recipe(steps=2, batches=(1, 4, 2), warmup=2, layers=2, heads=1, cache=4, refresh=1)
+TINY = Recipe(steps=2, batches=(1, 4, 2), warmup=2, layers=2, heads=1, cache=4, refresh=1, bfloat16=False)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -74,7 +74,7 @@ def test_stages_build_on_one_another(tmp_path: Path) -> None:
     for name, weight in straight.state_dict().items():
         assert torch.equal(weight, resumed.state_dict()[name]), name
     shipped = pipeline.load(tmp_path / "parts" / "pipeline")
-    assert shipped.vae.config.latents_mean == straight["vae"].config.latents_mean != [0.0] * 12
+    assert shipped.vae.config.latents_mean == straight["vae"].config.latents_mean != [0.0] * CHANNELS
     for name, weight in straight["transformer"].state_dict().items():
         assert torch.equal(shipped.transformer.state_dict()[name], weight.half().float()), name
 
@@ -103,6 +103,19 @@ def test_fast_channels_stay_disconnected(built: nn.ModuleDict) -> None:
     assert weight[:, fast].eq(0).all() and weight[:, ~fast].ne(0).any()
 
 
+def test_the_residual_stream_is_float32_in_bfloat16(built: nn.ModuleDict) -> None:
+    stage = begin(Flow, built, bfloat16=True)
+    seen: list[torch.dtype] = []
+    model: Any = stage.model["transformer"]
+    for block in model.blocks:
+        block.register_forward_pre_hook(lambda module, args: seen.append(args[0].dtype))
+    model.blocks[0].attn1.to_q.register_forward_hook(lambda module, args, output: seen.append(output.dtype))
+    assert torch.tensor(stage.step()).isfinite()
+    assert seen == [torch.float32, torch.bfloat16, torch.float32]
+    assert {weight.dtype for weight in model.parameters()} == {torch.float32}
+    assert stage.takes.latents.dtype == torch.float32
+
+
 def test_padding_counts_as_if_it_were_there(built: nn.ModuleDict) -> None:
     model: Any = copy.deepcopy(built["transformer"]).eval()
     for block in model.blocks:
@@ -111,7 +124,10 @@ def test_padding_counts_as_if_it_were_there(built: nn.ModuleDict) -> None:
     generator = torch.Generator().manual_seed(0)
     mask = torch.arange(FEWEST) < torch.tensor([[1], [9]])
     text = torch.randn(2, FEWEST, 128, generator=generator) * mask[..., None]
-    inputs = {"hidden_states": torch.randn(2, 12, 5, 8, 8, generator=generator), "timestep": torch.tensor([700.0] * 2)}
+    inputs = {
+        "hidden_states": torch.randn(2, CHANNELS, 5, 8, 8, generator=generator),
+        "timestep": torch.tensor([700.0] * 2),
+    }
     with torch.no_grad():
         longer = torch.cat([text, torch.zeros(2, LENGTH - FEWEST, 128)], 1)
         truly = model(encoder_hidden_states=longer, return_dict=False, **inputs)[0]
@@ -145,8 +161,6 @@ def test_draws_of_length() -> None:
 def test_options() -> None:
     with pytest.raises(InvalidOption, match="cache"):
         Recipe(cache=0)
-    with pytest.raises(InvalidOption, match="bfloat16"):
-        Recipe(bfloat16=True)
     assert Recipe(minutes=100, shares=(0.5, 0.2, 0.3)).progress("flow", 1, 60 * 15) == pytest.approx(0.5)
 
 

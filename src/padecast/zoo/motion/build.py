@@ -14,7 +14,7 @@ from ..words import END, PAD
 from .tokens import tokenizer, vocabulary
 
 TRAINED = ("vae", "text_encoder", "transformer")
-CHANNELS = 12  # of the latents: 5 frames of 8 x 8 for 17 frames of 64 x 64
+CHANNELS = 16  # of the latents, as in Wan 2.1: 5 frames of 8 x 8 for 17 frames of 64 x 64
 WIDTH = 128  # of the text encoder
 SHIFT = 3.0  # of the schedule, as Wan 2.1 has it at 480p
 
@@ -42,7 +42,7 @@ def assemble(parts: nn.ModuleDict) -> WanPipeline:
 
 
 def autoencoder(width: int = 16) -> AutoencoderKLWan:
-    """Clips (B, 3, 1 + 4 k, 64, 64) to latents (B, 12, 1 + k, 8, 8), and back.
+    """Clips (B, 3, 1 + 4 k, 64, 64) to latents (B, 16, 1 + k, 8, 8), and back.
 
     Two by two pixels are folded into channels first, so that no layer works at the full resolution, and every change of
     resolution has a shortcut around it, both as in Wan 2.2.

@@ -43,7 +43,7 @@ class Takes:
     """Clips, encoded.
 
     Args:
-        latents: (B, 12, 5, 8, 8), as the transformer sees them, float16.
+        latents: (B, 16, 5, 8, 8), as the transformer sees them, float32.
         shown: (B, 80) bool, which tokens show the object.
         facts: (B, 4), index into each of `KINDS`.
         captions: B of them.
@@ -81,7 +81,7 @@ def shoot(vae: AutoencoderKLWan, count: int, generator: torch.Generator, batch: 
     for size in [batch] * (count // batch) + [count % batch] * (count % batch > 0):
         clips = [draw(generator) for _ in range(size)]
         course = plot(clips, generator).to(vae.device)
-        latents = normalised(vae, render(course) * 2 - 1).half().cpu()
+        latents = normalised(vae, render(course) * 2 - 1).cpu()
         parts.append(Takes(latents, shown(cover(course)).cpu(), labels(clips), [clip.caption for clip in clips]))
     return joined(parts)
 
@@ -100,7 +100,8 @@ def shown(covered: Tensor) -> Tensor:
 def normalised(vae: AutoencoderKLWan, pixels: Tensor) -> Tensor:
     """Latents as the transformer sees them: `(latents - latents_mean) / latents_std`, per channel."""
     mean, std = (_channels(vae, name).to(pixels) for name in ("latents_mean", "latents_std"))
-    latents: Tensor = vae.encode(pixels).latent_dist.mode().float()
+    with torch.autocast(pixels.device.type, enabled=False):  # bfloat16 would be noise in what is to be learned
+        latents: Tensor = vae.encode(pixels).latent_dist.mode().float()
     return (latents - mean) / std
 
 

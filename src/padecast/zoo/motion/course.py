@@ -14,7 +14,7 @@ from .grammar import COLOURS, GROUNDS, MOVEMENTS, SHAPES, SIZES, STYLES, Clip
 
 FRAMES = 17
 MARGIN = 2.0  # pixels between an object and the border of the picture
-LATTICE = 8  # pixels from one possible place to the next, halfway through the clip; half of what a token shows
+LATTICE = 16  # pixels from one possible place to the next, halfway through the clip: what a token shows
 TILT = 0.03  # radians by which an object may be turned at first: 2 degrees
 RADII = (7.5, 12.5)  # pixels, of small and large
 SPREAD = 0.1  # pixels by which a radius may differ from these

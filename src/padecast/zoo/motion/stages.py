@@ -14,6 +14,7 @@ from diffusers.models.transformers.transformer_wan import WanAttnProcessor
 from torch import Tensor, nn
 
 from ..flow import draw_sigmas
+from ..training.precision import keep_wide
 from ..training.stage import Stage
 from .build import WIDTH, keep_hushed
 from .clips import KINDS, Takes, closeups, film, labels, shoot
@@ -101,6 +102,7 @@ class Flow(Stage[Recipe]):
         self.tokenizer = tokenizer()
         model: Any = self.model["transformer"]
         keep_hushed(model)
+        keep_wide(model.patch_embedding)
 
     def throwaway(self) -> nn.ModuleDict:
         """Whether a token shows the object, and one classifier of every kind."""
@@ -129,7 +131,7 @@ class Flow(Stage[Recipe]):
     def loss(self) -> Tensor:
         """The flow loss, with some captions dropped, and that of the heads."""
         takes = self.batch()
-        latents = takes.latents.to(self.device).float()
+        latents = takes.latents.to(self.device)
         noise = torch.randn(latents.shape, generator=self.generator).to(self.device)
         sigmas = draw_sigmas(len(latents), self.generator)
         sigmas = (self.recipe.shift * sigmas / (1 + (self.recipe.shift - 1) * sigmas)).to(self.device)
@@ -146,7 +148,7 @@ class Flow(Stage[Recipe]):
         return (off * weight).sum() / weight.sum() + self.recipe.hint * (hint + seen)
 
     def velocity(self, noisy: Tensor, sigmas: Tensor, said: list[str]) -> tuple[Tensor, Tensor]:
-        """The transformer's velocity (B, 12, 5, 8, 8), and its hidden tokens halfway (B, 80, width)."""
+        """The transformer's velocity (B, 16, 5, 8, 8), and its hidden tokens halfway (B, 80, width)."""
         model: Any = self.model["transformer"]
         numbers, mask = (value.to(self.device) for value in encode(self.tokenizer, said))
         text = self.model["text_encoder"](numbers, mask).last_hidden_state * mask[..., None]

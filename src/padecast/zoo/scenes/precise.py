@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
+
+from ..training.precision import keep_wide
 
 
 def prepare(transformer: Any) -> None:
@@ -15,16 +16,7 @@ def prepare(transformer: Any) -> None:
     keys, whose float32 weights have no fast kernel for bfloat16 inputs.
     """
     for layer in (transformer.x_embedder, transformer.context_embedder):
-        layer.register_forward_hook(_again)
+        keep_wide(layer)
     for module in transformer.modules():
         if isinstance(module, nn.RMSNorm):
             module.register_forward_pre_hook(lambda _, args: (args[0].float(),))
-
-
-def _again(layer: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
-    """A layer's output in float32."""
-    if output.dtype == torch.float32:
-        return output
-    with torch.autocast(output.device.type, enabled=False):
-        result: Tensor = layer.forward(*(value.float() for value in args))
-    return result

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from abc import ABC, abstractmethod
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 from .average import begun, follow
 from .muon import Muon
-from .precision import faster_in_bfloat16
+from .precision import WideWhereFaster, faster_in_bfloat16
 from .recipe import Recipe
 from .state import Parts, read_state, take_over, write_state
 
@@ -77,15 +78,17 @@ class Stage(ABC, Generic[R]):
         """One optimizer step; returns its loss."""
         start = self.clock()
         rate = self.recipe.rate(self.name, self.done, self.progress)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
+        narrow = torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16)
+        with narrow, WideWhereFaster() if self.device.type == "cpu" else nullcontext():
             loss = self.loss()
         for optimizer in self.optimizers:
             optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_([*self.model.parameters(), *self.heads.parameters()], self.recipe.clip)
-        for optimizer in self.optimizers:
-            optimizer.param_groups[0]["lr"] = rate
-            optimizer.step()
+        with narrow:  # for the products of Muon's steps, which take longer than those of a small batch
+            for optimizer in self.optimizers:
+                optimizer.param_groups[0]["lr"] = rate
+                optimizer.step()
         self.done += 1
         follow(self.average, self.model, self.done, self.recipe.ema)
         value = float(loss.detach())  # waits for the device
