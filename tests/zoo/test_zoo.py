@@ -14,12 +14,10 @@ import padecast
 from padecast import zoo
 from padecast._errors import MissingPackage, UnknownName
 
-WEIGHTS = Path(zoo.__file__).parent / "weights"
-
 
 @pytest.mark.parametrize("name", zoo._NAMES)
 def test_weights_fit_the_wheel(name: str) -> None:
-    total = sum(path.stat().st_size for path in (WEIGHTS / name).rglob("*") if path.is_file())
+    total = sum(path.stat().st_size for path in (zoo.WEIGHTS / name).rglob("*") if path.is_file())
     assert total <= 16 * 2**20
 
 
@@ -27,7 +25,7 @@ def test_weights_fit_the_wheel(name: str) -> None:
 def test_weights_are_stored_in_float16(name: str) -> None:
     from safetensors import safe_open
 
-    for path in (WEIGHTS / name).glob("*/*.safetensors"):
+    for path in (zoo.WEIGHTS / name).glob("*/*.safetensors"):
         with safe_open(path, "pt") as stored:
             kinds = {stored.get_tensor(key).dtype for key in stored.keys()}  # noqa: SIM118
             assert {kind for kind in kinds if kind.is_floating_point} == {torch.float16}
@@ -64,10 +62,10 @@ def test_missing_diffusers_says_how_to_install_it(monkeypatch: pytest.MonkeyPatc
 
 
 def test_all_that_is_listed_ships() -> None:
-    assert all((WEIGHTS / name / "model_index.json").is_file() for name in zoo._NAMES)
+    assert all((zoo.WEIGHTS / name / "model_index.json").is_file() for name in zoo._NAMES)
 
 
-@pytest.mark.parametrize("path", sorted(zoo._CALIBRATIONS.glob("*.json")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(zoo.CALIBRATIONS.glob("*.json")), ids=lambda path: path.stem)
 def test_a_shipped_calibration_fits_its_model(path: Path) -> None:
     name, _, setting = path.stem.partition("-")
     found, pipe = zoo.calibration(name, setting), zoo.load(name)
@@ -82,14 +80,14 @@ def test_a_shipped_calibration_fits_its_model(path: Path) -> None:
 def test_a_model_whose_weights_ship_loads(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     build, pipeline = (importlib.import_module(f"padecast.zoo.{name}.{part}") for part in ("build", "pipeline"))
     pipeline.export(build.build(0, 1 if name == "motion" else (1, 1), 1), tmp_path / name)
-    monkeypatch.setattr(zoo, "_WEIGHTS", tmp_path)
+    monkeypatch.setattr(zoo, "WEIGHTS", tmp_path)
     pipe = zoo.load(name, dtype=torch.bfloat16)
     assert type(pipe).__name__ == {"scenes": "FluxPipeline", "motion": "WanPipeline"}[name]
     assert {weight.dtype for weight in pipe.transformer.parameters()} == {torch.bfloat16}
 
 
 def test_a_calibration_that_does_not_ship_says_how_to_make_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(zoo, "_CALIBRATIONS", tmp_path)
+    monkeypatch.setattr(zoo, "CALIBRATIONS", tmp_path)
     with pytest.raises(UnknownName, match=r"calibrations\.py --model scenes --setting 50 --budgets 10,14"):
         zoo.calibration("scenes", "50")
     with pytest.raises(UnknownName, match="setting of scenes"):

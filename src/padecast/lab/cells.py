@@ -25,6 +25,7 @@ from padecast.calibration import Calibration
 from padecast.lab._tables import Numbers
 from padecast.lab.experiment import Experiment, Setting, Source
 from padecast.lab.measure import Progress, calls, measure
+from padecast.lab.origins import origin, shipped
 from padecast.lab.pixels import encoded
 from padecast.lab.portrait import portrait
 from padecast.lab.pretrained import metrics_of
@@ -59,6 +60,8 @@ class Cell:
         timed: Whether times are taken.
         metrics: Names of metrics of published networks; see :mod:`padecast.lab.pretrained`.
         option: The option that a sweep turns.
+        origin: Digest of weights, of the method with all of its options, or of the calibration, so that a cell that
+            was finished with others is not taken for this one.
     """
 
     kind: str
@@ -75,6 +78,7 @@ class Cell:
     timed: bool = True
     metrics: tuple[str, ...] = ()
     option: str = ""
+    origin: str = ""
 
     @property
     def name(self) -> str:
@@ -168,7 +172,8 @@ def _of_task(experiment: Experiment, source: Source, setting: Setting) -> Iterat
     shared = {name: getattr(experiment, name) for name in fields}
 
     def cell(kind: str, chosen: str, wanted: int | None, **changes: Any) -> Cell:
-        return Cell(kind, source, setting, chosen, wanted, **{**shared, **changes})
+        made = origin(source.source, chosen)
+        return Cell(kind, source, setting, chosen, wanted, origin=made, **{**shared, **changes})
 
     for wanted in experiment.nfe or (None,):
         if wanted is not None:
@@ -196,8 +201,8 @@ def _others(experiment: Experiment, seeds: Numbers) -> Numbers:
 
 def _belongs(file: str, setting: Setting) -> bool:
     """Whether a calibration is meant for a setting: one that ships says so in its name."""
-    shipped = re.fullmatch(r"[\w-]+:([\w-]+)", file)
-    return shipped is None or shipped[1] == setting.name
+    named = shipped(file)
+    return named is None or named[1] == setting.name
 
 
 def _entry(cell: Cell) -> Entry:
@@ -213,8 +218,8 @@ def _entry(cell: Cell) -> Entry:
 
 
 def _calibration(file: str) -> Calibration:
-    shipped = re.fullmatch(r"([\w-]+):([\w-]+)", file)
-    return zoo.calibration(*shipped.groups()) if shipped else Calibration.load(Path(file).expanduser())
+    named = shipped(file)
+    return zoo.calibration(*named) if named else Calibration.load(Path(file).expanduser())
 
 
 def _tuned(cell: Cell, task: Task) -> Entry:

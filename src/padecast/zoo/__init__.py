@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["calibration", "load"]
 
-_WEIGHTS = Path(__file__).parent / "weights"
-_CALIBRATIONS = Path(__file__).parent / "calibrations"
+WEIGHTS = Path(__file__).parent / "weights"
+CALIBRATIONS = Path(__file__).parent / "calibrations"
 _SETTINGS: dict[str, dict[str, str]] = {  # and the budgets of their calibrations
     "digits": {"hard": "5 to 14", "easy": "5 to 14"},
     "scenes": {"20": "6,8,10", "50": "10,14"},
@@ -57,7 +57,7 @@ def load(name: str, *, dtype: torch.dtype = torch.float32, device: str | torch.d
     """
     _check(name)
     try:
-        pipe = _LOADERS[name](_WEIGHTS / name)
+        pipe = _LOADERS[name](WEIGHTS / name)
     except ModuleNotFoundError as error:
         if error.name is None or error.name.split(".")[0] not in ("diffusers", "transformers", "tokenizers"):
             raise
@@ -124,7 +124,7 @@ def calibration(name: str, setting: str) -> Calibration:
     settings, command = _SETTINGS[name], f"benchmarks/calibrations.py --model {name} --setting {setting}"
     if setting not in settings:
         raise unknown(f"setting of {name}", setting, settings)
-    path = _CALIBRATIONS / f"{name}-{setting}.json"
+    path = CALIBRATIONS / f"{name}-{setting}.json"
     if not path.is_file():
         raise UnknownName(
             f"the calibration of {name!r} for {setting!r} does not ship with padecast yet.\n"

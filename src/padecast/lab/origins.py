@@ -1,0 +1,73 @@
+"""What a cell depends on that its words do not say: weights, a method's defaults, the contents of a calibration."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from functools import lru_cache
+from pathlib import Path
+
+from padecast import zoo
+from padecast.lab.peers import REGISTRY, is_foreign
+from padecast.methods import method
+
+
+def origin(source: str, chosen: str) -> str:
+    """Return a digest that changes when the same words would draw something else.
+
+    Args:
+        source: A demo model, a folder with a pipeline, or ``owner/name`` on the hub, of which only its name is known.
+        chosen: A method or peer with its options, ``"calibrated:FILE"``, or another way to sample.
+
+    Example:
+        >>> origin("digits", "fora") == origin("digits", "fora:every=4") != origin("digits", "fora:every=3")
+        True
+    """
+    return _short(f"{weights(source)} {_meaning(chosen)}".encode())
+
+
+def shipped(written: str) -> tuple[str, str] | None:
+    """Return demo model and setting of a calibration that ships with padecast; None of a file.
+
+    Example:
+        >>> shipped("digits:hard"), shipped("own.json")
+        (('digits', 'hard'), None)
+    """
+    found = re.fullmatch(r"([\w-]+):([\w-]+)", written)
+    return (found[1], found[2]) if found else None
+
+
+def weights(source: str) -> str:
+    """Return a digest of all files of a pipeline; its name alone where it is no folder."""
+    folder = zoo.WEIGHTS / source if "/" not in source else Path(source).expanduser()
+    if not folder.is_dir():
+        folder = Path(source).expanduser()
+    files = sorted(path for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else []
+    stamps = tuple((str(path.relative_to(folder)), path.stat().st_size, path.stat().st_mtime_ns) for path in files)
+    return _contents(folder, stamps) if files else source
+
+
+@lru_cache(maxsize=16)
+def _contents(folder: Path, stamps: tuple[tuple[str, int, int], ...]) -> str:
+    """Return a digest of files; sizes and times only tell when to read them again."""
+    return _short(b"".join(name.encode() + _digest((folder / name).read_bytes()) for name, _, _ in stamps))
+
+
+def _meaning(chosen: str) -> str:
+    """Return what a method or peer is with all of its options, and what a calibration's file says."""
+    kind, _, file = chosen.partition(":")
+    if kind == "calibrated":
+        named = shipped(file)
+        path = zoo.CALIBRATIONS / f"{'-'.join(named)}.json" if named else Path(file).expanduser()
+        return _short(path.read_bytes()) if path.is_file() else chosen
+    if kind in ("uncached", "fewer-steps"):
+        return chosen
+    return repr(REGISTRY.make(chosen) if is_foreign(chosen) else method(chosen))
+
+
+def _digest(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()
+
+
+def _short(data: bytes) -> str:
+    return _digest(data).hex()[:16]
