@@ -4,11 +4,11 @@
     python benchmarks/calibrations.py --setting easy --unfitted 9,11,12,13,14
     python benchmarks/calibrations.py --model scenes --setting 20 --budgets 6,8,10
     python benchmarks/calibrations.py --model scenes --setting 50 --budgets 10,14 --samples 32
-    python benchmarks/calibrations.py --model motion --setting 20 --budgets 6,8,10 --samples 32
+    python benchmarks/calibrations.py --model motion --setting 20 --budgets 6,8,10 --samples 64 --scouts 12
 
 The budgets of ``--unfitted`` get plans and forecasters chosen in closed loop, but no fit.
 
-Calibration seeds 30000-30047, or the first ``--samples`` of them, of which a third is held out from every fit; none is
+Calibration seeds from 30000, 48 or as many as ``--samples`` says, of which a third is held out from every fit; none is
 among the seeds that benchmarks measure or develop on, and captions are others too. Writes
 src/padecast/zoo/calibrations/MODEL-SETTING.json.
 """
@@ -24,9 +24,8 @@ from common import SETTINGS, captioned, progress, task
 import padecast
 from padecast import calibration, lab, zoo
 
-SEEDS = range(30_000, 30_048)
+SEEDS = range(30_000, 30_064)
 BATCH = 16
-UNFITTED = calibration.Effort(refined=0)
 SETTINGS_OF = {"digits": tuple(SETTINGS), "scenes": ("20", "50"), "motion": ("20",)}
 
 
@@ -35,7 +34,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", choices=tuple(SETTINGS_OF), default="digits")
     parser.add_argument("--setting", action="append", help="one setting alone, such as hard")
-    parser.add_argument("--samples", type=int, default=len(SEEDS), help="calibration seeds (%(default)s)")
+    parser.add_argument(
+        "--samples", type=int, default=48, help=f"calibration seeds, at most {len(SEEDS)} (%(default)s)"
+    )
+    parser.add_argument(
+        "--scouts", type=int, default=calibration.Effort.scouts, help="of them try all plans (%(default)s)"
+    )
     parser.add_argument("--budgets", default="5,6,7,8,9,10,11,12,13,14")
     parser.add_argument("--unfitted", default="", help="budgets that are chosen, but not fitted")
     parser.add_argument("--resume", type=Path, help="keeps what was found, to go on after an interruption")
@@ -47,7 +51,9 @@ def main() -> None:
         work = task(setting) if options.model == "digits" else captioned(options.model, int(setting))
         work = dataclasses.replace(work, seeds=tuple(SEEDS[: options.samples]), batch=BATCH)
         found = []
-        for budgets, effort, part in ((fitted, calibration.Effort(), ""), (unfitted, UNFITTED, "unfitted.")):
+        whole = calibration.Effort(scouts=options.scouts)
+        plain = dataclasses.replace(whole, refined=0)
+        for budgets, effort, part in ((fitted, whole, ""), (unfitted, plain, "unfitted.")):
             resume = options.resume and options.resume.with_suffix(f".{setting}.{part}jsonl")
             found += [made(work, budgets, effort, resume)] if budgets else []
         choices = {budget: choice for one in found for budget, choice in one.choices.items()}

@@ -3,6 +3,7 @@
     padecast lab run benchmarks/experiments/digits.toml --out runs/comparison-digits
     python benchmarks/comparison.py digits runs/comparison-digits     # also writes results/comparison-digits.json
     python benchmarks/comparison.py scenes runs/comparison-scenes runs/comparison-scenes-50   # all settings at once
+    python benchmarks/comparison.py scenes runs/comparison-scenes-50 --keep    # what is not in the folders stays
     python benchmarks/comparison.py                                   # docs/comparison.md alone, from all such files
 
 A result file holds what tables are drawn from: settings, provenance, and all figures of every cell but its times.
@@ -54,6 +55,30 @@ def _compact(result: Row) -> Row:
     kept = {name: result[name] for name in KEPT}
     rounded: Row = json.loads(json.dumps(kept), parse_float=lambda text: float(f"{float(text):.6g}"))
     return {**rounded, "plans": dict(Counter(result["plans"]).most_common())}
+
+
+def kept(before: Document, new: Document) -> Document:
+    """Return a result file with the cells of a new one in it, in place of those of the same name and number of steps.
+
+    Raises:
+        SystemExit: A setting was sampled otherwise than before, so that its cells do not go with the new ones.
+    """
+    chapters, replaced = dict(before["chapters"]), int(before.get("replaced", 0))
+    for title, chapter in new["chapters"].items():
+        old = chapters.get(title, {**chapter, "rows": [], "refusals": []})
+        if old["settings"] != chapter["settings"]:
+            raise SystemExit(f"{title} was sampled otherwise than in the result file: measure all of it again.")
+        fresh = {_key(row) for kind in ("rows", "refusals") for row in chapter[kind]}
+        staying = {kind: [row for row in old[kind] if _key(row) not in fresh] for kind in ("rows", "refusals")}
+        replaced += sum(len(old[kind]) - len(staying[kind]) for kind in staying)
+        chapters[title] = {**chapter, **{kind: [*staying[kind], *chapter[kind]] for kind in staying}}
+    return {**before, "provenance": [*before["provenance"], *new["provenance"]], "replaced": replaced} | {
+        "chapters": chapters
+    }
+
+
+def _key(row: Row) -> tuple[str, int]:
+    return row["name"], row["wanted"]
 
 
 def _place(provenance: Document) -> Document:
@@ -158,6 +183,8 @@ def _about(document: Document) -> list[str]:
             f"- {place['cells']} cells: `{place['command']}`, commit {commit}, {place['device']}, "
             f"{place['threads']} thread, {place['date']}; {versions}."
         )
+    if document.get("replaced"):
+        lines.append(f"- {document['replaced']} of these cells were measured again by a later of these runs.")
     return lines
 
 
@@ -177,6 +204,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("model", nargs="?", choices=MODELS)
     parser.add_argument("cells", nargs="*", type=Path, help="folders of finished cells")
+    parser.add_argument("--keep", action="store_true", help="keep what the result file has besides these cells")
     parser.add_argument("--check", action="store_true", help="fail if the page is not what the result files say")
     options = parser.parse_args()
     if options.model and options.cells and not options.check:
@@ -184,10 +212,12 @@ def main() -> None:
         document = finite(
             compact(chapters(document for folder in options.cells for document in Shelf(folder).documents()))
         )
-        if lost := _lost(path, document):
+        if options.keep and path.is_file():
+            document = kept(json.loads(path.read_text(encoding="utf-8")), document)
+        elif lost := _lost(path, document):
             raise SystemExit(
                 f"{path.name} has figures of {', '.join(lost)}, and these folders have no cells of it.\n"
-                "(a) give its folder too; or (b) delete the file, if they are to go."
+                "(a) keep them: --keep; (b) give their folder too; or (c) delete the file, if they are to go."
             )
         path.write_text(
             json.dumps(document, separators=(",", ":")).replace('},{"name"', '},\n{"name"') + "\n", encoding="utf-8"
