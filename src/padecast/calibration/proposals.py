@@ -90,8 +90,8 @@ RULES = (Tolerance(), Tolerance(prior=1.5, doubt=1.5))
 GRID = 12
 """Tolerances at most: 0.0025 to 0.22."""
 HALVINGS = 4
-FEWEST = 2
-"""Steps that the policy computes under any tolerance: the first and the last."""
+FEWEST = 1
+"""Steps that the policy computes under any tolerance: the first."""
 
 
 def _counts(made: dict[float, str]) -> set[int]:
