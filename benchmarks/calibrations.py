@@ -4,7 +4,7 @@
     python benchmarks/calibrations.py --setting easy --unfitted 9,11,12,13,14
     python benchmarks/calibrations.py --model scenes --setting 20 --budgets 6,8,10
     python benchmarks/calibrations.py --model scenes --setting 50 --budgets 10,14 --samples 32
-    python benchmarks/calibrations.py --model motion --setting 20 --budgets 6,8,10 --samples 64 --scouts 12
+    python benchmarks/calibrations.py --model motion --setting 20 --budgets 6,8,10 --samples 48 --scouts 8
 
 The budgets of ``--unfitted`` get plans and forecasters chosen in closed loop, but no fit.
 

@@ -17,7 +17,7 @@ class Recipe(Shared):
 
     Args:
         minutes: time budget of all three stages together, default 80; the learning rate decays over it. On the CPU,
-            time that the machine spends on other work does not count.
+            the main thread's time counts, not what the machine spends on other work.
         steps: optimizer steps of each stage instead, which makes a run exactly repeatable; default None.
         shares: of the minutes, for autoencoder, text encoder and flow.
         batches: clips per step, for autoencoder, text encoder and flow.
