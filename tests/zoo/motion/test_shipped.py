@@ -20,5 +20,4 @@ def test_unseen_captions_are_obeyed_by_what_from_pretrained_loads() -> None:
     generator = torch.Generator().manual_seed(6)
     clips = [draw(generator, held_out=True) for _ in range(6)]
     found = shares(clips, sample(pipe, clips, steps=20, guidance=3.0, length=512, seed=600))
-    # Of 6; docs/motion.md has the shares of 100. By chance a shape is right in one of five, a colour in one of six.
-    assert found["all"] > 0 and found["shape"] >= 0.4 and found["movement"] >= 0.5 and found["colour"] >= 0.5, found
+    assert found["all"] >= 4 / 6, found  # docs/motion.md has the shares of 100
