@@ -260,3 +260,17 @@ def test_a_metric_whose_package_is_missing_is_said_once_before_anything_runs(
     result = run("lab", "run", str(file), "--out", str(tmp_path / "out"))
     assert result.exit_code != 0 and "pip install image-reward" in result.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_cells_are_chosen_by_words_of_their_names(experiment: Path, tmp_path: Path) -> None:
+    def left(*words: str) -> list[str]:
+        chosen = [part for word in words for part in ("--only", word)]
+        result = run("lab", "run", str(experiment), "--out", str(tmp_path), "--list", *chosen)
+        assert result.exit_code == 0, result.output
+        return result.stdout.splitlines()
+
+    every = left()
+    assert left("fora") == [name for name in every if "fora" in name] and 0 < len(left("fora")) < len(every)
+    assert left("seacache", "every=3") == [name for name in every if "seacache" in name or "every=3" in name]
+    wrong = run("lab", "run", str(experiment), "--out", str(tmp_path), "--only", "forra")
+    assert wrong.exit_code == 2 and "'forra' is in the name of no cell" in wrong.output and not list(tmp_path.iterdir())

@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from padecast._errors import PadecastError
+from padecast._errors import InvalidOption, PadecastError
 from padecast.cli._pipelines import load
 from padecast.cli._shell import FAILED, INTERRUPTED, Failure, ending, pipeline_errors, progress, stderr
 from padecast.integrations.ray import Cluster, do
@@ -23,6 +23,8 @@ app = typer.Typer(no_args_is_help=True, help="Measure an experiment: pipelines, 
 FILE = typer.Argument(help="An experiment, in TOML.")
 OUT = typer.Option(Path("padecast-lab"), help="Folder for finished cells, one JSON file each.")
 
+ONLY = typer.Option([], "--only", help='Cells whose names have these words alone, such as "adaptive at 6"; repeatable.')
+
 
 @app.callback()
 def lab() -> None:
@@ -34,6 +36,7 @@ def run_experiment(
     file: Path = FILE,
     out: Path = OUT,
     again: bool = typer.Option(False, "--again", help="Do cells anew that are there already."),
+    only: list[str] = ONLY,
     list_only: bool = typer.Option(False, "--list", help="List the cells that are left, and do nothing."),
     on_ray: bool = typer.Option(
         False, "--ray", help="On a Ray cluster: one worker per GPU, and a lost one loses nothing."
@@ -46,7 +49,7 @@ def run_experiment(
     figures.check_installed()
     if not (list_only or on_ray):
         metrics_of(experiment.metrics)
-    every = cells(experiment)
+    every = _chosen(cells(experiment), only)
     left = [cell for cell in every if again or not shelf.holds(cell)]
     if list_only:
         for cell in left:
@@ -61,6 +64,21 @@ def run_experiment(
         ending(f"{len(failures)} of {len(left)} cells failed; the same command tries them again", FAILED)
     if left:
         _say(f"wrote {len(left)} cells to {out}; see them: padecast report {out}")
+
+
+def _chosen(every: list[Cell], words: list[str]) -> list[Cell]:
+    """Return the cells whose names have any of these words; all without words.
+
+    Raises:
+        InvalidOption: No cell has one of them.
+    """
+    for word in words:
+        if not any(word in cell.name for cell in every):
+            raise InvalidOption(
+                f"--only {word!r} is in the name of no cell.\n"
+                "Names are like 'digits, hard: tc-pade at 8'; --list shows those that are left."
+            )
+    return [cell for cell in every if not words or any(word in cell.name for word in words)]
 
 
 def _do(experiment: Experiment, left: list[Cell], shelf: Shelf) -> list[str]:
