@@ -4,7 +4,7 @@
     python benchmarks/calibrations.py --setting easy --unfitted 9,11,12,13,14
     python benchmarks/calibrations.py --model scenes --setting 20 --budgets 6,8,10
     python benchmarks/calibrations.py --model scenes --setting 50 --budgets 10,14 --samples 32
-    python benchmarks/calibrations.py --model motion --setting 20 --budgets 6,8,10 --samples 48 --scouts 8
+    python benchmarks/calibrations.py --model motion --setting 20 --budgets 6,8,10 --scouts 8
 
 The budgets of ``--unfitted`` get plans and forecasters chosen in closed loop, but no fit.
 
@@ -38,13 +38,18 @@ def main() -> None:
         "--samples", type=int, default=48, help=f"calibration seeds, at most {len(SEEDS)} (%(default)s)"
     )
     parser.add_argument(
-        "--scouts", type=int, default=calibration.Effort.scouts, help="of them try all plans (%(default)s)"
+        "--scouts",
+        type=int,
+        default=calibration.Effort.scouts,
+        help="samples on which all plans are tried (%(default)s)",
     )
     parser.add_argument("--budgets", default="5,6,7,8,9,10,11,12,13,14")
     parser.add_argument("--unfitted", default="", help="budgets that are chosen, but not fitted")
     parser.add_argument("--resume", type=Path, help="keeps what was found, to go on after an interruption")
     parser.add_argument("--out", type=Path, default=Path(zoo.__file__).parent / "calibrations")
     options = parser.parse_args()
+    if not 1 <= options.samples <= len(SEEDS):
+        parser.error(f"--samples {options.samples}: there are calibration seeds for 1 to {len(SEEDS)}")
     unfitted = [int(word) for word in options.unfitted.split(",") if word]
     fitted = [n for n in map(int, options.budgets.split(",")) if n not in unfitted]
     for setting in options.setting or SETTINGS_OF[options.model]:

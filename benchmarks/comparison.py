@@ -61,20 +61,20 @@ def kept(before: Document, new: Document) -> Document:
     """Return a result file with the cells of a new one in it, in place of those of the same name and number of steps.
 
     Raises:
-        SystemExit: A setting was sampled otherwise than before, so that its cells do not go with the new ones.
+        SystemExit: A setting was sampled otherwise than before, or by another model, so that its cells do not go with
+            the new ones.
     """
-    chapters, replaced = dict(before["chapters"]), int(before.get("replaced", 0))
+    found, replaced = dict(before["chapters"]), int(before.get("replaced", 0))
     for title, chapter in new["chapters"].items():
-        old = chapters.get(title, {**chapter, "rows": [], "refusals": []})
-        if old["settings"] != chapter["settings"]:
+        old = found.get(title, {**chapter, "rows": [], "refusals": []})
+        if (old["settings"], old["uncached"]) != (chapter["settings"], chapter["uncached"]):
             raise SystemExit(f"{title} was sampled otherwise than in the result file: measure all of it again.")
-        fresh = {_key(row) for kind in ("rows", "refusals") for row in chapter[kind]}
+        fresh = {_key(row): row for kind in ("rows", "refusals") for row in chapter[kind]}
         staying = {kind: [row for row in old[kind] if _key(row) not in fresh] for kind in ("rows", "refusals")}
-        replaced += sum(len(old[kind]) - len(staying[kind]) for kind in staying)
-        chapters[title] = {**chapter, **{kind: [*staying[kind], *chapter[kind]] for kind in staying}}
-    return {**before, "provenance": [*before["provenance"], *new["provenance"]], "replaced": replaced} | {
-        "chapters": chapters
-    }
+        replaced += sum(fresh.get(_key(row), row) != row for kind in staying for row in old[kind])
+        found[title] = {**chapter, **{kind: [*staying[kind], *chapter[kind]] for kind in staying}}
+    places = [*before["provenance"], *(place for place in new["provenance"] if place not in before["provenance"])]
+    return {**before, "provenance": places, "replaced": replaced, "chapters": found}
 
 
 def _key(row: Row) -> tuple[str, int]:
@@ -110,7 +110,7 @@ last of 20 at 10 computed, and was behind cache-dit with TaylorSeer on digits; t
 levels, as `tc-pade:noise=1` still spaces them, and was behind plain lines on scenes; then on even steps, a little
 closer at the end alone, and was 5 dB behind lines on motion. Now the steps are a little closer at both ends, the last
 step among them. adaptive was behind many on scenes and motion, because its first stretch was too long where captions
-decide early what goes where: `prior=1.5,doubt=1.5` is the old rule here. It also computed the last step in any case,
+decide early what goes where: `prior=1.5,doubt=1.5` has the longer one. It also computed the last step in any case,
 which cost a step that was worth more elsewhere with 6 computed. The numbers of all these rules were chosen on seeds
 1000 to 1023. All other rules of every N-th step (linear, fora, toca, delta-dit; taylorseer, hicache and foca without
 warm-up) still reach 10 of 20 only by leaving out the last step, or with a warm-up, and are then often worse than at

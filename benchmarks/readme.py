@@ -81,8 +81,8 @@ def table(measured: dict[str, Chapter]) -> str:
         f"{said}. Every method is tuned to within half a step of that number; of the variants of published methods "
         "(warm-up, order, span) the best counts, and an empty field says that none got there. Calibrations were made "
         "on other seeds and ship with the models. How tc-pade spaces its steps, and how soon adaptive computes "
-        "after the first, was chosen on other samples, but after looks at earlier tables; adaptive's rule "
-        "before is a row too, and of tc-pade the spacing by noise levels."
+        "after the first, was chosen on other samples, but after looks at earlier tables; the longer first "
+        "stretch that adaptive had before is a row too, and of tc-pade the spacing by noise levels."
     )
     lines = [
         *textwrap.wrap(told, 118),

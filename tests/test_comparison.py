@@ -17,10 +17,12 @@ def comparison(monkeypatch: pytest.MonkeyPatch) -> Any:
     return importlib.import_module("comparison")
 
 
-def document(rows: dict[tuple[str, int], float], title: str = "digits, hard", seeds: int = 4) -> dict[str, Any]:
+def document(
+    rows: dict[tuple[str, int], float], title: str = "digits, hard", seeds: int = 4, read: float = 1.0
+) -> dict[str, Any]:
     chapter = {
         "settings": {"seeds": list(range(seeds))},
-        "uncached": {},
+        "uncached": {"digit read": read},
         "rows": [{"name": name, "wanted": wanted, "psnr": psnr} for (name, wanted), psnr in rows.items()],
         "refusals": [{"name": "diffusers.seacache", "wanted": 6, "why": "not this model"}],
     }
@@ -37,7 +39,8 @@ def test_new_cells_replace_old_ones_and_the_others_stay(comparison: Any) -> None
         ("adaptive", 6): 40.0,
         ("spectrum", 6): 22.0,
     }
-    assert len(chapter["refusals"]) == 1 and len(found["provenance"]) == 2 and found["replaced"] == 2
+    assert len(chapter["refusals"]) == 1 and len(found["provenance"]) == 2 and found["replaced"] == 1
+    assert comparison.kept(found, document({("adaptive", 6): 40.0, ("spectrum", 6): 22.0})) == found  # again
 
 
 def test_other_settings_stay(comparison: Any) -> None:
@@ -51,3 +54,5 @@ def test_other_settings_stay(comparison: Any) -> None:
 def test_cells_of_other_seeds_are_not_mixed(comparison: Any) -> None:
     with pytest.raises(SystemExit, match="sampled otherwise"):
         comparison.kept(document({("fora", 6): 30.0}), document({("fora", 6): 30.0}, seeds=8))
+    with pytest.raises(SystemExit, match="sampled otherwise"):  # by other weights
+        comparison.kept(document({("fora", 6): 30.0}), document({("fora", 6): 30.0}, read=0.9))

@@ -33,8 +33,8 @@ steps = 4
 
 def test_options_count_however_they_are_written() -> None:
     assert origin("digits", "fora") == origin("digits", "fora:every=4")
-    same = {"fora", "fora:every=3", "taylorseer", "diffusers.first-block", "diffusers.first-block:threshold=0.5"}
-    assert len({origin("digits", chosen) for chosen in same}) == len(same)
+    different = {"fora", "fora:every=3", "taylorseer", "diffusers.first-block", "diffusers.first-block:threshold=0.5"}
+    assert len({origin("digits", chosen) for chosen in different}) == len(different)
     assert origin("digits", "uncached") != origin("scenes", "uncached")
     assert origin("someone/model", "fora") != origin("someone/other", "fora")
 
@@ -65,13 +65,19 @@ def test_a_finished_cell_is_done_again_after_a_change(tmp_path: Path, monkeypatc
     finish()
     (folder / "model_index.json").write_text('{"other": "weights"}')
     assert len(open_cells()) == 4
+    finish()
+    assert len(list(shelf.documents())) == 4  # what was done anew took the place of what it was before
+    (folder / "training.json").write_text("{}")
+    assert not open_cells()  # a note beside the weights
 
 
 def test_the_weights_of_a_demo_model_are_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(zoo, "WEIGHTS", tmp_path)
     assert weights("digits") == "digits"
     (tmp_path / "digits").mkdir()
-    (tmp_path / "digits" / "config.json").write_text(json.dumps([1]))
+    part = tmp_path / "digits" / "transformer"
+    part.mkdir()
+    (part / "config.json").write_text(json.dumps([1]))
     first = weights("digits")
-    (tmp_path / "digits" / "config.json").write_text(json.dumps([12]))
+    (part / "config.json").write_text(json.dumps([12]))
     assert first != weights("digits") != "digits"

@@ -22,7 +22,7 @@ VARIANTS = {
     "stability": ("stability", "stability:threshold=1.3", "stability:indicator=curvature,threshold=0.3"),
     "spaced": ("spaced", "spaced:every=2.5,power=1,ends=0", "spaced:noise=1"),
     "growing": ("growing", "growing:window=1,growth=0.5,warmup=1,last=true"),
-    "tolerance": ("tolerance", "tolerance:tolerance=0.001", "tolerance:reference=lagrange,last=false"),
+    "tolerance": ("tolerance", "tolerance:tolerance=0.001", "tolerance:reference=lagrange,last=true"),
     "accumulated": ("accumulated", "accumulated:threshold=0.8,coefficients=(2.0,0.5,0.0),last=false"),
     "first-block": ("first-block", "first-block:threshold=0.6,last=true"),
     "magnitude": ("magnitude", "magnitude:ratios=(1.0,0.9,0.8),limit=2,retention=0.0,last=false"),

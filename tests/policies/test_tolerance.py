@@ -67,14 +67,14 @@ def test_strides_matter() -> None:
 
 def test_what_is_not_known_yet_is_assumed() -> None:
     still = torch.ones(10, 1, 4)
-    plans = [plan(Tolerance(0.095, prior=prior, warmup=1, last=False), still) for prior in (0.0, 1.0, 3.0, 1e6)]
+    plans = [plan(Tolerance(0.095, prior=prior), still) for prior in (0.0, 1.0, 3.0, 1e6)]
     # a tenth of the way a step: after k steps the sum is prior * sum_j (j / 100) (2 j / 10)^(1/4) for j up to k
     assert plans == ["C.........", "C....C....", "C..C......", "CC........"]
 
 
 def test_by_default_the_second_computed_step_comes_soon() -> None:
     still = torch.ones(20, 1, 4)
-    plans = [plan(Tolerance(last=False, **old), still) for old in ({}, {"prior": 1.5, "doubt": 1.5})]
+    plans = [plan(Tolerance(**old), still) for old in ({}, {"prior": 1.5, "doubt": 1.5})]
     # a twentieth of the way a step: after k steps the sum is prior * sum_j (j / 400) (2 j / 20)^(1/4) for j up to k
     assert plans == ["CC" + "." * 18, "C..C" + "." * 16]
 
@@ -130,6 +130,6 @@ def test_no_tolerance_computes_everything_that_moves() -> None:
 
 def test_decisions_are_shared_by_the_batch() -> None:
     still, moving = torch.ones(10, 1, 4), torch.arange(1.0, 11.0)[:, None, None].expand(10, 1, 4)
-    policy = Tolerance(0.05, last=False)
+    policy = Tolerance(0.05)
     alone, together = plan(policy, still), plan(policy, torch.cat([still, moving], dim=1))
     assert together.count("C") > alone.count("C") == 2

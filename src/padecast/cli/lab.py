@@ -44,7 +44,10 @@ def run_experiment(
     address: str = typer.Option("", help="With --ray: of the cluster, such as auto; a local one unless given."),
     workers: int = typer.Option(0, min=0, help="With --ray: how many; as many as the cluster has GPUs unless given."),
 ) -> None:
-    """Do what is left of an experiment; every finished cell is written at once, and later runs skip it."""
+    """Do what is left of an experiment; every finished cell is written at once, and later runs skip it.
+
+    Unless the weights, the method's defaults or the calibration that it was done with have changed.
+    """
     experiment, shelf = read(file), Shelf(out)
     figures.check_installed()
     if not (list_only or on_ray):

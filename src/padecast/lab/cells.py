@@ -30,7 +30,7 @@ from padecast.lab.pixels import encoded
 from padecast.lab.portrait import portrait
 from padecast.lab.pretrained import metrics_of
 from padecast.lab.results import Refusal
-from padecast.lab.runner import UNCACHED, Entry, Task
+from padecast.lab.runner import FEWER, UNCACHED, Entry, Task
 from padecast.lab.scores import scores_of
 from padecast.lab.tuning import prepared, tune
 from padecast.report import finite
@@ -38,7 +38,7 @@ from padecast.report import finite
 KIND, SCHEMA = "padecast cell", 1
 Memory = dict[str, dict[Any, Any]]
 """What cells that are done one after the other need not draw twice; begin with an empty one."""
-FEWER, UNCACHED_NAME = "fewer-steps", UNCACHED.name
+UNCACHED_NAME = UNCACHED.name
 
 
 @dataclass(frozen=True)
@@ -95,8 +95,9 @@ class Cell:
 
     @property
     def file(self) -> str:
-        """Name of its file: what it is, and a digest of all that it depends on."""
-        digest = hashlib.sha256(json.dumps(self.configuration, sort_keys=True).encode()).hexdigest()[:10]
+        """Name of its file: what it is, and a digest of all that it is asked; a cell of another origin is replaced."""
+        asked = {name: value for name, value in self.configuration.items() if name != "origin"}
+        digest = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:10]
         return f"{re.sub(r'[^a-z0-9]+', '-', self.name.lower()).strip('-')[:80]}-{digest}.json"
 
     def task(self, pipe: Any, memory: Memory | None = None) -> Task:

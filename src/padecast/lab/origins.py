@@ -9,6 +9,7 @@ from pathlib import Path
 
 from padecast import zoo
 from padecast.lab.peers import REGISTRY, is_foreign
+from padecast.lab.runner import FEWER, UNCACHED
 from padecast.methods import method
 
 
@@ -38,19 +39,27 @@ def shipped(written: str) -> tuple[str, str] | None:
 
 
 def weights(source: str) -> str:
-    """Return a digest of all files of a pipeline; its name alone where it is no folder."""
-    folder = zoo.WEIGHTS / source if "/" not in source else Path(source).expanduser()
-    if not folder.is_dir():
+    """Return a digest of what a pipeline's folder loads; its name alone where it is no folder."""
+    folder = zoo.WEIGHTS / source
+    if "/" in source or not folder.is_dir():
         folder = Path(source).expanduser()
-    files = sorted(path for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else []
-    stamps = tuple((str(path.relative_to(folder)), path.stat().st_size, path.stat().st_mtime_ns) for path in files)
-    return _contents(folder, stamps) if files else source
+    if not folder.is_dir():
+        return source
+    files = [*folder.glob("*.safetensors"), *folder.glob("model_index.json"), *folder.glob("*/**/*")]  # not notes on it
+    found = sorted(path for path in files if path.is_file())
+    return _contents(folder, tuple((str(path.relative_to(folder)), path.stat().st_mtime_ns) for path in found))
 
 
 @lru_cache(maxsize=16)
-def _contents(folder: Path, stamps: tuple[tuple[str, int, int], ...]) -> str:
-    """Return a digest of files; sizes and times only tell when to read them again."""
-    return _short(b"".join(name.encode() + _digest((folder / name).read_bytes()) for name, _, _ in stamps))
+def _contents(folder: Path, stamps: tuple[tuple[str, int], ...]) -> str:
+    """Return a digest of files; their times only tell when to read them again."""
+    found = hashlib.sha256()
+    for name, _ in stamps:
+        found.update(name.encode())
+        with (folder / name).open("rb") as file:
+            for part in iter(lambda: file.read(2**20), b""):
+                found.update(part)
+    return found.hexdigest()[:16]
 
 
 def _meaning(chosen: str) -> str:
@@ -60,14 +69,13 @@ def _meaning(chosen: str) -> str:
         named = shipped(file)
         path = zoo.CALIBRATIONS / f"{'-'.join(named)}.json" if named else Path(file).expanduser()
         return _short(path.read_bytes()) if path.is_file() else chosen
-    if kind in ("uncached", "fewer-steps"):
+    if chosen in (UNCACHED.name, FEWER):
         return chosen
-    return repr(REGISTRY.make(chosen) if is_foreign(chosen) else method(chosen))
-
-
-def _digest(data: bytes) -> bytes:
-    return hashlib.sha256(data).digest()
+    if is_foreign(chosen):
+        return repr(REGISTRY.make(chosen))
+    made = method(chosen)
+    return repr((made.policy, made.forecaster, made.span))
 
 
 def _short(data: bytes) -> str:
-    return _digest(data).hex()[:16]
+    return hashlib.sha256(data).hexdigest()[:16]

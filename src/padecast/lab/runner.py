@@ -157,10 +157,11 @@ class Entry:
     @classmethod
     def fewer(cls, steps: int, wanted: float | None = None) -> Entry:
         """Enter the same sampler with so many steps, nothing forecast: the baseline of every table."""
-        return cls("fewer-steps", steps=steps, written=f"{steps} steps", wanted=wanted)
+        return cls(FEWER, steps=steps, written=f"{steps} steps", wanted=wanted)
 
 
 UNCACHED = Entry("uncached", written="uncached")
+FEWER = "fewer-steps"
 
 
 @dataclass(frozen=True)

@@ -35,8 +35,7 @@ class Tolerance(Policy):
         prior: Relative change of the residual over the whole way, assumed before any was seen. At least 0. Default 10.
         doubt: What a distance counts that only two residuals vouch for, at least 1. Default 2.5.
         warmup: Steps computed at the start, at least 1. Default 1.
-        last: Whether the last step is always computed. Default false: the tolerance decides there too, which was as
-            good or better on the demo models at equal computed steps.
+        last: Whether the last step is always computed. Default false: the tolerance decides there too.
         reference: The extrapolation that is compared with repetition, which need not be the one that forecasts.
             Default linear.
 

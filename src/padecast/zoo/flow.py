@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +12,7 @@ from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor
 
 from .data import CLASSES, SIZE, Wobble
+from .training.precision import keep_wide
 
 NO_LABEL = CLASSES
 
@@ -113,13 +113,7 @@ def prepare(model: DiTTransformer2DModel, fastest: float) -> None:
         block.attn1.set_processor(AttnProcessor())
         block.norm1.emb.class_embedder.dropout_prob = 0.0
 
-    def full_precision(module: torch.nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
-        if output.dtype == torch.float32:
-            return output
-        with torch.autocast(output.device.type, enabled=False):
-            return module.forward(*args)  # type: ignore[no-any-return]
-
-    model.pos_embed.register_forward_hook(full_precision)
+    keep_wide(model.pos_embed)
     model.train()
 
 

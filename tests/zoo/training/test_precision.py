@@ -1,4 +1,4 @@
-"""The probe of bfloat16."""
+"""The probe of bfloat16, and what stays in float32."""
 
 from __future__ import annotations
 

@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from tests.zoo.training.toy import Body, Recipe, Tail, build
 from torch import Tensor, nn
 
+from padecast.zoo.training import muon
 from padecast.zoo.training.muon import Muon
 from padecast.zoo.training.stage import Stage
 
@@ -73,8 +75,8 @@ def test_the_average_follows_and_holds_no_heads() -> None:
 
 
 def test_muon_takes_the_hidden_matrices() -> None:
-    adam, muon = begin().optimizers
-    assert isinstance(adam, torch.optim.AdamW) and isinstance(muon, Muon)
+    adam, second = begin().optimizers
+    assert isinstance(adam, torch.optim.AdamW) and isinstance(second, Muon)
     stage = begin()
     hidden = [weight for optimizer in stage.optimizers[1:] for weight in optimizer.param_groups[0]["params"]]
     assert [id(weight) for weight in hidden] == [id(stage.model["body"][1].weight)]  # not its bias
@@ -117,6 +119,29 @@ def test_time_of_other_work_does_not_count(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(stage, "loss", loss)
     stage.step()
     assert 0 < stage.seconds < 0.2
+
+
+@pytest.mark.parametrize("narrow", [True, False])
+def test_in_bfloat16_attention_is_wide_and_products_of_updates_are_narrow(
+    narrow: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = begin(bfloat16=narrow)
+    seen: dict[str, torch.dtype] = {}
+    learn, update = stage.loss, muon.orthogonal
+
+    def loss() -> Tensor:
+        query = torch.randn(1, 1, 4, 8)
+        seen["attention"] = F.scaled_dot_product_attention(query, query, query).dtype
+        return learn()  # type: ignore[no-any-return]
+
+    def orthogonal(matrices: Tensor) -> Tensor:
+        seen["product"] = (matrices @ matrices.mT).dtype
+        return update(matrices)
+
+    monkeypatch.setattr(stage, "loss", loss)
+    monkeypatch.setattr(muon, "orthogonal", orthogonal)
+    stage.step()
+    assert seen == {"attention": torch.float32, "product": torch.bfloat16 if narrow else torch.float32}
 
 
 def test_bfloat16_is_used_where_it_is_faster_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,8 +12,8 @@ from ..training.precision import keep_wide
 def prepare(transformer: Any) -> None:
     """Make a FLUX transformer compute in float32, also under autocast, what has to be precise.
 
-    The two layers that begin the residual streams, so that these are float32; and the normalisation of queries and
-    keys, whose float32 weights have no fast kernel for bfloat16 inputs.
+    The two layers that begin the residual streams, so that these are float32; and, on a GPU too, the normalisation of
+    queries and keys, whose float32 weights have no fast kernel for bfloat16 inputs.
     """
     for layer in (transformer.x_embedder, transformer.context_embedder):
         keep_wide(layer)

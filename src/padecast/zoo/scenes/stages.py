@@ -243,7 +243,8 @@ def draw_length(generator: torch.Generator) -> int:
 @torch.no_grad()
 def normalised(vae: AutoencoderKL, images: Tensor) -> Tensor:
     """Latents (B, 4, 16, 16) as the transformer sees them: `(latents - shift_factor) scaling_factor`."""
-    latents: Tensor = vae.encode(images).latent_dist.mode().float()
+    with torch.autocast(images.device.type, enabled=False):  # bfloat16 would be noise in what is to be learned
+        latents: Tensor = vae.encode(images).latent_dist.mode().float()
     return (latents - float(vae.config.shift_factor)) * float(vae.config.scaling_factor)
 
 

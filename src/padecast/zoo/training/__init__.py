@@ -7,7 +7,7 @@ run        stages run to their end, with checkpoints, each building on those bef
 command    the options that the trainings' command lines share
 muon       the optimizer of matrices
 average    how the weight average follows the weights
-precision  whether bfloat16 is worth it on a processor
+precision  whether bfloat16 is worth it on a processor, and what stays in float32 there
 state      the state of a training as a file
 folder     the pipeline as a folder, in float16
 ========== =======================================================================

@@ -16,7 +16,7 @@ class Muon(torch.optim.Optimizer):
     """`w ← (1 - lr decay) w - lr 0.2 √max(m, n) orthogonal(momentum)`, for weights (m, n) or flattened to it.
 
     The factor gives updates the size that AdamW's have, so that both take the same learning rate. `torch.optim.Muon`
-    computes in bfloat16, which many processors are slow at, and refuses the kernels of convolutions.
+    always computes in bfloat16, and refuses the kernels of convolutions; this one does under autocast alone.
 
     Args:
         weights: each of two dimensions or more.

@@ -38,8 +38,8 @@ def _time(layer: nn.Module, inputs: Tensor, bfloat16: bool, repeats: int) -> flo
 class WideWhereFaster(TorchFunctionMode):
     """Inside it, attention and the normalisation of queries and keys compute in float32, also under autocast.
 
-    On processors: the fused kernel of attention takes ten times as long to go back through bfloat16 as through
-    float32, and there is none for the normalisation of bfloat16 by float32 weights.
+    On processors: the fused kernel of attention takes much longer to go back through bfloat16 than through float32,
+    and there is none for the normalisation of bfloat16 by float32 weights.
     """
 
     def __torch_function__(

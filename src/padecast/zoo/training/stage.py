@@ -79,13 +79,14 @@ class Stage(ABC, Generic[R]):
         start = self.clock()
         rate = self.recipe.rate(self.name, self.done, self.progress)
         narrow = torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16)
-        with narrow, WideWhereFaster() if self.device.type == "cpu" else nullcontext():
+        wide = WideWhereFaster() if self.bfloat16 and self.device.type == "cpu" else nullcontext()
+        with narrow, wide:
             loss = self.loss()
         for optimizer in self.optimizers:
             optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_([*self.model.parameters(), *self.heads.parameters()], self.recipe.clip)
-        with narrow:  # for the products of Muon's steps, which take longer than those of a small batch
+        with narrow:  # for the products of Muon's steps
             for optimizer in self.optimizers:
                 optimizer.param_groups[0]["lr"] = rate
                 optimizer.step()
