@@ -108,13 +108,13 @@ left out of the verdicts. Rows are sorted by mean PSNR.
 Two methods were changed after looks at tables of this page. tc-pade stood on every N-th step, which leaves out the
 last of 20 at 10 computed, and was behind cache-dit with TaylorSeer on digits; then on steps that were spaced by noise
 levels, as `tc-pade:noise=1` still spaces them, and was behind plain lines on scenes; then on even steps, a little
-closer at the end alone, and was 5 dB behind lines on motion. Now the steps are a little closer at both ends, the last
-step among them. adaptive was behind many on scenes and motion, because its first stretch was too long where captions
-decide early what goes where: `prior=1.5,doubt=1.5` has the longer one. It also computed the last step in any case,
-which cost a step that was worth more elsewhere with 6 computed. The numbers of all these rules were chosen on seeds
-1000 to 1023. All other rules of every N-th step (linear, fora, toca, delta-dit; taylorseer, hicache and foca without
-warm-up) still reach 10 of 20 only by leaving out the last step, or with a warm-up, and are then often worse than at
-8: the best of their variants counts.
+closer at the end alone, and was 5 dB behind lines on motion as it was trained then. Now the steps are a little closer
+at both ends, the last step among them. adaptive was behind many on scenes, because its first stretch was too long
+where captions decide early what goes where: `prior=1.5,doubt=1.5` has the longer one. It also computed the last step
+in any case, which cost a step that was worth more elsewhere with 6 computed. The numbers of all these rules were
+chosen on seeds 1000 to 1023. All other rules of every N-th step (linear, fora, toca, delta-dit; taylorseer, hicache
+and foca without warm-up) still reach 10 of 20 only by leaving out the last step, or with a warm-up, and are then
+often worse than at 8: the best of their variants counts.
 """
 
 
