@@ -6,12 +6,11 @@ import threading
 from types import SimpleNamespace
 from typing import Any
 
-import diffusers
 import pytest
 import torch
-from diffusers import DDIMScheduler, FlowMatchEulerDiscreteScheduler, UniPCMultistepScheduler
+from diffusers import DDIMScheduler, FlowMatchEulerDiscreteScheduler
 
-from padecast._clock import Clock, is_multistep, look_up
+from padecast._clock import Clock, look_up
 from padecast._count import Counter, Tick
 from padecast._frames import called_by_another, is_inside
 
@@ -267,43 +266,3 @@ class TestWhoIsCalling:
         go_on.set()
         thread.join()
         assert not is_inside(thread.ident or 0, model)
-
-
-class TestIsMultistep:
-    @pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")  # of LMSDiscreteScheduler with numpy 2
-    @pytest.mark.parametrize(
-        "name",
-        [
-            *("UniPCMultistepScheduler", "DPMSolverMultistepScheduler", "DPMSolverSinglestepScheduler"),
-            *("DEISMultistepScheduler", "SASolverScheduler", "LMSDiscreteScheduler", "PNDMScheduler"),
-            *("IPNDMScheduler", "EDMDPMSolverMultistepScheduler", "CogVideoXDPMScheduler"),
-        ],
-    )
-    def test_those_that_use_earlier_outputs(self, name: str) -> None:
-        assert is_multistep(getattr(diffusers, name)())
-
-    @pytest.mark.parametrize(
-        "name",
-        [
-            *("FlowMatchEulerDiscreteScheduler", "EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler"),
-            *("DDIMScheduler", "DDPMScheduler", "LCMScheduler", "HeunDiscreteScheduler", "KDPM2DiscreteScheduler"),
-            *("FlowMatchHeunDiscreteScheduler", "CogVideoXDDIMScheduler", "TCDScheduler"),
-        ],
-    )
-    def test_those_that_use_the_outputs_of_one_step(self, name: str) -> None:
-        assert not is_multistep(getattr(diffusers, name)())
-
-    @pytest.mark.parametrize("name", ["UniPCMultistepScheduler", "DPMSolverMultistepScheduler"])
-    def test_of_first_order(self, name: str) -> None:
-        assert not is_multistep(getattr(diffusers, name)(solver_order=1))
-
-    def test_positions_say_it_from_the_scheduler_of_the_moment(self) -> None:
-        pipe = SimpleNamespace(scheduler=None)
-        clock = Clock(pipe, object())
-        said = []
-        for kind in (FlowMatchEulerDiscreteScheduler, UniPCMultistepScheduler, FlowMatchEulerDiscreteScheduler):
-            pipe.scheduler = kind()
-            pipe.scheduler.set_timesteps(4)
-            ticks = [clock.locate(t, None, torch.zeros(1)) for t in pipe.scheduler.timesteps]
-            said.append({tick.position.multistep for tick in ticks if tick.position is not None})
-        assert said == [{False}, {True}, {False}]

@@ -18,10 +18,6 @@ from padecast._frames import called_by_another
 from padecast._history import Position, normalised
 
 SCALES: tuple[float, ...] = (1.0, 1000.0)
-KEEPING = ("model_outputs", "derivatives", "ets")
-"""Where samplers that use outputs of earlier steps keep them."""
-HANDED = ("CogVideoXDPMScheduler",)
-"""Schedulers that use them too, and are handed them by their pipeline."""
 ENDING = ("SCMScheduler", "DDPMWuerstchenScheduler")
 """Schedulers whose last timestep is where the run ends, and no step of it."""
 
@@ -50,7 +46,6 @@ class Clock:
         self._value: float | None = None
         self._scales = SCALES
         self._strides: tuple[float, ...] | None = None
-        self._multistep = False
 
     @property
     def grid(self) -> Any:
@@ -87,12 +82,11 @@ class Clock:
         begins = fresh or (index is not None and self._last is not None and index < self._last)
         if begins:
             self._strides = self._read_strides(total) if self._strides_wanted else None
-            self._multistep = is_multistep(self._pipeline.scheduler)
         self._grid, self._value, self._place = grid, value, index
         if index is None:
             return Tick(total, None, begins)
         self._last = index
-        return Tick(total, Position.at(index, total, strides=self._strides, multistep=self._multistep), begins)
+        return Tick(total, Position.at(index, total, strides=self._strides), begins)
 
     def _length(self, grid: Any) -> int:
         """Return the number of steps of a run over the whole grid."""
@@ -137,23 +131,6 @@ class Clock:
             return None
         levels = [float(s) for s in (sigmas.tolist() if isinstance(sigmas, Tensor) else sigmas)]
         return normalised([abs(a - b) for a, b in pairwise(levels)])
-
-
-def is_multistep(scheduler: Any) -> bool:
-    """Return whether a sampler goes on with trends of earlier steps' outputs, and is of more than first order.
-
-    Example:
-        >>> from diffusers import FlowMatchEulerDiscreteScheduler, UniPCMultistepScheduler
-        >>> is_multistep(UniPCMultistepScheduler()), is_multistep(UniPCMultistepScheduler(solver_order=1))
-        (True, False)
-        >>> is_multistep(FlowMatchEulerDiscreteScheduler())
-        False
-    """
-    config = getattr(scheduler, "config", None)
-    if getattr(config, "solver_order", 2) < 2 or getattr(config, "scheduler_type", None) == "euler":
-        return False
-    handed = any(cls.__name__ in HANDED for cls in type(scheduler).__mro__)
-    return handed or any(isinstance(getattr(scheduler, name, None), list) for name in KEEPING)
 
 
 def look_up(grid: Any, timestep: Any, scales: tuple[float, ...] = SCALES) -> list[tuple[int, float | None]]:

@@ -43,7 +43,6 @@ class Position:
             ``None`` where no noise level is known, which counts as ``1 / total``.
         strides: The strides of all places of the grid, where they are known.
         seen: What the policy's probe saw of it, where it has one and did.
-        multistep: Whether the sampler itself goes on with trends of earlier outputs, as UniPC and DPM++ 2M do.
 
     Example:
         >>> Position.at(3, 20)
@@ -58,7 +57,6 @@ class Position:
     stride: float | None = None
     strides: tuple[float, ...] | None = field(default=None, repr=False, compare=False)
     seen: Seen | None = field(default=None, repr=False, compare=False)
-    multistep: bool = field(default=False, repr=False, compare=False)
 
     @classmethod
     def at(
@@ -68,11 +66,10 @@ class Position:
         time: float | None = None,
         stride: float | None = None,
         strides: tuple[float, ...] | None = None,
-        multistep: bool = False,
     ) -> Position:
         """Place a step; ``time`` is the step index unless given, ``stride`` its place in ``strides``."""
         own = strides[index] if stride is None and strides is not None else stride
-        return cls(index, total, float(index if time is None else time), own, strides, multistep=multistep)
+        return cls(index, total, float(index if time is None else time), own, strides)
 
     @property
     def is_last(self) -> bool:

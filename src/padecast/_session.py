@@ -41,8 +41,6 @@ class Session:
             all decide alike. They are then measured only if the policy or the forecaster needs them. Default none.
         strides: ``|sigma_i - sigma_{i+1}|`` of every step, for error feedback, the tolerance and spaced steps;
             equal unless given.
-        multistep: Whether the sampler itself goes on with trends of earlier outputs, as UniPC and DPM++ 2M do.
-            Default false.
 
     Raises:
         InvalidPlan: If the policy is a plan of another length.
@@ -72,7 +70,6 @@ class Session:
         spare: list[Memory] | None = None,
         group: Any = None,
         strides: Sequence[float] | None = None,
-        multistep: bool = False,
     ) -> None:
         check(total >= 1, "total", total, "1 step or more")
         policy.check(total)
@@ -80,7 +77,6 @@ class Session:
         measure = (measure and group is None) or policy.needs_gram or forecaster.needs_gram
         self._group = group
         self._strides = None if strides is None else normalised(strides)
-        self._multistep = multistep
         if strides is not None:
             check(len(strides) == total, "strides", len(strides), f"{total} values, one a step")
             check(self._strides is not None, "strides", list(strides), "finite values of 0 or more, not all 0")
@@ -137,7 +133,7 @@ class Session:
         check_place(index, self.total)
         if self._begins_again(index, branch):
             self.reset()
-        at = Position.at(index, self.total, time, strides=self._strides, multistep=self._multistep)
+        at = Position.at(index, self.total, time, strides=self._strides)
         taken = [step.at.index for step in self.trace if step.at.time == at.time and step.at.index != index]
         check(not taken and math.isfinite(at.time), "time", at.time, f"a number unlike that of step {taken or index}")
         if probe is None:

@@ -152,32 +152,3 @@ def test_the_published_form_depends_on_the_scale_of_the_features() -> None:
     assert ((small - large).abs() > 0.1 * small).all()
     ours = [run(damped(), growing(scale), "CCCCCCCCC.") / scale for scale in (1e-3, 10.0)]
     torch.testing.assert_close(ours[0], ours[1])
-
-
-@given(st.integers(0, 999), st.integers(10, 19), st.booleans())
-def test_a_sampler_that_follows_trends_itself_gets_damped_forecasts_and_no_feedback(
-    seed: int, index: int, multistep: bool
-) -> None:
-    geometry, at = Geometry.of(rough(seed), [3, 5, 7, 9]), Position.at(index, TOTAL, multistep=multistep)
-    same = TCPade(damping=10.0, feedback=0.0) if multistep else TCPade(damping=3.0, feedback=0.75)
-    torch.testing.assert_close(TCPade().weights(geometry, at), same.weights(geometry, at), rtol=0, atol=0)
-
-
-@given(st.integers(0, 999), st.integers(10, 19), st.floats(0, 20), st.floats(0, 2))
-def test_what_is_given_holds_with_every_sampler(seed: int, index: int, damping: float, feedback: float) -> None:
-    geometry, given_ones = Geometry.of(rough(seed), [3, 5, 7, 9]), TCPade(damping=damping, feedback=feedback)
-    one, many = (given_ones.weights(geometry, Position.at(index, TOTAL, multistep=m)) for m in (False, True))
-    torch.testing.assert_close(one, many, rtol=0, atol=0)
-
-
-def test_a_session_is_told_what_its_sampler_does() -> None:
-    residuals = list(rough(3, count=8, batch=1))
-
-    def forecasts(forecaster: TCPade, multistep: bool) -> list[Tensor]:
-        session = Session(policies.Plan("C.C..C.."), forecaster, total=8, multistep=multistep)
-        zero = torch.zeros_like(residuals[0])
-        return [session.step(zero, index=i, compute=lambda r=r: r) for i, r in enumerate(residuals)]  # type: ignore[misc]
-
-    plain, told = forecasts(TCPade(), False), forecasts(TCPade(), True)
-    assert not torch.equal(plain[-1], told[-1])
-    assert all(map(torch.equal, told, forecasts(TCPade(damping=10.0, feedback=0.0), False)))

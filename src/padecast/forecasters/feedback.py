@@ -93,8 +93,7 @@ class Feedback(Forecaster):
         debt = torch.zeros(len(geometry), dtype=torch.float64)
         for index in stretch:
             time = geometry.time[1] + pace * (index - geometry.index[1])
-            there = Position.at(index, at.total, time, strides=at.strides, multistep=at.multistep)
-            said = self.inner.weights(before, there)
+            said = self.inner.weights(before, Position.at(index, at.total, time, strides=at.strides))
             said = torch.nn.functional.pad(fitted(said, len(before)), (1, 0))
             known = fitted(lagrange_basis(nodes, time), len(geometry))
             debt = debt.to(said) + at.weight_of(index) * (said - known.to(said))

@@ -34,10 +34,8 @@ class TCPade(Forecaster):
     Args:
         order: Order of the Padé approximant. Default ``(1, 1)``.
         guard: Its pole guard. Default 2.
-        damping: ``lambda``, at least 0; 0 does not damp. Default ``None``: 3, or 10, which the paper prints, with a
-            sampler that goes on with trends of earlier outputs itself (UniPC, DPM++ 2M, DEIS, LMS, ...).
-        feedback: Share of that error that is paid back, in [0, 2]; 0 pays nothing. Default ``None``: 0.75, or 0 with
-            such a sampler, which would go on with what is paid back.
+        damping: ``lambda``, at least 0; 0 does not damp. Default 3 (the paper prints 10).
+        feedback: Share of that error that is paid back, in [0, 2]; 0 pays nothing. Default 0.75.
         early: Weight of the second residual in the first 30 % of the steps, or ``None`` (default) for no early
             rule. The released code has 0.1.
         late: Weight of the last change in the last 20 % of the steps. Default 0. The released code has 0.3.
@@ -68,8 +66,8 @@ class TCPade(Forecaster):
 
     order: tuple[int, int] = (1, 1)
     guard: float = 2.0
-    damping: float | None = None
-    feedback: float | None = None
+    damping: float = 3.0
+    feedback: float = 0.75
     early: float | None = None
     late: float = 0.0
     form: str = "damped"
@@ -78,11 +76,10 @@ class TCPade(Forecaster):
 
     def __post_init__(self) -> None:
         check(self.form in ("damped", "published"), "form", self.form, "'damped' or 'published'")
-        damping, feedback = self.damping, self.feedback
-        check(damping is None or 0 <= damping < math.inf, "damping", damping, "0 or more, and finite, or none")
+        check(0 <= self.damping < math.inf, "damping", self.damping, "0 or more, and finite")
         check(self.early is None or 0 <= self.early <= 1, "early", self.early, "a share between 0 and 1, or none")
         check(-10 <= self.late <= 10, "late", self.late, "-10 to 10")
-        check(feedback is None or 0 <= feedback <= 2, "feedback", feedback, "0 to 2, or none")
+        check(0 <= self.feedback <= 2, "feedback", self.feedback, "0 to 2")
         self._pade  # noqa: B018 - validates order and guard
 
     @property
@@ -104,15 +101,12 @@ class TCPade(Forecaster):
         """Residuals it wants remembered in full."""
         if self.form == "published":
             return 3
-        return max(self._pade.window, 2) + (self.feedback != 0)
+        return max(self._pade.window, 2) + (self.feedback > 0)
 
     def weights(self, geometry: Geometry, at: Position) -> Tensor:
         """See :meth:`Forecaster.weights`."""
-        usual = MULTISTEP if at.multistep else ONE_STEP
-        damping = usual.damping if self.damping is None else self.damping
-        feedback = usual.feedback if self.feedback is None else self.feedback
-        if feedback > 0 and self.form != "published":
-            return Feedback(replace(self, damping=damping, feedback=0.0), feedback).weights(geometry, at)
+        if self.feedback > 0 and self.form != "published":
+            return Feedback(replace(self, feedback=0.0), self.feedback).weights(geometry, at)
         size = len(geometry)
         newest = unit(size, 0)
         if size < 2 or geometry.gram is None:
@@ -121,7 +115,7 @@ class TCPade(Forecaster):
         if self.early is not None and at.index < EARLY * at.total:
             return newest - self.early * change
         rational = self._pade.weights(geometry, at)
-        sigma = trust(geometry, damping)[:, None]
+        sigma = trust(geometry, self.damping)[:, None]
         weights = newest.to(sigma) + sigma * (rational.to(sigma) - newest.to(sigma))
         return weights + (self.late * change.to(sigma) if at.index >= LATE * at.total else 0.0)
 
@@ -136,17 +130,6 @@ class TCPade(Forecaster):
         return tuple(x + published(sigma, (r1, r2, r3), at).to(x.dtype) for x, r1, r2, r3 in streams)
 
 
-@dataclass(frozen=True)
-class Usual:
-    """Damping and feedback that are not given."""
-
-    damping: float
-    feedback: float
-
-
-ONE_STEP, MULTISTEP = Usual(3.0, 0.75), Usual(10.0, 0.0)
-"""With samplers that use one output a step, chosen on digits and scenes; with those that also go on with the trend of
-earlier ones, chosen on motion with UniPC (seeds 1000 to 1015)."""
 EARLY, LATE = 0.3, 0.8
 PUBLISHED_DAMPING, PUBLISHED_EARLY, PUBLISHED_LATE = 10.0, 0.1, 0.3
 
