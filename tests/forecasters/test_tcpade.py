@@ -13,8 +13,8 @@ TOTAL = 20
 
 
 def damped(**options: object) -> TCPade:
-    """The damped form alone: no stage rules, no feedback."""
-    alone = {"order": (1, 1), "feedback": 0.0, "early": None, "late": 0.0, "form": "damped"}
+    """The damped form alone: no stage rules, no feedback, no hindsight."""
+    alone = {"order": (1, 1), "feedback": 0.0, "hindsight": False, "early": None, "late": 0.0, "form": "damped"}
     return TCPade(**{**alone, **options})  # type: ignore[arg-type]
 
 
@@ -152,3 +152,37 @@ def test_the_published_form_depends_on_the_scale_of_the_features() -> None:
     assert ((small - large).abs() > 0.1 * small).all()
     ours = [run(damped(), growing(scale), "CCCCCCCCC.") / scale for scale in (1e-3, 10.0)]
     torch.testing.assert_close(ours[0], ours[1])
+
+
+@given(st.integers(0, 999), st.floats(0, 10))
+def test_hindsight_trusts_a_line_less_where_it_was_worse_than_repetition(
+    seed: int, damping: float
+) -> None:
+    """Written out: of residuals at steps 9, 8 and 6, the line through the older two says 1.5 R2 - 0.5 R3 at step 9."""
+    residuals = rough(seed)
+    geometry, at = Geometry.of(residuals, [5, 6, 8, 9]), Position.at(11, TOTAL)
+    _, third, second, newest = residuals
+    wrong = (newest - (1.5 * second - 0.5 * third)).square().sum(-1)
+    share = ((newest - second).square().sum(-1) / wrong).clamp(max=1)
+    repeat = torch.eye(4, dtype=torch.float64)[:1]
+    plain = damped(damping=damping).weights(geometry, at) - repeat
+    wary = damped(damping=damping, hindsight=True).weights(geometry, at) - repeat
+    torch.testing.assert_close(wary, share[:, None] * plain)
+
+
+def test_hindsight_changes_nothing_where_lines_were_better_than_repetition() -> None:
+    curve = torch.tensor([[t, t**2] for t in (0.0, 1.0, 2.0, 3.0)], dtype=torch.float64)
+    geometry, at = Geometry.of(curve, [0, 1, 2, 3]), Position.at(5, TOTAL)
+    assert torch.equal(damped(hindsight=True).weights(geometry, at), damped().weights(geometry, at))
+
+
+@pytest.mark.parametrize("index", [[3], [3, 5]])
+def test_hindsight_needs_three_residuals(index: list[int]) -> None:
+    geometry, at = Geometry.of(rough(1, count=len(index)), index), Position.at(7, TOTAL)
+    assert torch.equal(damped(hindsight=True).weights(geometry, at), damped().weights(geometry, at))
+
+
+def test_hindsight_of_a_residual_that_stands_still() -> None:
+    geometry, at = Geometry.of(torch.ones(3, 1, 4, dtype=torch.float64), [0, 1, 2]), Position.at(4, TOTAL)
+    weights = damped(hindsight=True).weights(geometry, at)
+    assert weights.isfinite().all() and torch.allclose(weights.sum(1), torch.ones(1, dtype=torch.float64))

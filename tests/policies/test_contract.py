@@ -174,7 +174,7 @@ CASES = [
 ]
 # Options that every value of their type fits, and those with an error of their own.
 ALL_FIT = {f"{name}.last" for name in ("stability", "interval", "growing", "tolerance", "accumulated", "first-block")}
-ALL_FIT |= {"delta.last", "magnitude.last", "rate.last", "foca.corrected"}
+ALL_FIT |= {"delta.last", "magnitude.last", "rate.last", "foca.corrected", "tcpade.hindsight"}
 ELSEWHERE = {"plan.steps", "ends.policy", "cap.policy", "wiener.gram", "wiener.strides"}
 ELSEWHERE |= {"refined.offsets", "refined.branches"}
 

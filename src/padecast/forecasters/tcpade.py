@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from padecast._errors import check
-from padecast._history import Geometry, Position, precise, unit
+from padecast._history import TINY, Geometry, Position, precise, unit
 from padecast.forecasters.base import Forecaster
 from padecast.forecasters.feedback import Feedback
+from padecast.forecasters.lagrange import lagrange_basis
 from padecast.forecasters.pade import Pade
 
 if TYPE_CHECKING:
@@ -25,17 +26,21 @@ class TCPade(Forecaster):
     r"""A rational extrapolation that falls back to repetition where the trajectory is rough.
 
     .. math:: R(t) = R_1 + \sigma (R_\text{Padé}(t) - R_1), \qquad
-              \sigma = \exp(-\lambda\, |R_1 - R_2| / |R_1 + R_2|)
+              \sigma = \exp(-\lambda\, |R_1 - R_2| / |R_1 + R_2|) \;
+              \min(1, |R_1 - R_2|^2 / |R_1 - L(t_1)|^2)
 
-    so ``sigma = 0`` repeats the last residual, ``sigma = 1`` is :class:`Pade`, and the weights always sum to one. What
-    a stretch of forecasts turns out to have got wrong is paid back by the next one (:class:`Feedback`). Optional stage
-    rules, by fraction of the step index: early, ``(1 - early) R_1 + early R_2``; late, ``+ late (R_1 - R_2)``.
+    so ``sigma = 0`` repeats the last residual, ``sigma = 1`` is :class:`Pade`, and the weights always sum to one. The
+    second factor is hindsight: L is the line through the second and the third newest residual, and where it would have
+    been further from the newest one than plain repetition, a new line is trusted less. What a stretch of forecasts
+    turns out to have got wrong is paid back by the next one (:class:`Feedback`). Optional stage rules, by fraction of
+    the step index: early, ``(1 - early) R_1 + early R_2``; late, ``+ late (R_1 - R_2)``.
 
     Args:
         order: Order of the Padé approximant. Default ``(1, 1)``.
         guard: Its pole guard. Default 2.
         damping: ``lambda``, at least 0; 0 does not damp. Default 3 (the paper prints 10).
         feedback: Share of that error that is paid back, in [0, 2]; 0 pays nothing. Default 0.75.
+        hindsight: Whether hindsight damps too, once three residuals are known. Default true.
         early: Weight of the second residual in the first 30 % of the steps, or ``None`` (default) for no early
             rule. The released code has 0.1.
         late: Weight of the last change in the last 20 % of the steps. Default 0. The released code has 0.3.
@@ -68,6 +73,7 @@ class TCPade(Forecaster):
     guard: float = 2.0
     damping: float = 3.0
     feedback: float = 0.75
+    hindsight: bool = True
     early: float | None = None
     late: float = 0.0
     form: str = "damped"
@@ -101,7 +107,7 @@ class TCPade(Forecaster):
         """Residuals it wants remembered in full."""
         if self.form == "published":
             return 3
-        return max(self._pade.window, 2) + (self.feedback > 0)
+        return max(self._pade.window, 3 if self.hindsight else 2) + (self.feedback > 0)
 
     def weights(self, geometry: Geometry, at: Position) -> Tensor:
         """See :meth:`Forecaster.weights`."""
@@ -116,6 +122,8 @@ class TCPade(Forecaster):
             return newest - self.early * change
         rational = self._pade.weights(geometry, at)
         sigma = trust(geometry, self.damping)[:, None]
+        if self.hindsight and size > 2:
+            sigma = sigma * confirmed(geometry)[:, None]
         weights = newest.to(sigma) + sigma * (rational.to(sigma) - newest.to(sigma))
         return weights + (self.late * change.to(sigma) if at.index >= LATE * at.total else 0.0)
 
@@ -140,6 +148,24 @@ def trust(geometry: Geometry, damping: float) -> Tensor:
     if damping == 0:
         return torch.ones_like(precise(geometry.gram)[:, 0, 0])
     return torch.exp(-damping * geometry.change())
+
+
+def confirmed(geometry: Geometry) -> Tensor:
+    """Return ``min(1, |R1 - R2|² / |R1 - L(t1)|²)`` per sample, ``(B,)``, of three residuals at least.
+
+    L is the line through R2 and R3. 1 where it was no further from R1 than repetition, and where nothing moved.
+
+    Example:
+        >>> turning = torch.tensor([[0.0], [1.0], [0.5]], dtype=torch.float64)  # the line said 2
+        >>> confirmed(Geometry.of(turning, [0, 1, 2])).tolist()
+        [0.1111111111111111]
+    """
+    size = len(geometry)
+    newest = unit(size, 0)
+    line = torch.nn.functional.pad(lagrange_basis(geometry.time[1:3], geometry.time[0]), (1, size - 3))
+    off, moved = newest - line, newest - unit(size, 1)
+    wrong, change = geometry.quadratic(off, off), geometry.quadratic(moved, moved)
+    return torch.where(wrong > change, change / wrong.clamp_min(TINY), torch.ones_like(wrong))
 
 
 def published(sigma: Tensor, residuals: tuple[Tensor, Tensor, Tensor], at: Position) -> Tensor:
