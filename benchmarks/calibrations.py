@@ -45,6 +45,7 @@ def main() -> None:
     )
     parser.add_argument("--budgets", default="5,6,7,8,9,10,11,12,13,14")
     parser.add_argument("--unfitted", default="", help="budgets that are chosen, but not fitted")
+    parser.add_argument("--keep", action="store_true", help="budgets of the file that are not chosen anew stay")
     parser.add_argument("--resume", type=Path, help="keeps what was found, to go on after an interruption")
     parser.add_argument("--out", type=Path, default=Path(zoo.__file__).parent / "calibrations")
     options = parser.parse_args()
@@ -62,9 +63,16 @@ def main() -> None:
             resume = options.resume and options.resume.with_suffix(f".{setting}.{part}jsonl")
             found += [made(work, budgets, effort, resume)] if budgets else []
         choices = {budget: choice for one in found for budget, choice in one.choices.items()}
-        done = dataclasses.replace(found[0], choices=choices)
+        path = options.out / f"{options.model}-{setting}.json"
+        if options.keep and path.is_file():
+            before = calibration.Calibration.load(path)
+            same = all(getattr(before, name) == getattr(found[0], name) for name in ("model", "seeds", "schedule"))
+            if not same:
+                parser.error(f"--keep: {path} is of another model, other seeds or another schedule; measure all of it.")
+            choices = {**before.choices, **choices}
+        done = dataclasses.replace(found[0], choices=dict(sorted(choices.items())))
         print(done, flush=True)
-        done.save(options.out / f"{options.model}-{setting}.json")
+        done.save(path)
 
 
 def made(

@@ -38,6 +38,7 @@ ROWS = {
     "cache-dit": "cache-dit",
     "cache-dit.taylorseer": "cache-dit with TaylorSeer",
     "tc-pade:noise=1": "**tc-pade**, spaced by noise levels",
+    "tc-pade:hindsight=false": "**tc-pade**, without hindsight",
     "tc-pade": "**tc-pade**",
     "adaptive:prior=1.5,doubt=1.5": "**adaptive**, first stretch longer",
     "adaptive": "**adaptive**",
@@ -82,7 +83,8 @@ def table(measured: dict[str, Chapter]) -> str:
         "(warm-up, order, span) the best counts, and an empty field says that none got there. Calibrations were made "
         "on other seeds and ship with the models. How tc-pade spaces its steps, and how soon adaptive computes "
         "after the first, was chosen on other samples, but after looks at earlier tables; the longer first "
-        "stretch that adaptive had before is a row too, and of tc-pade the spacing by noise levels."
+        "stretch that adaptive had before is a row too, and of tc-pade the spacing by noise levels and what it did "
+        "before it damped by hindsight."
     )
     lines = [
         *textwrap.wrap(told, 118),

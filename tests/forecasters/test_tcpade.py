@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 from hypothesis import given
@@ -8,6 +10,7 @@ from torch import Tensor
 
 from padecast import Geometry, Position, Session, policies
 from padecast.forecasters import Feedback, Pade, TCPade
+from padecast.forecasters.tcpade import confirmed
 
 TOTAL = 20
 
@@ -155,9 +158,7 @@ def test_the_published_form_depends_on_the_scale_of_the_features() -> None:
 
 
 @given(st.integers(0, 999), st.floats(0, 10))
-def test_hindsight_trusts_a_line_less_where_it_was_worse_than_repetition(
-    seed: int, damping: float
-) -> None:
+def test_hindsight_trusts_a_line_less_where_it_was_worse_than_repetition(seed: int, damping: float) -> None:
     """Written out: of residuals at steps 9, 8 and 6, the line through the older two says 1.5 R2 - 0.5 R3 at step 9."""
     residuals = rough(seed)
     geometry, at = Geometry.of(residuals, [5, 6, 8, 9]), Position.at(11, TOTAL)
@@ -184,5 +185,15 @@ def test_hindsight_needs_three_residuals(index: list[int]) -> None:
 
 def test_hindsight_of_a_residual_that_stands_still() -> None:
     geometry, at = Geometry.of(torch.ones(3, 1, 4, dtype=torch.float64), [0, 1, 2]), Position.at(4, TOTAL)
-    weights = damped(hindsight=True).weights(geometry, at)
-    assert weights.isfinite().all() and torch.allclose(weights.sum(1), torch.ones(1, dtype=torch.float64))
+    assert torch.equal(confirmed(geometry), torch.ones(1, dtype=torch.float64))
+    assert torch.equal(damped(hindsight=True).weights(geometry, at), damped().weights(geometry, at))
+
+
+@given(st.integers(0, 999), st.sampled_from([1e-2, 1e-4, 1e-6, 1e-8]))
+def test_hindsight_is_a_share_even_where_rounding_is_all_that_moved(seed: int, size: float) -> None:
+    residuals = 1 + size * rough(seed, count=3, batch=4)
+    measured = Geometry.of(residuals, [2, 5, 9])
+    assert measured.gram is not None
+    rounded = dataclasses.replace(measured, gram=measured.gram.float())
+    share = confirmed(rounded)
+    assert bool(((share >= 0) & (share <= 1)).all()), share

@@ -15,7 +15,7 @@ from padecast.calibration.statistic import Statistic
 from padecast.calibration.trials import Bench
 from padecast.policies import Plan
 
-SCOUTS = ("tcpade", "lagrange", "wiener:window=4,ridge=0.0001,feedback=1")
+SCOUTS = ("tcpade", "lagrange", "reuse", "wiener:window=4,ridge=0.0001,feedback=1")
 OTHERS = (
     "pade",
     "wiener:feedback=0.5",

@@ -40,7 +40,8 @@ class TCPade(Forecaster):
         guard: Its pole guard. Default 2.
         damping: ``lambda``, at least 0; 0 does not damp. Default 3 (the paper prints 10).
         feedback: Share of that error that is paid back, in [0, 2]; 0 pays nothing. Default 0.75.
-        hindsight: Whether hindsight damps too, once three residuals are known. Default true.
+        hindsight: Whether hindsight damps too, once three residuals are known. Default true. Stage rules and the
+            published form have none.
         early: Weight of the second residual in the first 30 % of the steps, or ``None`` (default) for no early
             rule. The released code has 0.1.
         late: Weight of the last change in the last 20 % of the steps. Default 0. The released code has 0.3.
@@ -164,7 +165,8 @@ def confirmed(geometry: Geometry) -> Tensor:
     newest = unit(size, 0)
     line = torch.nn.functional.pad(lagrange_basis(geometry.time[1:3], geometry.time[0]), (1, size - 3))
     off, moved = newest - line, newest - unit(size, 1)
-    wrong, change = geometry.quadratic(off, off), geometry.quadratic(moved, moved)
+    change = geometry.quadratic(moved, moved).clamp_min(0)  # differences of nearly equal residuals round below it
+    wrong = geometry.quadratic(off, off)
     return torch.where(wrong > change, change / wrong.clamp_min(TINY), torch.ones_like(wrong))
 
 
