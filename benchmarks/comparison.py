@@ -111,12 +111,12 @@ levels, as `tc-pade:noise=1` still spaces them, and was behind plain lines on sc
 closer at the end alone, and was 5 dB behind lines on motion as it was trained then. Now the steps are a little closer
 at both ends, the last step among them. Its forecaster, which adaptive shares, was behind plain repetition on motion,
 where early residuals slow down and lines overshoot: now it has hindsight, and damps more where the line before would
-have been worse than repetition; `hindsight=false` is how it was. adaptive was behind many on scenes, because its first stretch was too long
-where captions decide early what goes where: `prior=1.5,doubt=1.5` has the longer one. It also computed the last step
-in any case, which cost a step that was worth more elsewhere with 6 computed. The numbers of all these rules were
-chosen on seeds 1000 to 1023, hindsight on 1000 to 1015. All other rules of every N-th step (linear, fora, toca, delta-dit; taylorseer, hicache
-and foca without warm-up) still reach 10 of 20 only by leaving out the last step, or with a warm-up, and are then
-often worse than at 8: the best of their variants counts.
+have been worse than repetition; `hindsight=false` is how it was. adaptive was behind many on scenes, because its
+first stretch was too long where captions decide early what goes where: `prior=1.5,doubt=1.5` has the longer one. It
+also computed the last step in any case, which cost a step that was worth more elsewhere with 6 computed. The numbers
+of all these rules were chosen on seeds 1000 to 1023, hindsight on 1000 to 1015. All other rules of every N-th step
+(linear, fora, toca, delta-dit; taylorseer, hicache and foca without warm-up) still reach 10 of 20 only by leaving out
+the last step, or with a warm-up, and are then often worse than at 8: the best of their variants counts.
 """
 
 
