@@ -16,8 +16,8 @@ class Recipe(Shared):
     """How the scenes model is trained.
 
     Args:
-        minutes: time budget of all four stages together, default 120; the learning rate decays over it. On the CPU,
-            time that the machine spends on other work does not count.
+        minutes: time budget of all four stages together, default 64; the learning rate decays over it. On the CPU,
+            time that the machine spends on other work does not count. A processor without bfloat16 wants 120.
         steps: optimizer steps of each stage instead, which makes a run exactly repeatable; default None.
         shares: of the minutes, for autoencoder, text encoders, flow and guidance.
         batches: pictures per step, for each stage.
@@ -32,7 +32,7 @@ class Recipe(Shared):
         drop: share of captions replaced by the empty one, default 0.1.
         shift: above 1 more noise levels of the training are high; default 2.
         guidance: range of guidance scales that are distilled.
-        strength: classifier-free guidance of `1 + strength (g - 1)` is what a scale g stands for, default 0.4.
+        strength: classifier-free guidance of `1 + strength (g - 1)` is what a scale g stands for, default 0.3.
         layers: double and single blocks of the transformer.
         heads: attention heads of the transformer, of 32 channels each.
         seed: of the initial weights and of every random draw.
@@ -41,9 +41,9 @@ class Recipe(Shared):
 
     stages: ClassVar[tuple[str, ...]] = STAGES
 
-    minutes: float = 120.0
+    minutes: float = 64.0
     steps: int | None = None
-    shares: tuple[float, ...] = (0.099, 0.016, 0.825, 0.06)
+    shares: tuple[float, ...] = (0.125, 0.0235, 0.7765, 0.075)
     batches: tuple[int, ...] = (8, 64, 32, 32)
     rates: tuple[float, ...] = (3e-3, 2e-3, 1.5e-3, 3e-4)
     warmup: int = 100
@@ -56,7 +56,7 @@ class Recipe(Shared):
     drop: float = 0.1
     shift: float = 2.0
     guidance: tuple[float, float] = (1.0, 6.0)
-    strength: float = 0.4
+    strength: float = 0.3
     layers: tuple[int, int] = (2, 4)
     heads: int = 6
     seed: int = 0

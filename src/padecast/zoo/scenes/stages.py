@@ -33,7 +33,7 @@ FEW = 6.0  # how much more a token that shows an object counts for the head, sin
 # Above, the weighted loss would be least for velocities that show too many.
 DEAR, PLAIN = 3.0, 0.5
 # How many tokens a caption is padded to. Users get 512, which FLUX does not mask: it has to be seen in training.
-LENGTHS = ((20, 25, 0.86), (25, 65, 0.1), (65, 161, 0.02), (512, 513, 0.02))  # from, below, share
+LENGTHS = ((20, 25, 0.85), (25, 65, 0.1), (65, 161, 0.02), (512, 513, 0.03))  # from, below, share
 
 
 class Autoencoder(Stage[Recipe]):
