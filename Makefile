@@ -13,7 +13,8 @@ READY := $(VENV)/.stamp
 LAYERS := $(wildcard tests/test_layers.py tests/test_surface.py tests/test_packaging.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check slow docs ray quantized bench comparison calibrations train-digits format
+.PHONY: help demo test check slow docs ray quantized bench comparison claims calibrations
+.PHONY: train-digits train-scenes train-motion format
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' Makefile
@@ -75,8 +76,18 @@ calibrations: $(READY) ## make the calibrations that ship with the demo model an
 	$(BIN)/python benchmarks/calibrations.py --setting hard --unfitted 11,12,13,14
 	$(BIN)/python benchmarks/calibrations.py --setting easy --unfitted 9,11,12,13,14
 
+claims: $(READY) ## put the papers' statements to the test on 64 seeds, into docs/claims.md (50 minutes on one core)
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/claims.py --resume
+	$(BIN)/python benchmarks/claims_page.py
+
 train-digits: $(READY) ## train a digits model like the bundled one anew, into runs/digits
 	$(BIN)/python -m padecast.zoo.train_digits --out runs/digits $(TRAIN_ARGS)
+
+train-scenes: $(READY) ## train a scenes model like the bundled one anew, into runs/scenes (an hour on two cores)
+	$(BIN)/python -m padecast.zoo.scenes.train --out runs/scenes $(TRAIN_ARGS)
+
+train-motion: $(READY) ## train a motion model like the bundled one anew, into runs/motion (80 minutes on two cores)
+	$(BIN)/python -m padecast.zoo.motion.train --out runs/motion $(TRAIN_ARGS)
 
 format: $(READY) ## sort imports, apply safe fixes and format
 	$(BIN)/ruff check --fix .

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from claims_files import Document, Line, mean, names
+from claims_files import Document, Line, Rows, all_names, mean, names
 
 from padecast.lab._canvas import INK, figure_of, plain, styles_of, write
 from padecast.lab._canvas import title as write_title
@@ -24,11 +24,12 @@ class Panel:
     up: str
 
 
+SHOWN = "show what was asked"
 DASHED = ("fewer-steps", "uncached", "output")
-WIDE, HIGH, LEFT, LEGEND = 3.7, 3.3, 0.75, 2.3  # inches
+WIDE, HIGH, LEFT, LEGEND, LETTER = 3.7, 3.3, 0.75, 0.75, 0.068  # inches: of a panel, its margin, and the legend
 
 
-def panels(path: Path, title: str, shown: Sequence[Panel], *, columns: int = 2, dashed: Sequence[str] = ()) -> None:
+def panels(path: Path, title: str, shown: Sequence[Panel], *, columns: int = 3, dashed: Sequence[str] = ()) -> None:
     """Draw panels side by side with one legend.
 
     With ``dashed``, names are "kind, line": lines of its kinds are dashed, and a line has one colour in all kinds.
@@ -37,7 +38,8 @@ def panels(path: Path, title: str, shown: Sequence[Panel], *, columns: int = 2, 
     rows = -(-len(shown) // columns)
     bare = {name: name.partition(", ")[2] if dashed else name for panel in shown for name in panel.lines}
     styles = styles_of(list(bare.values()))
-    width, height = (LEFT + WIDE) * columns + LEGEND, 0.5 + (HIGH + 0.9) * rows
+    legend = LEGEND + LETTER * max(map(len, bare), default=0)
+    width, height = (LEFT + WIDE) * columns + legend, 0.5 + (HIGH + 0.9) * rows
     figure = figure_of((width, height))
     handles: dict[str, Any] = {}
     for place, panel in enumerate(shown):
@@ -51,14 +53,14 @@ def panels(path: Path, title: str, shown: Sequence[Panel], *, columns: int = 2, 
             if line:
                 (handles[name],) = axis.plot(*zip(*sorted(line), strict=True), **look, markersize=5, linewidth=1.4)
         plain(axis, panel.across, panel.up)
-        if panel.up == "digits read":
+        if panel.up == SHOWN:
             axis.set_ylim(0, 1.05)
         axis.set_title(panel.title, fontsize=10, color=INK)
         across = sorted({x for line in panel.lines.values() for x, _ in line})
         across = across[:: 1 + len(across) // 12]
         crowded = min(b - a for a, b in itertools.pairwise(across)) < (max(across) - min(across)) / 12
         axis.set_xticks(across, [f"{x:g}" for x in across], rotation=60 if crowded else 0)
-    place_of = {"loc": "upper left", "bbox_to_anchor": (1 - (LEGEND - 0.15) / width, 1 - 0.75 / height)}
+    place_of = {"loc": "upper left", "bbox_to_anchor": (1 - (legend - 0.15) / width, 1 - 0.75 / height)}
     figure.legend(handles.values(), handles.keys(), **place_of, fontsize=8.5, frameon=False, labelcolor=INK)
     write_title(figure, title)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -69,8 +71,12 @@ def figures(
     found: Document, at: Sequence[float], *, key: str = "psnr", digits: str = "{:.1f}", leave: Sequence[str] = ()
 ) -> list[str]:
     """Write a row per name, a column per setting and value."""
-    chosen = [n for n in names(next(iter(found.values()))["rows"]) if n not in leave]
-    rows = [[n, *(digits.format(mean(one["rows"], n, a, key)) for one in found.values() for a in at)] for n in chosen]
+
+    def cell(rows: Rows, name: str, value: float) -> str:
+        return digits.format(mean(rows, name, value, key)) if name in names(rows) else ""
+
+    chosen = [n for n in all_names(found) if n not in leave]
+    rows = [[n, *(cell(one["rows"], n, a) for one in found.values() for a in at)] for n in chosen]
     return table(["PSNR, dB" if key == "psnr" else "", *(f"{s}, {a:g}" for s in found for a in at)], rows)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-SETTINGS = ("hard", "easy")
+SETTINGS = ("hard", "easy", "scenes")
 Document = dict[str, Any]
 Rows = list[dict[str, Any]]
 Line = list[tuple[float, float]]
@@ -29,12 +29,6 @@ class Measured:
             return {}
         settings = json.loads(path.read_text(encoding="utf-8"))["settings"]
         return {s: found for s, found in settings.items() if found["seeds"]}
-
-    def digits(self) -> Document:
-        """Return seeds and rows of benchmarks/methods.py by setting."""
-        paths = {s: self.folder / f"digits-{s}.json" for s in SETTINGS}
-        found = {s: json.loads(p.read_text(encoding="utf-8")) for s, p in paths.items() if p.exists()}
-        return {s: {"seeds": one["settings"]["seeds"], "rows": one["results"]} for s, one in found.items()}
 
 
 def seeds(found: Document) -> str:
@@ -55,16 +49,15 @@ def names(rows: Rows) -> list[str]:
     return list(dict.fromkeys(r["name"] for r in rows))
 
 
+def all_names(found: Document) -> list[str]:
+    """Names of the rows of any setting, each once."""
+    return list(dict.fromkeys(name for one in found.values() for name in names(one["rows"])))
+
+
 def lines(rows: Rows, key: str = "psnr", leave: Sequence[str] = ()) -> dict[str, Line]:
     """Return a line per name over what is varied."""
     chosen = [n for n in names(rows) if n not in leave]
     return {n: [(r["at"], fmean(r[key])) for r in rows if r["name"] == n] for n in chosen}
-
-
-def decibels(rows: Rows, name: str, wanted: int) -> float:
-    """Return the mean PSNR of a row of benchmarks/methods.py."""
-    (row,) = (r for r in rows if r["name"] == name and r["wanted"] == wanted)
-    return float(row["psnr"]["mean"])
 
 
 def errors_of(found: Document) -> dict[tuple[str, str, int], float]:

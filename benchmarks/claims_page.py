@@ -1,9 +1,9 @@
-"""Writes docs/claims.md: what became of the papers' statements on the demo model, with pictures.
+"""Writes docs/claims.md: what became of the papers' statements on two demo models, with pictures.
 
     python benchmarks/claims_page.py            # --results DIR, --docs DIR for others than the project's own
 
-from benchmarks/results/claims-*.json (``benchmarks/claims.py``), digits-hard.json and digits-easy.json
-(``benchmarks/methods.py``), and from nothing else. Every verdict is computed by the rule that the page states.
+from benchmarks/results/claims-*.json (``benchmarks/claims.py``), and from nothing else. Every verdict is computed by
+the rule that the page states.
 """
 
 from __future__ import annotations
@@ -26,12 +26,13 @@ def page(measured: Measured, images: Path) -> str:
     text = [
         "# Statements of the papers, tested",
         "",
-        "<!-- written by benchmarks/claims_page.py from benchmarks/results/claims-*.json and digits-*.json -->",
+        "<!-- written by benchmarks/claims_page.py from benchmarks/results/claims-*.json -->",
         "",
         "Six statements of [TC-Padé](https://arxiv.org/abs/2603.02943) and "
-        "[Spectrum](https://arxiv.org/abs/2603.01623), put to the test on the demo model digits, a small trained "
-        "transformer, in two settings: hard (guidance 5, shift 3) and easy (guidance 3, shift 1). Test seeds from "
-        "20000 on, 20 steps unless said otherwise, PSNR against the uncached run of the same seeds. `python "
+        "[Spectrum](https://arxiv.org/abs/2603.01623), put to the test on two small trained models: digits, a "
+        "DiT, in two settings, hard (guidance 5, shift 3) and easy (guidance 3, shift 1), and scenes, a FLUX pipeline "
+        "(guidance 3.5, shift 3, captions of combinations that its training never saw). Test seeds from 20000 on, "
+        "20 steps unless said otherwise, PSNR against the uncached run of the same seeds. `python "
         "benchmarks/claims.py` measures, `python benchmarks/claims_page.py` writes this page. tc-pade here is its "
         "forecaster on the plans that are named; the method of that name spaces its steps. They are statements "
         "about large models: what is refuted here may hold there, and the other way round. Figures of the papers are "

@@ -11,20 +11,33 @@ from typing import Any
 
 import torch
 from claims_ways import THRESHOLDS, Way
-from common import task
+from common import SETTINGS, captioned, task
 from torch import Tensor
 
-from padecast import lab
+from padecast import lab, targets
 from padecast._history import Geometry, Position, Trace
+from padecast._stack import stack_of
 from padecast.calibration.statistic import gram_sum
 from padecast.forecasters import Forecaster, Lagrange, Reuse, TCPade
+from padecast.lab.scores import Judged, Score, digits, scenes
 from padecast.methods import Method
 from padecast.policies import Stability
 
 GAPS = (1, 2, 3, 4)
 TEACHERS: dict[str, Forecaster] = {"reuse": Reuse(), "linear": Lagrange(1), "tc-pade": TCPade(feedback=0.0)}
 
-loaded = functools.cache(task)
+
+@functools.cache
+def loaded(setting: str) -> lab.Task:
+    """Return what is drawn in a setting of digits, or by a model that draws captions: of unseen combinations."""
+    return task(setting) if setting in SETTINGS else captioned(setting, 20, held_out=True)
+
+
+@functools.cache
+def judge(setting: str) -> Score:
+    """Return what tells of a sample whether it shows what was asked for."""
+    made = digits() if setting in SETTINGS else scenes()
+    return next(score for score in made.values() if isinstance(score, Judged))
 
 
 class Samples:
@@ -41,6 +54,12 @@ class Samples:
         if one.key not in self.kept:
             self.kept[one.key] = self._known(one) or self._draw(one)
         return self.kept[one.key]
+
+    def shown(self, drawn: lab.Drawn) -> list[float]:
+        """Say of every sample whether it shows what was asked for: 1 or 0."""
+        work = loaded(self.setting)
+        asked = work.call.asked(work.pipe, self.seeds)  # type: ignore[attr-defined]
+        return [float(value) for value in judge(self.setting).rows(drawn.images, drawn.images, asked)]
 
     def _draw(self, one: Way) -> lab.Drawn:
         work = dataclasses.replace(
@@ -87,17 +106,19 @@ class Watched(Stability):
 
 @contextmanager
 def recorded(pipe: Any) -> Iterator[Callable[[], tuple[Tensor, Tensor]]]:
-    """Record what enters and what leaves the stack at every step, each ``(steps, rows, size)``."""
-    blocks = pipe.transformer.transformer_blocks
+    """Record what enters and what leaves the stack in its main stream at every step, each ``(steps, rows, size)``."""
+    target = targets.find(pipe.transformer)
+    parts, last = stack_of(pipe.transformer, target, "full").parts, list(target.blocks.values())[-1]
     entries, outputs = list[Tensor](), list[Tensor]()
 
     def enter(_block: Any, args: Any, kwargs: dict[str, Any]) -> None:
         entries.append((args[0] if args else kwargs["hidden_states"]).detach().flatten(1).cpu())
 
-    def leave(_block: Any, _args: Any, output: Tensor) -> None:
-        outputs.append(output.detach().flatten(1).cpu())
+    def leave(_block: Any, _args: Any, output: Any) -> None:
+        main = output if isinstance(output, Tensor) else output[last.names.index(target.streams("full")[0])]
+        outputs.append(main.detach().flatten(1).cpu())
 
-    hooks = [blocks[0].register_forward_pre_hook(enter, with_kwargs=True), blocks[-1].register_forward_hook(leave)]
+    hooks = [parts[0].register_forward_pre_hook(enter, with_kwargs=True), parts[-1].register_forward_hook(leave)]
     try:
         yield lambda: (torch.stack(entries), torch.stack(outputs))
     finally:

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from methods import PLANS
+from methods import FORECASTERS, PLANS
 
-from padecast import policies
+from padecast import forecasters, policies
 from padecast.forecasters import Chebyshev, Forecaster, Reuse, Taylor, TCPade
 from padecast.methods import Method, method
 from padecast.policies import Interval, Plan, Policy, Stability
@@ -18,8 +18,11 @@ SPANS = {
     "rest": "all but the first block",
     "halves": "each half by itself",
     "modules": "each module by itself",
-    "front": "front half, back computed",
-    "back": "back half, front computed",
+}
+# What is computed at every step beside the span: half of the blocks, or those of the other kind where there are two.
+PARTIAL = {
+    "digits": {"front": "front half, back computed", "back": "back half, front computed"},
+    "scenes": {"double": "double-stream blocks, single computed", "single": "single-stream blocks, double computed"},
 }
 THRESHOLDS = (0.0, 0.7, 1.0, 1.3, 1.5, 1.7, 1.85, 1.95)
 LENGTHS = (10, 15, 20, 30, 50)
@@ -57,22 +60,30 @@ def way(name: str, at: float, policy: Policy, forecaster: Forecaster, *, span: s
     return Way(name, at, Method(name, policy, forecaster, "a row", span=span), steps, steps)
 
 
-def predict() -> list[Way]:
+def predict(_setting: str) -> list[Way]:
     """Draw nothing but the uncached run, whose features are recorded."""
     return []
 
 
-def spans() -> list[Way]:
+def rational(_setting: str) -> list[Way]:
+    """Forecasters on the same three plans, and the sampler with as many steps."""
+    made = {name: forecasters.REGISTRY.make(written) for name, written in FORECASTERS.items()}
+    found = [Way("fewer-steps", nfe, steps=nfe, of=20) for nfe in PLANS]
+    return found + [way(name, nfe, plan, part) for name, part in made.items() for nfe, plan in PLANS.items()]
+
+
+def spans(setting: str) -> list[Way]:
     """One method on three plans, over every span of the demo model."""
-    return [way(name, nfe, plan, TCPade(), span=span) for span, name in SPANS.items() for nfe, plan in PLANS.items()]
+    known = SPANS | PARTIAL.get(setting, PARTIAL["digits"])
+    return [way(name, nfe, plan, TCPade(), span=span) for span, name in known.items() for nfe, plan in PLANS.items()]
 
 
-def threshold() -> list[Way]:
+def threshold(_setting: str) -> list[Way]:
     """TC-Padé's rule at several thresholds, lowest first."""
     return [way("tc-pade-fast", theta, Stability(theta), TCPade()) for theta in THRESHOLDS]
 
 
-def fifty() -> list[Way]:
+def fifty(_setting: str) -> list[Way]:
     """Spectrum's budgets: its own growing windows against TaylorSeer's warm-up and interval."""
     found = []
     for nfe, spectrum, every in ((14, "spectrum", 5), (10, "spectrum-fast", 8)):
@@ -86,7 +97,7 @@ def fifty() -> list[Way]:
     return found
 
 
-def steps() -> list[Way]:
+def steps(_setting: str) -> list[Way]:
     """TaylorSeer as published in short and long runs; others spread as many computed steps evenly."""
     found = []
     for length in LENGTHS:
@@ -99,7 +110,7 @@ def steps() -> list[Way]:
     return found
 
 
-def intervals() -> list[Way]:
+def intervals(_setting: str) -> list[Way]:
     """Forecasters on even plans."""
     parts: dict[str, Forecaster] = {
         "fora": Reuse(),
@@ -120,8 +131,9 @@ def even(total: int, computed: int) -> Plan:
     return Plan("".join("C" if step in chosen else "." for step in range(total)))
 
 
-PARTS: dict[str, Callable[[], list[Way]]] = {
+PARTS: dict[str, Callable[[str], list[Way]]] = {
     "predict": predict,
+    "rational": rational,
     "threshold": threshold,
     "spans": spans,
     "intervals": intervals,

@@ -43,11 +43,17 @@ def task(setting: str, seeds: tuple[int, ...] = TEST, batch: int = 16, steps: in
     return lab.Task(pipe, call, steps, seeds, batch, name=f"digits, {setting}", development=DEVELOPMENT)
 
 
-def captioned(model: str, steps: int, seeds: tuple[int, ...] = TEST, batch: int = 16) -> lab.Task:
-    """Return the task of a demo model that draws captions: of combinations that its training saw."""
+def captioned(
+    model: str, steps: int, seeds: tuple[int, ...] = TEST, batch: int = 16, *, held_out: bool = False
+) -> lab.Task:
+    """Return the task of a demo model that draws captions: of combinations that its training saw.
+
+    With ``held_out``, of those that it never saw; of scenes the same captions as in benchmarks/experiments.
+    """
     grammar = importlib.import_module(f"padecast.zoo.{model}.grammar")
-    generator = torch.Generator().manual_seed(30_000)
-    captions = tuple(grammar.draw(generator).caption for _ in range(64))
+    generator = torch.Generator().manual_seed(20_000 if held_out else 30_000)
+    count = 128 if held_out else 64
+    captions = tuple(grammar.draw(generator, held_out=held_out).caption for _ in range(count))
     pipe = zoo.load(model)
     if torch.cuda.is_available():
         pipe = pipe.to("cuda")
