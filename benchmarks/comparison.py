@@ -92,31 +92,31 @@ INTRODUCTION = """# Everything at equal numbers of computed steps
 
 <!-- written by benchmarks/comparison.py from benchmarks/results/comparison-*.json -->
 
-All methods, and all caches of diffusers and cache-dit that can be put on the model (on motion, and on scenes with 50
-steps, a selection, for its time), with thresholds, intervals and growths tuned to the same number of computed steps
-(NFE) on seeds that are not measured. PSNR in dB and SSIM are against the uncached images of the same seeds; p5 is the
-5th percentile. FID is the Fréchet distance between the features of a method's images and those of the uncached images
-of the same seeds, in the feature space that its name says: less is better, the uncached run has 0, and with so few
-samples it is biased upwards for all alike. FLOPs are the denoiser's operations over those of the uncached run, which
-is no speedup. Times were not taken: the machine was not quiet. `python benchmarks/comparison.py` writes this page
-from the result files, verdicts included.
+All methods, and all caches of diffusers and cache-dit that can be put on the model, with thresholds, intervals and
+growths tuned to the same number of computed steps (NFE) on seeds that are not measured. PSNR in dB and SSIM are against
+the uncached images of the same seeds; p5 is the 5th percentile. FID is the Fréchet distance between the features of a
+method's images and those of the uncached images of the same seeds, in the feature space that its name says: less is
+better, the uncached run has 0, and with so few samples it is biased upwards for all alike. FLOPs are the denoiser's
+operations over those of the uncached run, which is no speedup. Times were not taken: the machine was not quiet. `python
+benchmarks/comparison.py` writes this page from the result files, verdicts included.
 
-† leaves out a part of the blocks only (attention alone, or half of them), and computes the rest at every step: its
-NFE says little of its cost, its FLOPs do. ‡ could not be tuned to within half a step of the wanted number, and is
-left out of the verdicts. Rows are sorted by mean PSNR.
+† leaves out a part of the blocks only (attention alone, or half of them), and computes the rest at every step: its NFE
+says little of its cost, its FLOPs do. ‡ could not be tuned to within half a step of the wanted number, and is left out
+of the verdicts. Rows are sorted by mean PSNR.
 
-Two methods were changed after looks at tables of this page. tc-pade stood on every N-th step, which leaves out the
-last of 20 at 10 computed, and was behind cache-dit with TaylorSeer on digits; then on steps that were spaced by noise
-levels, as `tc-pade:noise=1` still spaces them, and was behind plain lines on scenes; then on even steps, a little
-closer at the end alone, and was 5 dB behind lines on motion as it was trained then. Now the steps are a little closer
-at both ends, the last step among them. Its forecaster, which adaptive shares, was behind plain repetition on motion,
-where early residuals slow down and lines overshoot: now it has hindsight, and damps more where the line before would
-have been worse than repetition; `hindsight=false` is how it was. adaptive was behind many on scenes, because its
-first stretch was too long where captions decide early what goes where: `prior=1.5,doubt=1.5` has the longer one. It
-also computed the last step in any case, which cost a step that was worth more elsewhere with 6 computed. The numbers
-of all these rules were chosen on seeds 1000 to 1023, hindsight on 1000 to 1015. All other rules of every N-th step
-(linear, fora, toca, delta-dit; taylorseer, hicache and foca without warm-up) still reach 10 of 20 only by leaving out
-the last step, or with a warm-up, and are then often worse than at 8: the best of their variants counts.
+Two methods were changed after looks at tables of this page, made with scenes, and at first with motion, as they were
+trained before. tc-pade stood on every N-th step, which leaves out the last of 20 at 10 computed, and was behind
+cache-dit with TaylorSeer on digits; then on steps that were spaced by noise levels, as `tc-pade:noise=1` still spaces
+them, and was behind plain lines on scenes; then on even steps, a little closer at the end alone, and was 5 dB behind
+lines on motion. Now the steps are a little closer at both ends, the last step among them. Its forecaster, which
+adaptive shares, was behind plain repetition on motion, where early residuals slow down and lines overshoot: now it has
+hindsight, and damps more where the line before would have been worse than repetition; `hindsight=false` is how it was.
+adaptive was behind many on scenes, because its first stretch was too long where captions decide early what goes where:
+`prior=1.5,doubt=1.5` has the longer one. It also computed the last step in any case, which cost a step that was worth
+more elsewhere with 6 computed. The numbers of all these rules were chosen on seeds 1000 to 1023, hindsight on 1000 to
+1015. All other rules of every N-th step (linear, fora, toca, delta-dit; taylorseer, hicache and foca without warm-up)
+still reach 10 of 20 only by leaving out the last step, or with a warm-up, and are then often worse than at 8: the best
+of their variants counts.
 """
 
 
