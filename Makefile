@@ -13,8 +13,7 @@ READY := $(VENV)/.stamp
 LAYERS := $(wildcard tests/test_layers.py tests/test_surface.py tests/test_packaging.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check slow docs ray quantized bench comparison claims calibrations
-.PHONY: train-digits train-scenes train-motion format
+.PHONY: help demo test check slow docs ray quantized bench comparison claims calibrations train-digits train-scenes train-motion format
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' Makefile

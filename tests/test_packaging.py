@@ -18,8 +18,8 @@ else:
     import tomli as tomllib
 
 ROOT = Path(__file__).parents[1]
-TARGETS = {"quantized", "help", "demo", "test", "check", "slow", "docs", "bench", "calibrations", "train-digits"}
-TARGETS |= {"format", "ray", "comparison"}
+TARGETS = {"help", "demo", "test", "check", "slow", "docs", "ray", "quantized", "format", "bench", "comparison"}
+TARGETS |= {"claims", "calibrations", "train-digits", "train-scenes", "train-motion"}
 
 
 def project() -> dict[str, Any]:
