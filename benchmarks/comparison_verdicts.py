@@ -33,13 +33,48 @@ def together(documents: Iterable[Document]) -> list[str]:
     return [*_of_uncalibrated(found, "tc-pade"), *_of_uncalibrated(found, "adaptive")]
 
 
+def leads(documents: Iterable[Document]) -> list[str]:
+    """Return a table of calibrated beside the best that is not padecast's own, in every figure by itself."""
+    head = ["cell", "PSNR, dB", "SSIM", "shows what was asked", "FID", "uncached shows"]
+    lines = [f"| {' | '.join(head)} |", f"| --- |{' ---: |' * (len(head) - 1)}"]
+    for place, rows in (cell for document in documents for cell in cells(document)):
+        own = next((row for row in rows if row["name"] == "calibrated"), None)
+        theirs = [row for row in rows if not is_partial(row["name"]) and row["name"].partition(":")[0] not in OURS]
+        if own and theirs:
+            shown = next(value for name, value in own["uncached"].items() if not name.startswith("FID"))
+            figures = [_beside(own, theirs, *one) for one in _figures(own)]
+            lines.append(f"| {' | '.join([place, *figures, f'{shown:.3f}'])} |")
+    return lines
+
+
+def _figures(row: Row) -> list[tuple[Callable[[Row], float], str, int]]:
+    """What a row is judged by, how that is written, and whether more (1) or less (-1) is better."""
+    (shown, fid) = sorted(row["scores"], key=lambda name: name.startswith("FID"))
+    return [
+        (lambda row: float(row["psnr"]["mean"]), ".2f", 1),
+        (lambda row: float(row["ssim"]["mean"]), ".4f", 1),
+        (lambda row: float(row["scores"][shown]), ".3f", 1),
+        (lambda row: float(row["scores"][fid]), ".3f", -1),
+    ]
+
+
+def _beside(own: Row, theirs: list[Row], of: Callable[[Row], float], written: str, sign: int) -> str:
+    """Write a figure, and by how much the best other one is behind; what is behind that is bold."""
+    best = max(theirs, key=lambda row: sign * of(row))
+    level = [row["name"] for row in theirs if of(row) == of(best)]
+    lead = format(sign * (of(own) - of(best)), f"+{written}")
+    ahead = float(lead) >= 0
+    whose = best["name"] if len(level) == 1 else f"{best['name']} and {len(level) - 1} more"
+    return f"{of(own):{written}}, {lead if ahead else f'**{lead}**'} on {whose}"
+
+
 def cells(document: Document) -> Iterable[tuple[str, list[Row]]]:
     """Yield every finished setting and number of computed steps, and what reached it, the most faithful first."""
     for title, chapter in document["chapters"].items():
         for wanted in budgets(chapter):
             if not lacking(chapter, wanted):
-                steps = chapter["settings"]["steps"]
-                rows = [{**row, "steps": steps} for row in ranked(chapter, wanted) if not missed(row)]
+                known = {"steps": chapter["settings"]["steps"], "uncached": chapter["uncached"]}
+                rows = [{**row, **known} for row in ranked(chapter, wanted) if not missed(row)]
                 yield f"{title}, {wanted}", rows
 
 
@@ -139,7 +174,7 @@ def _variants(rows: list[Row]) -> dict[str, float]:
 
 
 def _of_worst(found: list[tuple[str, list[Row]]]) -> list[str]:
-    """Say where calibrated has not also the best 5th percentile, worst sample and distance."""
+    """Say where calibrated has not also the best 5th percentile, worst sample and FID."""
     lines = []
     for place, rows in found:
         whole = [row for row in rows if not is_partial(row["name"])]
