@@ -11,7 +11,8 @@ from padecast.lab._extras import need
 from padecast.lab.peers import is_foreign
 from padecast.lab.results import Result
 
-WIDE, HIGH, LEFT, LINE = 5.2, 4.6, 0.7, 0.19  # inches: the curves, the margin, a line of the legend
+WIDE, HIGH, LEFT = 5.2, 4.6, 0.7  # inches: the curves and the margin
+LINE, HANDLE, LETTER = 0.19, 0.6, 0.075  # inches: a line of the legend, its mark, and a letter at most
 
 
 def tradeoff(results: Sequence[Result], path: Place, *, title: str = "", named: Sequence[str] = ()) -> Place:
@@ -31,7 +32,7 @@ def tradeoff(results: Sequence[Result], path: Place, *, title: str = "", named: 
     """
     names = list(dict.fromkeys(r.name for r in results if r.name != "uncached"))
     styles = styles_of([*named, *names])
-    figure, axis = _canvas(len(names))
+    figure, axis = _canvas(names)
     for name in names:
         points = sorted((r.nfe, r.psnr.mean) for r in results if r.name == name)
         colour, marker = styles[name]
@@ -60,7 +61,7 @@ def sweep(results: Mapping[str, Sequence[tuple[str, Result]]], option: str, path
         MissingPackage: If matplotlib is not installed.
     """
     places, numeric = _places([value for found in results.values() for value, _ in found])
-    figure, axis = _canvas(len(results))
+    figure, axis = _canvas(list(results))
     for name, (colour, marker) in styles_of(list(results)).items():
         points = sorted((places[value], r.psnr.mean, r.nfe) for value, r in results[name])
         look = {**LOOK, "color": colour, "marker": marker, "linestyle": "-" if numeric else "none"}
@@ -80,9 +81,10 @@ def sweep(results: Mapping[str, Sequence[tuple[str, Result]]], option: str, path
 LOOK: dict[str, Any] = {"markersize": 5.5, "linewidth": 1.4}
 
 
-def _canvas(lines: int) -> tuple[Any, Any]:
-    """A figure with room for a legend of so many lines at the right."""
-    height, width = max(HIGH, 1.1 + LINE * lines), LEFT + WIDE + 2.6
+def _canvas(names: Sequence[str]) -> tuple[Any, Any]:
+    """A figure with room for a legend of these names at the right."""
+    legend = max(2.6, HANDLE + LETTER * max(map(len, names), default=0))
+    height, width = max(HIGH, 1.1 + LINE * len(names)), LEFT + WIDE + legend
     figure = figure_of((width, height))
     return figure, figure.add_axes((LEFT / width, 0.55 / height, WIDE / width, 1 - 1.05 / height))
 
