@@ -4,6 +4,7 @@
 PYTHON ?= python3
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
+CLAIMS_ARGS ?=
 TRAIN_ARGS ?=
 
 VENV := .venv
@@ -45,7 +46,7 @@ quantized: $(READY) ## the tests of quantized weights, which install torchao
 	$(BIN)/pip install -q -c constraints.txt -e ".[quantized]"
 	$(BIN)/pytest -q tests/runs/test_quantized.py $(PYTEST_ARGS)
 
-bench: $(READY) ## measure everything that the README claims, into benchmarks/results/ (an hour and a half on two cores)
+bench: $(READY) ## measure the benchmarks that no other target does, into benchmarks/results/ (an hour and a half on two cores)
 	$(BIN)/python benchmarks/methods.py $(BENCH_ARGS)
 	$(BIN)/python benchmarks/transfer.py
 	$(BIN)/python benchmarks/speed.py
@@ -71,12 +72,12 @@ comparison: $(READY) ## every method and other cache at equal computed steps, in
 	$(BIN)/python benchmarks/comparison.py $(MODEL) $$(ls -d runs/comparison-$(MODEL)/ runs/comparison-$(MODEL)-*/ 2>/dev/null)
 	$(BIN)/python benchmarks/readme.py
 
-calibrations: $(READY) ## make the calibrations that ship with the demo model anew (an hour on two cores)
+calibrations: $(READY) ## make the calibrations of digits that ship anew (an hour on two cores)
 	$(BIN)/python benchmarks/calibrations.py --setting hard --unfitted 11,12,13,14
 	$(BIN)/python benchmarks/calibrations.py --setting easy --unfitted 9,11,12,13,14
 
 claims: $(READY) ## put the papers' statements to the test on 64 seeds, into docs/claims.md (50 minutes on one core)
-	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/claims.py --resume
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/claims.py $(CLAIMS_ARGS)
 	$(BIN)/python benchmarks/claims_page.py
 
 train-digits: $(READY) ## train a digits model like the bundled one anew, into runs/digits

@@ -1,8 +1,8 @@
 """Statements of the TC-Padé and Spectrum papers, put to the test on two demo models, digits in two settings.
 
     python benchmarks/claims.py                # every part; --part PART for one, --seeds N for the first N test seeds
-    python benchmarks/claims.py --resume       # goes on where an interrupted run has stopped
-    python benchmarks/claims.py --setting scenes --resume        # keeps what was measured in the others
+    python benchmarks/claims.py --resume       # goes on where an interrupted run of the same weights has stopped
+    python benchmarks/claims.py --setting scenes                 # keeps what was measured in the others
 
 The settings are hard and easy of digits, and scenes: captions of combinations that its training never saw.
 
@@ -50,10 +50,11 @@ def add(row: dict[str, Any], one: Way, samples: Samples) -> None:
     row["read"] += samples.shown(drawn)
 
 
-def begun(part: str, resume: bool) -> dict[str, Any]:
-    """Return the document of a part, with what was measured before of the same rows if it is gone on with."""
+def begun(part: str, anew: Sequence[str]) -> dict[str, Any]:
+    """Return the document of a part, with what was measured before of the same rows, but in the settings ``anew``."""
     path = RESULTS / f"claims-{part}.json"
-    before = json.loads(path.read_text(encoding="utf-8"))["settings"] if resume and path.exists() else {}
+    before = json.loads(path.read_text(encoding="utf-8"))["settings"] if path.exists() else {}
+    before = {setting: known for setting, known in before.items() if setting not in anew}
     settings = {}
     for setting in SETTINGS:
         rows = [
@@ -102,8 +103,9 @@ def main() -> None:
     options = parser.parse_args()
     halve()
     started_from = commit(Path(__file__).parent.parent / "src" / "padecast")
-    documents = {part: begun(part, options.resume) for part in options.part or PARTS}
     settings = options.setting or SETTINGS
+    anew = () if options.resume else settings
+    documents = {part: begun(part, anew) for part in options.part or PARTS}
     chosen = {(part, setting): PARTS[part](setting) for part in documents for setting in settings}
     batches = [TEST[start : start + BATCH] for start in range(0, options.seeds, BATCH)]
     total = len(batches) * sum(max(len(ways), 1) for ways in chosen.values())

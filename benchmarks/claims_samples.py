@@ -1,4 +1,4 @@
-"""A batch of samples of the demo model: every way of drawing it drawn once, and its recorded features forecast."""
+"""A batch of samples of a demo model: every way of drawing it drawn once, and its recorded features forecast."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ def rational(_setting: str) -> list[Way]:
 
 
 def spans(setting: str) -> list[Way]:
-    """One method on three plans, over every span of the demo model."""
+    """One method on three plans, over every span of a demo model."""
     known = SPANS | PARTIAL.get(setting, PARTIAL["digits"])
     return [way(name, nfe, plan, TCPade(), span=span) for span, name in known.items() for nfe, plan in PLANS.items()]
 

@@ -1,4 +1,4 @@
-"""What the benchmark scripts share: the two settings of the demo model, and where results go."""
+"""What the benchmark scripts share: the demo models, two settings of digits, and where results go."""
 
 from __future__ import annotations
 

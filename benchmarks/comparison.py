@@ -19,7 +19,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from common import RESULTS
-from comparison_verdicts import Document, Row, budgets, lacking, leads, missed, ranked, together, verdicts
+from comparison_verdicts import Document, Row, beside, budgets, lacking, missed, ranked, together, verdicts
 
 from padecast.lab.chapters import Chapter, chapters
 from padecast.lab.html import is_partial, shortened
@@ -119,10 +119,10 @@ still reach 10 of 20 only by leaving out the last step, or with a warm-up, and a
 of their variants counts.
 """
 
-BESIDE = """Calibrated, and how far it is ahead of the best that is not padecast's own, in every figure by itself;
-bold is behind. A classifier or geometry tells what shows what was asked. Calibrations are chosen by mean PSNR. Where it
-is ahead in that and behind in SSIM, a few samples have an object elsewhere, or of another colour, than the uncached
-ones; in SSIM and FID these weigh more."""
+BESIDE = """Calibrated, and how far it is ahead of the best that is not padecast's own, in every figure by itself; bold
+is behind, † and ‡ are left out. A classifier or geometry tells what shows what was asked. Calibrations are chosen by
+mean PSNR. Where it is ahead in that and behind in SSIM, a few samples have an object elsewhere, or of another
+colour, than the uncached ones; in SSIM and FID these weigh more."""
 
 
 def page(documents: dict[str, Document]) -> str:
@@ -136,7 +136,7 @@ def page(documents: dict[str, Document]) -> str:
             "",
             BESIDE,
             "",
-            *leads(documents.values()),
+            *beside(documents.values()),
         ]
         lines += [""]
     for model, document in documents.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
@@ -33,7 +34,16 @@ def together(documents: Iterable[Document]) -> list[str]:
     return [*_of_uncalibrated(found, "tc-pade"), *_of_uncalibrated(found, "adaptive")]
 
 
-def leads(documents: Iterable[Document]) -> list[str]:
+@dataclass(frozen=True)
+class Figure:
+    """What rows are judged by, how that is written, and whether more (1) or less (-1) of it is better."""
+
+    of: Callable[[Row], float]
+    written: str
+    sign: int = 1
+
+
+def beside(documents: Iterable[Document]) -> list[str]:
     """Return a table of calibrated beside the best that is not padecast's own, in every figure by itself."""
     head = ["cell", "PSNR, dB", "SSIM", "shows what was asked", "FID", "uncached shows"]
     lines = [f"| {' | '.join(head)} |", f"| --- |{' ---: |' * (len(head) - 1)}"]
@@ -41,31 +51,33 @@ def leads(documents: Iterable[Document]) -> list[str]:
         own = next((row for row in rows if row["name"] == "calibrated"), None)
         theirs = [row for row in rows if not is_partial(row["name"]) and row["name"].partition(":")[0] not in OURS]
         if own and theirs:
-            shown = next(value for name, value in own["uncached"].items() if not name.startswith("FID"))
-            figures = [_beside(own, theirs, *one) for one in _figures(own)]
-            lines.append(f"| {' | '.join([place, *figures, f'{shown:.3f}'])} |")
+            uncached = next((f"{v:.3f}" for name, v in own["uncached"].items() if not name.startswith("FID")), "")
+            told = [_lead_of(own, theirs, figure) if figure else "" for figure in _judged_by(own)]
+            lines.append(f"| {' | '.join([place, *told, uncached])} |")
     return lines
 
 
-def _figures(row: Row) -> list[tuple[Callable[[Row], float], str, int]]:
-    """What a row is judged by, how that is written, and whether more (1) or less (-1) is better."""
-    (shown, fid) = sorted(row["scores"], key=lambda name: name.startswith("FID"))
+def _judged_by(own: Row) -> list[Figure | None]:
+    """Return PSNR, SSIM, the score and the FID; none for what was not measured."""
+    fid = next((name for name in own["scores"] if name.startswith("FID")), None)
+    shown = next((name for name in own["scores"] if name != fid), None)
     return [
-        (lambda row: float(row["psnr"]["mean"]), ".2f", 1),
-        (lambda row: float(row["ssim"]["mean"]), ".4f", 1),
-        (lambda row: float(row["scores"][shown]), ".3f", 1),
-        (lambda row: float(row["scores"][fid]), ".3f", -1),
+        Figure(lambda row: float(row["psnr"]["mean"]), ".2f"),
+        Figure(lambda row: float(row["ssim"]["mean"]), ".4f"),
+        Figure(lambda row: float(row["scores"][shown]), ".3f") if shown else None,
+        Figure(lambda row: float(row["scores"][fid]), ".3f", -1) if fid else None,
     ]
 
 
-def _beside(own: Row, theirs: list[Row], of: Callable[[Row], float], written: str, sign: int) -> str:
-    """Write a figure, and by how much the best other one is behind; what is behind that is bold."""
-    best = max(theirs, key=lambda row: sign * of(row))
-    level = [row["name"] for row in theirs if of(row) == of(best)]
-    lead = format(sign * (of(own) - of(best)), f"+{written}")
-    ahead = float(lead) >= 0
+def _lead_of(own: Row, theirs: list[Row], figure: Figure) -> str:
+    """Write a figure, and by how much the best other one is behind; where that one is ahead, it is bold."""
+    best = max(theirs, key=lambda row: figure.sign * figure.of(row))
+    level = [row["name"] for row in theirs if figure.of(row) == figure.of(best)]
+    lead = figure.sign * (figure.of(own) - figure.of(best))
+    told = format(lead, f"+{figure.written}") if lead else "level"
     whose = best["name"] if len(level) == 1 else f"{best['name']} and {len(level) - 1} more"
-    return f"{of(own):{written}}, {lead if ahead else f'**{lead}**'} on {whose}"
+    joint = "on" if lead else "with"
+    return f"{figure.of(own):{figure.written}}, {told if lead >= 0 else f'**{told}**'} {joint} {whose}"
 
 
 def cells(document: Document) -> Iterable[tuple[str, list[Row]]]:

@@ -56,3 +56,32 @@ def test_cells_of_other_seeds_are_not_mixed(comparison: Any) -> None:
         comparison.kept(document({("fora", 6): 30.0}), document({("fora", 6): 30.0}, seeds=8))
     with pytest.raises(SystemExit, match="sampled otherwise"):  # by other weights
         comparison.kept(document({("fora", 6): 30.0}), document({("fora", 6): 30.0}, read=0.9))
+
+
+def reached(name: str, psnr: float, fid: float, read: float = 1.0, nfe: float = 6.0) -> dict[str, Any]:
+    figures = {"psnr": {"mean": psnr}, "ssim": {"mean": 0.5}, "scores": {"digit read": read, "FID-digits": fid}}
+    return {"name": name, "wanted": 6, "nfe": nfe, **figures}
+
+
+def test_calibrated_stands_beside_the_best_other_in_every_figure_by_itself(comparison: Any) -> None:
+    made = document({})
+    chapter = made["chapters"]["digits, hard"] | {"refusals": []}
+    chapter["settings"]["steps"] = 20
+    chapter["rows"] = [
+        reached("calibrated", 41.0, fid=0.2),
+        reached("fora", 30.0, fid=0.1, read=0.9),  # the better FID
+        reached("taylorseer", 33.0, fid=0.5, read=0.9),  # the best other PSNR
+        reached("adaptive", 45.0, fid=0.0),  # padecast's own
+        reached("diffusers.pab", 45.0, fid=0.0),  # leaves out attention alone
+        reached("teacache", 45.0, fid=0.0, nfe=7.0),  # missed the number
+    ]
+    made["chapters"]["digits, hard"] = chapter
+    (line,) = comparison.beside([made])[2:]
+    assert [cell.strip() for cell in line.strip("| ").split("|")] == [
+        "digits, hard, 6",
+        "41.00, +8.00 on taylorseer",
+        "0.5000, level with taylorseer and 1 more",
+        "1.000, +0.100 on taylorseer and 1 more",
+        "0.200, **-0.100** on fora",
+        "1.000",
+    ]

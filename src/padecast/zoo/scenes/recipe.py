@@ -17,7 +17,7 @@ class Recipe(Shared):
 
     Args:
         minutes: time budget of all four stages together, default 64; the learning rate decays over it. On the CPU,
-            time that the machine spends on other work does not count. A processor without bfloat16 wants 120.
+            time that the machine spends on other work does not count. A processor without bfloat16 wants more.
         steps: optimizer steps of each stage instead, which makes a run exactly repeatable; default None.
         shares: of the minutes, for autoencoder, text encoders, flow and guidance.
         batches: pictures per step, for each stage.
