@@ -53,8 +53,8 @@ def add(row: dict[str, Any], one: Way, samples: Samples) -> None:
 def begun(part: str, anew: Sequence[str]) -> dict[str, Any]:
     """Return the document of a part, with what was measured before of the same rows, but in the settings ``anew``."""
     path = RESULTS / f"claims-{part}.json"
-    before = json.loads(path.read_text(encoding="utf-8"))["settings"] if path.exists() else {}
-    before = {setting: known for setting, known in before.items() if setting not in anew}
+    written_before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"settings": {}}
+    before = {setting: known for setting, known in written_before["settings"].items() if setting not in anew}
     settings = {}
     for setting in SETTINGS:
         rows = [
@@ -63,9 +63,16 @@ def begun(part: str, anew: Sequence[str]) -> dict[str, Any]:
             for w in PARTS[part](setting)
         ]
         known = before.get(setting, {"rows": None})
-        same = known["rows"] is not None and [r["written"] for r in known["rows"]] == [r["written"] for r in rows]
+        same = known["rows"] is not None and made(known["rows"]) == made(rows)
         settings[setting] = known if same else {"seeds": [], "rows": rows}
-    return {"part": part, "settings": settings, "batch": BATCH}
+    earlier = [*written_before.get("earlier", ()), written_before.get("provenance")]
+    stays = any(found["seeds"] for found in settings.values())
+    return {"part": part, "settings": settings, "batch": BATCH, "earlier": [one for one in earlier if one and stays]}
+
+
+def made(rows: Sequence[dict[str, Any]]) -> list[list[Any]]:
+    """Return what rows are made of, without what was measured."""
+    return [[row[key] for key in ("name", "at", "steps", "of", "written")] for row in rows]
 
 
 def written(one: Way) -> str:
@@ -88,9 +95,8 @@ def batch(part: str, ways: Sequence[Way], found: dict[str, Any], samples: Sample
 
 
 def provenance(started_from: str | None) -> dict[str, Any]:
-    """Return where the figures come from; of a package that lies in no checkout, the checkout of this script."""
-    found = lab.Provenance.of()
-    return dataclasses.asdict(dataclasses.replace(found, commit=found.commit or started_from))
+    """Return where the figures come from: the commit is that of this script's checkout when it began."""
+    return dataclasses.asdict(dataclasses.replace(lab.Provenance.of(), commit=started_from))
 
 
 def main() -> None:

@@ -57,8 +57,7 @@ class Samples:
 
     def shown(self, drawn: lab.Drawn) -> list[float]:
         """Say of every sample whether it shows what was asked for: 1 or 0."""
-        work = loaded(self.setting)
-        asked = work.call.asked(work.pipe, self.seeds)  # type: ignore[attr-defined]
+        asked = loaded(self.setting).asked(self.seeds)
         return [float(value) for value in judge(self.setting).rows(drawn.images, drawn.images, asked)]
 
     def _draw(self, one: Way) -> lab.Drawn:
