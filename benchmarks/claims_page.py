@@ -9,6 +9,7 @@ the rule that the page states.
 from __future__ import annotations
 
 import argparse
+import tempfile
 from pathlib import Path
 
 from claims_drawn import table
@@ -31,9 +32,8 @@ def page(measured: Measured, images: Path) -> str:
         "Six statements of [TC-Padé](https://arxiv.org/abs/2603.02943) and "
         "[Spectrum](https://arxiv.org/abs/2603.01623), put to the test on two small trained models: digits, a "
         "DiT, in two settings, hard (guidance 5, shift 3) and easy (guidance 3, shift 1), and scenes, a FLUX pipeline "
-        "(guidance 3.5, shift 3, captions of combinations that its training never saw, not those of the "
-        "[comparison](comparison.md)). "
-        "Test seeds from 20000 on, "
+        "(guidance 3.5, shift 3, captions of combinations that its training never saw, those of the "
+        "[comparison](comparison.md)). Test seeds from 20000 on, "
         "20 steps unless said otherwise, PSNR against the uncached run of the same seeds. `python "
         "benchmarks/claims.py` measures, `python benchmarks/claims_page.py` writes this page. tc-pade here is its "
         "forecaster on the plans that are named; the method of that name spaces its steps. They are statements "
@@ -76,10 +76,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--results", type=Path, default=RESULTS, help="where the result files are")
     parser.add_argument("--docs", type=Path, default=DOCS, help="where to write claims.md and images/")
+    parser.add_argument("--check", action="store_true", help="fail if the page is not what the result files say")
     options = parser.parse_args()
-    text = page(Measured(options.results), options.docs / "images")
-    (options.docs / "claims.md").write_text(text, encoding="utf-8")
-    print(f"written: {options.docs / 'claims.md'}")
+    path = options.docs / "claims.md"
+    if options.check:
+        with tempfile.TemporaryDirectory() as images:
+            stale = path.read_text(encoding="utf-8") != page(Measured(options.results), Path(images))
+        raise SystemExit(f"{path} is not what the result files say" if stale else 0)
+    path.write_text(page(Measured(options.results), options.docs / "images"), encoding="utf-8")
+    print(f"written: {path}")
 
 
 if __name__ == "__main__":

@@ -91,6 +91,7 @@ def monotone(measured: Measured, images: Path) -> Statement:
     about = (
         "tc-pade-fast (intervals of 4) with thresholds from 0 up, 8 seeds a call; a decision is shared by a "
         "call. Neighbouring thresholds are compared; where both make the same plans, there is nothing to compare. "
+        "Identical samples count as 100 dB. "
         "Published, FLUX.1-dev: 2.88x at 0.7, 2.20x at 1.0, 1.63x at 1.3."
     )
     found = measured.part("threshold")

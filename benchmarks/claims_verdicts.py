@@ -10,12 +10,12 @@ from common import TEST
 DECIBELS, RELATIVE, COSINE, READ = 0.5, 0.05, 0.01, 0.05
 MOST, FEW = 0.9, 0.1
 RULE = f"""A statement, or one reading of it, is a list of comparisons, made in every setting that has both. A
-comparison **holds** or **fails** where the difference is beyond a margin: {DECIBELS:g} dB of mean PSNR, {RELATIVE:.0%}
-of an error, {COSINE:g} of a cosine, {100 * READ:g} points of samples that show what was asked, any computed step;
-inside the margin it is a **tie** and counts for neither. A reading is *supported* where at least {MOST:.0%} of what is no tie
-holds, *refuted* where at most {FEW:.0%} does, *undecided* where all are ties, else *mixed*. A statement is what all
-its readings are, else mixed; readings in brackets stand beside it and do not count. A verdict on fewer than {len(TEST)}
-seeds, or not in every setting, is marked provisional."""
+comparison **holds** or **fails** where the difference is beyond a margin: {DECIBELS:g} dB of mean PSNR,
+{RELATIVE:.0%} of an error, {COSINE:g} of a cosine, {100 * READ:g} points of samples that show what was asked, any
+computed step; inside the margin it is a **tie** and counts for neither. A reading is *undecided* where more than half
+are ties, *supported* where at least {MOST:.0%} of what is no tie holds, *refuted* where at most {FEW:.0%} does, else
+*mixed*. A statement is what all its readings are, else mixed; readings in brackets stand beside it and do not count.
+A verdict on fewer than {len(TEST)} seeds, or without one of the settings, is marked provisional."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Reading:
         'supported'
         """
         sides = [c.side for c in self.compared if c.side]
-        if not sides:
+        if 2 * len(sides) < max(len(self.compared), 1):
             return "undecided"
         share = sides.count(1) / len(sides)
         return "supported" if share >= MOST else "refuted" if share <= FEW else "mixed"

@@ -48,7 +48,7 @@ def captioned(
 ) -> lab.Task:
     """Return the task of a demo model that draws captions: of combinations that its training saw.
 
-    With ``held_out``, of those that it never saw: the same captions as in benchmarks/experiments, none twice.
+    With ``held_out``, of those that it never saw, none twice: of scenes the same captions as in benchmarks/experiments.
     """
     grammar = importlib.import_module(f"padecast.zoo.{model}.grammar")
     generator = torch.Generator().manual_seed(20_000 if held_out else 30_000)

@@ -34,7 +34,7 @@ ROWS = {
     "foca": "FoCa",
     "spectrum": "Spectrum",
     "diffusers.first-block": "FirstBlockCache of diffusers",
-    "diffusers.taylorseer": "TaylorSeerCache of diffusers",
+    "diffusers.taylorseer": "TaylorSeerCache (attention alone)",
     "cache-dit": "cache-dit",
     "cache-dit.taylorseer": "cache-dit with TaylorSeer",
     "tc-pade:noise=1": "**tc-pade**, spaced by noise levels",
