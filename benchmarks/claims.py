@@ -50,8 +50,12 @@ def add(row: dict[str, Any], one: Way, samples: Samples) -> None:
     row["read"] += samples.shown(drawn)
 
 
-def begun(part: str, anew: Sequence[str]) -> dict[str, Any]:
-    """Return the document of a part, with what was measured before of the same rows, but in the settings ``anew``."""
+def begun(part: str, anew: Sequence[str], stays: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the document of a part.
+
+    With what was measured before: in settings that ``stays`` all of it, in those ``anew`` nothing, in others what has
+    the same rows.
+    """
     path = RESULTS / f"claims-{part}.json"
     written_before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"settings": {}}
     before = {setting: known for setting, known in written_before["settings"].items() if setting not in anew}
@@ -63,11 +67,11 @@ def begun(part: str, anew: Sequence[str]) -> dict[str, Any]:
             for w in PARTS[part](setting)
         ]
         known = before.get(setting, {"rows": None})
-        same = known["rows"] is not None and made(known["rows"]) == made(rows)
+        same = known["rows"] is not None and (setting in stays or made(known["rows"]) == made(rows))
         settings[setting] = known if same else {"seeds": [], "rows": rows}
     earlier = [*written_before.get("earlier", ()), written_before.get("provenance")]
-    stays = any(found["seeds"] for found in settings.values())
-    return {"part": part, "settings": settings, "batch": BATCH, "earlier": [one for one in earlier if one and stays]}
+    known_any = any(found["seeds"] for found in settings.values())
+    return {"part": part, "settings": settings, "batch": BATCH, "earlier": [e for e in earlier if e and known_any]}
 
 
 def made(rows: Sequence[dict[str, Any]]) -> list[list[Any]]:
@@ -77,8 +81,8 @@ def made(rows: Sequence[dict[str, Any]]) -> list[list[Any]]:
 
 def written(one: Way) -> str:
     """Say what is drawn, so that it can be repeated."""
-    made = one.method
-    return f"{one.steps} steps" if made is None else f"{made.policy}; {made.forecaster}; span {made.span}"
+    of = one.method
+    return f"{one.steps} steps" if of is None else f"{of.policy}; {of.forecaster}; span {of.span}"
 
 
 def batch(part: str, ways: Sequence[Way], found: dict[str, Any], samples: Samples, tell: Any) -> None:
@@ -94,9 +98,10 @@ def batch(part: str, ways: Sequence[Way], found: dict[str, Any], samples: Sample
     found["seeds"] += samples.seeds
 
 
-def provenance(started_from: str | None) -> dict[str, Any]:
-    """Return where the figures come from: the commit is that of this script's checkout when it began."""
-    return dataclasses.asdict(dataclasses.replace(lab.Provenance.of(), commit=started_from))
+def provenance(started_from: str | None, settings: Sequence[str]) -> dict[str, Any]:
+    """Return where the figures of these settings come from: the commit is that of the checkout when it began."""
+    found = dataclasses.asdict(dataclasses.replace(lab.Provenance.of(), commit=started_from))
+    return {"settings": list(settings), **found}
 
 
 def main() -> None:
@@ -111,7 +116,8 @@ def main() -> None:
     started_from = commit(Path(__file__).parent.parent / "src" / "padecast")
     settings = options.setting or SETTINGS
     anew = () if options.resume else settings
-    documents = {part: begun(part, anew) for part in options.part or PARTS}
+    stays = [setting for setting in SETTINGS if setting not in settings]
+    documents = {part: begun(part, anew, stays) for part in options.part or PARTS}
     chosen = {(part, setting): PARTS[part](setting) for part in documents for setting in settings}
     batches = [TEST[start : start + BATCH] for start in range(0, options.seeds, BATCH)]
     total = len(batches) * sum(max(len(ways), 1) for ways in chosen.values())
@@ -124,7 +130,7 @@ def main() -> None:
                     tell(part, max(len(ways), 1))
                 else:
                     batch(part, ways, found, known[setting], tell)
-                    write(f"claims-{part}.json", {**documents[part], "provenance": provenance(started_from)})
+                    write(f"claims-{part}.json", {**documents[part], "provenance": provenance(started_from, settings)})
 
 
 def halve() -> None:
