@@ -50,15 +50,13 @@ def add(row: dict[str, Any], one: Way, samples: Samples) -> None:
     row["read"] += samples.shown(drawn)
 
 
-def begun(part: str, anew: Sequence[str], stays: Sequence[str] = ()) -> dict[str, Any]:
-    """Return the document of a part.
+def begun(part: str, measured: Sequence[str], *, resume: bool) -> dict[str, Any]:
+    """Return the document of a part, with all that is known in settings that are not to be measured.
 
-    With what was measured before: in settings that ``stays`` all of it, in those ``anew`` nothing, in others what has
-    the same rows.
+    Of those that are, with what is known of the same rows if it is gone on with, else with nothing.
     """
     path = RESULTS / f"claims-{part}.json"
-    written_before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"settings": {}}
-    before = {setting: known for setting, known in written_before["settings"].items() if setting not in anew}
+    before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"settings": {}}
     settings = {}
     for setting in SETTINGS:
         rows = [
@@ -66,12 +64,12 @@ def begun(part: str, anew: Sequence[str], stays: Sequence[str] = ()) -> dict[str
             | {k: [] for k in ("computed", "plans", "psnr", "ssim", "read")}
             for w in PARTS[part](setting)
         ]
-        known = before.get(setting, {"rows": None})
-        same = known["rows"] is not None and (setting in stays or made(known["rows"]) == made(rows))
-        settings[setting] = known if same else {"seeds": [], "rows": rows}
-    earlier = [*written_before.get("earlier", ()), written_before.get("provenance")]
-    known_any = any(found["seeds"] for found in settings.values())
-    return {"part": part, "settings": settings, "batch": BATCH, "earlier": [e for e in earlier if e and known_any]}
+        known = before["settings"].get(setting)
+        stays = known and (setting not in measured or (resume and made(known["rows"]) == made(rows)))
+        settings[setting] = known if stays else {"seeds": [], "rows": rows}
+    runs = [*before.get("earlier", ()), before.get("provenance")]
+    earlier = [run for run in runs if run and any(found["seeds"] for found in settings.values())]
+    return {"part": part, "settings": settings, "batch": BATCH, "earlier": earlier}
 
 
 def made(rows: Sequence[dict[str, Any]]) -> list[list[Any]]:
@@ -115,9 +113,7 @@ def main() -> None:
     halve()
     started_from = commit(Path(__file__).parent.parent / "src" / "padecast")
     settings = options.setting or SETTINGS
-    anew = () if options.resume else settings
-    stays = [setting for setting in SETTINGS if setting not in settings]
-    documents = {part: begun(part, anew, stays) for part in options.part or PARTS}
+    documents = {part: begun(part, settings, resume=options.resume) for part in options.part or PARTS}
     chosen = {(part, setting): PARTS[part](setting) for part in documents for setting in settings}
     batches = [TEST[start : start + BATCH] for start in range(0, options.seeds, BATCH)]
     total = len(batches) * sum(max(len(ways), 1) for ways in chosen.values())

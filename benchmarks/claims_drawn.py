@@ -10,7 +10,7 @@ from typing import Any
 
 from claims_files import Document, Line, Rows, all_names, mean, names
 
-from padecast.lab._canvas import INK, figure_of, plain, styles_of, write
+from padecast.lab._canvas import INK, figure_of, legend_width, plain, styles_of, write
 from padecast.lab._canvas import title as write_title
 
 
@@ -26,7 +26,7 @@ class Panel:
 
 SHOWN = "show what was asked"
 DASHED = ("fewer-steps", "uncached", "output")
-WIDE, HIGH, LEFT, LEGEND, LETTER = 3.7, 3.3, 0.75, 0.75, 0.068  # inches: of a panel, its margin, and the legend
+WIDE, HIGH, LEFT, GAP = 3.7, 3.3, 0.75, 0.15  # inches: of a panel, its margin, and before the legend
 
 
 def panels(path: Path, title: str, shown: Sequence[Panel], *, columns: int = 3, dashed: Sequence[str] = ()) -> None:
@@ -38,8 +38,8 @@ def panels(path: Path, title: str, shown: Sequence[Panel], *, columns: int = 3, 
     rows = -(-len(shown) // columns)
     bare = {name: name.partition(", ")[2] if dashed else name for panel in shown for name in panel.lines}
     styles = styles_of(list(bare.values()))
-    legend = LEGEND + LETTER * max(map(len, bare), default=0)
-    width, height = (LEFT + WIDE) * columns + legend, 0.5 + (HIGH + 0.9) * rows
+    legend = legend_width(bare)
+    width, height = (LEFT + WIDE) * columns + GAP + legend, 0.5 + (HIGH + 0.9) * rows
     figure = figure_of((width, height))
     handles: dict[str, Any] = {}
     for place, panel in enumerate(shown):
@@ -60,7 +60,7 @@ def panels(path: Path, title: str, shown: Sequence[Panel], *, columns: int = 3, 
         across = across[:: 1 + len(across) // 12]
         crowded = min(b - a for a, b in itertools.pairwise(across)) < (max(across) - min(across)) / 12
         axis.set_xticks(across, [f"{x:g}" for x in across], rotation=60 if crowded else 0)
-    place_of = {"loc": "upper left", "bbox_to_anchor": (1 - (legend - 0.15) / width, 1 - 0.75 / height)}
+    place_of = {"loc": "upper left", "bbox_to_anchor": (1 - legend / width, 1 - 0.75 / height)}
     figure.legend(handles.values(), handles.keys(), **place_of, fontsize=8.5, frameon=False, labelcolor=INK)
     write_title(figure, title)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -9,8 +9,9 @@ from statistics import fmean
 from typing import Any
 
 import torch
+from common import SETTINGS as OF_DIGITS
 
-SETTINGS = ("hard", "easy", "scenes")
+SETTINGS = (*OF_DIGITS, "scenes")
 Document = dict[str, Any]
 Rows = list[dict[str, Any]]
 Line = list[tuple[float, float]]

@@ -20,8 +20,10 @@ SPANS = {
     "modules": "each module by itself",
 }
 # What is computed at every step beside the span: half of the blocks, or those of the other kind where there are two.
+HALVES = {"front": "front half, back computed", "back": "back half, front computed"}
 PARTIAL = {
-    "digits": {"front": "front half, back computed", "back": "back half, front computed"},
+    "hard": HALVES,
+    "easy": HALVES,
     "scenes": {"double": "double-stream blocks, single computed", "single": "single-stream blocks, double computed"},
 }
 THRESHOLDS = (0.0, 0.7, 1.0, 1.3, 1.5, 1.7, 1.85, 1.95)
@@ -74,7 +76,7 @@ def rational(_setting: str) -> list[Way]:
 
 def spans(setting: str) -> list[Way]:
     """One method on three plans, over every span of a demo model."""
-    known = SPANS | PARTIAL.get(setting, PARTIAL["digits"])
+    known = SPANS | PARTIAL[setting]
     return [way(name, nfe, plan, TCPade(), span=span) for span, name in known.items() for nfe, plan in PLANS.items()]
 
 

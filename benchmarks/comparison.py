@@ -128,16 +128,8 @@ def page(documents: dict[str, Document]) -> str:
     """Return the page of all models that were measured."""
     lines = [INTRODUCTION]
     if len(documents) > 1:
-        lines += [
-            "## All models together",
-            "",
-            *together(documents.values()),
-            "",
-            BESIDE,
-            "",
-            *beside(documents.values()),
-        ]
-        lines += [""]
+        lines += ["## All models together", "", *together(documents.values()), ""]
+        lines += [BESIDE, "", *beside(documents.values()), ""]
     for model, document in documents.items():
         lines += [f"## {model.capitalize()}", "", *_about(document), "", "### Verdicts", "", *verdicts(document), ""]
         for title, chapter in document["chapters"].items():

@@ -39,22 +39,23 @@ def test_a_reading_is_what_most_of_its_comparisons_say(module: Any, gains: list[
 def test_what_is_not_measured_anew_stays(module: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     claims = module("claims")
     monkeypatch.setattr(claims, "RESULTS", tmp_path)
-    first = claims.begun("intervals", claims.SETTINGS)
+    first = claims.begun("intervals", claims.SETTINGS, resume=False)
     assert not any(found["seeds"] for found in first["settings"].values())
     for found in first["settings"].values():
         found["seeds"] = [20_000]
     first["provenance"] = {"commit": "abc"}
     (tmp_path / "claims-intervals.json").write_text(json.dumps(first))
-    again = claims.begun("intervals", ["scenes"])
+    again = claims.begun("intervals", ["scenes"], resume=False)
     assert {setting: found["seeds"] for setting, found in again["settings"].items()} == {
         "hard": [20_000],
         "easy": [20_000],
         "scenes": [],
     }
     assert again["earlier"] == [{"commit": "abc"}]
-    first["settings"]["easy"]["rows"][0]["written"] = "another plan"
+    for setting in ("hard", "easy"):  # the first is not to be measured
+        first["settings"][setting]["rows"][0]["written"] = "another plan"
     (tmp_path / "claims-intervals.json").write_text(json.dumps(first))
-    resumed = claims.begun("intervals", ())
+    resumed = claims.begun("intervals", ["easy", "scenes"], resume=True)
     assert {setting: found["seeds"] for setting, found in resumed["settings"].items()} == {
         "hard": [20_000],
         "easy": [],

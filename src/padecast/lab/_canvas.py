@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,6 +22,16 @@ def figure_of(size: tuple[float, float]) -> Any:
     figure = need("matplotlib.figure", "drawing pictures").Figure(figsize=size, dpi=DPI)
     need("matplotlib.backends.backend_agg", "drawing pictures").FigureCanvasAgg(figure)
     return figure
+
+
+def legend_width(names: Iterable[str]) -> float:
+    """Return how many inches a legend of these names takes, its marks included, in its small print.
+
+    Example:
+        >>> round(legend_width(["fora", "tc-pade"]), 3)
+        1.125
+    """
+    return 0.6 + 0.075 * max(map(len, names), default=0)
 
 
 def title(figure: Any, text: str) -> None:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from padecast.lab._canvas import INK, Place, figure_of, plain, styles_of, write
+from padecast.lab._canvas import INK, Place, figure_of, legend_width, plain, styles_of, write
 from padecast.lab._canvas import title as write_title
 from padecast.lab._extras import need
 from padecast.lab.peers import is_foreign
 from padecast.lab.results import Result
 
-WIDE, HIGH, LEFT = 5.2, 4.6, 0.7  # inches: the curves and the margin
-LINE, HANDLE, LETTER = 0.19, 0.6, 0.075  # inches: a line of the legend, its mark, and a letter at most
+WIDE, HIGH, LEFT, LINE = 5.2, 4.6, 0.7, 0.19  # inches: the curves, the margin, a line of the legend
 
 
 def tradeoff(results: Sequence[Result], path: Place, *, title: str = "", named: Sequence[str] = ()) -> Place:
@@ -83,8 +82,7 @@ LOOK: dict[str, Any] = {"markersize": 5.5, "linewidth": 1.4}
 
 def _canvas(names: Sequence[str]) -> tuple[Any, Any]:
     """A figure with room for a legend of these names at the right."""
-    legend = max(2.6, HANDLE + LETTER * max(map(len, names), default=0))
-    height, width = max(HIGH, 1.1 + LINE * len(names)), LEFT + WIDE + legend
+    height, width = max(HIGH, 1.1 + LINE * len(names)), LEFT + WIDE + legend_width(names)
     figure = figure_of((width, height))
     return figure, figure.add_axes((LEFT / width, 0.55 / height, WIDE / width, 1 - 1.05 / height))
 
