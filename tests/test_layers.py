@@ -22,6 +22,7 @@ LAYERS = (  # lowest first; "padecast" is the package's own face
     {
         "_intercept",
         "_frames",
+        "_conditions",
         "_count",
         "_clock",
         "_block",
@@ -33,6 +34,7 @@ LAYERS = (  # lowest first; "padecast" is the package's own face
         "_stopwatch",
         "_call",
         "_passage",
+        "_tracks",
         "_attach",
     },
     {"_handle", "_accelerate", "report"},

@@ -13,19 +13,31 @@ from torch import nn
 from padecast._block import parameters_of
 from padecast._call import Call, Pass, Said, device_of, features_of
 from padecast._clock import Clock
+from padecast._conditions import Branch, Condition, conditions_of
 from padecast._count import Tick
-from padecast._errors import ConcurrentRun, FeatureChanged
-from padecast._frames import is_inside
-from padecast._intercept import Intercept, innermost
+from padecast._errors import ConcurrentRun, FeatureChanged, PadecastError
+from padecast._frames import Caller, caller_of, is_inside
+from padecast._intercept import Intercept, innermost, is_in_place
 from padecast._module import check_tokens
 from padecast._passage import Passage
 from padecast._probe import Probe, probe_of
 from padecast._session import Session
 from padecast._stack import Stack, stacks_of
 from padecast._stopwatch import stopwatch
+from padecast._tracks import Track, Tracks
 from padecast.targets import Target
 
 MakeSession = Callable[[int], Session]
+
+
+class Listener:
+    """What is told of a model's calls: nothing, unless it is overridden."""
+
+    def leave_alone(self, caller: Caller, timestep: Any) -> None:
+        """Hear of a call that another pipeline makes."""
+
+    def finish(self) -> None:
+        """Hear that the last step of a run is done."""
 
 
 class Attachment:
@@ -37,6 +49,7 @@ class Attachment:
         span: Which run of block lists is forecast.
         clock: Places calls in runs and schedules.
         make_session: Builds the session of a run of so many steps.
+        listener: Is told of runs that end and of calls that are left alone. Default nobody.
         probe: What its policy wants to see. Default nothing.
         chooses: Whether its forecaster chooses tokens that modules compute. Default false.
 
@@ -53,27 +66,36 @@ class Attachment:
         span: str,
         clock: Clock,
         make_session: MakeSession,
+        listener: Listener | None = None,
         probe: str = "",
         chooses: bool = False,
     ) -> None:
         self.model, self.target, self.clock = model, target, clock
-        self._make_session = make_session
+        self._make_session, self._listener = make_session, listener or Listener()
         self._parameters = parameters_of(model)
         self._stacks: list[Stack] = stacks_of(model, target, span)
         if chooses:
             check_tokens(self._stacks, target, span)
-        self.session: Session | None = None
+        self._tracks = Tracks(clock.steps)
+        self._replaced: Session | None = None  # of the run before, while it is not certain that another has begun
+        self._refusal: PadecastError | None = None  # why a run that has perhaps begun cannot be served
         self._here = threading.local()  # this thread's call and cache context
         self._inside: set[int] = set()
-        self._calls: dict[int, int] = {}
-        self._owner: int | None = None
-        self._conflict = False
         self._is_traced = False  # whether the model's forward runs as one compiled graph
         self._kind = probe
         with contextlib.ExitStack() as undo:
             self._probe: Probe | None = probe_of(probe, model, target, span, undo)
             self._install(undo)
             self._undo = undo.pop_all()
+
+    @property
+    def session(self) -> Session | None:
+        """The session of the latest run."""
+        return self._tracks.latest.session
+
+    @session.setter
+    def session(self, session: Session | None) -> None:
+        self._tracks.latest.session = session
 
     def remove(self) -> None:
         """Restore the model; safe to call twice."""
@@ -82,10 +104,9 @@ class Attachment:
 
     def reset(self) -> None:
         """Drop the run in progress; the next call begins a new one."""
-        if self.session is not None:
-            self.session.forget()
+        self._tracks.reset()
+        self._replaced = self._refusal = None
         self._end_call()
-        self._owner, self._conflict, self._calls = None, False, {}
         self.clock.reset()
 
     def is_busy(self) -> bool:
@@ -138,27 +159,75 @@ class Attachment:
     def _enter(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if self._end_call() is not None:
             self.reset()  # an interrupt ended the call before
-        if self.clock.is_foreign():
-            return
-        if self.is_busy():
-            self._conflict = True  # the other thread's run is spoilt too, and hears of it at the end of its call
-            raise _concurrent()
+        caller = caller_of(self.clock.pipeline, self.model)
         timestep = self._given(self.target.timestep, args, kwargs)
-        tick = self.clock.locate(timestep, self._context, self._given(self._parameters[0], args, kwargs))
-        if tick.foreign:
+        if caller.pipeline is not self.clock.pipeline and not caller.is_by_hand:
+            self._listener.leave_alone(caller, timestep)
             return
-        if not tick.begins:
-            self._check_owner()
+        asks_gradient = self._asks_gradient(args, kwargs)
+        if asks_gradient and self.model.training and self._tracks.latest.is_over:
+            return  # training, and no step of a run
+        if self.is_busy():
+            self._tracks.latest.conflict = True  # the other run is spoilt too, and hears of it at the end of its call
+            raise _concurrent()
+        conditions = conditions_of(self._conditioning(args, kwargs))
+        track, tick = self._locate(timestep, conditions, args, kwargs, caller)
+        if tick.foreign:
+            if not caller.is_by_hand:
+                self._check_thread(track, caller)
+            self._leave_alone(caller)
+            return
         try:
-            session = self._session_at(tick)
+            session = self._session_at(track, tick, caller)
+            if session is None or tick.position is None:
+                return
+            branch = self._branch(track, tick, conditions, caller, self._given(self._parameters[0], args, kwargs))
         except BaseException:
             self.reset()
             raise
-        if session is not None and tick.position is not None:
-            self._here.call = self._call(session, tick.position.index, args, kwargs)
+        if branch is not None:
+            self._here.call = self._call(session, branch.name, args, kwargs, asks_gradient)
             self._inside.add(threading.get_ident())
 
-    def _call(self, session: Session, index: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+    def _locate(
+        self,
+        timestep: Any,
+        conditions: tuple[Condition, ...],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        caller: Caller,
+    ) -> tuple[Track, Tick]:
+        if self.clock.has_grid:
+            by_hand = self.clock.pipeline is not None and caller.is_by_hand
+            return self._tracks.latest, self.clock.locate(timestep, self._context, by_hand)
+        features = self._given(self._parameters[0], args, kwargs)
+        return self._tracks.locate(timestep, self._context, conditions, features)
+
+    def _leave_alone(self, caller: Caller) -> None:
+        """Let a call go by that is no step of the run, and take back a run that was taken for ours because of such."""
+        if self._replaced is not None or self._refusal is not None:
+            if self._replaced is not None:
+                self.session = self._replaced
+            self._replaced = self._refusal = None
+            self.clock.reset()
+        elif not caller.is_by_hand and self.session is not None:
+            self.session.unplaced += 1  # an evaluation between the steps of the schedule
+
+    def _asks_gradient(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        """Whether the call's output is to have a gradient, which a forecast would not have."""
+        if not torch.is_grad_enabled():
+            return False
+        given = (x for x in (*args, *kwargs.values()) if isinstance(x, torch.Tensor))
+        return any(x.requires_grad for x in given) or any(x.requires_grad for x in self.model.parameters())
+
+    def _conditioning(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+        """Yield the model's arguments by name, but for the first, its latents."""
+        yield from zip(self._parameters[1:], args[1:], strict=False)
+        yield from ((name, value) for name, value in kwargs.items() if name != self._parameters[0])
+
+    def _call(
+        self, session: Session, branch: str, args: tuple[Any, ...], kwargs: dict[str, Any], asks_gradient: bool
+    ) -> Call:
         """Begin a call at a step of the run."""
         latents = self._given(self._parameters[0], args, kwargs)
         if self._probe is not None:
@@ -166,12 +235,15 @@ class Attachment:
         if self._kind == "latents":
             session.observe(features_of(latents))
         watch = stopwatch(device_of(args, kwargs))
-        computes = session.records[-1].computed and not session.forecaster.replays and self._probe is None
-        passes = self._passes(self._branch(index))
+        certain = asks_gradient or session.records[-1].computed
+        computes = certain and not session.forecaster.replays and self._probe is None
+        passes = self._passes(branch)
         if self._is_traced and not computes and self._probe is None and len(passes) == 1:
             for one in passes:
                 one.ready = session.ready(one.key)
-        return Call(session, watch, passes, computes, tuple(getattr(latents, "shape", ())))
+        if asks_gradient:
+            session.insist("gradient", [one.key for one in passes])
+        return Call(session, watch, passes, computes, tuple(getattr(latents, "shape", ())), asks_gradient)
 
     def _end_call(self) -> Call | None:
         """Return this thread's call, which is over."""
@@ -179,35 +251,59 @@ class Attachment:
         self._inside.discard(threading.get_ident())
         return call
 
-    def _session_at(self, tick: Tick) -> Session | None:
+    def _session_at(self, track: Track, tick: Tick, caller: Caller) -> Session | None:
         """Return the session of the call's run with its step begun; ``None`` without a schedule."""
-        if tick.total is not None and (tick.begins or self.session is None or tick.total != self.session.total):
-            self._begin(tick.total)
-        if self.session is None:
+        if not tick.begins:
+            self._check_thread(track, caller)
+        if self._refusal is not None and not tick.begins:
+            raise self._refusal  # it was a run of ours after all
+        if tick.total is not None and (tick.begins or track.session is None or tick.total != track.session.total):
+            self._begin(track, tick, caller)
+        session = track.session
+        if session is None:
             return None
         if tick.position is None:
-            self.session.unplaced += 1
-        else:
-            self.session.begin(tick.position)
-        return self.session
+            session.unplaced += 1
+            return session
+        if session.trace.steps and tick.position.index != session.trace.steps[0].at.index:
+            self._replaced = None
+        session.begin(tick.position)
+        return session
 
-    def _begin(self, total: int) -> None:
-        if self.session is not None:
-            self.session.forget()
+    def _begin(self, track: Track, tick: Tick, caller: Caller) -> None:
+        assert tick.total is not None
+        before = track.session
+        if before is not None:
+            before.forget()
         for stack in self._stacks:
             stack.clear()
-        self.session, self._calls = self._make_session(total), {}
-        self._owner, self._conflict = threading.get_ident(), False
+        if not len(track.branches) or tick.begins:
+            track.branches.clear()
+        self._replaced = before if tick.tentative else None
+        try:
+            track.session = self._make_session(tick.total)
+        except PadecastError as error:
+            if not tick.tentative:
+                raise
+            self._refusal, track.session = error, None
+            return
+        track.thread, track.frame, track.conflict = threading.get_ident(), caller.frame, False
 
-    def _check_owner(self) -> None:
-        """Raise if the call goes on with a run that belongs to another thread, or that another thread has spoilt."""
-        mine = self._owner in (None, threading.get_ident())
-        if mine and not self._conflict:
+    def _check_thread(self, track: Track, caller: Caller) -> None:
+        """Raise if the call goes on with a run that belongs to another thread, or that another thread has spoilt.
+
+        The steps of one run may come from several threads, one after the other, as those of a generator do: they are
+        made by one call of a pipeline.
+        """
+        if track.thread not in (None, threading.get_ident()) and track.frame == caller.frame:
+            track.thread = threading.get_ident()
+        mine = track.thread in (None, threading.get_ident())
+        if mine and not track.conflict:
             return
         if mine:
             self.reset()
         else:
-            self._conflict = True
+            track.conflict = True
         raise _concurrent()
 
     def _leave(self, output: Any) -> None:
@@ -216,7 +312,7 @@ class Attachment:
             return
         if output is None:
             self.reset()
-        elif self._conflict:
+        elif self._tracks.latest.conflict:
             self.reset()
             raise _concurrent()
         else:
@@ -234,7 +330,7 @@ class Attachment:
             elif one.reached_end and one.forecast is None:
                 self._is_traced = False  # it was computed outside of a graph
         call.session.records[-1].seconds.append(call.stop())
-        for one in call.passes:
+        for number, one in enumerate(call.passes):
             if one.reached_end:
                 continue
             if one.forecast is not None:
@@ -243,16 +339,31 @@ class Attachment:
                     f"the blocks of this {self.target.model} were given other forwards in the middle of a run.\n"
                     "Usual cause: offloading switched on or off in a callback. Do that between runs."
                 )
-            call.session.decline(one.key, "bypassed")
+            call.session.lose(one.key, "bypassed" if self._is_displaced(number) else "left out")
         if call.session.complete:
             call.session.forget()
-            self._owner = None
+            self._tracks.latest.thread = None
+            self._listener.finish()
 
-    def _branch(self, index: int) -> str:
-        if self._context is not None:
-            return str(self._context.name)
-        self._calls = {index: self._calls.get(index, 0) + 1}
-        return f"call {self._calls[index]}"
+    def _is_displaced(self, number: int) -> bool:
+        """Whether another library took our forwards off a stack, so that its parts ran without us."""
+        return not all(is_in_place(innermost(part)) for part in self._stacks[number].parts)
+
+    def _branch(
+        self, track: Track, tick: Tick, conditions: tuple[Condition, ...], caller: Caller, latents: Any
+    ) -> Branch | None:
+        """Return the branch of a call; nothing if it is not known which, and the call is computed."""
+        assert track.session is not None and tick.position is not None
+        name = None if self._context is None else str(self._context.name)
+        first = track.session.trace.steps[0].at.index
+        by_hand = self.clock.has_grid and caller.is_by_hand
+        if by_hand and tick.position.index != first and track.branches.knows(name, conditions) is None:
+            track.session.unplaced += 1  # perhaps of another loop by hand, which began later
+            return None
+        branch = track.branches.find(name, conditions, latents, tick.position.index)
+        if branch is None:
+            track.session.insist("unclear", ["" if name is None else name])
+        return branch
 
     def _passes(self, branch: str) -> list[Pass]:
         """Return a branch's way through every stack, and under which name it is remembered."""

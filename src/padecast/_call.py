@@ -46,6 +46,7 @@ class Call:
         passes: How it goes through every stack.
         computes: Whether it is known that every stack is computed.
         latents: Shape of the model's first argument, if that is a tensor.
+        asks_gradient: Whether the output is to have a gradient, so that nothing may be forecast.
     """
 
     session: Session
@@ -53,6 +54,7 @@ class Call:
     passes: list[Pass]
     computes: bool = False
     latents: tuple[int, ...] = ()
+    asks_gradient: bool = False
 
 
 class Said:

@@ -7,14 +7,14 @@ timesteps since the run began.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from padecast._count import Counter, Tick, value_of
-from padecast._frames import called_by_another
+from padecast._count import Tick, value_of
 from padecast._history import Position, normalised
 
 SCALES: tuple[float, ...] = (1.0, 1000.0)
@@ -22,75 +22,145 @@ ENDING = ("SCMScheduler", "DDPMWuerstchenScheduler")
 """Schedulers whose last timestep is where the run ends, and no step of it."""
 
 
+@dataclass(frozen=True)
+class Relation:
+    """How what a model is told is related to its scheduler's timesteps: ``t = offset + scale * value``."""
+
+    scale: float
+    offset: float = 0.0
+
+    def holds(self, value: float, grid: Any, index: int) -> bool:
+        """Whether a model's timestep is this place of the grid, as exactly as bfloat16 can say it."""
+        return self._distance(value, grid, index) <= 2**-7
+
+    def fits_another(self, value: float, grid: Any, index: int) -> bool:
+        """Whether a model's timestep is another place of the grid exactly, and this one only by rounding."""
+        if self._distance(value, grid, index) <= 1e-5:
+            return False
+        return any(self._distance(value, grid, place) <= 1e-5 for place in range(len(grid)))
+
+    def _distance(self, value: float, grid: Any, index: int) -> float:
+        most = max(abs(float(grid[0])), abs(float(grid[-1])), 1e-3)
+        return abs(self.offset + self.scale * value - float(grid[index])) / most
+
+
+RELATIONS = (Relation(1.0), Relation(1000.0), Relation(-1.0, 1000.0), Relation(-1000.0, 1000.0))
+
+
 class Clock:
     """Places the calls of one model in runs and schedules.
 
+    A scheduler's index is believed as long as the model's own timestep agrees with it. How the two are related (as they
+    are, a thousandth, counted from the other end) is learnt from the first call of a run; a call that does not fit what
+    was learnt belongs to somebody else, and so does one whose timestep moves while the scheduler stands.
+
+    A loop by hand over a pipeline's parts (a call with no pipeline on the call stack) has to show that it is the
+    pipeline's: by a schedule that was set since the run before, or by the scheduler's index.
+
     Args:
         pipeline: The pipeline whose ``scheduler`` leads; ``None`` for a bare model.
-        model: The model whose calls are placed.
         steps: Length of the schedule where no scheduler says it.
         strides: Whether positions carry the sampler's strides; reading them waits for the GPU once per run.
     """
 
-    def __init__(self, pipeline: Any, model: Any, steps: int | None = None, strides: bool = False) -> None:
-        self._pipeline, self._model, self._strides_wanted = pipeline, model, strides
-        self._counter = Counter(steps)
+    def __init__(self, pipeline: Any, steps: int | None = None, strides: bool = False) -> None:
+        self.pipeline, self._strides_wanted = pipeline, strides
+        self.steps = steps
+        self._spent = self.grid  # a schedule that was set before is no sign that a run of ours begins
         self.reset()
 
     def reset(self) -> None:
         """Forget the run: the next call begins one."""
-        self._counter.reset()
         self._grid: Any = None
         self._last: int | None = None
         self._place: int | None = None
         self._value: float | None = None
         self._scales = SCALES
+        self._tentative = False
+        self._relations: tuple[Relation, ...] | None = None
+        self._agreed: set[int] = set()
         self._strides: tuple[float, ...] | None = None
 
     @property
     def grid(self) -> Any:
         """The timesteps of the pipeline's scheduler of this moment, if there are any."""
-        return getattr(getattr(self._pipeline, "scheduler", None), "timesteps", None)
+        return getattr(getattr(self.pipeline, "scheduler", None), "timesteps", None)
+
+    @property
+    def has_grid(self) -> bool:
+        """Whether a scheduler says what the schedule is."""
+        return self.grid is not None and len(self.grid) > 0
 
     @property
     def is_outdated(self) -> bool:
         """Whether the scheduler has begun another run than the one that the last call belonged to."""
         return self._grid is not self.grid
 
-    def is_foreign(self) -> bool:
-        """Whether the call in progress belongs to another pipeline that shares the model."""
-        return self._pipeline is not None and called_by_another(self._pipeline, self._model)
-
-    def locate(self, timestep: Any, context: Any, features: Any) -> Tick:
-        """Place one call.
+    def locate(self, timestep: Any, context: Any, by_hand: bool = False) -> Tick:
+        """Place one call in the scheduler's grid.
 
         Args:
             timestep: The model's timestep argument.
             context: Diffusers' cache context, if one is open.
-            features: The model's input, by which a bare model's branches are told from new runs.
+            by_hand: Whether no pipeline makes the call. Its timestep is then read, for which a GPU is waited for.
         """
         grid = self.grid
-        if grid is None or not len(grid):
-            return self._counter.locate(timestep, context, features)
         fresh, total = self.is_outdated, self._length(grid)
+        if by_hand and not self._may_be_ours(grid, timestep, fresh):
+            return Tick(total, foreign=True)
         if fresh:
             self.reset()
-        value = _host_value(timestep)
-        index = self._index(grid, timestep, value, context)
-        if index is not None and index == self._last and self._moved(value):
-            return Tick(total, foreign=True)  # the scheduler stands still: somebody else samples with the model
+        value = value_of(timestep) if by_hand and timestep is not None else _host_value(timestep)
+        index = None if is_spread(timestep, grid) else self._index(grid, timestep, value, context)
+        if (index is None and by_hand) or (not fresh and self._stands(by_hand, index)):
+            return Tick(total, foreign=True)
+        if index is not None and self._is_foreign(grid, index, value, by_hand):
+            return Tick(total, foreign=True)
         begins = fresh or (index is not None and self._last is not None and index < self._last)
+        tentative = by_hand and begins and grid is self._spent
+        self._tentative = tentative or (self._tentative and index == self._last)
+        if tentative and index != (getattr(self.pipeline.scheduler, "begin_index", None) or 0):
+            return Tick(total, foreign=True)
         if begins:
             self._strides = self._read_strides(total) if self._strides_wanted else None
         self._grid, self._value, self._place = grid, value, index
         if index is None:
             return Tick(total, None, begins)
+        if index != self._last and not begins:
+            self._spent = grid
         self._last = index
-        return Tick(total, Position.at(index, total, strides=self._strides), begins)
+        return Tick(total, Position.at(index, total, strides=self._strides), begins, tentative=tentative)
+
+    def _may_be_ours(self, grid: Any, timestep: Any, fresh: bool) -> bool:
+        """Whether a call by hand may go on with the run, or begin one; the model's timestep is looked at later."""
+        if hasattr(self.pipeline.scheduler, "step_index"):
+            return True
+        places = [] if timestep is None else [place for place, _ in look_up(grid, timestep)]
+        goes_on = not fresh and self._last is not None and all(place >= self._last for place in places)
+        return goes_on or grid is not self._spent
+
+    def _is_foreign(self, grid: Any, index: int, value: float | None, by_hand: bool) -> bool:
+        """Whether a call belongs to somebody else: the scheduler stands, or says something else than the model."""
+        if value is None:
+            return False
+        if index == self._last and self._moved(value):
+            return True  # the scheduler stands still: somebody else samples with the model
+        fitting = [relation for relation in RELATIONS if relation.holds(value, grid, index)]
+        if self._relations is None:
+            self._relations, self._agreed = tuple(fitting), {index}
+            return False
+        fitting = [relation for relation in fitting if relation in self._relations]
+        if fitting and not all(relation.fits_another(value, grid, index) for relation in fitting):
+            self._relations, self._agreed = tuple(fitting), {*self._agreed, index}
+            return False
+        if self._relations and (by_hand or len(self._agreed) > 1):
+            return True
+        self._relations = ()  # the first call fitted by chance: the model is told something else than the grid
+        return False
 
     def _length(self, grid: Any) -> int:
         """Return the number of steps of a run over the whole grid."""
-        ends = any(cls.__name__ in ENDING for cls in type(self._pipeline.scheduler).__mro__)
+        ends = any(cls.__name__ in ENDING for cls in type(self.pipeline.scheduler).__mro__)
         return len(grid) - ends
 
     def _index(self, grid: Any, timestep: Any, value: float | None, context: Any) -> int | None:
@@ -114,10 +184,16 @@ class Clock:
         given = getattr(context, "step_index", None)
         if given is not None and getattr(context, "num_inference_steps", None) in (None, total):
             return given
-        scheduler = self._pipeline.scheduler
+        scheduler = self.pipeline.scheduler
         led = getattr(scheduler, "step_index", None)
         # Before its first step the scheduler knows where the run begins, which holds as long as the run stands there.
         return getattr(scheduler, "begin_index", None) if led is None and not self._moved(value) else led
+
+    def _stands(self, by_hand: bool, index: int | None) -> bool:
+        """Whether a call by hand moves on while a scheduler that has an index was not stepped since the run began."""
+        scheduler = self.pipeline.scheduler
+        unmoved = hasattr(scheduler, "step_index") and scheduler.step_index is None
+        return by_hand and self._tentative and unmoved and index != self._last
 
     def _moved(self, value: float | None) -> bool:
         """Whether the model's timestep is known to be another one than at the last call."""
@@ -126,7 +202,7 @@ class Clock:
         return abs(value - self._value) > 1e-6 * max(abs(value), abs(self._value))
 
     def _read_strides(self, total: int) -> tuple[float, ...] | None:
-        sigmas = getattr(self._pipeline.scheduler, "sigmas", None)
+        sigmas = getattr(self.pipeline.scheduler, "sigmas", None)
         if sigmas is None or len(sigmas) != total + 1:
             return None
         levels = [float(s) for s in (sigmas.tolist() if isinstance(sigmas, Tensor) else sigmas)]
@@ -169,3 +245,24 @@ def _host_value(timestep: Any) -> float | None:
     if timestep is None or (isinstance(timestep, Tensor) and timestep.device.type != "cpu"):
         return None
     return value_of(timestep)
+
+
+def is_spread(timestep: Any, grid: Any) -> bool:
+    """Whether the samples or tokens of one call are at several places of the schedule at once.
+
+    So they are in a stream of frames that are denoised one behind the other, and in asynchronous diffusion forcing.
+    What was given as a condition has a noise level of its own, which is no place of the grid. On a GPU this is not
+    looked at, since reading the timesteps would wait.
+
+    Example:
+        >>> is_spread(torch.tensor([999.0, 500.0]), torch.tensor([999.0, 500.0, 1.0]))
+        True
+        >>> is_spread(torch.tensor([0.0, 500.0]), torch.tensor([999.0, 500.0, 1.0]))
+        False
+    """
+    if not isinstance(timestep, Tensor) or timestep.device.type != "cpu" or timestep.numel() < 2:
+        return False
+    values = timestep.detach().double().unique()
+    if len(values) < 2:
+        return False
+    return sum(bool(value) and bool(look_up(grid, value)) for value in values.tolist()) > 1

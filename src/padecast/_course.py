@@ -60,8 +60,11 @@ class Course:
         """
         self._undecided = geometry if self._watch is not None else None
         computed = geometry is None or self._watch is not None or self._policy.computes(at, self.trace, geometry)
+        record = Record(at, computed)
+        if geometry is None and not self.trace.steps and self._policy.forecasts_at(at):
+            record.notes["all"] = "begun late"
         self.trace = self.trace.then(at, computed)
-        self.records.append(Record(at, computed))
+        self.records.append(record)
         return computed
 
     @property

@@ -149,7 +149,7 @@ class Handle:
                 "Say it, accelerate(..., steps=20), give a plan, or accelerate the pipeline instead of its transformer."
             )
         strides = self.method.policy.needs_stride or self.method.forecaster.needs_stride
-        clock = Clock(pipeline, model, self._length(), strides)
+        clock = Clock(pipeline, self._length(), strides)
         spare = list[Memory]()
 
         def session(total: int) -> Session:
@@ -157,7 +157,9 @@ class Handle:
 
         span = self.method.span
         chooses = self.method.forecaster.renewed > 0
-        return Attachment(model, targets.find(model, span), span, clock, session, self.method.policy.probe, chooses)
+        return Attachment(
+            model, targets.find(model, span), span, clock, session, None, self.method.policy.probe, chooses
+        )
 
     def _session(self, total: int, spare: list[Memory], group: Any) -> Session:
         self._warn_if_idle(_sessions(self._attachments))

@@ -74,3 +74,11 @@ def innermost(module: nn.Module) -> Any:
     hooks = getattr(getattr(module, "_diffusers_hook", None), "hooks", {})
     splits = [hook for hook in hooks.values() if type(hook).__name__ == "ContextParallelSplitHook"]
     return splits[0].fn_ref if splits else module
+
+
+def is_in_place(module: Any, name: str = "forward") -> bool:
+    """Whether a method of an instance is one that stands in for it, also behind what other libraries put around it."""
+    method, links = module.__dict__.get(name), 0
+    while method is not None and not isinstance(method, Intercept) and links < 32:
+        method, links = getattr(method, "__wrapped__", None), links + 1
+    return isinstance(method, Intercept)

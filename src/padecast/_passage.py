@@ -76,7 +76,8 @@ class Passage:
         entry = stack.entry(args, kwargs)
         if self._probe is not None and session.waits_to_see:
             session.observe(self._probe.look(forward, args, kwargs))
-        one.begun, one.forecast = True, session.forecast(one.key, entry, self._part)
+        one.begun = True
+        one.forecast = None if call.asks_gradient else session.forecast(one.key, entry, self._part)
         if one.forecast is None and not stack.remembers_entry:
             one.entry = session.hold(one.key, entry)
         elif one.forecast is not None and session.renewal.share and isinstance(stack, Module):

@@ -16,7 +16,10 @@ NOTES = {
     "non-finite": "computed because the forecast was not finite",
     "ambiguous": "computed because the same step came twice on one branch",
     "bypassed": "computed because its blocks ran without padecast: another library restored their forwards",
-    "gradient": "computed because gradients were asked for",
+    "left out": "computed because the model left out its first or last block, as skip-layer guidance does",
+    "gradient": "computed because gradients were asked for; sample under torch.no_grad() to forecast",
+    "unclear": "computed because several branches are conditioned alike: name the calls, model.cache_context('a name')",
+    "begun late": "computed because the run, or this model's part of it, begins here with nothing remembered",
 }
 
 

@@ -269,9 +269,25 @@ class Session:
     def decline(self, branch: str, note: str) -> Streams | None:
         """Note why a branch is computed at the step begun; one of :data:`padecast._record.NOTES`."""
         self.records[-1].notes[branch] = note
-        if note == "bypassed":
-            self._memories.drop(branch)  # a slot may hold the input of a residual that never came
         return None
+
+    def lose(self, branch: str, note: str) -> None:
+        """Note why nothing was seen of a branch's stack at the step begun."""
+        self._memories.drop(branch)  # a slot may hold the input of a residual that never came
+        self.decline(branch, note)
+
+    def insist(self, note: str, branches: Sequence[str]) -> None:
+        """Note that calls of the step begun run the model whatever was decided, and why.
+
+        If the first call of a step does, the step counts as computed.
+        """
+        record = self.records[-1]
+        if record.computed:
+            return
+        for branch in branches:
+            self.decline(branch, note)
+        if not self._served:
+            self._course.correct()
 
     @property
     def trace(self) -> Trace:

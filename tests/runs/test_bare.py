@@ -164,33 +164,68 @@ def test_a_warning_that_is_an_error_ends_the_run_before(bare: Bare) -> None:
         assert len(run.report.steps) == 2
 
 
+def conditioned(step: int, branch: int) -> Tensor:
+    """The input of a branch whose conditioning image is part of the sample, which changes slowly."""
+    return SAMPLES[branch] + 0.05 * SAMPLES[2 : 2 + step].sum(0)
+
+
 def test_branches_whose_inputs_differ_do_not_mix(bare: Bare) -> None:
-    """As where a conditioning image is part of the sample."""
-    plan = "CC..C..C"
+    def walk(*branches: int) -> list[Tensor]:
+        return [bare.call(t, conditioned(step, branch)) for step, t in enumerate(TIMES) for branch in branches]
 
-    def walk(inputs: Sequence[int]) -> list[Tensor]:
-        return [bare.call(t, SAMPLES[step + shift]) for step, t in enumerate(TIMES) for shift in inputs]
-
-    with bare.on(plan) as run:
-        both = walk((0, STEPS))
+    with bare.on("CC..C..C") as run:
+        both = walk(0, 1)
     assert run.report.plan == " C..C..C"
-    for branch, shift in enumerate((0, STEPS)):
-        with bare.on(plan):
-            bare.call(TIMES[0], SAMPLES[shift])
-            bare.call(TIMES[0], SAMPLES[shift] + 1)  # as unclear a beginning
-            alone = [bare.call(t, SAMPLES[step + shift]) for step, t in enumerate(TIMES) if step]
+    for branch in range(2):
+        with bare.on("CC..C..C"):
+            bare.call(TIMES[0], conditioned(0, branch))
+            bare.call(TIMES[0], conditioned(0, branch) + 1)  # as unclear a beginning
+            alone = [bare.call(t, conditioned(step, branch)) for step, t in enumerate(TIMES) if step]
         assert all(torch.equal(a, b) for a, b in zip(both[branch + 2 :: 2], alone, strict=True))
+
+
+def test_branches_whose_inputs_differ_are_known_in_any_order(bare: Bare) -> None:
+    def walk(orders: Sequence[tuple[int, ...]]) -> dict[tuple[int, int], Tensor]:
+        return {
+            (step, branch): bare.call(TIMES[step], conditioned(step, branch))
+            for step, order in enumerate(orders)
+            for branch in order
+        }
+
+    with bare.on("CC..C..C"):
+        steady = walk([(0, 1)] * STEPS)
+    with bare.on("CC..C..C"):
+        turned = walk([(0, 1), (0, 1), (1, 0), (0, 1), (1, 0), (1, 0), (0, 1), (1, 0)])
+    assert all(torch.equal(turned[key], steady[key]) for key in steady)
+
+
+def test_windows_that_move_are_computed(bare: Bare) -> None:
+    """Latents of another place of the video under the same conditioning: nothing tells whose history is theirs."""
+    video = torch.randn(1, 4, 8, 8 * STEPS, generator=torch.Generator().manual_seed(5))
+
+    def walk() -> list[Tensor]:
+        windows = [video[..., 3 * step + shift :][..., :8] for step in range(STEPS) for shift in (0, 20)]
+        return [bare.call(TIMES[number // 2], window) for number, window in enumerate(windows)]
+
+    untouched = walk()
+    with pytest.warns(PadecastWarning, match="conditioned alike"), bare.on("CC..C..C") as run:
+        windows = walk()
+    assert all(torch.equal(a, b) for a, b in zip(windows, untouched, strict=True))
+    assert "name the calls" in str(run.report)
 
 
 def test_repeated_timesteps_of_a_second_order_solver_are_branches(bare: Bare) -> None:
     """Without a scheduler both evaluations at one timestep are one step with two branches: never wrong."""
-    untouched = bare.walk()
     times = [900.0, 700.0, 700.0, 500.0, 500.0, 300.0]
-    untouched = bare.walk(times)
+
+    def walk() -> list[Tensor]:
+        return [bare.call(t, conditioned(step, 0)) for step, t in enumerate(times)]
+
+    untouched = walk()
     with bare.on("C...") as run:
-        got = bare.walk(times)
+        forecast = walk()
     assert run.report.plan == "C..."
-    assert torch.equal(got[2], untouched[2])
+    assert torch.equal(forecast[2], untouched[2])
     assert run.report.notes == {"step 1, call 2": "computed because nothing was remembered for this branch"}
 
 

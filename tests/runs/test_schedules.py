@@ -175,7 +175,7 @@ class TestWhatTheModelIsTold:
         assert run.report.plan == PLAN
 
     def test_a_step_that_the_scheduler_does_not_know(self) -> None:
-        """Calls after the last step are computed, and change nothing."""
+        """Calls by hand after the last step are no steps of the run."""
         pipe = loop(scheduler("FlowMatchEulerDiscrete"))
         x = torch.randn(1, 4, 8, 8)
 
@@ -187,7 +187,7 @@ class TestWhatTheModelIsTold:
         with accelerate(pipe, policy=Plan(PLAN), forecaster=Reuse()) as run:
             pipe()
             assert torch.equal(extra(), expected)
-        assert (run.report.plan, run.report.unplaced) == (PLAN, 1)
+        assert (run.report.plan, run.report.unplaced) == (PLAN, 0)
 
 
 def test_the_scheduler_may_be_swapped_between_runs() -> None:

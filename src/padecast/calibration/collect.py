@@ -179,7 +179,7 @@ def watching(pipe: Any, span: str = "full", size: int | None = None, seed: int =
         return method(*args, **kwargs)
 
     with contextlib.ExitStack() as undo:
-        clock = Clock(pipe, models[0], strides=True)
+        clock = Clock(pipe, strides=True)
         attachment = Attachment(
             models[0], targets.find(models[0], span), span, clock, lambda total: Watcher(total, keeper)
         )

@@ -184,7 +184,7 @@ def attached(pipe: Any, span: str, make_session: Callable[[int], Session]) -> It
         return begun[-1]
 
     model = models_of(pipe)[0]
-    clock = Clock(pipe, model, strides=True)
+    clock = Clock(pipe, strides=True)
     attachment = Attachment(model, targets.find(model, span), span, clock, begin)
     try:
         yield begun

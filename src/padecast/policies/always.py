@@ -21,3 +21,8 @@ class Always(Policy):
     def computes(self, at: Position, trace: Trace, geometry: Geometry) -> bool:
         """See :meth:`Policy.computes`."""
         return True
+
+    @property
+    def computes_all(self) -> bool:
+        """It computes every step."""
+        return True

@@ -73,5 +73,17 @@ class Policy(ABC):
         """
         return True
 
+    @property
+    def computes_all(self) -> bool:
+        """Whether it never forecasts, whatever the run. False unless a policy says so."""
+        return False
+
+    def forecasts_at(self, at: Position) -> bool:
+        """Return whether a step is one to be forecast, whatever the run has done before; no by default.
+
+        A run that begins at such a step computes it all the same, and its report says so.
+        """
+        return False
+
     def check(self, total: int) -> None:  # noqa: B027 - a default, not an obligation
         """Raise if this policy cannot serve a run of ``total`` steps. By default every length is fine."""

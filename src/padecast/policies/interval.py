@@ -38,6 +38,11 @@ class Interval(Policy):
         check(self.every >= 1, "every", self.every, "1 or more")
         check(self.warmup >= 0, "warmup", self.warmup, "0 or more")
 
+    @property
+    def computes_all(self) -> bool:
+        """Whether every step is on the grid."""
+        return self.every == 1
+
     def computes(self, at: Position, trace: Trace, geometry: Geometry) -> bool:
         """See :meth:`Policy.computes`."""
         place = at.index - trace.steps[0].at.index

@@ -65,6 +65,15 @@ class Plan(Policy):
         """Number of computed steps."""
         return len(self.indices)
 
+    @property
+    def computes_all(self) -> bool:
+        """Whether no step of the plan is forecast."""
+        return "." not in self.steps
+
+    def forecasts_at(self, at: Position) -> bool:
+        """Return whether the plan has a step forecast."""
+        return at.index < len(self.steps) and self.steps[at.index] == "."
+
     def check(self, total: int) -> None:
         """Raise unless the run has as many steps as the plan."""
         if total != len(self.steps):

@@ -39,6 +39,15 @@ class Wrapper(Policy):
         """Residuals whose inner products the wrapped policy wants to see."""
         return self.policy.looks_back
 
+    @property
+    def computes_all(self) -> bool:
+        """Whether the wrapped policy never forecasts."""
+        return self.policy.computes_all
+
+    def forecasts_at(self, at: Position) -> bool:
+        """Return whether the wrapped policy forecasts a step in any case."""
+        return self.policy.forecasts_at(at)
+
     def leaves_out(self, at: Position, part: int) -> bool:
         """Return whether the wrapped policy leaves a stack out."""
         return self.policy.leaves_out(at, part)

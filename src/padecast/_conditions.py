@@ -1,0 +1,241 @@
+"""Which branch of a run does a call belong to? Told by what the call is conditioned on, never by its number alone."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_leaves
+
+VARYING = re.compile(
+    r"timestep|sigma|noise|control|residual|latent|guidance|scale|(?<!encoder_)hidden_states$|^sample$"
+)
+"""Arguments of a model that change from step to step on one branch, by parts of their names."""
+SKETCH = 256
+"""Elements of the latents that are kept, to tell calls apart that are conditioned alike."""
+NEAR = 0.25
+"""Squared distance, as a share of the squared length, within which latents continue those of the step before."""
+MOST = 32
+"""Branches of a run; a model that is called more often at one step is not sampled step by step."""
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One argument of a call that says what to draw.
+
+    Args:
+        name: Of the argument.
+        value: A tensor, a truth value or a text. Tensors are kept, so that no other can take their place in memory.
+    """
+
+    name: str
+    value: Any
+    version: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        plain = isinstance(self.value, Tensor) and not self.value.is_inference()
+        object.__setattr__(self, "version", self.value._version if plain else 0)
+
+    def agrees(self, other: Condition, read: bool, wait: bool) -> bool:
+        """Whether two calls were given the same.
+
+        Args:
+            other: Of the other call.
+            read: Whether to compare values where the tensors are not the same.
+            wait: Whether to do so where a GPU has to be waited for.
+        """
+        one, two = self.value, other.value
+        if self.name != other.name or not isinstance(one, Tensor) or not isinstance(two, Tensor):
+            return self.name == other.name and type(one) is type(two) and bool(one == two)
+        if (one.shape, one.dtype, one.device) != (two.shape, two.dtype, two.device):
+            return False
+        if _is_same_memory(one, two):
+            return self.version == other.version
+        # What was changed in place since it was kept cannot be compared any more.
+        readable = read and (wait or one.device.type == "cpu") and self._is_intact and other._is_intact
+        return readable and bool(torch.equal(one, two))
+
+    @property
+    def _is_intact(self) -> bool:
+        return bool(self.value.is_inference() or self.value._version == self.version)
+
+
+def conditions_of(given: Iterable[tuple[str, Any]]) -> tuple[Condition, ...]:
+    """Return the arguments of a call that say what to draw: all tensors, truth values and texts of steady arguments.
+
+    Args:
+        given: Names and values of the model's arguments, without its latents.
+
+    Example:
+        >>> [c.name for c in conditions_of([("timestep", torch.ones(1)), ("class_labels", torch.ones(1)), ("fps", 8)])]
+        ['class_labels']
+    """
+    return tuple(
+        Condition(name, leaf)
+        for name, value in given
+        if value is not None and not VARYING.search(name)
+        for leaf in _leaves(value)
+        if isinstance(leaf, Tensor | bool | str)
+    )
+
+
+def _leaves(value: Any) -> list[Any]:
+    return [value] if isinstance(value, Tensor) else tree_leaves(value)
+
+
+@dataclass
+class Branch:
+    """One conditioning of a run.
+
+    Args:
+        name: Under which it is remembered and reported.
+        context: What the pipeline calls it, if it says so.
+        conditions: What its latest call was given.
+        index: The step of its latest call.
+        sketch: Some elements of that call's latents, where they lie.
+    """
+
+    name: str
+    context: str | None
+    conditions: tuple[Condition, ...]
+    index: int = -1
+    sketch: Tensor | None = None
+
+    def agrees(self, context: str | None, conditions: tuple[Condition, ...], read: bool, wait: bool) -> bool:
+        """Whether a call is conditioned as this branch is; see :meth:`Condition.agrees`."""
+        return (
+            context == self.context
+            and len(conditions) == len(self.conditions)
+            and all(one.agrees(two, read, wait) for one, two in zip(self.conditions, conditions, strict=True))
+        )
+
+
+class Branches:
+    """The branches of one run, told apart by the arguments of their calls.
+
+    A call belongs to the branch that was given the same text, labels, masks and so on. Of several branches that are
+    conditioned alike (an image that is part of the latents, windows of a video) it belongs to the one whose latents
+    it continues; if that is not clear, to none. A call that is conditioned as none before begins a branch.
+
+    Where the tensors are the very same as before, as in nearly every pipeline, nothing is read. Else their values are
+    compared, for which a GPU is waited for: give the calls names then, ``model.cache_context("cond")``.
+    """
+
+    def __init__(self) -> None:
+        self._branches: list[Branch] = []
+
+    def __len__(self) -> int:
+        return len(self._branches)
+
+    def clear(self) -> None:
+        """Forget the branches: the run is over."""
+        self._branches = []
+
+    def knows(self, context: str | None, conditions: tuple[Condition, ...]) -> Branch | None:
+        """Return the first branch that is conditioned so."""
+        return next(iter(self._alike(context, conditions, self._branches)), None)
+
+    def find(self, context: str | None, conditions: tuple[Condition, ...], latents: Any, index: int) -> Branch | None:
+        """Return the branch of a call at a step, a new one if it is conditioned as none before.
+
+        Args:
+            context: What the pipeline calls the branch.
+            conditions: What the call is given.
+            latents: What the call is to denoise.
+            index: The step.
+
+        Returns:
+            Nothing if it cannot be told which of several it is, or if there are too many.
+        """
+        waiting = [branch for branch in self._branches if branch.index != index]
+        alike = self._alike(context, conditions, waiting)
+        # A branch that was called at this step is hardly called again: not worth a wait at every run's first step.
+        served = self._alike(context, conditions, [b for b in self._branches if b.index == index], wait=False)
+        sketch = sketch_of(latents)
+        again = next((branch for branch in served if is_equal(branch.sketch, sketch)), None)
+        if again is not None:
+            return again  # the same evaluation once more
+        if len(alike) + len(served) > 1 and alike:
+            branch = nearest(alike, sketch)
+            if branch is None:
+                return None
+        else:
+            branch = alike[0] if alike else self._begin(context, conditions)
+        if branch is not None:
+            branch.conditions, branch.index, branch.sketch = conditions, index, sketch
+        return branch
+
+    def leave(self, branch: Branch) -> Branches:
+        """Return a branch by itself, which no longer belongs to these."""
+        self._branches.remove(branch)
+        alone = Branches()
+        alone._branches = [branch]
+        return alone
+
+    def _alike(
+        self, context: str | None, conditions: tuple[Condition, ...], branches: Collection[Branch], wait: bool = True
+    ) -> list[Branch]:
+        """Return the branches that are conditioned so: by the very same tensors if there are such, else by values."""
+        same = [branch for branch in branches if branch.agrees(context, conditions, read=False, wait=False)]
+        return same or [branch for branch in branches if branch.agrees(context, conditions, read=True, wait=wait)]
+
+    def _begin(self, context: str | None, conditions: tuple[Condition, ...]) -> Branch | None:
+        if len(self._branches) >= MOST:
+            return None
+        number = 1 + sum(branch.context == context for branch in self._branches)
+        name = f"call {number}" if context is None else context if number == 1 else f"{context}, call {number}"
+        self._branches.append(Branch(name, context, conditions))
+        return self._branches[-1]
+
+
+def nearest(waiting: Sequence[Branch], sketch: Tensor | None) -> Branch | None:
+    """Return the branch whose latents a call continues; nothing if there is none.
+
+    Latents that one step has moved lie near those before. Branches are taken in their order, unless the latents are
+    clearly (by half the squared distance) nearer to those of another one.
+
+    Args:
+        waiting: Branches that this step has not called, in their order.
+        sketch: Of the call's latents.
+    """
+    if sketch is None:
+        return None
+    distances = [distance(branch.sketch, sketch) for branch in waiting]
+    near = min(distances)
+    place = 0 if near > 0.5 * distances[0] else distances.index(near)
+    return waiting[place] if distances[place] <= NEAR * float(sketch.float().square().sum()) else None
+
+
+def distance(one: Tensor | None, two: Tensor | None) -> float:
+    """Return the squared distance of two sketches; infinite if they are of different latents."""
+    if one is None or two is None or one.shape != two.shape or one.device != two.device:
+        return float("inf")
+    return float((one.float() - two.float()).square().sum())
+
+
+def is_equal(one: Tensor | None, two: Tensor | None) -> bool:
+    """Whether two sketches hold the same."""
+    return distance(one, two) == 0.0
+
+
+def sketch_of(latents: Any) -> Tensor | None:
+    """Return evenly spaced elements of the latents, where they lie: nothing is waited for."""
+    tensors = [x for x in _leaves(latents) if isinstance(x, Tensor) and x.is_floating_point() and x.numel()]
+    if not tensors:
+        return None
+    with torch.no_grad():
+        parts = [x.detach().flatten()[:: max(1, x.numel() // SKETCH)] for x in tensors]
+        return torch.cat(parts).clone() if len({(x.dtype, x.device) for x in parts}) == 1 else parts[0].clone()
+
+
+def _is_same_memory(one: Tensor, two: Tensor) -> bool:
+    if one is two:
+        return True
+    try:
+        return one.data_ptr() == two.data_ptr() != 0 and one.stride() == two.stride()
+    except RuntimeError:  # a tensor without memory, as in a graph that is traced
+        return False
