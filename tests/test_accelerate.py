@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import pickle
 import re
 import warnings
 import weakref
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +18,7 @@ from tests.tiny import (
     NFE,
     PLAN,
     STEPS,
+    Loop,
     counted,
     dit,
     dit_pipeline,
@@ -93,8 +96,11 @@ class TestAllOrNothing:
     def test_disabling_comes_before_warning(self) -> None:
         pipe = loop()
         before = footprint(pipe.transformer)
-        handle = accelerate(pipe, policy=Plan("C" * STEPS), forecaster=Reuse()).enable()
-        pipe()
+        other = Loop(pipe.transformer, pipe.scheduler)
+        handle = accelerate(pipe, **DRAWN).enable()
+        with pytest.warns(PadecastWarning, match="calls by another pipeline"):
+            other()
+        handle._warned = False  # so that there is something to be said again
         with pytest.raises(PadecastWarning):  # warnings are errors in these tests
             handle.disable()
         assert footprint(pipe.transformer) == before
@@ -325,12 +331,12 @@ class TestNeverASilentNoOp:
     def test_a_run_that_forecast_nothing_is_warned_of_once(self) -> None:
         pipe = loop()
         handle = enable(pipe, policy=Interval(every=2), forecaster=Reuse())
-        pipe(2)
         with pytest.warns(
             PadecastWarning, match=r"computed all of its 2 steps: 'interval\+reuse' forecast none"
-        ) as said:
+        ) as caught:
             pipe(2)
-        assert len(said) == 1
+        assert len(caught) == 1
+        assert Path(caught[0].filename) == Path(__file__)
         pipe(2)
         handle.disable()
 
@@ -412,6 +418,8 @@ class TestReport:
         for on in (False, True):
             if on:
                 run.enable()
+            with contextlib.nullcontext() if on else pytest.warns(PadecastWarning, match="never switched on"):
+                _ = run.report
             assert (run.report.computed, run.report.forecast, run.report.plan) == (0, 0, "")
             assert str(run.report) == "no step was run yet with this attachment"
             assert run.report.to_dict()["steps"] == []

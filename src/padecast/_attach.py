@@ -181,7 +181,7 @@ class Attachment:
             session = self._session_at(track, tick, caller)
             if session is None or tick.position is None:
                 return
-            branch = self._branch(track, tick, conditions, caller, self._given(self._parameters[0], args, kwargs))
+            branch = self._branch(track, tick, conditions, self._given(self._parameters[0], args, kwargs))
         except BaseException:
             self.reset()
             raise
@@ -349,17 +349,10 @@ class Attachment:
         """Whether another library took our forwards off a stack, so that its parts ran without us."""
         return not all(is_in_place(innermost(part)) for part in self._stacks[number].parts)
 
-    def _branch(
-        self, track: Track, tick: Tick, conditions: tuple[Condition, ...], caller: Caller, latents: Any
-    ) -> Branch | None:
+    def _branch(self, track: Track, tick: Tick, conditions: tuple[Condition, ...], latents: Any) -> Branch | None:
         """Return the branch of a call; nothing if it is not known which, and the call is computed."""
         assert track.session is not None and tick.position is not None
         name = None if self._context is None else str(self._context.name)
-        first = track.session.trace.steps[0].at.index
-        by_hand = self.clock.has_grid and caller.is_by_hand
-        if by_hand and tick.position.index != first and track.branches.knows(name, conditions) is None:
-            track.session.unplaced += 1  # perhaps of another loop by hand, which began later
-            return None
         branch = track.branches.find(name, conditions, latents, tick.position.index)
         if branch is None:
             track.session.insist("unclear", ["" if name is None else name])

@@ -67,6 +67,7 @@ class Clock:
         self.pipeline, self._strides_wanted = pipeline, strides
         self.steps = steps
         self._spent = self.grid  # a schedule that was set before is no sign that a run of ours begins
+        self._walks = False  # whether a run by hand has moved on without stepping its scheduler
         self.reset()
 
     def reset(self) -> None:
@@ -193,7 +194,8 @@ class Clock:
         """Whether a call by hand moves on while a scheduler that has an index was not stepped since the run began."""
         scheduler = self.pipeline.scheduler
         unmoved = hasattr(scheduler, "step_index") and scheduler.step_index is None
-        return by_hand and self._tentative and unmoved and index != self._last
+        self._walks = self._walks or (unmoved and not self._tentative and index != self._last)
+        return by_hand and self._tentative and unmoved and index != self._last and not self._walks
 
     def _moved(self, value: float | None) -> bool:
         """Whether the model's timestep is known to be another one than at the last call."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import warnings
+import sys
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -11,16 +11,18 @@ from typing import Any
 from torch import nn
 
 from padecast import targets
-from padecast._attach import Attachment
+from padecast._attach import Attachment, Listener
 from padecast._clock import Clock
-from padecast._errors import AlreadyAccelerated, ConcurrentRun, InvalidOption, PadecastWarning, UnsupportedModel
+from padecast._errors import AlreadyAccelerated, ConcurrentRun, InvalidOption, UnsupportedModel
+from padecast._frames import Caller
 from padecast._group import group_of
+from padecast._intercept import Intercept
 from padecast._memory import Memory
 from padecast._record import NOTES
 from padecast._ring import Storage
 from padecast._session import Session
+from padecast._warn import Line, warn
 from padecast.methods import Method
-from padecast.policies import Always
 from padecast.report import Report, report_of
 
 ENABLED: weakref.WeakSet[Handle] = weakref.WeakSet()  # a handle lives as long as the models that it is attached to
@@ -29,7 +31,7 @@ Guard = Callable[[Any, int | None], None]
 """Raises unless a method may serve a pipeline, and, given its length, the run that begins."""
 
 
-class Handle:
+class Handle(Listener):
     """An accelerated pipeline or transformer: switch it on and off, read what it did.
 
     Made by :func:`accelerate` and :func:`enable`. As a context manager it is on inside the block. Configurations are
@@ -62,7 +64,11 @@ class Handle:
         self.target, self.method, self._guard = target, method, guard
         self._steps, self._measure, self._storage, self._group = steps, measure, storage, group
         self._attachments: list[Attachment] = []
-        self._warned = False
+        self._pipeline = None if isinstance(target, nn.Module) else target
+        self._ending: Intercept | None = None  # of the pipeline's last act in a run
+        self._line: Line | None = Line.of_caller()  # where it was made; nothing once it was switched on
+        self._warned = self._ran = False
+        self._strangers = 0  # calls of other pipelines since it was switched on
         self._last = Report((), "", 0, (), method.name)
 
     @property
@@ -78,6 +84,7 @@ class Handle:
             AlreadyAccelerated: If the same pipeline or transformer is accelerated already.
             CalibrationMismatch: If a calibration was made for another model.
         """
+        self._line = None
         if self.enabled:
             return self
         self._check_free()
@@ -89,8 +96,10 @@ class Handle:
                 attachment = self._attach(model)
                 undo.callback(attachment.remove)
                 attachments.append(attachment)
+            if hasattr(self._pipeline, "maybe_free_model_hooks"):
+                self._ending = Intercept(self._pipeline, "maybe_free_model_hooks", self._end)
             undo.pop_all()
-        self._attachments = attachments
+        self._attachments, self._strangers, self._ran = attachments, 0, False
         ENABLED.add(self)
         return self
 
@@ -108,11 +117,15 @@ class Handle:
         attachments, self._attachments = self._attachments, []
         for attachment in attachments:
             attachment.remove()
+        if self._ending is not None:
+            self._ending.remove()
+            self._ending = None
         ENABLED.discard(self)
         if attachments:
             sessions = _sessions(attachments)
             self._last = report_of(sessions, self.method.name)
             self._warn_if_idle(sessions)
+            self._warn_if_unused()
 
     def reset(self) -> None:
         """Drop the run in progress; the next call begins a new one.
@@ -126,7 +139,14 @@ class Handle:
     @property
     def report(self) -> Report:
         """What the latest run did."""
+        self._warn_if_off()
+        if self.enabled and self._is_replaced():
+            warn(_replaced_model(self.target), self._pipeline)
         return report_of(_sessions(self._attachments), self.method.name) if self.enabled else self._last
+
+    def __del__(self) -> None:
+        if not sys.is_finalizing() and getattr(self, "_line", None) is not None:
+            self._warn_if_off()
 
     def __enter__(self) -> Handle:
         return self.enable()
@@ -158,10 +178,11 @@ class Handle:
         span = self.method.span
         chooses = self.method.forecaster.renewed > 0
         return Attachment(
-            model, targets.find(model, span), span, clock, session, None, self.method.policy.probe, chooses
+            model, targets.find(model, span), span, clock, session, self, self.method.policy.probe, chooses
         )
 
     def _session(self, total: int, spare: list[Memory], group: Any) -> Session:
+        self._ran = True
         self._warn_if_idle(_sessions(self._attachments))
         if self._guard is not None:
             self._guard(self.target, total)
@@ -184,12 +205,61 @@ class Handle:
         plan = getattr(self.method.policy, "steps", None)
         return self._steps or (len(plan) if isinstance(plan, str) else None)
 
+    # What is said at the end of a run ---------------------------------------------------------------------------
+
+    def finish(self) -> None:
+        """Hear that the last step of a run is done; see :class:`Listener`."""
+        self._warn_if_idle(_sessions(self._attachments))
+
+    def _end(self, method: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Hear that the pipeline is done with a run, as diffusers' pipelines say by their last act."""
+        result = method(*args, **kwargs)
+        if self._is_replaced():
+            warn(_replaced_model(self.target), self._pipeline)
+        self._warn_if_idle(_sessions(self._attachments))
+        return result
+
+    def leave_alone(self, caller: Caller, timestep: Any) -> None:
+        """Hear of a call that another pipeline makes; see :class:`Listener`."""
+        if any(other.target is caller.pipeline for other in ENABLED):
+            return  # which is accelerated by itself
+        self._strangers += 1
+        scheduler = caller.pipeline.scheduler
+        length, place = len(getattr(scheduler, "timesteps", ())), getattr(scheduler, "step_index", None)
+        if not self._ran and (self._strangers >= length if place is None else place >= length - 1):
+            self._warn_if_unused()
+
+    def _is_replaced(self) -> bool:
+        """Whether a pipeline has other models than when it was switched on."""
+        before = {attachment.model for attachment in self._attachments}
+        return self._pipeline is not None and bool(before) and not before & set(models_of(self._pipeline))
+
     def _warn_if_idle(self, sessions: list[Session]) -> None:
         """Say so, once, when a whole run was computed although forecasts were asked for."""
-        asked = not isinstance(self.method.policy, Always) and not self._warned
+        asked = not self.method.policy.computes_all and not self._warned
         if asked and any(s.reached_end for s in sessions) and not any("." in s.plan for s in sessions):
             self._warned = True
-            warnings.warn(_idle(self.method, report_of(sessions, "")), PadecastWarning, stacklevel=2)
+            warn(_idle(self.method, report_of(sessions, "")), self._pipeline)
+
+    def _warn_if_unused(self) -> None:
+        """Say so, once, when only other pipelines have sampled with the models."""
+        if self._strangers and not self._ran and not self._warned:
+            self._warned = True
+            warn(
+                f"{self._strangers} calls by another pipeline that shares the models of this "
+                f"{type(self.target).__name__} were left alone: it is not the one that is accelerated, which has not "
+                "run yet.\nUsual cause: a copy of the pipeline for every request. Accelerate the copy: "
+                "with padecast.accelerate(request): request(...)"
+            )
+
+    def _warn_if_off(self) -> None:
+        """Say so, once, when it was made and never switched on."""
+        line, self._line = self._line, None
+        if line is not None:
+            line.warn(
+                "this handle was never switched on, so nothing was accelerated.\n"
+                "Write `with padecast.accelerate(pipe) as run:` around the calls, or `padecast.enable(pipe)` for good."
+            )
 
 
 def check_unused(target: Any) -> None:
@@ -224,6 +294,15 @@ def models_of(target: Any) -> list[nn.Module]:
             "Give the pipeline itself, or the model that its denoising loop calls."
         )
     return models
+
+
+def _replaced_model(target: Any) -> str:
+    name = type(models_of(target)[0]).__name__
+    return (
+        f"the {name} of this {type(target).__name__} is another one than when it was switched on; it runs untouched, "
+        "and reports are of runs before.\nUsual cause: pipe.transformer = other. Switch off and on again: "
+        "padecast.disable(pipe); padecast.enable(pipe, ...)"
+    )
 
 
 def _sessions(attachments: list[Attachment]) -> list[Session]:

@@ -46,10 +46,10 @@ class TestOneTransformerAndOneScheduler:
         untouched, middle = sample_flux(two), image_to_image(three)
         with accelerate(one, policy=DRAWN, forecaster=Reuse()) as run:
             for _ in range(2):
-                assert torch.equal(sample_flux(two), untouched)
-                assert torch.equal(image_to_image(three), middle)
                 assert not torch.equal(sample_flux(one), untouched)
                 assert run.report.plan == PLAN
+                assert torch.equal(sample_flux(two), untouched)
+                assert torch.equal(image_to_image(three), middle)
 
     @pytest.mark.parametrize("order", list(permutations(range(3))), ids=str)
     def test_all_accelerated_and_switched_off_in_any_order(self, order: tuple[int, ...]) -> None:
