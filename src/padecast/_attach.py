@@ -178,6 +178,8 @@ class Attachment:
             self._leave_alone(caller)
             return
         try:
+            if not self._is_ours(track, tick, conditions, caller):
+                return
             session = self._session_at(track, tick, caller)
             if session is None or tick.position is None:
                 return
@@ -202,6 +204,17 @@ class Attachment:
             return self._tracks.latest, self.clock.locate(timestep, self._context, by_hand)
         features = self._given(self._parameters[0], args, kwargs)
         return self._tracks.locate(timestep, self._context, conditions, features)
+
+    def _is_ours(self, track: Track, tick: Tick, conditions: tuple[Condition, ...], caller: Caller) -> bool:
+        """Whether a call that fits the schedule belongs to its run, also where it is made by hand."""
+        session, at = track.session, tick.position
+        if not self.clock.has_grid or not caller.is_by_hand or tick.begins or session is None or at is None:
+            return True
+        if not session.trace.steps or session.trace.steps[0].at.index == at.index:
+            return True
+        ours = track.takes(None if self._context is None else str(self._context.name), conditions, at.index)
+        session.unplaced += not ours
+        return ours
 
     def _leave_alone(self, caller: Caller) -> None:
         """Let a call go by that is no step of the run, and take back a run that was taken for ours because of such."""
@@ -287,7 +300,8 @@ class Attachment:
                 raise
             self._refusal, track.session = error, None
             return
-        track.thread, track.frame, track.conflict = threading.get_ident(), caller.frame, False
+        track.session.begins_late = track.is_split
+        track.thread, track.frame, track.conflict, track.passed = threading.get_ident(), caller.frame, False, None
 
     def _check_thread(self, track: Track, caller: Caller) -> None:
         """Raise if the call goes on with a run that belongs to another thread, or that another thread has spoilt.

@@ -139,6 +139,10 @@ class Branches:
         """Return the first branch that is conditioned so."""
         return next(iter(self._alike(context, conditions, self._branches)), None)
 
+    def were_at(self, index: int) -> bool:
+        """Whether one of the branches was called at a step, as its latest."""
+        return any(branch.index == index for branch in self._branches)
+
     def find(self, context: str | None, conditions: tuple[Condition, ...], latents: Any, index: int) -> Branch | None:
         """Return the branch of a call at a step, a new one if it is conditioned as none before.
 

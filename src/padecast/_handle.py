@@ -237,6 +237,7 @@ class Handle(Listener):
     def _warn_if_idle(self, sessions: list[Session]) -> None:
         """Say so, once, when a whole run was computed although forecasts were asked for."""
         asked = not self.method.policy.computes_all and not self._warned
+        sessions = [session for session in sessions if not session.begins_late]
         if asked and any(s.reached_end for s in sessions) and not any("." in s.plan for s in sessions):
             self._warned = True
             warn(_idle(self.method, report_of(sessions, "")), self._pipeline)

@@ -85,6 +85,7 @@ class Session:
         self._memories = Branches(window, forecaster.moments, measure, Storage(dtype, offload), spare, group)
         self.renewal = Renewal(forecaster, alone=group is None)
         self.peak_bytes = 0
+        self.begins_late = False  # in the middle of a schedule, as what fell behind another run does
         self.reset()
 
     def reset(self) -> None:

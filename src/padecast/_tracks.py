@@ -27,6 +27,8 @@ class Track:
         thread: In which its calls come; ``None`` between runs.
         frame: The call of a pipeline, or of the caller, to which its calls belong.
         conflict: Whether another thread has called in between.
+        is_split: Whether it was the branch of another run that fell behind, and so begins in the middle.
+        passed: The step of the latest call by hand that was perhaps of another loop.
     """
 
     counter: Counter
@@ -35,6 +37,19 @@ class Track:
     thread: int | None = None
     frame: int = 0
     conflict: bool = False
+    is_split: bool = False
+    passed: int | None = None
+
+    def takes(self, context: str | None, conditions: tuple[Condition, ...], index: int) -> bool:
+        """Whether a call by hand in the middle of a run may be one of its calls.
+
+        It is if it is conditioned as one before; else it is perhaps of another loop. When the scheduler has moved on
+        and no other call of the run came, it was of this one, whose conditioning has changed.
+        """
+        known = self.branches.knows(context, conditions) is not None
+        changed = self.passed is not None and self.passed < index and not self.branches.were_at(self.passed)
+        self.passed = None if known else index
+        return known or changed
 
     @property
     def is_over(self) -> bool:
@@ -99,6 +114,7 @@ class Tracks:
             following = branch.index + 1
             if len(track.branches) > 1 and track.counter.was_at(following, timestep, context):
                 track = self._begin(track.counter.fork(following), track.branches.leave(branch))
+                track.is_split = True
         again = branch is not None and branch.index == track.counter.index
         return track, track.counter.locate(timestep, context, features, again)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from diffusers import FluxPipeline
 from tests.tiny import (
     FAMILIES,
     PLAN,
@@ -167,21 +168,37 @@ def test_changes_between_runs_need_nothing(change: str) -> None:
     assert all(torch.equal(sample(pipe, **options), got) for options, got in zip(settings, in_turn, strict=True))
 
 
-def test_features_that_change_within_a_run_are_computed() -> None:
-    """A callback that crops the sample: what is remembered does not fit any more."""
-    pipe = flux_pipeline()
+def crop(pipe: Any) -> None:
+    """Sample with a picture that is cut at the fourth step, as by a callback."""
     x = torch.randn(1, 16, 4, generator=torch.Generator().manual_seed(0))
-    with torch.no_grad(), accelerate(pipe, policy=Plan("CC...C"), forecaster=Reuse()) as run:
-        pipe.scheduler.set_timesteps(6)
-        for step, t in enumerate(pipe.scheduler.timesteps):
-            x = x[:, :9] if step == 3 else x
-            ids = {"img_ids": torch.zeros(x.shape[1], 3), "txt_ids": torch.zeros(5, 3)}
+    pipe.scheduler.set_timesteps(6)
+    for step, t in enumerate(pipe.scheduler.timesteps):
+        x = x[:, :9] if step == 3 else x
+        ids = {"img_ids": torch.zeros(x.shape[1], 3), "txt_ids": torch.zeros(5, 3)}
+        with torch.no_grad():
             guess = pipe.transformer(x, torch.ones(1, 5, 8), torch.ones(1, 8), t.expand(1) / 1000, **ids).sample
-            x = pipe.scheduler.step(guess, t, x).prev_sample
+        x = pipe.scheduler.step(guess, t, x).prev_sample
+
+
+class Cropping(FluxPipeline):
+    def crop(self) -> None:
+        crop(self)
+
+
+def test_features_that_change_within_a_run_are_computed() -> None:
+    """What is remembered does not fit any more; the positions are others, and so is the branch."""
+    pipe = flux_pipeline(Cropping)
+    with accelerate(pipe, policy=Plan("CC...C"), forecaster=Reuse()) as run:
+        pipe.crop()
     assert run.report.plan == "CC.C.C"
-    assert run.report.notes == {
-        "step 3, call 2": "computed because nothing was remembered for this branch",  # its positions are others
-    }
+    assert run.report.notes == {"step 3, call 2": "computed because nothing was remembered for this branch"}
+
+
+def test_a_call_by_hand_with_other_features_is_taken_for_the_runs_once_the_scheduler_moves_on() -> None:
+    pipe = flux_pipeline()
+    with accelerate(pipe, policy=Plan("CC...C"), forecaster=Reuse()) as run:
+        crop(pipe)
+    assert (run.report.plan, run.report.unplaced) == ("CC. CC", 1)
 
 
 @pytest.mark.parametrize("step", range(3))
