@@ -317,8 +317,10 @@ def _idle(method: Method, report: Report) -> str:
         or ("the place of its calls in the schedule is unknown" if report.unplaced else "")
         or "too few steps, or a threshold that this model never reaches"
     )
+    computed, unplaced = report.computed, report.unplaced
+    count = f"{computed + unplaced} evaluations" if unplaced else f"{computed} steps"
     return (
-        f"the last run computed all of its {report.computed or report.unplaced} steps: {method.name!r} forecast none.\n"
+        f"the last run computed all of its {count}: {method.name!r} forecast none.\n"
         f"Usual cause: {cause}.\n"
         'Forecast more, e.g. accelerate(pipe, "tc-pade:every=3"), or look at print(run.report).'
     )
