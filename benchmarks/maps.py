@@ -25,7 +25,7 @@ from torch import Tensor
 
 from padecast import zoo
 from padecast._memory import Memory
-from padecast._mix import Streams
+from padecast._mix import Rows, Streams
 from padecast._provenance import Provenance
 from padecast._psnr import psnr
 from padecast._quiet import quiet
@@ -76,10 +76,10 @@ class Fitted(Session):
     def __post_init__(self) -> None:
         super().__init__(Plan(self.plan_of), Lagrange(3), STEPS, measure=False)
 
-    def learn(self, branch: str, entry: Streams, output: Streams) -> Streams:
+    def learn(self, branch: str, entry: Streams, output: Streams, rows: Rows | None = None) -> Streams:
         """Remember the input too."""
         self.latest = entry[0].clone()
-        return super().learn(branch, entry, output)
+        return super().learn(branch, entry, output, rows)
 
     def _forecast(self, branch: str, memory: Memory, entry: Streams, record: Record) -> Streams | None:
         residuals, parts = [streams[0] for streams in memory.residuals()], []
@@ -139,9 +139,9 @@ def trajectory(pipe: Any, call: Sampling, seeds: tuple[int, ...]) -> tuple[Tenso
     kept: Trajectory = []
 
     class Keeping(Session):
-        def learn(self, branch: str, entry: Streams, output: Streams) -> Streams:
+        def learn(self, branch: str, entry: Streams, output: Streams, rows: Rows | None = None) -> Streams:
             kept.append((entry[0].clone(), output[0] - entry[0]))
-            return super().learn(branch, entry, output)
+            return super().learn(branch, entry, output, rows)
 
     with attached(pipe, "full", lambda total: Keeping(Plan("C" * total), Lagrange(), total, measure=False)):
         return drawn(pipe, call, seeds), kept

@@ -25,6 +25,8 @@ LAYERS = (  # lowest first; "padecast" is the package's own face
         "_conditions",
         "_count",
         "_clock",
+        "_rows",
+        "_layout",
         "_block",
         "_opaque",
         "_attention",

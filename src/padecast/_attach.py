@@ -10,14 +10,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from padecast._block import parameters_of
+from padecast._block import Block, Blocks, lookup, parameters_of
 from padecast._call import Call, Pass, Said, device_of, features_of
 from padecast._clock import Clock
 from padecast._conditions import Branch, Condition, conditions_of
 from padecast._count import Tick
 from padecast._errors import ConcurrentRun, FeatureChanged, PadecastError
 from padecast._frames import Caller, caller_of, is_inside
-from padecast._intercept import Intercept, innermost, is_in_place
+from padecast._intercept import Around, Intercept, innermost, is_in_place
 from padecast._module import check_tokens
 from padecast._passage import Passage
 from padecast._probe import Probe, probe_of
@@ -132,10 +132,29 @@ class Attachment:
         undo.callback(self.model.register_forward_hook(after, always_call=True).remove)
         if hasattr(self.model, "cache_context"):
             undo.callback(Intercept(self.model, "cache_context", self._listen).remove)
+        self._look_at_rows(undo)
         for number, stack in enumerate(self._stacks):
             passage = Passage(stack, number, len(self._stacks) > 1, self._here, self._probe)
             for place, part in enumerate(stack.parts):
                 undo.callback(Intercept(innermost(part), "forward", passage.around(place)).remove)
+
+    def _look_at_rows(self, undo: contextlib.ExitStack) -> None:
+        """Note which rows of a block list's streams count, where the parts of the stacks are not told."""
+        if not self.target.masks or all(isinstance(stack, Blocks) for stack in self._stacks):
+            return
+        for path in self.target.blocks:
+            for module in lookup(self.model, path)[:1]:
+                around = self._noting(Block(module, self.target.returns(path)))
+                undo.callback(Intercept(innermost(module), "forward", around).remove)
+
+    def _noting(self, block: Block) -> Around:
+        def around(forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            call: Call | None = getattr(self._here, "call", None)
+            if call is not None:
+                call.known = block.rows(self.target, args, kwargs)
+            return forward(*args, **kwargs)
+
+        return around
 
     def _listen(self, method: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Be told which branch a pipeline runs."""
@@ -340,7 +359,8 @@ class Attachment:
                 call.session.decline(one.key, "changed")
             if one.learnt is not None:
                 self._is_traced = not self._stacks[number].notes
-                call.session.learn(one.key, *one.learnt)
+                rows = self._stacks[number].counted(one.known or call.known, one.learnt[1])
+                call.session.learn(one.key, *one.learnt, rows)
             elif one.reached_end and one.forecast is None:
                 self._is_traced = False  # it was computed outside of a graph
         call.session.records[-1].seconds.append(call.stop())

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from padecast._errors import UnsupportedModel
-from padecast._mix import Streams
+from padecast._mix import Rows, Streams
+from padecast._rows import Known, joint, known_rows
 from padecast.targets import BlockOutput, Target
 
 
@@ -43,6 +44,11 @@ class Block:
     def argument(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Return what the block was given under a name."""
         return kwargs[name] if name in kwargs else args[self.parameters.index(name)]
+
+    def rows(self, target: Target, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Known:
+        """Return which rows of the streams that the block was given count."""
+        given = dict(zip(self.parameters, args, strict=False)) | kwargs
+        return known_rows(target.masks, target.samples, self.returns.names, given)
 
     def streams(self, output: Any, names: tuple[str, ...]) -> Streams:
         """Pick named streams from what the block returned."""
@@ -85,7 +91,7 @@ class Blocks:
                 f"Its spans: {', '.join(target.spans)}"
             )
         self._names = self._present = target.streams_of(lists)
-        self._samples = target.samples
+        self._target, self._samples = target, target.samples
         self._joined = target.returns(names[-1]).joins if len(names) > 1 else ()
         self.parts = [block.module for block in self._blocks]
         self.notes = self.remembers_entry = False
@@ -101,7 +107,20 @@ class Blocks:
             return (torch.cat([first.argument(name, args, kwargs) for name in self._joined], dim=1),)
         given = {name: first.argument(name, args, kwargs) for name in self._names}
         self._present = tuple(name for name, stream in given.items() if stream is not None)
-        return self._batched(given[name] for name in self._present)
+        return samples_first((given[name] for name in self._present), self._samples)
+
+    def source(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Streams:
+        """Return what the first block was given of every sample."""
+        return self.entry(args, kwargs)
+
+    def known(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Known:
+        """Return which rows of the first block's streams count."""
+        return self._blocks[0].rows(self._target, args, kwargs) if self._target.masks else {}
+
+    def counted(self, known: Known, streams: Streams) -> Rows | None:
+        """Return which rows of the streams count; ``None`` if all do."""
+        groups = [self._joined] if self._joined else [(name,) for name in self._present]
+        return tuple(joint(known, names) for names in groups) if known else None
 
     def skipped(self, place: int, args: tuple[Any, ...], kwargs: dict[str, Any], forecast: Streams | None) -> Any:
         """Return a block's inputs in the shape of its output, or the forecast in their place."""
@@ -112,17 +131,11 @@ class Blocks:
 
     def learnt(self, entry: Streams, output: Any) -> tuple[Streams, Streams]:
         """Return the streams that the blocks were given, and those that they returned."""
-        return entry, self._batched(self._blocks[-1].streams(output, self._present))
+        return entry, samples_first(self._blocks[-1].streams(output, self._present), self._samples)
 
     def exchanged(self, output: Any, streams: Streams) -> Any:
         """Return the last block's output, some of its streams replaced."""
         return self._blocks[-1].exchanged(output, self._named(streams))
-
-    def _batched(self, streams: Iterable[Tensor]) -> Streams:
-        """Return streams with their samples first."""
-        if self._samples is None:
-            return tuple(stream[None] for stream in streams)
-        return tuple(streams) if self._samples == 0 else tuple(x.transpose(0, self._samples) for x in streams)
 
     def _named(self, streams: Streams) -> dict[str, Tensor]:
         """Return streams with their samples where the blocks have them."""
@@ -131,6 +144,18 @@ class Blocks:
         elif self._samples:
             streams = tuple(stream.transpose(0, self._samples) for stream in streams)
         return dict(zip(self._present, streams, strict=True))
+
+
+def samples_first(streams: Iterable[Tensor], samples: int | None) -> Streams:
+    """Return the streams of a block with their samples first.
+
+    Args:
+        streams: As the block has them.
+        samples: Which of their dimensions counts the samples; ``None`` if none does.
+    """
+    if samples is None:
+        return tuple(stream[None] for stream in streams)
+    return tuple(streams) if samples == 0 else tuple(x.transpose(0, samples) for x in streams)
 
 
 def lookup(model: nn.Module, path: str) -> Sequence[nn.Module]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -11,7 +11,9 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from padecast._errors import UnsupportedModel
+from padecast._layout import Layout, Like
 from padecast._mix import Ready, Streams
+from padecast._rows import Known
 from padecast._session import Session
 from padecast._stopwatch import Reading
 
@@ -24,6 +26,8 @@ class Pass:
         key: Under which the session remembers it: the branch, and which stack where a model has several.
         branch: Which conditioning the call belongs to.
         ready: A forecast that was decided before the model was called.
+        known: Which rows count of what the first part is given.
+        patches: Whether only some of the samples are computed.
     """
 
     key: str
@@ -31,6 +35,8 @@ class Pass:
     ready: Ready | None = None
     begun: bool = False
     entry: Streams = ()
+    known: Known = field(default_factory=dict)
+    patches: bool = False
     forecast: Streams | None = None
     learnt: tuple[Streams, Streams] | None = None
     reached_end: bool = False
@@ -47,6 +53,7 @@ class Call:
         computes: Whether it is known that every stack is computed.
         latents: Shape of the model's first argument, if that is a tensor.
         asks_gradient: Whether the output is to have a gradient, so that nothing may be forecast.
+        known: Which rows count in the block list that was begun last.
     """
 
     session: Session
@@ -55,6 +62,7 @@ class Call:
     computes: bool = False
     latents: tuple[int, ...] = ()
     asks_gradient: bool = False
+    known: Known = field(default_factory=dict)
 
 
 class Said:
@@ -67,7 +75,7 @@ class Said:
 
 
 def features_of(given: Any) -> Streams:
-    """Return the floating-point tensors of an argument, which may be a list of samples.
+    """Return the floating-point tensors of an argument with their samples first; it may be a list of samples.
 
     Raises:
         UnsupportedModel: If there are none.
@@ -78,7 +86,7 @@ def features_of(given: Any) -> Streams:
             f"the model's first argument, of type {type(given).__name__}, holds no latents for the policy to see.\n"
             "Usual cause: a model that is given text first. Take a method that looks at no latents, such as adaptive."
         )
-    return features
+    return Layout(tuple(map(Like.of, features)), listed=isinstance(given, list)).inward(features)
 
 
 def device_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.device:

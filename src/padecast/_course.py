@@ -7,7 +7,7 @@ from typing import Any
 
 from padecast._errors import InvalidOption
 from padecast._history import Geometry, Position, Trace
-from padecast._mix import Streams
+from padecast._mix import Rows, Streams
 from padecast._record import Record
 from padecast._watch import Watch
 from padecast.policies import Policy
@@ -72,12 +72,12 @@ class Course:
         """Whether the policy wants to be shown something of the step begun, and was not yet."""
         return self._watch is not None and self.records[-1].at.seen is None
 
-    def observe(self, features: Streams) -> None:
+    def observe(self, features: Streams, rows: Rows | None = None) -> None:
         """Show the policy what its probe sees of the step begun, and let it decide; only the first time counts."""
         record = self.records[-1]
         if self._watch is None or not self.waits_to_see:
             return
-        record.at = replace(record.at, seen=self._watch.see(features))
+        record.at = replace(record.at, seen=self._watch.see(features, rows))
         if self._undecided is not None:
             record.computed = self._policy.computes(record.at, self.trace.before, self._undecided)
             self._undecided = None
@@ -87,14 +87,14 @@ class Course:
         """Note that the step begun was computed, because its first branch could not be forecast."""
         self.records[-1].computed, self.trace = True, self.trace.corrected()
 
-    def learn(self, output: Streams) -> None:
+    def learn(self, output: Streams, rows: Rows | None = None) -> None:
         """Note what the stack returned on the first branch of a step that was computed."""
         record = self.records[-1]
         if self._watch is None or record.at.seen is None:
             return
         self._watch.keep()
         if self._policy.probe == "latents":
-            record.at = replace(record.at, seen=self._watch.learn(record.at.seen, output))
+            record.at = replace(record.at, seen=self._watch.learn(record.at.seen, output, rows))
             self._agree()
 
     def _agree(self) -> None:

@@ -49,10 +49,71 @@ def prepared(forecaster: Forecaster, memory: Memory, at: Position, branch: str) 
     geometry = replace(memory.geometry(), branch=branch)
     with torch.no_grad():
         weights = forecaster.weights(geometry, at)
-        sure = weights.device.type != "cpu" or bool(weights.isfinite().all())
-        return Forecast(geometry, weights), memory.ready(fitted(weights, memory.kept)) if sure else None
+        made = Forecast(geometry, weights)
+        if not all(
+            known is None or known.device.type != "cpu" or is_finite(known) for known in (weights, geometry.gram)
+        ):
+            return made, None
+        return made, memory.ready(fitted(weights, memory.kept))
 
 
 def is_finite(features: Tensor) -> bool:
     """Whether nothing is infinite or not a number, from the extremes, in which either shows."""
     return not features.numel() or all(bool(extreme.isfinite()) for extreme in torch.aminmax(features))
+
+
+@dataclass(frozen=True)
+class Patch:
+    """A forecast that serves some samples of a batch, and which ones must be computed.
+
+    Args:
+        forecast: What the others get, ``(B, ...)`` per stream.
+        computed: ``(B,)``.
+        serves_any: Whether the forecast is good for any sample. Default true.
+
+    Example:
+        >>> patch = Patch((torch.zeros(2, 3),), torch.tensor([True, False]))
+        >>> patch.on((torch.ones(2, 3),))
+        (tensor([[1., 1., 1.],
+                [0., 0., 0.]]),)
+    """
+
+    forecast: Streams
+    computed: Tensor
+    serves_any: bool = True
+
+    def on(self, output: Streams) -> Streams:
+        """Return what was computed of some samples, and the forecast of the others."""
+        return tuple(
+            torch.where(self.computed.reshape(-1, *(1,) * (y.ndim - 1)), y, x)
+            for x, y in zip(self.forecast, output, strict=True)
+        )
+
+
+def unfit(output: Streams, source: Streams) -> Patch | None:
+    """Return which samples of a forecast are to be computed instead; nothing if it serves as it is.
+
+    A sample is, if its forecast is not finite although what the model is given of it is. Computing does not mend a
+    sample that came in broken.
+
+    Args:
+        output: The forecast, ``(B, ...)`` per stream.
+        source: What the model is given, ``(B, ...)`` per tensor; others say nothing.
+
+    Example:
+        >>> broken = torch.tensor([[1.0], [torch.nan], [torch.inf]])
+        >>> unfit((broken,), (torch.tensor([[1.0], [torch.nan], [1.0]]),)).computed
+        tensor([False, False,  True])
+        >>> unfit((broken[:2],), (broken[:2],))
+    """
+    if all(is_finite(y) for y in output):
+        return None
+    served = finite_samples(output)
+    given = tuple(x for x in source if len(x) == len(served))
+    computed = ~served & finite_samples(given) if given else ~served
+    return Patch(output, computed, bool(served.any())) if bool(computed.any()) else None
+
+
+def finite_samples(streams: Streams) -> Tensor:
+    """Return of which samples all is finite, ``(B,)``."""
+    return torch.stack([x.isfinite().reshape(len(x), -1).all(1) for x in streams]).all(0)

@@ -8,19 +8,21 @@ import torch
 from torch import Tensor, nn
 
 
-def summed(products: Tensor, size: int, group: Any) -> tuple[Tensor, int]:
+def summed(products: Tensor, size: int | Tensor, group: Any) -> tuple[Tensor, int | Tensor]:
     """Sum inner products, and numbers of elements, over a group of processes; nothing happens without one.
 
     Args:
         products: ``(B, K)`` sums over this process's part of the features.
-        size: Elements of that part, per sample.
+        size: Elements of that part, per sample: of all alike, or ``(B,)``.
         group: A ``torch.distributed`` process group; ``None`` for features that lie whole in every process.
     """
     if group is None:
         return products, size
-    both = torch.cat([products.reshape(-1), products.new_tensor([float(size)])])
+    sizes = size.to(products) if isinstance(size, Tensor) else products.new_tensor([float(size)])
+    both = torch.cat([products.reshape(-1), sizes])
     torch.distributed.all_reduce(both, group=group)
-    return both[:-1].reshape(products.shape), int(both[-1])
+    products, sizes = both[: products.numel()].reshape(products.shape), both[products.numel() :]
+    return products, sizes if isinstance(size, Tensor) else int(sizes)
 
 
 def group_of(model: nn.Module) -> Any:

@@ -199,8 +199,16 @@ class Geometry:
         return replace(self, index=self.index[1:], time=self.time[1:], gram=gram)
 
     def on_host(self) -> Geometry:
-        """Return the same geometry on the host; the one time that a decision waits for a GPU."""
-        return replace(self, gram=None if self.gram is None else self.gram.cpu())
+        """Return the same geometry on the host, of the samples that may decide; the one time that a decision waits.
+
+        A sample whose newest residual is not a number came in broken: no computation mends it, and it is left out,
+        unless none is left. One whose residuals are infinite overflowed on the way, and stays.
+        """
+        if self.gram is None:
+            return self
+        gram = self.gram.cpu()
+        sound = ~gram[:, :1, :1].isnan().flatten()
+        return replace(self, gram=gram if bool(sound.all()) or not bool(sound.any()) else gram[sound])
 
     def joined(self, others: list[Geometry]) -> Geometry:
         """Return the geometry over the samples of all branches that remember the same steps."""

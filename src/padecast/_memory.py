@@ -15,7 +15,16 @@ from torch import Tensor
 
 from padecast._group import summed
 from padecast._history import Geometry, Position
-from padecast._mix import Ready, Streams, inner_products, product, products_are_exact, weighted_sum
+from padecast._mix import (
+    Ready,
+    Rows,
+    Streams,
+    elements,
+    inner_products,
+    product,
+    products_are_exact,
+    weighted_sum,
+)
 from padecast._ring import Ring, Storage
 
 
@@ -91,8 +100,19 @@ class Memory:
         place = len(self._positions) % self.window
         return tuple(ring.hold(place, x) for ring, x in zip(self._ring, entry, strict=True))
 
-    def remember(self, at: Position, entry: Streams, output: Streams, basis: Tensor | None = None) -> None:
-        """Store ``output - entry`` as the newest residual, dropping the oldest one when the ring is full."""
+    def remember(
+        self, at: Position, entry: Streams, output: Streams, basis: Tensor | None = None, rows: Rows | None = None
+    ) -> None:
+        """Store ``output - entry`` as the newest residual, dropping the oldest one when the ring is full.
+
+        Args:
+            at: The step.
+            entry: What the stack was given.
+            output: What it returned.
+            basis: The weights of the residual in the moments.
+            rows: Which rows inner products are taken over: their mean must not depend on how far a sample's batch is
+                filled up. Default all.
+        """
         if not self._ring:
             self._allocate(entry)
         place = len(self._positions) % self.window
@@ -103,7 +123,7 @@ class Memory:
                 sums[m].add_(residual, alpha=weight)
         self._positions.insert(0, at)
         if self.measure:
-            self._update_gram(place, residuals)
+            self._update_gram(place, residuals, rows or (None,) * len(residuals))
 
     def renew(self, entry: Streams, output: Streams) -> None:
         """Put ``output - entry`` in place of the newest residual; times and inner products stay what they were."""
@@ -166,14 +186,15 @@ class Memory:
             exact = torch.float32 if entry[0].device.type == "mps" else torch.float64
             self._gram = entry[0].new_zeros((entry[0].shape[0], self.window, self.window), dtype=exact)
 
-    def _update_gram(self, place: int, residuals: Sequence[Tensor]) -> None:
+    def _update_gram(self, place: int, residuals: Sequence[Tensor], rows: Rows) -> None:
         assert self._gram is not None
         filled = sorted(self._places)
-        pairs = zip(self._ring, residuals, strict=True)
-        products = sum(inner_products(ring.read(filled), residual) for ring, residual in pairs)
+        parts = zip(self._ring, residuals, rows, strict=True)
+        products = sum(inner_products(ring.read(filled), residual, kept) for ring, residual, kept in parts)
         assert isinstance(products, Tensor)
-        products, size = summed(products, sum(residual[0].numel() for residual in residuals), self.group)
-        products /= size
+        size = sum(elements(residual, kept) for residual, kept in zip(residuals, rows, strict=True))
+        products, size = summed(products, size, self.group)
+        products /= size[:, None].clamp_min(1) if isinstance(size, Tensor) else size
         self._gram[:, place, : len(filled)] = products
         self._gram[:, : len(filled), place] = products
 

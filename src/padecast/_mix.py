@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 
 Streams = tuple[Tensor, ...]
+Rows = tuple[Tensor | None, ...]
+"""For every stream ``(B, N)`` which of its rows count; ``None`` if all do."""
 
 
 def detached(streams: Streams) -> Streams:
@@ -19,12 +21,13 @@ def detached(streams: Streams) -> Streams:
     return tuple(x.detach() for x in streams)
 
 
-def inner_products(slots: Iterable[Tensor], residual: Tensor) -> Tensor:
+def inner_products(slots: Iterable[Tensor], residual: Tensor, rows: Tensor | None = None) -> Tensor:
     """Inner products of one residual with several, per sample, summed in float64 over float32 tokens.
 
     Args:
         slots: K remembered residuals, each ``(B, ..., D)``, one after the other, so that no copy of them is made.
         residual: The new one, ``(B, ..., D)``.
+        rows: ``(B, N)`` which tokens of ``(B, N, D)`` count. Default all.
 
     Returns:
         ``(B, K)``: sums over everything but the batch, not yet divided by the number of elements.
@@ -36,9 +39,16 @@ def inner_products(slots: Iterable[Tensor], residual: Tensor) -> Tensor:
     """
     wide = residual if residual.dtype in (torch.float32, torch.float64) else residual.float()
     per_token = torch.stack([_per_token(slot.to(wide.dtype), wide) for slot in slots], dim=-1)
+    if rows is not None:
+        per_token = torch.where(rows[..., None], per_token, 0)  # what lies in the others may be anything
     exact = torch.float32 if wide.device.type == "mps" else torch.float64
     summed_up: Tensor = per_token.flatten(1, -2).sum(1, dtype=exact) if per_token.ndim > 2 else per_token.to(exact)
     return summed_up
+
+
+def elements(stream: Tensor, rows: Tensor | None) -> int | Tensor:
+    """Return how many numbers of a stream count: of every sample alike, or ``(B,)``."""
+    return stream[0].numel() if rows is None else rows.sum(1) * stream.shape[-1]
 
 
 def _per_token(one: Tensor, other: Tensor) -> Tensor:

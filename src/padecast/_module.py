@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from padecast._attention import Attention
-from padecast._block import lookup, parameters_of
+from padecast._block import lookup
 from padecast._call import Call, Pass
 from padecast._errors import InvalidOption, UnsupportedModel
 from padecast._mix import Streams
@@ -20,7 +20,8 @@ from padecast.targets import MODULES, Target
 
 ATTENTION = re.compile(r"((self_|cross_)?(attn|attention)\d*)$")
 FEED_FORWARD = re.compile(r"((\w+_)?(ff|ffn|mlp)(_\w+)?|feed_forward)$")
-"""What attentions and feed-forward networks are called in the blocks of diffusers."""
+TEXT = re.compile(r"context|encoder|text|txt")
+"""What attentions and feed-forward networks are called in the blocks of diffusers, and those of the text."""
 
 
 class Module(Opaque):
@@ -31,10 +32,12 @@ class Module(Opaque):
         block: In which block it lies, counted through the model.
         attends: Whether it is an attention: it then shows something of the block's tokens, and treats each by itself
             only if it was seen to look at a text.
+        text: Whether it belongs to the text. Default false.
+        second: Whether samples lie in the second dimension of what it returns. Default false.
     """
 
-    def __init__(self, part: nn.Module, block: int, attends: bool) -> None:
-        super().__init__([part])
+    def __init__(self, part: nn.Module, block: int, attends: bool, text: bool = False, second: bool = False) -> None:
+        super().__init__([part], text=text, second=second)
         self.block, self.attends = block, attends
 
     def watched(self, call: Call, one: Pass, forward: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
@@ -89,10 +92,6 @@ class Module(Opaque):
     def _replaced(self, x: Tensor, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         return ((x, *args[1:]), kwargs) if args else (args, {**kwargs, self._name: x})
 
-    @property
-    def _name(self) -> str:
-        return parameters_of(self.parts[0])[0]
-
 
 def modules_of(model: nn.Module, target: Target) -> list[Module]:
     """Return the attentions and feed-forward networks of a model's blocks, by the names that they have.
@@ -102,10 +101,10 @@ def modules_of(model: nn.Module, target: Target) -> list[Module]:
     """
     blocks = [block for path in target.lists("full") for block in lookup(model, path)]
     parts = [
-        Module(part, number, bool(ATTENTION.match(name)))
+        Module(part, number, attends, bool(TEXT.search(name)), target.samples == 1 and not attends)
         for number, block in enumerate(blocks)
         for name, part in block.named_children()
-        if ATTENTION.match(name) or FEED_FORWARD.match(name)
+        if (attends := bool(ATTENTION.match(name))) or FEED_FORWARD.match(name)
     ]
     if not parts:
         raise UnsupportedModel(

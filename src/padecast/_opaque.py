@@ -3,33 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_leaves, tree_unflatten
 
-from padecast._mix import Streams
-
-
-@dataclass(frozen=True)
-class Like:
-    """The shape, dtype and device of a feature."""
-
-    shape: torch.Size
-    dtype: torch.dtype
-    device: torch.device
-
-    @classmethod
-    def of(cls, x: Tensor) -> Like:
-        """Note those of a feature."""
-        return cls(x.shape, x.dtype, x.device)
-
-    def zeros(self) -> Tensor:
-        """Make zeros like the feature."""
-        return torch.zeros(self.shape, dtype=self.dtype, device=self.device)
-
+from padecast._block import parameters_of
+from padecast._layout import Layout, Like
+from padecast._mix import Rows, Streams
+from padecast._rows import Known, matching
 
 Key = tuple[Like | bool | str, ...]
 KINDS = (Tensor, bool, str)
@@ -47,10 +29,21 @@ class Opaque:
         parts: In the order in which the model runs them.
         difference: Argument of the first part, by name and place, that forecasts are added to where it has the
             output's shape; none unless given.
+        text: Whether the output belongs to the text, where that has as many rows as the image. Default false.
+        packed: Whether the parts are given one sample, whatever they return. Default false: a list holds samples.
+        second: Whether samples lie in the second dimension of outputs. Default false.
     """
 
-    def __init__(self, parts: Sequence[nn.Module], difference: tuple[str, int] | None = None) -> None:
-        self.parts, self._difference = list(parts), difference
+    def __init__(
+        self,
+        parts: Sequence[nn.Module],
+        difference: tuple[str, int] | None = None,
+        text: bool = False,
+        packed: bool = False,
+        second: bool = False,
+    ) -> None:
+        self.parts, self._difference, self._text = list(parts), difference, text
+        self._packed, self._second = packed, second
         self.notes = self.remembers_entry = True
         self.clear()
 
@@ -59,25 +52,40 @@ class Opaque:
         self._seen: dict[Key, dict[int, tuple[list[Any], TreeSpec]]] = {}
         self._key: Key = ()
         self._given: Streams = ()
+        self._layout = Layout(())
 
     def entry(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Streams:
         """Return what a forecast is added to; nothing if such a call was not seen in this run."""
         leaves = tree_leaves((args, kwargs))
         self._key = tuple(Like.of(x) if isinstance(x, Tensor) else x for x in leaves if isinstance(x, KINDS))
-        self._given = self._subtracted(args, kwargs)
+        self._given = () if self._difference is None else _features(_argument(*self._difference, args, kwargs))
         known = self._seen.get(self._key, {}).get(len(self.parts) - 1)
         if known is None:
             return ()
         leaves, spec = known
-        likes = [leaf for leaf in leaves if isinstance(leaf, Like)]
-        return self._starts(likes, _is_one_sample(likes, spec))
+        return self._starts([leaf for leaf in leaves if isinstance(leaf, Like)], spec)
+
+    def source(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Streams:
+        """Return what the first part was given of every sample: its first argument."""
+        features = _features(given := _argument(self._name, 0, args, kwargs))
+        return self._laid([Like.of(x) for x in features], tree_flatten(given)[1]).inward(features)
+
+    def known(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Known:
+        """Nothing is known before the parts ran."""
+        return {}
+
+    def counted(self, known: Known, streams: Streams) -> Rows | None:
+        """Return which rows of the output count, by what was seen of the block in which it lies; ``None`` if all do."""
+        if self._layout.is_list:
+            return self._layout.rows(streams)
+        return matching(known, streams, self._text) if known else None
 
     def skipped(self, place: int, _args: tuple[Any, ...], _kwargs: dict[str, Any], forecast: Streams | None) -> Any:
         """Return what stands in for a part's output."""
         leaves, spec = self._seen[self._key][place]
         likes = [leaf for leaf in leaves if isinstance(leaf, Like)]
-        one = _is_one_sample(likes, spec)
-        streams = iter([like.zeros() for like in likes] if forecast is None else _outward(forecast, one))
+        laid = self._laid(likes, spec)
+        streams = iter([like.zeros() for like in likes] if forecast is None else laid.outward(forecast))
         return tree_unflatten([next(streams) if isinstance(leaf, Like) else leaf for leaf in leaves], spec)
 
     def ran(self, place: int, output: Any) -> None:
@@ -91,41 +99,40 @@ class Opaque:
         leaves, spec = tree_flatten(output)
         streams = tuple(leaf for leaf in leaves if _is_feature(leaf))
         likes = [Like.of(stream) for stream in streams]
-        one = _is_one_sample(likes, spec)
-        return self._starts(likes, one), tuple(stream[None] for stream in streams) if one else streams
+        self._layout = self._laid(likes, spec)
+        return self._starts(likes, spec), self._layout.inward(streams)
 
     def exchanged(self, output: Any, streams: Streams) -> Any:
         """Return the last part's output with other features."""
         leaves, spec = tree_flatten(output)
         likes = [Like.of(leaf) for leaf in leaves if _is_feature(leaf)]
-        given = iter(_outward(streams, _is_one_sample(likes, spec)))
+        given = iter(self._laid(likes, spec).outward(streams))
         return tree_unflatten([next(given) if _is_feature(leaf) else leaf for leaf in leaves], spec)
 
-    def _subtracted(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Streams:
-        if self._difference is None:
-            return ()
-        name, place = self._difference
-        value = kwargs.get(name, args[place] if place < len(args) else None)
-        return tuple(leaf for leaf in tree_leaves(value) if _is_feature(leaf))
+    @property
+    def _name(self) -> str:
+        return parameters_of(self.parts[0])[0]
 
-    def _starts(self, outputs: list[Like], one: bool) -> Streams:
+    def _laid(self, likes: Sequence[Like], spec: TreeSpec) -> Layout:
+        listed, sizes = _has_list(spec), {like.shape[1 if self._second and len(like.shape) > 2 else 0] for like in likes}
+        return Layout(tuple(likes), listed and not self._packed, listed or len(sizes) > 1, self._second)
+
+    def _starts(self, likes: list[Like], spec: TreeSpec) -> Streams:
         """Return what is subtracted from the outputs, or zeros where the shapes differ."""
-        same = [Like.of(x) for x in self._given] == outputs
-        starts = self._given if same else tuple(like.zeros() for like in outputs)
-        return tuple(start[None] for start in starts) if one else starts
+        same = [Like.of(x) for x in self._given] == likes
+        return self._laid(likes, spec).inward(self._given if same else [like.zeros() for like in likes])
 
 
-def _is_one_sample(outputs: Sequence[Like], spec: TreeSpec) -> bool:
-    """Whether outputs have no common dimension of samples, as the tensors of a list: they count as one sample."""
-    return _has_list(spec) or len({like.shape[0] for like in outputs}) > 1
+def _argument(name: str, place: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    return kwargs.get(name, args[place] if place < len(args) else None)
+
+
+def _features(value: Any) -> Streams:
+    return tuple(leaf for leaf in tree_leaves(value) if _is_feature(leaf))
 
 
 def _has_list(spec: TreeSpec) -> bool:
     return spec.type is list or any(_has_list(child) for child in spec.children())
-
-
-def _outward(streams: Streams, one: bool) -> Streams:
-    return tuple(stream[0] for stream in streams) if one else streams
 
 
 def _is_feature(value: Any) -> bool:

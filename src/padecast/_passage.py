@@ -13,7 +13,7 @@ from padecast._intercept import Around
 from padecast._mix import Streams
 from padecast._module import Module
 from padecast._probe import Probe
-from padecast._session import Session
+from padecast._rows import matching
 from padecast._stack import Stack
 
 Forward = Callable[..., Any]
@@ -60,10 +60,10 @@ class Passage:
                 ran(place, output)
             if not one.reached_end:
                 return output
-            if torch.compiler.is_compiling() and not call.session.forecaster.replays:
+            if torch.compiler.is_compiling() and not call.session.forecaster.replays and not one.patches:
                 one.learnt = _kept(stack, one.entry, output)  # learnt when the model returns: no graph break here
                 return output
-            return learn(stack, call.session, one, output)
+            return learn(stack, call, one, output)
 
         notes, module = stack.notes, stack if isinstance(stack, Module) else None
         ran, learn = torch.compiler.disable(stack.ran), torch.compiler.disable(_learn)
@@ -75,11 +75,14 @@ class Passage:
         one.ready = None
         entry = stack.entry(args, kwargs)
         if self._probe is not None and session.waits_to_see:
-            session.observe(self._probe.look(forward, args, kwargs))
+            looked = self._probe.look(forward, args, kwargs)
+            session.observe(looked, matching(stack.known(args, kwargs), looked))
         one.begun = True
-        one.forecast = None if call.asks_gradient else session.forecast(one.key, entry, self._part)
+        if not call.asks_gradient:
+            one.forecast = session.forecast(one.key, entry, self._part, lambda: stack.source(args, kwargs))
+            one.patches = session.patches(one.key)
         if one.forecast is None and not stack.remembers_entry:
-            one.entry = session.hold(one.key, entry)
+            one.entry, one.known = session.hold(one.key, entry), stack.known(args, kwargs)
         elif one.forecast is not None and session.renewal.share and isinstance(stack, Module):
             repeated = one.forecast
             one.forecast = stack.renewed(call, one, repeated, forward, args, kwargs)
@@ -92,6 +95,8 @@ def _begin_in_graph(stack: Stack, one: Pass, args: tuple[Any, ...], kwargs: dict
     one.begun, one.entry = True, stack.entry(args, kwargs)
     if one.ready is not None and one.ready.fits(one.entry):
         one.forecast = one.ready.add(one.entry)
+    else:
+        one.known = stack.known(args, kwargs)
 
 
 def _kept(stack: Stack, entry: Streams, output: Any) -> tuple[Streams, Streams]:
@@ -100,7 +105,7 @@ def _kept(stack: Stack, entry: Streams, output: Any) -> tuple[Streams, Streams]:
     return tuple(x.clone() for x in entry), tuple(y.clone() for y in streams)
 
 
-def _learn(stack: Stack, session: Session, one: Pass, output: Any) -> Any:
+def _learn(stack: Stack, call: Call, one: Pass, output: Any) -> Any:
     entry, streams = stack.learnt(one.entry, output)
-    learnt = session.learn(one.key, entry, streams)
+    learnt = call.session.learn(one.key, entry, streams, stack.counted(one.known or call.known, streams))
     return output if learnt is streams else stack.exchanged(output, learnt)

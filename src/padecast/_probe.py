@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from torch import nn
 
-from padecast._block import Block, lookup
+from padecast._block import Block, lookup, samples_first
 from padecast._errors import InvalidOption, UnsupportedModel, unknown
 from padecast._intercept import Intercept, innermost
 from padecast._mix import Streams
@@ -116,7 +116,7 @@ class FirstResidual:
         self._block = Block(lookup(model, name)[0], target.returns(name))
         names = self._block.returns.names
         self._streams = tuple(main for main in target.streams("full") if main in names) or names[-1:]
-        self._here = _Here()
+        self._samples, self._here = target.samples, _Here()
         undo.callback(Intercept(innermost(self._block.module), "forward", self._around).remove)
 
     def clear(self) -> None:
@@ -128,7 +128,7 @@ class FirstResidual:
         if self._here.looking:
             given = [self._block.argument(name, args, kwargs) for name in self._streams]
             pairs = zip(self._block.streams(output, self._streams), given, strict=True)
-            self._here.seen = tuple(y - x for y, x in pairs if x is not None)
+            self._here.seen = samples_first((y - x for y, x in pairs if x is not None), self._samples)
         return output
 
     def look(self, forward: Forward, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Streams:

@@ -14,6 +14,7 @@ NOTES = {
     "stale": "computed because this branch missed the last computed step",
     "changed": "computed because the features changed shape, dtype or device",
     "non-finite": "computed because the forecast was not finite",
+    "non-finite sample": "computed because the forecast of some samples was not finite; the others were forecast",
     "ambiguous": "computed because the same step came twice on one branch",
     "bypassed": "computed because its blocks ran without padecast: another library restored their forwards",
     "left out": "computed because the model left out its first or last block, as skip-layer guidance does",

@@ -12,10 +12,10 @@ from torch import Tensor
 from padecast._branches import Branches, check_shapes
 from padecast._course import Course, check_place, check_shown
 from padecast._errors import check
-from padecast._forecast import Forecast, forecast, is_finite, prepared
+from padecast._forecast import Forecast, Patch, forecast, prepared, unfit
 from padecast._history import Position, Trace, normalised
 from padecast._memory import Memory
-from padecast._mix import Ready, Streams, detached
+from padecast._mix import Ready, Rows, Streams, detached
 from padecast._renewal import Renewal
 from padecast._ring import Storage
 from padecast.forecasters import Forecaster
@@ -97,6 +97,7 @@ class Session:
         self._course = Course(self.policy, self._group)
         self.records = self._course.records
         self._prepared: dict[str, Forecast] = {}
+        self._patches: dict[str, Patch] = {}
         self.unplaced = 0  # calls of a model whose place in the schedule was not known, and which were computed
 
     def forget(self) -> None:
@@ -161,7 +162,7 @@ class Session:
         if self._course.is_at(at.index):
             return self.records[-1].computed
         computed = self._course.begin(at, self._memories.geometry(self.trace.computed))
-        self._before, self._served = set(self._served), {}
+        self._before, self._served, self._patches = set(self._served), {}, {}
         return computed
 
     @property
@@ -169,15 +170,24 @@ class Session:
         """Whether the policy wants to be shown something of the step begun, and was not yet."""
         return self._course.waits_to_see
 
-    def observe(self, features: Streams) -> None:
+    def observe(self, features: Streams, rows: Rows | None = None) -> None:
         """Show a policy what its probe sees of the step begun, and let it decide; only a step's first call counts."""
-        self._course.observe(features)
+        self._course.observe(features, rows)
         self._count_bytes()
 
-    def forecast(self, branch: str, entry: Streams, part: int | None = None) -> Streams | None:
+    def forecast(
+        self, branch: str, entry: Streams, part: int | None = None, source: Callable[[], Streams] | None = None
+    ) -> Streams | None:
         """Return the forecast output of a branch at the step begun, or ``None`` if it must be computed.
 
-        Of several stacks of a model, ``part`` says which this is; the policy may have it run at a forecast step.
+        On a CPU, a sample whose forecast is not finite is computed, and the others get their forecasts all the same.
+
+        Args:
+            branch: Which conditioning this is.
+            entry: What the stack is given, ``(B, ...)`` per stream.
+            part: Of several stacks of a model, which this is; the policy may have it run at a forecast step.
+            source: Returns what the model is given of every sample, ``(B, ...)`` per tensor, where that is not the
+                entry. A sample that is not finite there is served as it is: computing it would not mend it.
         """
         record, memory = self.records[-1], self._memories.get(branch)
         runs = part is not None and not record.computed and not self.policy.leaves_out(record.at, part)
@@ -199,11 +209,21 @@ class Session:
             return self.decline(branch, "gradient")
         made, output = forecast(self.forecaster, memory, entry, record.at, branch)
         alone = self._group is None  # what one process sees alone must not decide for it alone
-        if alone and any(y.device.type == "cpu" and not is_finite(y) for y in output):
+        patch = None
+        if alone and all(y.device.type == "cpu" for y in output):
+            patch = unfit(output, entry if source is None else source())
+        if patch is not None and not patch.serves_any:
             return self.decline(branch, "non-finite")
         made.note(record)
         self._served[branch] = False
-        return output
+        if patch is None:
+            return output
+        self._patches[branch] = patch
+        return self.decline(branch, "non-finite sample")
+
+    def patches(self, branch: str) -> bool:
+        """Whether some samples of a branch are computed at the step begun, and the others get their forecasts."""
+        return branch in self._patches
 
     def ready(self, branch: str) -> Ready | None:
         """Return the forecast of a branch at the step begun as far as it goes without the stack's input.
@@ -235,23 +255,35 @@ class Session:
         with torch.no_grad():
             return self._memories.fitting(branch, entry).hold(detached(entry))
 
-    def learn(self, branch: str, entry: Streams, output: Streams) -> Streams:
-        """Remember a computed residual; returns the output (for the oracle, the input plus its residual)."""
+    def learn(self, branch: str, entry: Streams, output: Streams, rows: Rows | None = None) -> Streams:
+        """Remember a computed residual; returns the output (for the oracle, the input plus its residual).
+
+        Where only some samples are computed, nothing is remembered: histories are of whole steps, and those of the
+        others must be what they would have been without them.
+
+        Args:
+            branch: Which conditioning this is.
+            entry: What the stack was given.
+            output: What it returned.
+            rows: Which rows inner products are taken over. Default all.
+        """
         check_shapes(entry, output)
         record = self.records[-1]
+        if branch in self._patches:
+            return self._patches.pop(branch).on(output)
         if branch in self._served:
             return output
         if not record.computed and not self.forecaster.replays and not self._served:
             self._course.correct()
         if record.computed and not self._served:
-            self._course.learn(output)
+            self._course.learn(output, rows)
         self._served[branch] = True
         if self.forecaster.replays and not record.computed:
             return tuple(x + (y - x) for x, y in zip(entry, output, strict=True))
         memory = self._memories.fitting(branch, entry)
         with torch.no_grad():
             basis = self.forecaster.basis(record.at)
-            memory.remember(record.at, detached(entry), detached(output), basis)
+            memory.remember(record.at, detached(entry), detached(output), basis, rows)
         self.renewal.fresh(branch)
         record.geometry[branch] = memory.geometry()
         self._count_bytes()
@@ -275,6 +307,7 @@ class Session:
     def lose(self, branch: str, note: str) -> None:
         """Note why nothing was seen of a branch's stack at the step begun."""
         self._memories.drop(branch)  # a slot may hold the input of a residual that never came
+        self._patches.pop(branch, None)
         self.decline(branch, note)
 
     def insist(self, note: str, branches: Sequence[str]) -> None:

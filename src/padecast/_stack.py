@@ -9,9 +9,10 @@ from torch import nn
 
 from padecast._block import Blocks, lookup, parameters_of
 from padecast._errors import UnsupportedModel, unknown
-from padecast._mix import Streams
+from padecast._mix import Rows, Streams
 from padecast._module import modules_of
 from padecast._opaque import Opaque
+from padecast._rows import Known
 from padecast.targets import HALVES, MODULES, REST, WHOLE, Target
 
 
@@ -29,6 +30,15 @@ class Stack(Protocol):
 
     def entry(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Streams:
         """Return what a forecast is added to, at the call of the first part; nothing if none is possible."""
+
+    def source(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Streams:
+        """Return what the first part is given of every sample, at its call; nothing if that is not known."""
+
+    def known(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Known:
+        """Return which rows count of what the first part is given, at its call; nothing if all do or none is known."""
+
+    def counted(self, known: Known, streams: Streams) -> Rows | None:
+        """Return which rows of the output count, by those of what a block was given; ``None`` if all do."""
 
     def skipped(self, place: int, args: tuple[Any, ...], kwargs: dict[str, Any], forecast: Streams | None) -> Any:
         """Return what stands in for a part's output; the last part's holds the forecast."""
@@ -88,7 +98,7 @@ def stack_of(model: nn.Module, target: Target, span: str) -> Stack:
     """
     if span in WHOLE:
         names = parameters_of(model)
-        return Opaque([model], (names[0], 0) if WHOLE[span] else None)
+        return Opaque([model], (names[0], 0) if WHOLE[span] else None, packed=target.samples is None)
     if span not in target.spans and (span != REST or target.opaque):
         raise unknown(f"span of {target.model}", span, [*target.spans, *WHOLE])
     if not target.opaque:

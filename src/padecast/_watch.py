@@ -10,11 +10,14 @@ from torch import Tensor
 
 from padecast._group import summed
 from padecast._history import TINY, Seen
-from padecast._mix import Streams
+from padecast._mix import Rows, Streams, elements
 
 
 class Watch:
     """What a probe saw at the step before and at the latest computed one, and what the stack then returned.
+
+    Means are taken over all samples, but for those of which what is seen now is not finite: no decision mends them. If
+    none is left, the means are not finite either.
 
     Args:
         group: Processes that hold the other parts of the same features: means are taken over all, so that all decide
@@ -22,56 +25,85 @@ class Watch:
 
     Example:
         >>> watch = Watch()
-        >>> first = watch.see((torch.tensor([2.0]),))
-        >>> watch.see((torch.tensor([3.0]),)).moved
+        >>> first = watch.see((torch.tensor([2.0, 1.0]),))
+        >>> watch.see((torch.tensor([3.0, torch.nan]),)).moved
         0.5
     """
 
     def __init__(self, group: Any = None) -> None:
         self._group = group
-        self._latest: Tensor | None = None
-        self._computed: Tensor | None = None
-        self._output: Tensor | None = None
+        self._latest: Streams | None = None
+        self._computed: Streams | None = None
+        self._output: Streams | None = None
 
     @property
     def nbytes(self) -> int:
         """Bytes of what is remembered."""
-        kept = (self._latest, self._computed, self._output)
-        return sum({x.data_ptr(): x.nbytes for x in kept if x is not None}.values())
+        kept = [x for streams in (self._latest, self._computed, self._output) for x in streams or ()]
+        return sum({x.data_ptr(): x.nbytes for x in kept}.values())
 
-    def see(self, features: Streams) -> Seen:
-        """Return how far the features of a step lie from those before; nothing is known at the first step."""
+    def see(self, features: Streams, rows: Rows | None = None) -> Seen:
+        """Return how far the features of a step lie from those before; nothing is known at the first step.
+
+        Args:
+            features: ``(B, ...)`` per stream.
+            rows: Which rows count, ``(B, N)`` per stream. Default all.
+        """
         now, before = _copy(features), self._latest
         self._latest = now
-        if before is None or before.shape != now.shape:
+        if before is None or not _alike(before, now):
             self._computed = self._output = None
             return Seen()
         base = before if self._computed is None else self._computed
-        stride, size, way, far = self._means(now - before, before, now - base, base)
+        stride, size, way, far = self._means(now, rows, _less(now, before), before, _less(now, base), base)
         return Seen(moved=stride / max(size, TINY), apart=way / max(far, TINY), stride=stride, way=way)
 
     def keep(self) -> None:
         """Take the step as the latest computed one."""
         self._computed = self._latest
 
-    def learn(self, seen: Seen, output: Streams) -> Seen:
+    def learn(self, seen: Seen, output: Streams, rows: Rows | None = None) -> Seen:
         """Return what was seen of a computed step with what the stack returned; that is another wait."""
         now, before = _copy(output), self._output
         self._output = now
-        if before is None or before.shape != now.shape:
-            return replace(seen, output=self._means(now)[0])
-        size, change = self._means(now, now - before)
+        if before is None or not _alike(before, now):
+            return replace(seen, output=self._means(now, rows, now)[0])
+        size, change = self._means(now, rows, now, _less(now, before))
         return replace(seen, output=size, change=change)
 
-    def _means(self, *features: Tensor) -> tuple[float, ...]:
-        """Return mean magnitudes, for which a decision waits for a GPU."""
-        exact = torch.float32 if features[0].device.type == "mps" else torch.float64
-        totals, size = summed(
-            torch.stack([x.abs().sum(dtype=exact) for x in features]), features[0].numel(), self._group
-        )
-        return tuple((totals / max(size, 1)).tolist())
+    def _means(self, now: Streams, rows: Rows | None, *features: Streams) -> tuple[float, ...]:
+        """Return mean magnitudes over the samples that are finite now, for which a decision waits for a GPU."""
+        rows = (None,) * len(now) if rows is None or len(rows) != len(now) else rows
+        sums = torch.stack([_magnitudes(streams, rows) for streams in (now, *features)])
+        size = sum(elements(x, kept) for x, kept in zip(now, rows, strict=True))
+        sums, size = summed(sums, size, self._group)
+        sound = sums[0].isfinite()
+        sound = sound | ~sound.any()
+        count = (sound * size).sum().clamp_min(1)
+        return tuple((torch.where(sound, sums[1:], 0).sum(1) / count).tolist())
 
 
-def _copy(features: Streams) -> Tensor:
-    """Return features in one row, safe from a model that goes on in place."""
-    return torch.cat([x.detach().flatten() for x in features])
+def _copy(features: Streams) -> Streams:
+    """Return features safe from a model that goes on in place; as one sample, if they do not hold the same ones."""
+    copies = tuple(x.detach().clone() for x in features)
+    return copies if len({len(x) for x in copies}) == 1 else (torch.cat([x.flatten() for x in copies])[None],)
+
+
+def _alike(one: Streams, other: Streams) -> bool:
+    return [x.shape for x in one] == [x.shape for x in other]
+
+
+def _less(one: Streams, other: Streams) -> Streams:
+    return tuple(x - y for x, y in zip(one, other, strict=True))
+
+
+def _magnitudes(streams: Streams, rows: Rows) -> Tensor:
+    """Return the sum of all magnitudes of every sample, ``(B,)``."""
+    exact = torch.float32 if streams[0].device.type == "mps" else torch.float64
+    total = streams[0].new_zeros(len(streams[0]), dtype=exact)
+    for x, kept in zip(streams, rows, strict=True):
+        if kept is None:
+            total += x.abs().reshape(len(x), -1).sum(1, dtype=exact)
+        else:
+            total += torch.where(kept, x.abs().sum(-1, dtype=exact), 0).sum(1)
+    return total

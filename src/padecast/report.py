@@ -26,7 +26,7 @@ class StepReport:
         computed: Whether the stack was run.
         seconds: Denoiser time of all its branches.
         stability: ``1 + cos(u1, u2)`` of the computed residuals known then, the least over samples and branches, in
-            [0, 2]; ``None`` with fewer than three.
+            [0, 2]; ``None`` with fewer than three. Here and below, samples that are not finite do not count.
         disagreement: ``|forecast - repetition| / |R_1|``, root mean square over samples and branches; ``None`` at
             computed steps and without inner products.
         gain: Noise gain ``|w|_2`` of the weights; errors of the remembered residuals enter the forecast by it.
@@ -202,8 +202,8 @@ def _step(record: Record) -> StepReport:
         index=record.at.index,
         computed=record.computed,
         seconds=sum(reading() for reading in record.seconds),
-        stability=float(torch.cat(stable).min()) if stable else None,
-        disagreement=float(torch.cat(apart).square().mean().sqrt()) if apart else None,
+        stability=float(_sound(stable).min()) if stable else None,
+        disagreement=float(_sound(apart).square().mean().sqrt()) if apart else None,
         gain=_mean([w.norm(dim=1) for w in weights]),
         weight_sum=_mean([w.sum(dim=1) for w in weights]),
         notes=dict(record.notes),
@@ -215,7 +215,14 @@ def _covers(geometry: Geometry) -> bool:
 
 
 def _mean(values: list[Tensor]) -> float | None:
-    return float(torch.cat(values).mean()) if values else None
+    return float(_sound(values).mean()) if values else None
+
+
+def _sound(values: list[Tensor]) -> Tensor:
+    """Return the values of the samples that are finite, or of all if none is."""
+    joined = torch.cat(values)
+    finite = joined[joined.isfinite()]
+    return finite if len(finite) else joined
 
 
 def finite(value: Any) -> Any:

@@ -16,7 +16,7 @@ from padecast._errors import InvalidOption, UnsupportedModel
 from padecast._handle import models_of
 from padecast._history import Position
 from padecast._intercept import Intercept
-from padecast._mix import Streams
+from padecast._mix import Rows, Streams
 from padecast._session import Session
 from padecast.calibration.sketch import SIZE, sketch
 from padecast.calibration.statistic import Statistic, measured, mixture
@@ -41,10 +41,14 @@ class Watcher(Session):
         self._keep.strides[at.index] = at.weight
         return super().begin(at)
 
-    def learn(self, branch: str, entry: Streams, output: Streams) -> Streams:
+    def learn(self, branch: str, entry: Streams, output: Streams, rows: Rows | None = None) -> Streams:
         """Keep a residual; returns the output as it is."""
         self._served[branch] = True
-        residual = torch.cat([(y - x).detach().flatten(1) for x, y in zip(entry, output, strict=True)], dim=1)
+        residuals = [(y - x).detach() for x, y in zip(entry, output, strict=True)]
+        for residual, kept in zip(residuals, rows or (), strict=False):
+            if kept is not None:
+                residual.masked_fill_(~kept[..., None], 0)
+        residual = torch.cat([residual.flatten(1) for residual in residuals], dim=1)
         self._keep.residual(branch, residual)
         return output
 

@@ -17,7 +17,7 @@ from padecast._clock import Clock
 from padecast._errors import InvalidOption, check
 from padecast._handle import models_of
 from padecast._history import Position
-from padecast._mix import Streams
+from padecast._mix import Rows, Streams
 from padecast._psnr import psnr
 from padecast._quiet import quiet
 from padecast._session import Session
@@ -50,22 +50,24 @@ class TrialSession(Session):
         super().__init__(plan, forecaster, total, measure=False)
         self._tape, self._until = tape, until
 
-    def forecast(self, branch: str, entry: Streams, part: int | None = None) -> Streams | None:
+    def forecast(
+        self, branch: str, entry: Streams, part: int | None = None, source: Callable[[], Streams] | None = None
+    ) -> Streams | None:
         """Forecast, or play what a computed step returned on the tape."""
         record = self.records[-1]
         played = self._tape.outputs.get((branch, record.at.index))
         if self._until is None or record.at.index >= self._until or not record.computed or played is None:
-            return super().forecast(branch, entry, part)
+            return super().forecast(branch, entry, part, source)
         output = tuple(y.to(x) for y, x in zip(played, entry, strict=True))
         super().learn(branch, entry, output)
         return output
 
-    def learn(self, branch: str, entry: Streams, output: Streams) -> Streams:
+    def learn(self, branch: str, entry: Streams, output: Streams, rows: Rows | None = None) -> Streams:
         """Remember a computed residual, and write it on the tape."""
         at: Position = self.records[-1].at
         if self._until is None:
             self._tape.keep(branch, at.index, output)
-        return super().learn(branch, entry, output)
+        return super().learn(branch, entry, output, rows)
 
 
 @dataclass

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from padecast._errors import InvalidOption
-from padecast._mix import Streams
+from padecast._mix import Rows, Streams
 from padecast._quiet import quiet
 from padecast._session import Session
 from padecast.calibration.trials import attached
@@ -68,13 +68,14 @@ class _Magnitudes(Session):
         self.ratios: dict[int, list[float]] = {}
         self._kept: dict[str, tuple[int, Tensor]] = {}
 
-    def learn(self, branch: str, entry: Streams, output: Streams) -> Streams:
+    def learn(self, branch: str, entry: Streams, output: Streams, rows: Rows | None = None) -> Streams:
         """Note how a residual's tokens have grown, and pass the output on."""
         index = self.records[-1].at.index
         now = torch.linalg.vector_norm((output[0] - entry[0]).detach().float(), dim=-1)
         before = self._kept.get(branch)
         if before is not None and before[0] == index - 1:
             ratio = now / before[1].clamp_min(torch.finfo(torch.float32).tiny)
-            self.ratios.setdefault(index, []).append(float(ratio.mean()))
+            counted = ratio if rows is None or rows[0] is None else ratio[rows[0]]
+            self.ratios.setdefault(index, []).append(float(counted.mean()))
         self._kept[branch] = index, now
-        return super().learn(branch, entry, output)
+        return super().learn(branch, entry, output, rows)

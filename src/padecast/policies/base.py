@@ -21,7 +21,8 @@ class Policy(ABC):
 
     A policy is a frozen dataclass whose fields are its options. It holds no state: what a rule needs to remember is in
     the trace. It is asked once per step for all branches and samples, so decisions are shared: the Gram matrix that it
-    sees holds the samples of every branch. The first step of a run is computed without asking.
+    sees holds the samples of every branch; ``geometry.on_host()`` those that may decide, which a sample that is not a
+    number may not. The first step of a run is computed without asking.
 
     Example:
         >>> @dataclass(frozen=True)

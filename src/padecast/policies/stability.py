@@ -30,9 +30,10 @@ class Stability(Policy):
         InvalidOption: If an option is out of range.
 
     Note:
-        With fewer than three computed steps the step is computed. Every sample of every branch must be stable. The
-        paper prints the curvature with the same sentence and thresholds up to 1.3, which it cannot reach; ours keeps
-        the sentence, the range and the order of the three published speedups.
+        With fewer than three computed steps the step is computed. Every sample of every branch must be stable, but for
+        those that are not a number, which computing does not mend. The paper prints the curvature with the same
+        sentence and thresholds up to 1.3, which it cannot reach; ours keeps the sentence, the range and the order of
+        the three published speedups.
 
     Example:
         >>> import torch
@@ -66,6 +67,6 @@ class Stability(Policy):
         place = at.index - trace.steps[0].at.index
         if place % self.every == 0 or len(geometry) < 3 or (self.last and at.is_last):
             return True
-        stability = geometry.stability()
+        stability = geometry.on_host().stability()
         measured = stability if self.indicator == "cosine" else ((2 - stability) / 2).clamp_min(0).sqrt()
         return not bool((measured >= self.threshold).all())

@@ -43,8 +43,8 @@ class Tolerance(Policy):
         InvalidOption: If an option is out of range.
 
     Note:
-        ``d_j`` is the root mean square over all samples and branches: one decision for a whole batch. On a GPU every
-        decision waits once for the Gram matrix.
+        ``d_j`` is the root mean square over all samples and branches: one decision for a whole batch, without samples
+        that are not a number. On a GPU every decision waits once for the Gram matrix.
 
     Example:
         >>> Tolerance(tolerance=-1.0)

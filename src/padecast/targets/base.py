@@ -45,6 +45,10 @@ class Target:
             (``"down_blocks[1:]"``).
         modulated: Path of the module that gives the first block's modulated input, or the embedding of the timestep
             that modulates it, for policies that decide by it. Default unknown.
+        masks: Arguments of its blocks that say which rows are a sample's and which fill up a batch of unequal captions,
+            and the streams whose rows, one stream after the other, each covers: ``{"attention_mask":
+            ("hidden_states",)}``. A dot leads into a dictionary: ``"joint_attention_kwargs.attention_mask"``. Default
+            none: all rows count.
 
     Example:
         >>> dit = Target("DiTTransformer2DModel", {"transformer_blocks": HIDDEN})
@@ -64,6 +68,7 @@ class Target:
     samples: int | None = 0
     opaque: bool = False
     modulated: str = ""
+    masks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "spans", {"full": tuple(self.blocks), **self.spans})

@@ -208,7 +208,36 @@ NORMED = (
 TIMED = ("WanTransformer3DModel", "WanVACETransformer3DModel", "SkyReelsV2Transformer3DModel")
 MODULATED = dict.fromkeys(NORMED, "transformer_blocks.0.norm1") | dict.fromkeys(TIMED, "condition_embedder.time_proj")
 """What TeaCache's rule looks at: the first block's modulated input, or the embedding that modulates it."""
+Masks = dict[str, tuple[str, ...]]
+IN_IMAGE: Masks = {"attention_mask": ("hidden_states",)}
+IN_TEXT: Masks = {"attention_mask": ("encoder_hidden_states",)}
+IN_BOTH: Masks = {"attention_mask": IMAGE_TEXT.names}
+MASKS: dict[str, Masks] = {
+    "ZImageTransformer2DModel": {"attn_mask": ("x",)},
+    "BriaFibo2Transformer2DModel": {"attn_mask": ("x",)},
+    "ErnieImageTransformer2DModel": {"attention_mask": ("x",)},
+    "QwenImage21Transformer2DModel": {"key_valid": ("hidden_states",)},
+    "QwenImageTransformer2DModel": {"encoder_hidden_states_mask": ("encoder_hidden_states",)},
+    "MochiTransformer3DModel": {"encoder_attention_mask": ("encoder_hidden_states",)},
+    "ChromaTransformer2DModel": {"attention_mask": TEXT_IMAGE.names},
+    "BriaFiboTransformer2DModel": {"joint_attention_kwargs.attention_mask": TEXT_IMAGE.names},
+    "Lumina2Transformer2DModel": IN_IMAGE,
+    "Krea2Transformer2DModel": IN_IMAGE,
+    "Ideogram4Transformer2DModel": IN_IMAGE,
+    "OmniGenTransformer2DModel": IN_IMAGE,
+    "HunyuanVideo15Transformer3DModel": IN_TEXT,
+    "HunyuanImageTransformer2DModel": IN_BOTH,
+    "HunyuanVideoTransformer3DModel": IN_BOTH,
+    "HunyuanVideoFramepackTransformer3DModel": IN_BOTH,
+    "MotifVideoTransformer3DModel": IN_BOTH,
+}
+"""Which arguments of the blocks say that rows only fill up a batch."""
 DIFFUSERS = tuple(
-    replace(target, tested=TESTED.get(target.model, RANDOM), modulated=MODULATED.get(target.model, ""))
+    replace(
+        target,
+        tested=TESTED.get(target.model, RANDOM),
+        modulated=MODULATED.get(target.model, ""),
+        masks=MASKS.get(target.model, {}),
+    )
     for target in (*IMAGE, *VIDEO, *AUDIO, *U_NETS)
 )
