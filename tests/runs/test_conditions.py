@@ -14,7 +14,6 @@ from tests.tiny import STEPS, Loop, dit, flux, wan
 from torch import Tensor
 
 from padecast import PadecastWarning, accelerate
-from padecast._conditions import conditions_of
 from padecast.forecasters import Lagrange
 from padecast.policies import Plan
 
@@ -200,6 +199,8 @@ def test_the_history_of_a_stream_stays_bounded() -> None:
 
 
 def test_control_signals_and_times_are_no_conditions() -> None:
+    from padecast._conditions import conditions_of
+
     steady = {"encoder_hidden_states": torch.ones(1, 2, 2), "class_labels": torch.ones(1), "skip": [True]}
     varying = {
         name: torch.ones(1) for name in ("timestep", "guidance", "controlnet_block_samples", "sigma", "hidden_states")
