@@ -6,6 +6,7 @@ import contextlib
 import copy
 from collections.abc import Callable
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -214,6 +215,40 @@ def test_another_scheduler_of_the_same_length_is_refused(made: Calibration, pipe
     pipe.scheduler.__class__ = type("Stochastic", (type(pipe.scheduler),), {})  # the same grid
     with pytest.raises(CalibrationMismatch, match="scheduler: this run has Stochastic"):
         made.check(pipe, STEPS)
+
+
+UNIPC = {"solver_order": 3, "solver_type": "bh1", "predict_x0": False, "lower_order_final": False, "thresholding": True}
+
+
+@pytest.mark.fault("another sampler")
+@pytest.mark.parametrize(
+    ("model", "name", "value", "recorded"),
+    [
+        ("digits", "stochastic_sampling", True, True),
+        ("digits", "stochastic_sampling", True, False),  # a file that was made before settings were written down
+        *[("motion", name, value, True) for name, value in UNIPC.items()],
+        ("motion", "disable_corrector", [0, 1], True),
+        ("motion", "prediction_type", "epsilon", True),
+    ],
+)
+def test_another_setting_of_the_same_scheduler_is_refused(model: str, name: str, value: Any, recorded: bool) -> None:
+    made = padecast.zoo.calibration(model, {"digits": "hard", "motion": "20"}[model])
+    grid = made.schedule
+    known = getattr(grid, "settings", {})
+    levels = {"timesteps": torch.tensor(grid.timesteps), "sigmas": torch.tensor(grid.sigmas)}
+    config = {**known, name: value} if known else {name: value}
+    scheduler = type(grid.scheduler, (), {"config": config, "begin_index": 0, **levels})()
+    pipe = SimpleNamespace(transformer=padecast.zoo.load(model).transformer, scheduler=scheduler)
+    if not recorded and known:
+        made = replace(made, schedule=replace(grid, settings={}))
+    with pytest.raises(CalibrationMismatch, match=name):
+        made.check(pipe, made.steps)
+
+
+def test_settings_that_a_later_release_adds_are_no_difference(made: Calibration, pipe: DigitsPipeline) -> None:
+    call_digits(pipe, 0)
+    pipe.scheduler.register_to_config(a_later_one=3)
+    made.check(pipe, STEPS)
 
 
 @pytest.mark.parametrize("wish", [{"computed": 8}, {"speedup": 2.0}, {"decibels": 35.0}])

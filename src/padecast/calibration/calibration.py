@@ -219,6 +219,7 @@ class Calibration:
                 "timesteps": list(self.schedule.timesteps),
                 "sigmas": list(self.schedule.sigmas),
                 "strides": list(self.schedule.strides),
+                "settings": dict(self.schedule.settings),
             },
             "guidance": self.guidance,
             "dtype": self.dtype,

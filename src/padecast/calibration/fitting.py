@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor, nn
@@ -14,6 +15,10 @@ from padecast._handle import models_of
 
 TOLERANCE = 1e-3
 """How far noise levels may lie apart, as a share of the largest."""
+GRID = re.compile(
+    r"shift|seq_len|sigma|spacing|offset|interpolation|num_train_timesteps|lambda_min|timestep_type|rescale"
+)
+"""Settings of schedulers that shape the grid alone, which is compared itself, by parts of their names."""
 
 
 @dataclass(frozen=True)
@@ -25,12 +30,14 @@ class Schedule:
         timesteps: Its timesteps.
         sigmas: Its noise levels, one more than steps; empty where it has none.
         strides: ``|sigma_i - sigma_{i+1}|`` as shares of the whole way.
+        settings: What else the scheduler's configuration says of the run; nothing in files of before.
     """
 
     scheduler: str
     timesteps: tuple[float, ...]
     sigmas: tuple[float, ...]
     strides: tuple[float, ...]
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, scheduler: Any, strides: Sequence[float]) -> Schedule:
@@ -40,13 +47,14 @@ class Schedule:
             _numbers(scheduler.timesteps),
             _numbers(getattr(scheduler, "sigmas", ())),
             tuple(strides),
+            settings_of(scheduler),
         )
 
     @classmethod
     def read(cls, document: dict[str, Any]) -> Schedule:
         """Read one from plain data."""
         grids = (tuple(document[name]) for name in ("timesteps", "sigmas", "strides"))
-        return cls(document["scheduler"], *grids)
+        return cls(document["scheduler"], *grids, document.get("settings", {}))
 
     @property
     def steps(self) -> int:
@@ -76,12 +84,39 @@ def differences(
         scheduler = getattr(pipe, "scheduler", None)
         if scheduler is not None and not isinstance(pipe, nn.Module):
             rows.append(("scheduler", type(scheduler).__name__, schedule.scheduler))
+            rows += _settings(settings_of(scheduler), schedule.settings)
             rows.append(("first step", getattr(scheduler, "begin_index", None) or 0, 0))
             rows.append(("transformers", len(models_of(pipe)), 1))
             rows += _grids("noise levels", _numbers(getattr(scheduler, "sigmas", ())), schedule.sigmas)
             rows += _grids("timesteps", _numbers(scheduler.timesteps), schedule.timesteps)
             rows += _guidances(guidance_of(pipe), guidance)
     return [f"{what}: this run has {here}, the calibration {there}" for what, here, there in rows if here != there]
+
+
+def settings_of(scheduler: Any) -> dict[str, Any]:
+    """Return what a scheduler's configuration says of a run besides its grid: order, noise, clipping, kind of output.
+
+    Example:
+        >>> from diffusers import FlowMatchEulerDiscreteScheduler
+        >>> settings_of(FlowMatchEulerDiscreteScheduler(shift=3.0))
+        {'stochastic_sampling': False}
+    """
+    config = dict(getattr(scheduler, "config", {}))
+    plain = {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in config.items()
+        if isinstance(value, (bool, int, float, str, list, tuple))
+    }
+    return {name: plain[name] for name in sorted(plain) if not name.startswith("_") and not GRID.search(name)}
+
+
+def _settings(here: Mapping[str, Any], there: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+    """Compare two configurations in what both name; of one that is not known, that it draws no noise."""
+    if there:
+        return [(f"scheduler's {name}", here[name], there[name]) for name in sorted({*here} & {*there})]
+    noisy = {name: value for name, value in here.items() if value is True and name == "stochastic_sampling"}
+    noisy |= {name: value for name, value in here.items() if name == "algorithm_type" and str(value).startswith("sde")}
+    return [(f"scheduler's {name}", repr(value), "no noise at every step") for name, value in noisy.items()]
 
 
 def guidance_of(pipe: Any) -> float | None:
