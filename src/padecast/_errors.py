@@ -11,6 +11,9 @@
     ├── AlreadyAccelerated (RuntimeError) two attachments on one pipeline
     ├── ConcurrentRun      (RuntimeError) two threads inside one run
     ├── CalibrationMismatch(ValueError)   a calibration used on a run it was not made for
+    ├── DamagedFile        (ValueError)   a file that is not what it should be, or too large to be it
+    ├── MissingFile        (FileNotFoundError) no file of that name
+    ├── UnwritableFile     (OSError)      a full disk, or a folder that nothing can be written to
     ├── MissingPackage     (ImportError)  a part that lives behind an extra
     └── MissingWeights     (OSError)      a published network whose weights are not here
 
@@ -62,6 +65,20 @@ class ConcurrentRun(PadecastError, RuntimeError):
 
 class CalibrationMismatch(PadecastError, ValueError):
     """A calibration used on a run that it was not made for."""
+
+
+class DamagedFile(PadecastError, ValueError):
+    """A file that is not what it should be, or too large to be it."""
+
+    fact = ""  # what is wrong, and where in the file
+
+
+class MissingFile(PadecastError, FileNotFoundError):
+    """A file that is not there."""
+
+
+class UnwritableFile(PadecastError, OSError):
+    """A file that could not be written: the disk is to blame, and nothing that was there before is lost."""
 
 
 class MissingPackage(PadecastError, ImportError):
