@@ -27,6 +27,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+LONGEST = 1000  # characters of a value in a message
+
 
 class PadecastError(Exception):
     """Root of every error that padecast raises on purpose."""
@@ -112,7 +114,7 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UnknownName:
     names = sorted(known)
     nearest = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
     hint = f"; the nearest is {nearest[0]!r}" if nearest else ""
-    return UnknownName(f"unknown {kind} {name!r}{hint}.\nKnown: {', '.join(names) or 'none'}")
+    return UnknownName(f"unknown {kind} {_shown(name)}{hint}.\nKnown: {', '.join(names) or 'none'}")
 
 
 def missing(package: str, extra: str, purpose: str) -> MissingPackage:
@@ -143,4 +145,10 @@ def check(condition: bool, name: str, value: object, expected: str) -> None:
         padecast._errors.InvalidOption: every=0 is out of range: expected at least 1.
     """
     if not condition:
-        raise InvalidOption(f"{name}={value!r} is out of range: expected {expected}.")
+        raise InvalidOption(f"{name}={_shown(value)} is out of range: expected {expected}.")
+
+
+def _shown(value: object) -> str:
+    """Return a value as it is written in code, cut where nobody would read on."""
+    text = repr(value)
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"

@@ -7,7 +7,7 @@ what files say on one line.
 
 from padecast.files.bounds import Bounds
 from padecast.files.reading import check_file, damaged, locate, read_bytes, read_json, read_lines, read_text, read_toml
-from padecast.files.text import line, visible
+from padecast.files.text import escape, line, visible
 from padecast.files.weights import read_tensors, write_tensors
 from padecast.files.writing import append, blame, check_writable, is_full, staged, write
 
@@ -18,6 +18,7 @@ __all__ = [
     "check_file",
     "check_writable",
     "damaged",
+    "escape",
     "is_full",
     "line",
     "locate",

@@ -22,7 +22,7 @@ def visible(text: object, *, keep: str = "\n\t") -> str:
     shown = str(text)
     if shown.isprintable():
         return shown
-    return "".join(letter if _prints(letter) or letter in keep else _escape(letter) for letter in shown)
+    return "".join(letter if _prints(letter) or letter in keep else escape(letter) for letter in shown)
 
 
 def line(text: object, most: int = MOST) -> str:
@@ -41,5 +41,11 @@ def _prints(letter: str) -> bool:
     return letter.isprintable() or letter in JOINERS or unicodedata.category(letter) == "Zs"
 
 
-def _escape(letter: str) -> str:
+def escape(letter: str) -> str:
+    """Return the escape that stands for a character in a string of Python.
+
+    Example:
+        >>> escape("中"), escape(chr(27))
+        ('\\\\u4e2d', '\\\\x1b')
+    """
     return letter.encode("unicode_escape", "surrogatepass").decode("ascii")
