@@ -15,7 +15,7 @@ from padecast import accelerate, files
 from padecast._provenance import Provenance
 from padecast._quiet import quiet
 from padecast.cli import _options
-from padecast.cli._files import as_json, check_writable, refuse_existing, write_json
+from padecast.cli._files import as_json, check_writable, refuse_existing, staged, write_json
 from padecast.cli._pipelines import load
 from padecast.cli._shell import INTERRUPTED, ending, pipeline_errors, progress, stderr, stdout
 from padecast.lab._extras import need
@@ -55,7 +55,13 @@ def generate(
     task = Task(pipe, sampling, steps, drawn, _options.batch_of(pipe, batch), pipeline)
     sampling.conditions(pipe, drawn)  # what the pipeline cannot take is said before it runs
     left = iter(names)
-    reports = run(task, accelerated, lambda image: save(image, out / next(left), zoom))
+
+    def keep(images: Tensor) -> None:
+        with staged(out) as folder:
+            for image in images:
+                save(image, folder / next(left), zoom)
+
+    reports = run(task, accelerated, keep)
     report = described(task, chosen, names, reports)
     write_json(out / report_name, report)
     if json:
@@ -67,7 +73,7 @@ def generate(
 
 
 def run(task: Task, method: Method, keep: Callable[[Tensor], Any]) -> list[Report]:
-    """Draw all seeds, and keep every image when it is done; returns the report of every call."""
+    """Draw all seeds, and keep the images of every call when it is done; returns their reports."""
     reports: list[Report] = []
     try:
         _draw(task, method, keep, reports)
@@ -80,16 +86,11 @@ def run(task: Task, method: Method, keep: Callable[[Tensor], Any]) -> list[Repor
 
 
 def _draw(task: Task, method: Method, keep: Callable[[Tensor], Any], reports: list[Report]) -> None:
-    with (
-        progress(f"drawing with {method.name}", len(task.batches()) * task.steps) as tick,
-        quiet(task.pipe),
-        pipeline_errors(),
-    ):
+    with progress(f"drawing with {method.name}", len(task.batches()) * task.steps) as tick, quiet(task.pipe):
         for seeds in task.batches():
-            with accelerate(task.pipe, method) as running:
+            with pipeline_errors(), accelerate(task.pipe, method) as running:
                 images = task.call(task.pipe, seeds, **_arguments(task, tick))
-            for image in images:
-                keep(image)
+            keep(images)
             reports.append(running.report)
 
 

@@ -8,7 +8,7 @@ what files say on one line.
 from padecast.files.bounds import Bounds
 from padecast.files.reading import check_file, damaged, locate, read_bytes, read_json, read_lines, read_text, read_toml
 from padecast.files.text import escape, line, visible
-from padecast.files.weights import read_tensors, write_tensors
+from padecast.files.weights import load_weights, read_tensors, write_tensors
 from padecast.files.writing import append, blame, check_writable, is_full, staged, write
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "escape",
     "is_full",
     "line",
+    "load_weights",
     "locate",
     "read_bytes",
     "read_json",

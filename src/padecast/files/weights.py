@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from padecast.files.reading import check_file, damaged
 from padecast.files.text import line
@@ -41,3 +41,17 @@ def read_tensors(path: Path, *, device: str | torch.device = "cpu") -> tuple[dic
             return tensors, dict(file.metadata() or {})
     except (SafetensorError, OSError, ValueError, RuntimeError, TypeError, KeyError) as error:
         raise damaged(path, f"it is no safetensors file: {line(error)}") from error
+
+
+def load_weights(module: nn.Module, path: Path) -> None:
+    """Give a module the weights of a safetensors file.
+
+    Raises:
+        MissingFile: If there is none; the message names the nearest.
+        DamagedFile: If it is no safetensors file, or its weights are those of another module.
+    """
+    tensors, _ = read_tensors(path)
+    try:
+        module.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise damaged(path, f"it holds other weights: {line(error)}") from error

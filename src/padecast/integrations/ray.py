@@ -1,8 +1,8 @@
 """The cells of an experiment on many machines, by Ray: one worker per GPU, and a lost worker loses nothing.
 
 Needs the extra ``ray``. A cell goes to the next worker that is free; what it returns is written by the process that
-asked, at once. When a worker dies, its cell goes to another one, and a new worker takes its place; when Ray loses a node
-or an object, the cell is done again. Whatever ends the experiment, what other workers have by then is written first.
+asked, at once. When a worker dies, its cell goes to another one, and a new worker takes its place; when Ray loses a
+node or an object, the cell is done again. Whatever ends the experiment, what workers have by then is written first.
 """
 
 from __future__ import annotations
@@ -131,8 +131,8 @@ class _Work:
                 while waiting and free:
                     self._give(free.pop(), waiting.popleft())
                 for ready in self._finished():
-                    worker, cell = self.given.pop(ready)
-                    free.append(self._receive(worker, cell, ready, waiting))
+                    free.append(self._receive(*self.given[ready], ready, waiting))
+                    del self.given[ready]  # only now: an interrupt before it finds the result again
         except BaseException:
             self._save_others()
             raise
