@@ -127,7 +127,7 @@ def _sort_in(chapter: Chapter, document: dict[str, Any]) -> None:
             chapter.refusals.append(refusal)
     elif kind == "portrait":
         _check_alike(chapter, document)
-        chapter.portraits.append(document["portrait"])
+        chapter.portraits.append({**document["portrait"], "file": _file(document)})
     else:
         (chapter.sweeps if kind == "sweep" else chapter.cells).append(document)
 
@@ -139,7 +139,7 @@ def _check_alike(chapter: Chapter, document: dict[str, Any]) -> None:
         if shapes[0] != shapes[1]:
             raise InvalidOption(
                 f"the portrait of {_file(document)} has {shapes[0][0]} seeds and {shapes[0][1]} numbers of each, and "
-                f"those before it {shapes[1][0]} and {shapes[1][1]}.\n"
+                f"that of {before['file']} {shapes[1][0]} and {shapes[1][1]}.\n"
                 "Usual cause: an earlier experiment in the same folder, of other seeds. Remove its cells."
             )
 
