@@ -156,14 +156,14 @@ def test_a_file_that_is_no_cell_is_named(data: bytes, tmp_path: Path) -> None:
     ("name", "change", "said"),
     [
         ("sweep", put("images", to={"uncached": [png(8, 8, rows=8)], "result": [png(8, 8, rows=8)]}), "shape"),
-        ("portrait", put("portrait", "seeds", to=[0]), "1 seeds"),
-        ("portrait", put("portrait", "path", to=[[[1.0] * 4] * 2] * 6), "4 numbers"),
+        ("portrait", put("portrait", "seeds", to=[0]), "2 seeds"),
+        ("portrait", put("portrait", "path", to=[[[1.0] * 4] * 2] * 6), "8 numbers"),
     ],
 )
 def test_cells_that_do_not_go_together_are_named(name: str, change: Change, said: str, tmp_path: Path) -> None:
     document = cell(name)
     change(document)
-    if said == "1 seeds":
+    if said == "2 seeds":
         document["portrait"]["path"] = [step[:1] for step in document["portrait"]["path"]]
     if name == "sweep":
         document["cell"].update(kind="measure", wanted=4)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -27,7 +28,7 @@ def refuse_existing(out: Path, names: Iterable[str], *, overwrite: bool) -> None
         InvalidOption: If one is there already, or ``out`` is a file.
     """
     _refuse_file(out)
-    there = [name for name in names if (out / name).exists()]
+    there = [name for name in names if os.path.exists(out / name)]
     if there and not overwrite:
         more = f" and {len(there) - 1} more of these files" if there[1:] else ""
         raise InvalidOption(f"{out / there[0]}{more} would be overwritten.\nChoose another --out, or add --overwrite")
@@ -45,7 +46,7 @@ def refuse_foreign(out: Path, kind: str, *, overwrite: bool) -> None:
         InvalidOption: If the folder has other contents, or is a file.
     """
     _refuse_file(out)
-    if overwrite or not out.is_dir() or not any(out.iterdir()):
+    if overwrite or not os.path.isdir(out) or not any(out.iterdir()):
         return
     if _kind(out / RESULTS) != kind:
         raise InvalidOption(
@@ -72,7 +73,7 @@ def as_json(content: Any) -> str:
 
 
 def _refuse_file(out: Path) -> None:
-    if out.exists() and not out.is_dir():
+    if os.path.exists(out) and not os.path.isdir(out):
         raise InvalidOption(f"{out} is a file, and a folder is needed to write to.\nChoose another --out")
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json as plain
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -105,8 +107,9 @@ def calibrate(
         work = announced(order)
     if dry_run:
         return
-    made = found(order, work)
-    write(made, order)
+    with keeping(order):
+        made = found(order, work)
+        write(made, order)
     order.journal.unlink(missing_ok=True)
     if json:
         typer.echo(as_json(plan.described(made)))
@@ -153,9 +156,16 @@ def found(order: Order, work: float) -> Calibration:
         kept = f"what was found is kept in {order.journal}"
         ending(f"interrupted; {kept}\nThe same command goes on from there.", INTERRUPTED)
         raise
+
+
+@contextmanager
+def keeping(order: Order) -> Iterator[None]:
+    """Say where what was found is kept when a file cannot be written."""
+    try:
+        yield
     except UnwritableFile as error:
-        kept = f"What was found is kept in {order.journal}: the same command goes on from there."
-        raise error if not order.journal.exists() else UnwritableFile(f"{error}\n{kept}") from error
+        kept = f"\nWhat was found is kept in {order.journal}: the same command goes on from there."
+        raise UnwritableFile(f"{error}{kept if order.journal.exists() else ''}") from error
 
 
 def write(made: Calibration, order: Order) -> None:
@@ -209,7 +219,7 @@ def _lines(path: Path | None) -> list[str]:
 
 
 def _refuse(out: Path, *, overwrite: bool) -> None:
-    check(out.suffix == ".json" and not out.is_dir(), "--out", str(out), "a file name that ends in .json")
+    check(out.suffix == ".json" and not os.path.isdir(out), "--out", str(out), "a file name that ends in .json")
     refuse_existing(out.parent, [out.name, out.with_suffix(".png").name], overwrite=overwrite)
     check_writable(out.parent)
 

@@ -165,7 +165,7 @@ def _ended(file: FileIO, size: int) -> bytes:
     file.seek(begin)
     try:
         json.loads(file.read())
-    except ValueError:
+    except (ValueError, RecursionError):
         file.truncate(begin)
         return b""
     return b"\n"
@@ -179,9 +179,7 @@ def _replace(target: Path, data: bytes) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     half = target.parent / f".padecast-{secrets.token_hex(8)}.half"
     try:
-        with open(
-            os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666), "wb"
-        ) as file:
+        with half.open("xb") as file:  # with the mode of any file, unlike those of tempfile
             file.write(data)
             file.flush()
             if mode is not None:
