@@ -110,7 +110,6 @@ def calibrate(
     with keeping(order):
         made = found(order, work)
         write(made, order)
-    order.journal.unlink(missing_ok=True)
     if json:
         typer.echo(as_json(plan.described(made)))
     else:
@@ -164,13 +163,15 @@ def keeping(order: Order) -> Iterator[None]:
     try:
         yield
     except UnwritableFile as error:
-        kept = f"\nWhat was found is kept in {order.journal}: the same command goes on from there."
-        raise UnwritableFile(f"{error}{kept if order.journal.exists() else ''}") from error
+        kept = f"What was found is kept in {order.journal}: the same command goes on from there."
+        whole = f"The calibration itself is whole: {order.out}"
+        raise UnwritableFile(f"{error}\n{kept if order.journal.exists() else whole}") from error
 
 
 def write(made: Calibration, order: Order) -> None:
-    """Write the file, and then draw the picture."""
+    """Write the file, which needs no journal from then on, and then draw the picture."""
     made.save(order.out)
+    order.journal.unlink(missing_ok=True)
     curve.curve(made, order.picture)
 
 
