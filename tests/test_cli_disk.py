@@ -26,7 +26,7 @@ from padecast.lab.calls import Sampling
 from padecast.lab.shelf import Shelf
 
 CELLS = Path(__file__).parent / "lab" / "files"
-ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO, errno.EFBIG)
+ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 
 
 def run(*arguments: str) -> Result:
@@ -158,7 +158,7 @@ QUICK = ("--steps", "4", "--budgets", "2", "--seeds", "0-2", "--batch", "2", "--
 
 
 @pytest.mark.fault("full disks")
-@pytest.mark.parametrize("room", [2000, 3000])
+@pytest.mark.parametrize("room", [2000, pytest.param(3000, marks=pytest.mark.slow)])
 def test_a_calibration_on_a_full_disk_stops_and_keeps_what_it_found(room: int, saved: str, tmp_path: Path) -> None:
     out = tmp_path / "c.json"
     with pytest.MonkeyPatch.context() as patch:
@@ -174,6 +174,7 @@ def test_a_calibration_on_a_full_disk_stops_and_keeps_what_it_found(room: int, s
     assert run("calibrate", saved, *QUICK, "--out", str(out)).exit_code == 0 and out.exists()
 
 
+@pytest.mark.slow
 def test_a_calibration_is_whole_if_only_its_picture_has_no_room(
     saved: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -253,7 +254,7 @@ def stopping(at: int, error: BaseException, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.fault("images that were done")
-@pytest.mark.parametrize("at", [1, 2, 3])
+@pytest.mark.parametrize("at", [1, 3])
 @pytest.mark.parametrize("kind", ["interrupt", "fault"])
 def test_images_that_are_done_are_written(
     at: int, kind: str, saved: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -276,14 +277,13 @@ def test_images_that_are_done_are_written(
 def test_all_that_commands_write_has_the_mode_of_any_file(saved: str, tmp_path: Path) -> None:
     usual = os.umask(0o022)
     try:
-        assert run("calibrate", saved, *QUICK, "--out", str(tmp_path / "c.json")).exit_code == 0
         arguments = ("--seeds", "0", "--steps", "4", "--method", "fora:every=2", "--out", str(tmp_path / "images"))
         assert run("generate", saved, *arguments).exit_code == 0
         Shelf(tmp_path).put(*_cell())
     finally:
         os.umask(usual)
     written = [path for path in tmp_path.rglob("*") if path.is_file()]
-    assert len(written) == 5 and {stat.S_IMODE(path.stat().st_mode) for path in written} == {0o644}
+    assert len(written) == 3 and {stat.S_IMODE(path.stat().st_mode) for path in written} == {0o644}
 
 
 def _cell() -> tuple[Any, dict[str, Any]]:

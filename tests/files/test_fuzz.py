@@ -148,15 +148,15 @@ methods = ["tc-pade"]
 
 Use = Callable[[Path], Any]
 KINDS: dict[str, tuple[str, Use, tuple[Mutation, ...], int]] = {
-    "calibration": ("c.json", use_calibration, (json_mutant, json_mutant, byte_mutant), 180),
-    "journal": ("kept.part.jsonl", use_journal, (line_mutant, line_mutant, byte_mutant), 90),
-    "measured cell": ("cell.json", use_cell, (json_mutant, json_mutant, byte_mutant), 120),
-    "portrait cell": ("cell.json", use_cell, (json_mutant,), 50),
-    "refused cell": ("cell.json", use_cell, (json_mutant,), 20),
-    "experiment": ("e.toml", use_experiment, (toml_mutant, toml_mutant, byte_mutant), 90),
-    "training state": ("state.safetensors", use_state, (byte_mutant,), 20),
-    "weights": ("classifier.safetensors", load_classifier, (byte_mutant,), 15),
-    "prompts": ("prompts.txt", command._lines, (byte_mutant,), 20),
+    "calibration": ("c.json", use_calibration, (json_mutant, json_mutant, byte_mutant), 110),
+    "journal": ("kept.part.jsonl", use_journal, (line_mutant, line_mutant, byte_mutant), 60),
+    "measured cell": ("cell.json", use_cell, (json_mutant, json_mutant, byte_mutant), 80),
+    "portrait cell": ("cell.json", use_cell, (json_mutant,), 30),
+    "refused cell": ("cell.json", use_cell, (json_mutant,), 15),
+    "experiment": ("e.toml", use_experiment, (toml_mutant, toml_mutant, byte_mutant), 50),
+    "training state": ("state.safetensors", use_state, (byte_mutant,), 12),
+    "weights": ("classifier.safetensors", load_classifier, (byte_mutant,), 10),
+    "prompts": ("prompts.txt", command._lines, (byte_mutant,), 12),
 }
 
 

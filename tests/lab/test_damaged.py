@@ -16,7 +16,7 @@ from tests.files.meter import at_most
 from typer.testing import CliRunner, Result
 
 from padecast.cli import app
-from padecast.lab import cells
+from padecast.lab import _canvas, cells
 from padecast.lab.chapters import chapters
 from padecast.lab.shelf import Shelf
 
@@ -110,14 +110,18 @@ DAMAGES: dict[str, tuple[str, Change, str]] = {
 }
 
 
+@pytest.fixture(autouse=True)
+def coarse(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures of few pixels, which are drawn fast."""
+    monkeypatch.setattr(_canvas, "DPI", 30)
+
+
 @pytest.mark.fault("damaged cells")
 @pytest.mark.parametrize("name", DAMAGES)
 def test_damage_of_a_cell_is_named_with_its_file(name: str, tmp_path: Path) -> None:
     kind, change, said = DAMAGES[name]
     document = cell(kind)
     change(document)
-    for other in NAMES:
-        (tmp_path / f"{other}.json").write_text((FILES / f"{other}.json").read_text())
     (tmp_path / f"{kind}.json").write_text(json.dumps(document))
     with at_most(200):
         result = report(tmp_path)
