@@ -11,8 +11,7 @@ import pytest
 import padecast
 
 ROOT = Path(padecast.__file__).parents[2]
-SOURCES = sorted(path for top in ("src", "benchmarks") for path in (ROOT / top).rglob("*.py"))
-ROOM = Path("src/padecast/files")
+ROOM = "src/padecast/files/"
 UNSAFE = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal", "yaml"}
 LOADS = {"torch.load", "torch.save", "torch.package", "np.load", "numpy.load", "np.save", "np.savez", "numpy.save"}
 WRITES = {"write_text", "write_bytes", "savefig", "save_file", "replace_file"}
@@ -54,11 +53,15 @@ ALLOWED = {
 
 
 @pytest.mark.fault("weights and writing")
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_no_module_unpickles_or_writes_by_itself(path: Path) -> None:
-    name = path.relative_to(ROOT)
-    found = findings(path.read_text(encoding="utf-8"), writes=ROOM not in name.parents)
-    assert [what for what in found if (str(name), what) not in ALLOWED] == []
+@pytest.mark.parametrize("top", ["src", "benchmarks"])
+def test_no_module_unpickles_or_writes_by_itself(top: str) -> None:
+    found = [
+        (name, what)
+        for path in sorted((ROOT / top).rglob("*.py"))
+        for name in [str(path.relative_to(ROOT))]
+        for what in findings(path.read_text(encoding="utf-8"), writes=not name.startswith(ROOM))
+    ]
+    assert [finding for finding in found if finding not in ALLOWED] == []
 
 
 @pytest.mark.parametrize(
