@@ -105,6 +105,7 @@ HOSTILE: dict[str, tuple[Change, str]] = {
         lambda d: d["statistic"]["joint"][0].__setitem__(0, 1e308),
         "statistic.joint",
     ),
+    "settings that are a list": (part("schedule", settings=[1]), "schedule.settings"),
     "a sketch of minus one": (part("sketch", size=-1), "sketch.size"),
     "a name of half a letter": (top(name="\ud800"), "name"),
     "a name of four million letters": (top(name="x" * 4_000_000), "name"),

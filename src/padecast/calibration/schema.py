@@ -108,6 +108,8 @@ def check_grid(refuse: Refuse, schedule: dict[str, Any], steps: int) -> None:
     for name in ("timesteps", "strides"):
         check_numbers(refuse, f"schedule.{name}", schedule[name], steps)
     check_numbers(refuse, "schedule.sigmas", schedule["sigmas"])
+    if not isinstance(schedule.get("settings", {}), dict):
+        raise refuse(f"schedule.settings is {type(schedule['settings']).__name__}")
 
 
 def check_statistic(refuse: Refuse, statistic: dict[str, Any], steps: int) -> None:
