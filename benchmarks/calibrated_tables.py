@@ -8,13 +8,15 @@ docs/images/predicted-measured.png. What is not measured yet is left out.
 
 from __future__ import annotations
 
-import json
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
+
+from padecast import files
 
 RESULTS = Path(__file__).parent / "results"
 PICTURE = Path(__file__).parent.parent / "docs" / "images" / "predicted-measured.png"
@@ -29,7 +31,7 @@ Document = dict[str, Any]
 def load(name: str) -> Document | None:
     """Return a result file, if there is one."""
     path = RESULTS / f"{name}.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    return files.read_json(path) if path.exists() else None
 
 
 def row(document: Document, name: str, wanted: int | None = None) -> Document:
@@ -116,8 +118,9 @@ def predicted(curve: Document, console: Console) -> None:
     axis.legend(frameon=False)
     axis.grid(color="#E6E6E6")
     axis.spines[["top", "right"]].set_visible(False)
-    PICTURE.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(PICTURE, dpi=120, bbox_inches="tight")
+    with BytesIO() as picture:
+        figure.savefig(picture, format="png", dpi=120, bbox_inches="tight")
+        files.write(PICTURE, picture.getvalue())
     console.print(f"written: {PICTURE.name}")
 
 

@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -33,7 +32,7 @@ from claims_samples import Samples, forecasts
 from claims_ways import PARTS, Way
 from common import RESULTS, TEST, progress, write
 
-from padecast import lab
+from padecast import files, lab
 from padecast._provenance import commit
 from padecast.targets import HIDDEN, Target, register
 
@@ -56,7 +55,7 @@ def begun(part: str, measured: Sequence[str], *, resume: bool) -> dict[str, Any]
     Of those that are, with what is known of the same rows if it is gone on with, else with nothing.
     """
     path = RESULTS / f"claims-{part}.json"
-    before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"settings": {}}
+    before = files.read_json(path) if path.exists() else {"settings": {}}
     settings = {}
     for setting in SETTINGS:
         rows = [

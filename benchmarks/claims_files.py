@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
@@ -10,6 +9,8 @@ from typing import Any
 
 import torch
 from common import SETTINGS as OF_DIGITS
+
+from padecast import files
 
 SETTINGS = (*OF_DIGITS, "scenes")
 Document = dict[str, Any]
@@ -28,7 +29,7 @@ class Measured:
         path = self.folder / f"claims-{name}.json"
         if not path.exists():
             return {}
-        settings = json.loads(path.read_text(encoding="utf-8"))["settings"]
+        settings = files.read_json(path)["settings"]
         return {s: found for s, found in settings.items() if found["seeds"]}
 
 

@@ -18,6 +18,8 @@ from claims_statements import STATEMENTS, sweep
 from claims_verdicts import RULE, Reading
 from common import RESULTS
 
+from padecast import files
+
 DOCS = Path(__file__).parent.parent / "docs"
 
 
@@ -83,7 +85,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as images:
             stale = path.read_text(encoding="utf-8") != page(Measured(options.results), Path(images))
         raise SystemExit(f"{path} is not what the result files say" if stale else 0)
-    path.write_text(page(Measured(options.results), options.docs / "images"), encoding="utf-8")
+    files.write(path, page(Measured(options.results), options.docs / "images"))
     print(f"written: {path}")
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from padecast import lab, zoo
+from padecast import files, lab, zoo
 from padecast.forecasters import TCPade
 from padecast.methods import Method
 from padecast.policies import Interval
@@ -72,7 +72,7 @@ def write(name: str, document: dict[str, Any]) -> Path:
     """Write a result file."""
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / name
-    path.write_text(json.dumps(finite(document), indent=1) + "\n", encoding="utf-8")
+    files.write(path, json.dumps(finite(document), indent=1) + "\n")
     print(f"written: benchmarks/results/{name}", file=sys.stderr)
     return path
 

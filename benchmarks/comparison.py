@@ -21,6 +21,7 @@ from pathlib import Path
 from common import RESULTS
 from comparison_verdicts import Document, Row, beside, budgets, lacking, missed, ranked, together, verdicts
 
+from padecast import files
 from padecast.lab.chapters import Chapter, chapters
 from padecast.lab.html import is_partial, shortened
 from padecast.lab.shelf import Shelf
@@ -203,7 +204,7 @@ def _range(seeds: list[int]) -> str:
 
 def _lost(path: Path, document: Document) -> list[str]:
     """Return the settings that a result file has and a new one would not."""
-    before = json.loads(path.read_text(encoding="utf-8"))["chapters"] if path.is_file() else {}
+    before = files.read_json(path)["chapters"] if path.is_file() else {}
     return [title for title in before if title not in document["chapters"]]
 
 
@@ -221,24 +222,22 @@ def main() -> None:
             compact(chapters(document for folder in options.cells for document in Shelf(folder).documents()))
         )
         if options.keep and path.is_file():
-            document = kept(json.loads(path.read_text(encoding="utf-8")), document)
+            document = kept(files.read_json(path), document)
         elif lost := _lost(path, document):
             raise SystemExit(
                 f"{path.name} has figures of {', '.join(lost)}, and these folders have no cells of it.\n"
                 "(a) keep them: --keep; (b) give their folder too; or (c) delete the file, if they are to go."
             )
-        path.write_text(
-            json.dumps(document, separators=(",", ":")).replace('},{"name"', '},\n{"name"') + "\n", encoding="utf-8"
-        )
+        files.write(path, json.dumps(document, separators=(",", ":")).replace('},{"name"', '},\n{"name"') + "\n")
         print(f"written: benchmarks/results/{path.name}", file=sys.stderr)
     paths = {model: RESULTS / f"comparison-{model}.json" for model in MODELS}
-    documents = {model: json.loads(path.read_text(encoding="utf-8")) for model, path in paths.items() if path.is_file()}
+    documents = {model: files.read_json(path) for model, path in paths.items() if path.is_file()}
     own = DOCS / "comparison.md"
     if options.check:
         if own.read_text(encoding="utf-8") != page(documents):
             raise SystemExit("docs/comparison.md is not what the result files say: python benchmarks/comparison.py")
         return
-    own.write_text(page(documents), encoding="utf-8")
+    files.write(own, page(documents))
     print("written: docs/comparison.md", file=sys.stderr)
 
 

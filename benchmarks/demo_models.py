@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from typing import Any
 import torch
 from common import CALLS, RESULTS, write
 
-from padecast import zoo
+from padecast import files, zoo
 from padecast._provenance import Provenance
 from padecast.zoo.motion import check as clips
 from padecast.zoo.motion.course import plot
@@ -154,8 +153,8 @@ def main() -> None:
         write(name, {"settings": settings, **measured(model, options.count, options.seed, **drawn)})
     page = DOCS / f"{model}.md"
     before, _, rest = page.read_text(encoding="utf-8").partition(OPEN)
-    document = json.loads((RESULTS / name).read_text(encoding="utf-8"))
-    page.write_text(before + OPEN + table(model, document) + CLOSE + rest.partition(CLOSE)[2], encoding="utf-8")
+    document = files.read_json(RESULTS / name)
+    files.write(page, before + OPEN + table(model, document) + CLOSE + rest.partition(CLOSE)[2])
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from xml.etree import ElementTree
 import diffusers
 from common import write
 
-from padecast import targets
+from padecast import files, targets
 from padecast._provenance import Provenance
 from padecast.targets import diffusers as described
 
@@ -95,7 +95,7 @@ def main() -> int:
         for target in targets.REGISTRY.values()
     ]
     write("models.json", {"models": rows, "provenance": dataclasses.asdict(Provenance.of())})
-    PAGE.write_text(page(rows, diffusers.__version__), encoding="utf-8")
+    files.write(PAGE, page(rows, diffusers.__version__))
     return code
 
 

@@ -26,7 +26,6 @@ Every figure is a ratio of medians of runs that alternate in one process (A B A 
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
@@ -40,6 +39,7 @@ from cost.steps import forecast_rows, product_rows
 from rich.console import Console
 from rich.table import Table
 
+from padecast import files
 from padecast._provenance import Provenance
 
 Row = dict[str, Any]
@@ -93,7 +93,7 @@ def main() -> None:
 def keep(part: str, rows: list[Row], busy: bool) -> None:
     """Write what there is of a part, beside the other parts."""
     path = RESULTS / "overhead.json"
-    document = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"parts": {}}
+    document = files.read_json(path) if path.exists() else {"parts": {}}
     document["parts"][part] = {"provenance": {**asdict(Provenance.of()), "machine_busy": busy}, "rows": rows}
     write(path.name, document)
 

@@ -7,12 +7,13 @@ docs/other-caches.md from benchmarks/results/runs-of-others.json, docs/costs.md 
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from common import RESULTS
+
+from padecast import files
 
 DOCS = Path(__file__).parent.parent / "docs"
 
@@ -22,13 +23,13 @@ def main() -> None:
     pages = {"other-caches.md": other_caches(read("runs-of-others.json"))}
     pages["costs.md"] = costs(read("overhead.json")["parts"], read("history.json"))
     for name, text in pages.items():
-        (DOCS / name).write_text(text, encoding="utf-8")
+        files.write(DOCS / name, text)
         print(f"written: docs/{name}")
 
 
 def read(name: str) -> dict[str, Any]:
     """Read a result file."""
-    return json.loads((RESULTS / name).read_text(encoding="utf-8"))  # type: ignore[no-any-return]
+    return files.read_json(RESULTS / name)  # type: ignore[no-any-return]
 
 
 def other_caches(found: dict[str, Any]) -> str:

@@ -6,11 +6,12 @@ python benchmarks/readme.py --check  exits 1 if the table is not what the result
 
 from __future__ import annotations
 
-import json
 import sys
 import textwrap
 from pathlib import Path
 from typing import Any
+
+from padecast import files
 
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results"
@@ -52,7 +53,7 @@ Chapter = dict[str, Any]
 def chapters() -> dict[str, Chapter]:
     """Return one chapter of every model that was measured, by the model's name."""
     paths = [RESULTS / f"comparison-{model}.json" for model in PLACES.values()]
-    documents = [json.loads(path.read_text(encoding="utf-8")) for path in paths if path.is_file()]
+    documents = [files.read_json(path) for path in paths if path.is_file()]
     found = {title: chapter for document in documents for title, chapter in document["chapters"].items()}
     return {name: found[title] for title, name in PLACES.items() if title in found}
 
@@ -95,10 +96,10 @@ def table(measured: dict[str, Chapter]) -> str:
     for name, words in ROWS.items():
         values = [found[name].get(cell) for cell in cells]
         lines.append(f"| {words} | " + " | ".join("" if v is None else f"{v:.1f}" for v in values) + " |")
-    files = ", ".join(f"`benchmarks/results/comparison-{model}.json`" for model in measured)
+    sources = ", ".join(f"`benchmarks/results/comparison-{model}.json`" for model in measured)
     lines += [
         "",
-        f"From {files};",
+        f"From {sources};",
         "[docs/comparison.md](docs/comparison.md) has all rows and settings, with the steps that were computed, SSIM,",
         "the worst sample, FID and operations.",
         "",
@@ -146,7 +147,7 @@ def main() -> None:
         sys.exit(
             0 if written == text else "README.md does not show what the result files say: run benchmarks/readme.py"
         )
-    path.write_text(written, encoding="utf-8")
+    files.write(path, written)
     draw(measured, PICTURE)
 
 

@@ -7,13 +7,14 @@ reads benchmarks/results/digits-hard.json and digits-easy.json.
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+
+from padecast import files
 
 RESULTS = Path(__file__).parent / "results"
 Document = dict[str, Any]
@@ -108,7 +109,7 @@ def _of_thresholds(measured: dict[str, Document]) -> list[tuple[str, bool]]:
 
 def main() -> None:
     """Print the tables and claims of the committed result files."""
-    measured = {s: json.loads((RESULTS / f"digits-{s}.json").read_text(encoding="utf-8")) for s in ("hard", "easy")}
+    measured = {s: files.read_json(RESULTS / f"digits-{s}.json") for s in ("hard", "easy")}
     for document in measured.values():
         show(document)
     sys.exit(0 if claims(measured) else 1)

@@ -8,16 +8,14 @@ seeds, and writes benchmarks/results/digits-transfer.json.
 
 from __future__ import annotations
 
-import json
-
 from common import RESULTS, SETTINGS, progress, task, write
 
-from padecast import lab
+from padecast import files, lab
 
 
 def tuned(setting: str) -> str:
     """Return the method that computes 8 steps in a setting, as it was written down."""
-    document = json.loads((RESULTS / f"digits-{setting}.json").read_text(encoding="utf-8"))
+    document = files.read_json(RESULTS / f"digits-{setting}.json")
     (row,) = (r for r in document["results"] if r["name"] == "adaptive" and r["wanted"] == 8)
     return str(row["written"])
 

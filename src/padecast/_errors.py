@@ -11,6 +11,9 @@
     ├── AlreadyAccelerated (RuntimeError) two attachments on one pipeline
     ├── ConcurrentRun      (RuntimeError) two threads inside one run
     ├── CalibrationMismatch(ValueError)   a calibration used on a run it was not made for
+    ├── DamagedFile        (ValueError)   a file that is not what it should be, or too large to be it
+    ├── MissingFile        (FileNotFoundError) no file of that name
+    ├── UnwritableFile     (OSError)      a full disk, or a folder that nothing can be written to
     ├── MissingPackage     (ImportError)  a part that lives behind an extra
     └── MissingWeights     (OSError)      a published network whose weights are not here
 
@@ -23,6 +26,8 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+
+LONGEST = 1000  # characters of a value in a message
 
 
 class PadecastError(Exception):
@@ -64,6 +69,20 @@ class CalibrationMismatch(PadecastError, ValueError):
     """A calibration used on a run that it was not made for."""
 
 
+class DamagedFile(PadecastError, ValueError):
+    """A file that is not what it should be, or too large to be it."""
+
+    fact = ""  # what is wrong, and where in the file
+
+
+class MissingFile(PadecastError, FileNotFoundError):
+    """A file that is not there."""
+
+
+class UnwritableFile(PadecastError, OSError):
+    """A file that could not be written: the disk is to blame, and nothing that was there before is lost."""
+
+
 class MissingPackage(PadecastError, ImportError):
     """A part of padecast whose dependency is not installed."""
 
@@ -95,7 +114,7 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UnknownName:
     names = sorted(known)
     nearest = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
     hint = f"; the nearest is {nearest[0]!r}" if nearest else ""
-    return UnknownName(f"unknown {kind} {name!r}{hint}.\nKnown: {', '.join(names) or 'none'}")
+    return UnknownName(f"unknown {kind} {_shown(name)}{hint}.\nKnown: {', '.join(names) or 'none'}")
 
 
 def missing(package: str, extra: str, purpose: str) -> MissingPackage:
@@ -126,4 +145,10 @@ def check(condition: bool, name: str, value: object, expected: str) -> None:
         padecast._errors.InvalidOption: every=0 is out of range: expected at least 1.
     """
     if not condition:
-        raise InvalidOption(f"{name}={value!r} is out of range: expected {expected}.")
+        raise InvalidOption(f"{name}={_shown(value)} is out of range: expected {expected}.")
+
+
+def _shown(value: object) -> str:
+    """Return a value as it is written in code, cut where nobody would read on."""
+    text = repr(value)
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"

@@ -8,12 +8,15 @@ from __future__ import annotations
 import ast
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
+from itertools import accumulate
 from types import UnionType
 from typing import Any, ClassVar, Generic, TypeVar, get_args, get_origin, get_type_hints
 
 from padecast._errors import InvalidOption, unknown
 
 Part = TypeVar("Part")
+LONGEST, DEPTH = 65_536, 16
+"""Characters of a written part, and parentheses inside one another, at most."""
 
 
 class Registry(Mapping[str, Callable[..., Part]], Generic[Part]):
@@ -62,6 +65,11 @@ class Registry(Mapping[str, Callable[..., Part]], Generic[Part]):
             UnknownName: If the name or an option is unknown; the message names the nearest one.
             InvalidOption: If a value cannot be read or is out of range.
         """
+        if len(written) > LONGEST or _depth(written) > DEPTH:
+            raise InvalidOption(
+                f"{self.kind} {written[:40]!r}… has {len(written)} characters and parentheses {_depth(written)} deep, "
+                f"where at most {LONGEST} and {DEPTH} are read.\nUsual cause: a file that was damaged."
+            )
         name, options = parse(written)
         return configure(self[name], options, f"{self.kind} {name}")
 
@@ -100,6 +108,11 @@ def configure(make: Callable[..., Part], options: Mapping[str, Any], owner: str)
     return make(**values)
 
 
+def _depth(text: str) -> int:
+    """Return how many brackets are open at once at most."""
+    return max(accumulate((letter in "([{") - (letter in ")]}") for letter in text), default=0)
+
+
 def _split(text: str) -> Iterator[str]:
     depth, start = 0, 0
     for place, letter in enumerate(text):
@@ -126,14 +139,15 @@ def _read(raw: str, hint: Any, where: str) -> Any:
         if type(value) is (get_origin(kind) or kind) and _holds(value, get_args(kind)):
             return value
     expected = hint if get_args(hint) else hint.__name__
-    raise InvalidOption(f"{where}={raw!r} cannot be read: expected {expected}.")
+    shown = raw if len(raw) <= 200 else f"{raw[:200]}…"
+    raise InvalidOption(f"{where}={shown!r} cannot be read: expected {expected}.")
 
 
 def _literal(raw: str) -> Any:
     words = {"true": True, "false": False, "none": None}
     try:
         return words[raw.lower()] if raw.lower() in words else ast.literal_eval(raw)
-    except (ValueError, SyntaxError, TypeError):
+    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):  # the last two: signs without end
         return raw
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import math
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -145,8 +146,8 @@ DAMAGES = {
     "no rows": (changed("statistic", "output", to=[]), "statistic.output has 0 values, not 6"),
     "numbers for rows": (changed("statistic", "output", to=[0.0] * 6), "a row of statistic.output has no values"),
     "a branch too few": (changed("statistic", "branches", to=lambda v: v[1:]), "statistic.shares has 2 values, not 1"),
-    "not a number": (changed("statistic", "joint", 2, 3, to=math.nan), "a row of statistic.joint holds nan"),
-    "infinity": (changed("schedule", "strides", 1, to=math.inf), "schedule.strides holds inf"),
+    "not a number": (changed("statistic", "joint", 2, 3, to=math.nan), "statistic.joint[2][3] holds nan"),
+    "infinity": (changed("schedule", "strides", 1, to=math.inf), "schedule.strides[1] holds inf"),
     "no plans": (changed("plans", to={}), "it has no plans"),
     "a plan of another length": (changed("plans", "4", "plan", to="CCCC."), "plans.4.plan is 'CCCC.'"),
     "a plan of another budget": (changed("plans", "4", "plan", to="CC..C."), "plans.4.plan is 'CC..C.'"),
@@ -266,7 +267,7 @@ def test_a_write_that_fails_leaves_the_old_file(saved: Path, monkeypatch: pytest
     def full(*_: Any) -> None:
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(file.os, "replace", full)
+    monkeypatch.setattr(os, "replace", full)
     with pytest.raises(OSError, match="no space left"):
         file.write(saved, {"kind": "another"})
     assert saved.read_text() == before and sorted(p.name for p in saved.parent.iterdir()) == names

@@ -34,7 +34,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(trained: Training, tmp_path: 
     first = Training(TINY)
     for _ in range(2):
         first.step()
-    first.save(tmp_path / "resumed" / "state.pt")
+    first.save(tmp_path / "resumed" / "state.safetensors")
     resumed = train(TINY, tmp_path / "resumed", resume=True, quiet=True)
     assert trained.done == resumed.done == 4
     assert weights(trained).keys() == weights(resumed).keys()
@@ -104,7 +104,7 @@ def test_command_line(tmp_path: Path) -> None:
     arguments += ["--threads", str(torch.get_num_threads())]
     main(arguments)
     main([*arguments, "--resume"])
-    assert (tmp_path / "state.pt").is_file() and (tmp_path / "pipeline" / "model_index.json").is_file()
+    assert (tmp_path / "state.safetensors").is_file() and (tmp_path / "pipeline" / "model_index.json").is_file()
 
 
 def test_bfloat16_leaves_weights_and_residual_stream_in_float32() -> None:

@@ -14,7 +14,7 @@ from padecast.calibration.calibration import Calibration
 from padecast.calibration.choice import OTHERS, SCOUTS, Effort, choose, split
 from padecast.calibration.collect import watching
 from padecast.calibration.fitting import Schedule, fingerprint, guidance_of
-from padecast.calibration.journal import Journal
+from padecast.calibration.journal import Journal, Kept
 from padecast.calibration.proposals import RULES, adaptive_plans, proposals
 from padecast.calibration.statistic import Statistic, merged
 from padecast.calibration.trials import Bench, Progress, check_once, quietly
@@ -141,15 +141,12 @@ def collected(bench: Bench, journal: Journal, sketch: int | None = None) -> tupl
     size = 0
     for place, seeds in enumerate(bench.batches(bench.seeds)):
         kept = journal.statistics.get(seeds)
-        if kept is not None and place > 0:
-            own, size = Statistic.from_dict(kept["statistic"]), max(size, int(kept["size"]))
-            grid = Schedule.read(kept["schedule"])
-        else:
-            own, grid, used = _watched(bench, seeds, sketch)
-            size = max(size, used)
-            own = Statistic.from_dict(own.to_dict())  # as a journal keeps it
-            _compare(kept, own, grid)
-            journal.statistic(seeds, own, {"size": size, "schedule": asdict(grid)})
+        if kept is None or place == 0:
+            found = _watched(bench, seeds, sketch)
+            _compare(kept, found)
+            journal.statistic(seeds, found._replace(size=max(size, found.size)))
+            kept = found
+        own, grid, size = kept.statistic, kept.schedule, max(size, kept.size)
         if schedule is not None and grid != schedule:
             raise InvalidOption(
                 f"the sampler's grid differs between seeds {bench.seeds[0]} and {seeds[0]}.\n"
@@ -161,21 +158,28 @@ def collected(bench: Bench, journal: Journal, sketch: int | None = None) -> tupl
     return Statistic.from_dict(total.to_dict()), schedule, size
 
 
-def _watched(bench: Bench, seeds: Sequence[int], sketch: int | None) -> tuple[Statistic, Schedule, int]:
+def _watched(bench: Bench, seeds: Sequence[int], sketch: int | None) -> Kept:
     with watching(bench.pipe, bench.span, sketch) as keeper:
         images = bench.draw(seeds)
     check_once(keeper.runs)
+    statistic = keeper.statistic(len(seeds))
+    if not all(bool(part.isfinite().all()) for part in (statistic.joint, statistic.output, statistic.shares)):
+        raise InvalidOption(
+            f"what the blocks added for seeds {', '.join(map(str, seeds))} is not finite, so nothing can be learnt.\n"
+            "Usual cause: a model that overflows in float16. Calibrate in bfloat16, or leave those seeds out."
+        )
     bench.keep(seeds, images)
     bench.progress("uncached", float(len(seeds)))
-    return keeper.statistic(len(seeds)), Schedule.of(bench.pipe.scheduler, keeper.strides), keeper.size
+    plain = Statistic.from_dict(statistic.to_dict())  # as a journal keeps it
+    return Kept(plain, Schedule.of(bench.pipe.scheduler, keeper.strides), keeper.size)
 
 
-def _compare(kept: dict[str, Any] | None, own: Statistic, grid: Schedule) -> None:
+def _compare(kept: Kept | None, found: Kept) -> None:
     """Raise if the first samples, drawn anew, are not those that a journal keeps."""
     if kept is None:
         return
-    before = Statistic.from_dict(kept["statistic"])
-    same = before.joint.shape == own.joint.shape and Schedule.read(kept["schedule"]) == grid
+    before, own = kept.statistic, found.statistic
+    same = before.joint.shape == own.joint.shape and kept.schedule == found.schedule
     if not same or float((before.joint - own.joint).norm()) > ALIKE * float(before.joint.norm()):
         raise CalibrationMismatch(
             "the first samples are not those that this calibration was begun with.\n"

@@ -13,6 +13,7 @@ from padecast.calibration.choice import Choice
 from padecast.calibration.entry import read, written
 from padecast.calibration.fitting import Schedule, differences
 from padecast.calibration.statistic import Statistic
+from padecast.files import line
 from padecast.methods import Method
 from padecast.policies import Plan
 
@@ -194,7 +195,12 @@ class Calibration:
             )
 
     def save(self, path: str | Path) -> Path:
-        """Write the file; it is whole or not there at all. Returns its path."""
+        """Write the file, so that it is whole or as it was before, and return its path.
+
+        Raises:
+            InvalidOption: If a number in it is not finite.
+            UnwritableFile: If the disk is full, or the file cannot be written for another reason.
+        """
         return file.write(Path(path), self.to_dict())
 
     @classmethod
@@ -203,6 +209,7 @@ class Calibration:
 
         Raises:
             CalibrationMismatch: If the file is not a calibration, is damaged, or is of a later schema.
+            MissingFile: If it is not there; the error is a CalibrationMismatch too, and names the nearest file.
         """
         return cls.from_dict(file.read(Path(path)))
 
@@ -249,7 +256,7 @@ class Calibration:
         )
 
     def __str__(self) -> str:
-        rows = [f"{self.name}: {self.steps} steps, {len(self.seeds)} calibration samples"]
+        rows = [f"{line(self.name)}: {self.steps} steps, {len(self.seeds)} calibration samples"]
         rows.append("computed  speedup   PSNR  held out  plan")
         for point in self.curve():
             plan = self.choices[point.computed].best.candidate.plan

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from padecast._errors import CalibrationMismatch
+from padecast import files
+from padecast._errors import CalibrationMismatch, DamagedFile, InvalidOption, MissingFile
 from padecast.calibration.schema import damaged, validate
+from padecast.files.bounds import Excess, check_values
 
 KIND = "padecast calibration"
 SCHEMA = 1
@@ -18,19 +18,30 @@ UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
 """What turns a document of one schema into one of the next."""
 
 
+BOUNDS = files.Bounds()
+
+
+class MissingCalibration(CalibrationMismatch, MissingFile):
+    """A calibration that is not there: no run can match it, and there is no file of that name."""
+
+
 def write(path: Path, document: dict[str, Any]) -> Path:
-    """Write a document so that it is whole or not there at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write a document so that it is whole or as it was before.
+
+    Raises:
+        InvalidOption: If a number in it is not finite, so that nobody could read it again.
+        UnwritableFile: If the disk is full, or the file cannot be written for another reason.
+    """
     text = readable(document)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as out:
-            out.write(text)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    return path
+        check_values(json.loads(text), BOUNDS)
+    except Excess as error:
+        raise InvalidOption(
+            f"{files.line(path, 400)} was not written: {error}.\n"
+            "Usual cause: a model that returned NaN or infinity on a calibration sample. Leave that seed out, or "
+            "calibrate in another dtype."
+        ) from error
+    return files.write(path, text)
 
 
 def readable(document: dict[str, Any]) -> str:
@@ -66,30 +77,35 @@ def read(path: Path) -> dict[str, Any]:
     """Read, bring up to the present schema, and validate.
 
     Raises:
+        MissingCalibration: If there is no such file; the message names the nearest.
         CalibrationMismatch: If it is no calibration, is damaged, or is of a later schema.
     """
-    try:
-        document: Any = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise CalibrationMismatch(
-            f"the calibration {path} cannot be read: {error.strerror}.\n"
-            "Make one: padecast calibrate PIPELINE --out FILE, or take one that ships with a demo model: "
-            'padecast.zoo.calibration("digits", "hard")'
-        ) from error
-    except ValueError as error:
-        raise damaged(path, f"it is not JSON ({error})") from error
+    document = _opened(path)
     if not isinstance(document, dict) or document.get("kind") != KIND:
         raise damaged(path, f'it has no "kind": "{KIND}"')
     schema = document.get("schema")
     if not isinstance(schema, int) or schema < 1:
-        raise damaged(path, f"its schema is {schema!r}")
+        raise damaged(path, f"its schema is {files.line(repr(schema), 60)}")
     if schema > SCHEMA:
         raise CalibrationMismatch(
-            f"the calibration {path} has schema {schema}; this release of padecast reads up to {SCHEMA}.\n"
-            "Usual cause: it was made by a later release. Upgrade: pip install -U padecast"
+            f"the calibration {files.line(path, 400)} has schema {schema}; this release of padecast reads up to "
+            f"{SCHEMA}.\nUsual cause: it was made by a later release. Upgrade: pip install -U padecast"
         )
     for version in range(schema, SCHEMA):
         document = UPGRADES[version](document)
     validate(path, document)
     checked: dict[str, Any] = document
     return checked
+
+
+def _opened(path: Path) -> Any:
+    try:
+        return files.read_json(path, BOUNDS)
+    except MissingFile as error:
+        raise MissingCalibration(
+            f"the calibration {files.line(path, 400)} cannot be read: {error}\n"
+            "Make one: padecast calibrate PIPELINE --out FILE, or take one that ships with a demo model: "
+            'padecast.zoo.calibration("digits", "hard")'
+        ) from error
+    except DamagedFile as error:
+        raise damaged(path, error.fact) from error

@@ -3,36 +3,81 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from padecast._errors import CalibrationMismatch
+from padecast import files
+from padecast._errors import CalibrationMismatch, DamagedFile
+from padecast.calibration.fitting import Schedule
+from padecast.calibration.schema import (
+    LARGEST,
+    PARTS,
+    SEEDS,
+    check_grid,
+    check_statistic,
+)
 from padecast.calibration.statistic import Statistic
+from padecast.files.fields import (
+    Kinds,
+    Refuse,
+    check_fields,
+    check_number,
+    check_numbers,
+    check_texts,
+    check_whole,
+    whole_of,
+)
 
 KIND = "padecast calibration in progress"
+LINES: dict[str, Mapping[str, Kinds]] = {
+    "trial": {"trial": str, "psnr": dict},
+    "fit": {"fit": str, "offsets": list},
+    "scouted": {"scouted": list},
+    "seeds": {"seeds": list, "size": int, "schedule": dict, "statistic": dict},
+}
+"""What lines after the heading hold, by what they begin with."""
+GRID = {name: kind for name, kind in PARTS["schedule"].items() if name != "steps"}
+PRODUCTS, NUMBERS = 8_000_000, 500_000
+"""Inner products, and other numbers, that a journal may hold: 64 MB, and as much."""
+
+
+class Kept(NamedTuple):
+    """What a journal has of one call: its inner products, the sampler's grid, and the size of the projection."""
+
+    statistic: Statistic
+    schedule: Schedule
+    size: int
 
 
 class Journal:
     """Lines of JSON: a heading that says what is calibrated, then every measurement as it is made.
+
+    A file that is there is read and added to, never rewritten: what it has is safe from a full disk and a killed
+    process.
 
     Args:
         path: The file; without one nothing is kept.
         heading: What is calibrated. A journal with another heading is refused.
 
     Raises:
-        CalibrationMismatch: If the file is of another calibration.
+        CalibrationMismatch: If the file is of another calibration, or is damaged other than by being cut off.
+        UnwritableFile: If the disk is full, here or in what is kept later.
     """
 
     def __init__(self, path: Path | None, heading: dict[str, Any]) -> None:
         self._path = path
+        self._products = self._numbers = 0
         self.scores: dict[str, dict[int, float]] = {}
         self.fitted: dict[str, Any] = {}
-        self.statistics: dict[tuple[int, ...], dict[str, Any]] = {}
+        self.statistics: dict[tuple[int, ...], Kept] = {}
         self.scouted: list[str] = []
         wanted = json.loads(json.dumps({"kind": KIND, **heading}))
         if path is None:
             return
-        if path.exists() and path.stat().st_size:
+        if path.exists() and (not path.is_file() or path.stat().st_size):
             self._read(path, wanted)
         else:
             self._append(wanted)
@@ -51,45 +96,104 @@ class Journal:
         self.scouted = plans
         self._append({"scouted": plans})
 
-    def statistic(self, seeds: tuple[int, ...], statistic: Statistic, details: dict[str, Any]) -> None:
+    def statistic(self, seeds: tuple[int, ...], kept: Kept) -> None:
         """Keep the inner products of one call."""
-        self.statistics[seeds] = {**details, "statistic": statistic.to_dict()}
-        self._append({"seeds": list(seeds), **self.statistics[seeds]})
+        self.statistics[seeds] = kept
+        details = {"size": kept.size, "schedule": asdict(kept.schedule), "statistic": kept.statistic.to_dict()}
+        self._append({"seeds": list(seeds), **details})
 
-    def _append(self, line: dict[str, Any]) -> None:
+    def _append(self, entry: dict[str, Any]) -> None:
         if self._path is None:
             return
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        with self._path.open("a", encoding="utf-8") as out:
-            out.write(json.dumps(line) + "\n")
+        try:
+            text = json.dumps(entry, allow_nan=False)
+        except ValueError:  # a weight that is not finite: found again rather than read back
+            return
+        files.append(self._path, text)
 
     def _read(self, path: Path, wanted: dict[str, Any]) -> None:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        """Take up what a file has."""
         try:
-            heading = json.loads(lines[0])
-        except ValueError:
-            heading = {}
-        differing = sorted(k for k in {*wanted, *heading} if wanted.get(k) != heading.get(k))
-        if differing:
-            raise CalibrationMismatch(
-                f"{path} keeps another calibration: {', '.join(differing)} differ.\n"
-                "Usual cause: other seeds, budgets or a sampler than when it was interrupted. Give another file for "
-                "resume, or delete this one to begin anew."
-            )
-        kept = [lines[0]]
-        for line in lines[1:]:
-            try:
-                entry = json.loads(line)
-            except ValueError:
-                continue  # cut off when it was interrupted
-            kept.append(line)
-            if "trial" in entry:
-                own = self.scores.setdefault(entry["trial"], {})
-                own.update({int(seed): value for seed, value in entry["psnr"].items()})
-            elif "fit" in entry:
-                self.fitted[entry["fit"]] = tuple((i, tuple(map(tuple, rows))) for i, rows in entry["offsets"])
-            elif "scouted" in entry:
-                self.scouted = entry["scouted"]
-            else:
-                self.statistics[tuple(entry.pop("seeds"))] = entry
-        path.write_text("\n".join(kept) + "\n", encoding="utf-8")
+            entries = files.read_lines(path)
+            number, heading = next(entries, (0, {}))
+            _check_heading(path, wanted, heading if number == 1 and isinstance(heading, dict) else {})
+            for number, entry in entries:
+                self._take(entry, partial(damaged, path, f"line {number}: "))
+        except DamagedFile as error:
+            raise damaged(path, "", error.fact) from error
+
+    def _take(self, entry: Any, refuse: Refuse) -> None:
+        """Take up one line."""
+        kind = next((kind for kind in LINES if isinstance(entry, dict) and kind in entry), None)
+        if kind is None:
+            raise refuse("it says neither what was measured nor what was fitted")
+        check_fields(refuse, "", entry, LINES[kind])
+        if kind == "trial":
+            self.scores.setdefault(entry["trial"], {}).update(self._scores(entry["psnr"], refuse))
+        elif kind == "fit":
+            self.fitted[entry["fit"]] = tuple(self._offsets(row, refuse) for row in entry["offsets"])
+        elif kind == "scouted":
+            check_texts(refuse, "scouted", entry["scouted"])
+            if any(set(plan) - {"C", "."} for plan in entry["scouted"]):
+                raise refuse("scouted has a plan that is not made of C and .")
+            self.scouted = entry["scouted"]
+        else:
+            self._take_statistic(entry, refuse)
+
+    def _take_statistic(self, entry: dict[str, Any], refuse: Refuse) -> None:
+        for place, seed in enumerate(entry["seeds"][:SEEDS]):
+            check_whole(refuse, f"seeds[{place}]", seed, -LARGEST, 2 * LARGEST)
+        check_whole(refuse, "size", entry["size"], 0, LARGEST)
+        check_fields(
+            refuse, "schedule.", entry["schedule"], {k: v for k, v in PARTS["schedule"].items() if k != "steps"}
+        )
+        check_fields(refuse, "statistic.", entry["statistic"], PARTS["statistic"])
+        steps = len(entry["schedule"]["timesteps"])
+        check_grid(refuse, entry["schedule"], steps)
+        check_statistic(refuse, entry["statistic"], steps)
+        self._products = _bounded(refuse, self._products + len(entry["statistic"]["joint"]) ** 2, PRODUCTS)
+        statistic = Statistic.from_dict(entry["statistic"])
+        self.statistics[tuple(entry["seeds"])] = Kept(statistic, Schedule.read(entry["schedule"]), entry["size"])
+
+    def _scores(self, scores: dict[str, Any], refuse: Refuse) -> dict[int, float]:
+        self._numbers = _bounded(refuse, self._numbers + len(scores) + 1, NUMBERS)
+        for seed, value in scores.items():
+            if whole_of(seed) is None:
+                raise refuse(f"psnr has {files.line(seed, 40)!r} for a seed")
+            check_number(refuse, f"psnr.{seed}", value)
+        return {int(seed): value for seed, value in scores.items()}
+
+    def _offsets(self, row: Any, refuse: Refuse) -> tuple[int, tuple[tuple[float, ...], ...]]:
+        if not isinstance(row, list) or len(row) != 2 or not isinstance(row[1], list):
+            raise refuse("offsets are not pairs of a step and its rows")
+        step, rows = row
+        check_whole(refuse, "a step of offsets", step, 0, LARGEST)
+        for numbers in rows:
+            check_numbers(refuse, "a row of offsets", numbers)
+            self._numbers = _bounded(refuse, self._numbers + len(numbers) + 1, NUMBERS)
+        return step, tuple(map(tuple, rows))
+
+
+def damaged(path: Path, where: str, what: str) -> CalibrationMismatch:
+    """Build the error for a journal that cannot be taken up."""
+    return CalibrationMismatch(
+        f"{files.line(path, 400)} is not a calibration that can be gone on with: {where}{what}.\n"
+        "Usual cause: another file, or one that was edited. Give another file for resume, or delete this one to begin "
+        "anew."
+    )
+
+
+def _bounded(refuse: Refuse, count: int, most: int) -> int:
+    if count > most:
+        raise refuse(f"the file has more than {most} numbers")
+    return count
+
+
+def _check_heading(path: Path, wanted: dict[str, Any], heading: dict[str, Any]) -> None:
+    differing = sorted(k for k in {*wanted, *heading} if wanted.get(k) != heading.get(k))
+    if differing:
+        raise CalibrationMismatch(
+            f"{files.line(path, 400)} keeps another calibration: {files.line(', '.join(differing))} differ.\n"
+            "Usual cause: other seeds, budgets or a sampler than when it was interrupted. Give another file for "
+            "resume, or delete this one to begin anew."
+        )

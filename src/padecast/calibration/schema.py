@@ -2,12 +2,33 @@
 
 from __future__ import annotations
 
-import math
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from padecast import forecasters
 from padecast._errors import CalibrationMismatch, PadecastError
+from padecast.files import line
+from padecast.files.fields import (
+    Refuse,
+    check_count,
+    check_fields,
+    check_number,
+    check_numbers,
+    check_rows,
+    check_texts,
+    check_whole,
+    whole_of,
+)
+from padecast.forecasters import Refined
+
+LONGEST = 10_000
+"""Steps of a run, at most."""
+SEEDS = 100_000
+BRANCHES = 64
+REMEMBERED = 64
+"""Residuals that a forecaster of a file may want remembered; as many as the run has steps, if it has more."""
+LARGEST = 2**63
 
 FIELDS: dict[str, type | tuple[type, ...]] = {
     "kind": str,
@@ -52,53 +73,109 @@ def validate(path: Path, document: dict[str, Any]) -> None:
     Raises:
         CalibrationMismatch: Naming what is missing or wrong.
     """
-    _has(path, "", document, FIELDS)
+    refuse = partial(damaged, path)
+    check_fields(refuse, "", document, FIELDS)
     for part, fields in PARTS.items():
-        _has(path, f"{part}.", document[part], fields)
+        check_fields(refuse, f"{part}.", document[part], fields)
     steps, statistic = document["schedule"]["steps"], document["statistic"]
-    for name in ("timesteps", "strides"):
-        _numbers(path, f"schedule.{name}", document["schedule"][name], steps)
-    _numbers(path, "schedule.sigmas", document["schedule"]["sigmas"])
-    _statistic(path, statistic, steps)
+    check_whole(refuse, "schedule.steps", steps, 1, LONGEST)
+    check_grid(refuse, document["schedule"], steps)
+    if document["guidance"] is not None:
+        check_number(refuse, "guidance", document["guidance"])
+    for name in ("seeds", "held_out"):
+        _check_seeds(refuse, name, document[name])
+    check_whole(refuse, "sketch.size", document["sketch"]["size"], 0, LARGEST)
+    check_statistic(refuse, statistic, steps)
     if not document["plans"]:
         raise damaged(path, "it has no plans")
     for budget, entry in document["plans"].items():
-        _plan(path, f"plans.{budget}", budget, entry, steps, len(statistic["branches"]))
+        where = f"plans.{line(budget, 20)}"
+        _check_plan(refuse, where, budget, entry, steps, len(statistic["branches"]))
+        _check_measured(refuse, where, entry, len(document["seeds"]))
 
 
-def _statistic(path: Path, statistic: dict[str, Any], steps: int) -> None:
-    if statistic["samples"] < 1:
-        raise damaged(path, f"statistic.samples is {statistic['samples']}")
+def _check_seeds(refuse: Refuse, where: str, seeds: list[Any]) -> None:
+    if len(seeds) > SEEDS:
+        raise refuse(f"{where} has {len(seeds)} values, and {SEEDS} are possible")
+    for place, seed in enumerate(seeds):
+        check_whole(refuse, f"{where}[{place}]", seed, -LARGEST, 2 * LARGEST)
+    if len(set(seeds)) < len(seeds):
+        raise refuse(f"{where} has a seed twice")
+
+
+def check_grid(refuse: Refuse, schedule: dict[str, Any], steps: int) -> None:
+    """Check the numbers of a sampler's grid, whose fields are there."""
+    for name in ("timesteps", "strides"):
+        check_numbers(refuse, f"schedule.{name}", schedule[name], steps)
+    check_numbers(refuse, "schedule.sigmas", schedule["sigmas"])
+    if not isinstance(schedule.get("settings", {}), dict):
+        raise refuse(f"schedule.settings is {type(schedule['settings']).__name__}")
+
+
+def check_statistic(refuse: Refuse, statistic: dict[str, Any], steps: int) -> None:
+    """Check the numbers of a statistic, whose fields are there."""
+    check_texts(refuse, "statistic.branches", statistic["branches"], least=1, most=BRANCHES)
     branches = len(statistic["branches"])
-    _numbers(path, "statistic.shares", statistic["shares"], branches)
-    for name, count in (("joint", steps * branches), ("output", steps)):
-        _long(path, f"statistic.{name}", statistic[name], count)
-        for row in statistic[name]:
-            _numbers(path, f"a row of statistic.{name}", row, count)
+    if len(set(statistic["branches"])) < branches:
+        raise refuse("statistic.branches has a name twice")
+    check_whole(refuse, "statistic.samples", statistic["samples"], 1, 2**31)
+    check_numbers(refuse, "statistic.shares", statistic["shares"], branches)
+    check_rows(refuse, "statistic.joint", statistic["joint"], steps * branches, steps * branches)
+    check_rows(refuse, "statistic.output", statistic["output"], steps, steps)
 
 
-def _plan(path: Path, where: str, budget: str, entry: Any, steps: int, branches: int) -> None:
-    _has(path, f"{where}.", entry, PLAN)
+def _check_plan(refuse: Refuse, where: str, budget: str, entry: Any, steps: int, branches: int) -> None:
+    check_fields(refuse, f"{where}.", entry, PLAN)
     plan = entry["plan"]
     if len(plan) != steps or set(plan) - {"C", "."} or str(plan.count("C")) != budget or plan[:1] != "C":
-        raise damaged(path, f"{where}.plan is {plan!r}, not {budget} of {steps} steps with the first computed")
+        raise refuse(f"{where}.plan is {line(plan, 80)!r}, not {line(budget, 20)} of {steps} steps, the first computed")
     try:
-        forecasters.REGISTRY.make(entry["forecaster"])
+        made = forecasters.REGISTRY.make(entry["forecaster"])
+        places = _check_offsets(refuse, where, entry["offsets"], plan, branches)
+        window = (Refined(made, ((0, places),)) if places else made).window
+    except CalibrationMismatch:
+        raise
     except PadecastError as error:
-        raise damaged(path, f"{where}.forecaster: {error}") from error
-    for stretch, rows in entry["offsets"].items():
-        places = steps_of(stretch)
-        if not places or places[-1] >= steps or "C" in plan[places[0] : places[-1] + 1]:
-            raise damaged(path, f"{where}.offsets are given for steps {stretch}, which are not all forecast")
-        _long(path, f"{where}.offsets.{stretch}", rows, branches)
+        raise refuse(f"{where}.forecaster: {error}") from error
+    if window > max(steps, REMEMBERED):
+        raise refuse(f"{where}.forecaster remembers {window} residuals, and {max(steps, REMEMBERED)} are possible")
+
+
+def _check_offsets(refuse: Refuse, where: str, offsets: dict[str, Any], plan: str, branches: int) -> Any:
+    """Check offsets, and return the rows of one stretch."""
+    taken: set[int] = set()
+    rows: Any = ()
+    for stretch, rows in offsets.items():
+        name, places = line(stretch, 40), steps_of(stretch)
+        if not places or places[-1] >= len(plan) or "C" in plan[places[0] : places[-1] + 1]:
+            raise refuse(f"{where}.offsets are given for steps {name}, which are not all forecast")
+        if taken & set(places):
+            raise refuse(f"{where}.offsets are given twice for steps of {name}")
+        taken |= set(places)
+        check_count(refuse, f"{where}.offsets.{name}", rows, branches)
         for row in rows:
-            _numbers(path, f"a row of {where}.offsets", row)
-    _has(path, f"{where}.psnr.", entry["psnr"], PSNR)
-    if not entry["psnr"]["samples"]:
-        raise damaged(path, f"{where}.psnr.samples is empty")
-    _numbers(path, f"{where}.psnr.samples", list(entry["psnr"]["samples"].values()))
-    for row in entry["ranking"]:
-        _has(path, f"a line of {where}.ranking: ", row, RANKED)
+            check_numbers(refuse, f"a row of {where}.offsets.{name}", row)
+            if not row:
+                raise refuse(f"a row of {where}.offsets.{name} is empty")
+    return tuple(map(tuple, rows))
+
+
+def _check_measured(refuse: Refuse, where: str, entry: dict[str, Any], seeds: int) -> None:
+    """Check what a plan measured, and what it was chosen among."""
+    check_fields(refuse, f"{where}.psnr.", entry["psnr"], PSNR)
+    for name in ("mean", "worst", "held_out"):
+        check_number(refuse, f"{where}.psnr.{name}", entry["psnr"][name])
+    samples = entry["psnr"]["samples"]
+    if not samples:
+        raise refuse(f"{where}.psnr.samples is empty")
+    for seed, value in samples.items():
+        if whole_of(seed) is None:
+            raise refuse(f"{where}.psnr.samples has {line(seed, 40)!r} for a seed")
+        check_number(refuse, f"{where}.psnr.samples.{seed}", value)
+    for place, row in enumerate(entry["ranking"]):
+        check_fields(refuse, f"{where}.ranking[{place}].", row, RANKED)
+        check_number(refuse, f"{where}.ranking[{place}].psnr", row["psnr"])
+        check_whole(refuse, f"{where}.ranking[{place}].samples", row["samples"], 1, max(seeds, 1))
 
 
 def steps_of(stretch: str) -> range:
@@ -108,34 +185,14 @@ def steps_of(stretch: str) -> range:
         >>> list(steps_of("5-7"))
         [5, 6, 7]
     """
-    first, dash, last = stretch.partition("-")
-    return range(int(first), int(last) + 1) if dash and first.isdigit() and last.isdigit() else range(0)
-
-
-def _has(path: Path, where: str, part: Any, fields: dict[str, type | tuple[type, ...]]) -> None:
-    for name, kind in fields.items():
-        if not isinstance(part, dict) or name not in part:
-            raise damaged(path, f"{where}{name} is missing")
-        if not isinstance(part[name], kind) or isinstance(part[name], bool):
-            raise damaged(path, f"{where}{name} is {type(part[name]).__name__}")
-
-
-def _long(path: Path, where: str, values: Any, count: int) -> None:
-    if not isinstance(values, list) or len(values) != count:
-        raise damaged(path, f"{where} has {len(values) if isinstance(values, list) else 'no'} values, not {count}")
-
-
-def _numbers(path: Path, where: str, values: Any, count: int | None = None) -> None:
-    own = len(values) if isinstance(values, list) else 0
-    _long(path, where, values, own if count is None else count)
-    for value in values:
-        if not isinstance(value, (int, float)) or isinstance(value, bool) or not math.isfinite(value):
-            raise damaged(path, f"{where} holds {value!r}, which is not a finite number")
+    first, _, last = stretch.partition("-")
+    begin, end = whole_of(first), whole_of(last)
+    return range(0) if begin is None or end is None or begin < 0 else range(begin, end + 1)
 
 
 def damaged(path: Path, what: str) -> CalibrationMismatch:
     """Build the error for a file that cannot be used."""
     return CalibrationMismatch(
-        f"{path} is not a calibration that can be used: {what}.\n"
+        f"{line(path, 400)} is not a calibration that can be used: {what}.\n"
         "Usual cause: another file, or one that was edited or cut off. Calibrate anew: padecast calibrate PIPELINE"
     )

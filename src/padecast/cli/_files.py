@@ -1,30 +1,24 @@
-"""Folders that results go to: complete or not at all."""
+"""Folders that results go to, and JSON as it is written there."""
 
 from __future__ import annotations
 
 import json
 import os
-import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from padecast._errors import InvalidOption
+from padecast import files
+from padecast._errors import InvalidOption, PadecastError
+from padecast.files import check_writable, staged
 from padecast.report import finite
 
+__all__ = ["RESULTS", "as_json", "check_writable", "refuse_existing", "refuse_foreign", "staged", "write_json"]
+
 RESULTS = "results.json"
-
-
-@contextmanager
-def staged(out: Path) -> Iterator[Path]:
-    """Yield a folder to write to, whose files move into ``out`` once all of them are written."""
-    beside = next(folder for folder in (out, *out.absolute().parents) if folder.is_dir())
-    with tempfile.TemporaryDirectory(prefix=".padecast-", dir=beside) as folder:
-        yield Path(folder)
-        out.mkdir(parents=True, exist_ok=True)
-        for file in sorted(Path(folder).iterdir()):
-            os.replace(file, out / file.name)
+HIDDEN = re.compile(r"[\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
+"""Characters that JSON may hold as they are, and that a terminal obeys or hides."""
 
 
 def refuse_existing(out: Path, names: Iterable[str], *, overwrite: bool) -> None:
@@ -34,7 +28,7 @@ def refuse_existing(out: Path, names: Iterable[str], *, overwrite: bool) -> None
         InvalidOption: If one is there already, or ``out`` is a file.
     """
     _refuse_file(out)
-    there = [name for name in names if (out / name).exists()]
+    there = [name for name in names if os.path.exists(out / name)]
     if there and not overwrite:
         more = f" and {len(there) - 1} more of these files" if there[1:] else ""
         raise InvalidOption(f"{out / there[0]}{more} would be overwritten.\nChoose another --out, or add --overwrite")
@@ -52,7 +46,7 @@ def refuse_foreign(out: Path, kind: str, *, overwrite: bool) -> None:
         InvalidOption: If the folder has other contents, or is a file.
     """
     _refuse_file(out)
-    if overwrite or not out.is_dir() or not any(out.iterdir()):
+    if overwrite or not os.path.isdir(out) or not any(out.iterdir()):
         return
     if _kind(out / RESULTS) != kind:
         raise InvalidOption(
@@ -62,22 +56,30 @@ def refuse_foreign(out: Path, kind: str, *, overwrite: bool) -> None:
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Write JSON that every reader takes: no infinities."""
-    path.write_text(as_json(content) + "\n", encoding="utf-8")
+    files.write(path, as_json(content) + "\n")
 
 
 def as_json(content: Any) -> str:
-    """Return JSON that every reader takes: no infinities."""
-    return json.dumps(finite(content), indent=2, allow_nan=False, ensure_ascii=False)
+    """Return JSON that every reader takes, and every terminal shows as it is: no infinities, no control codes.
+
+    Example:
+        >>> print(as_json({"name": "a" + chr(0x202E)}))
+        {
+          "name": "a\\u202e"
+        }
+    """
+    plain = json.dumps(finite(content), indent=2, allow_nan=False, ensure_ascii=False)
+    return HIDDEN.sub(lambda found: f"\\u{ord(found[0]):04x}", plain)
 
 
 def _refuse_file(out: Path) -> None:
-    if out.exists() and not out.is_dir():
+    if os.path.exists(out) and not os.path.isdir(out):
         raise InvalidOption(f"{out} is a file, and a folder is needed to write to.\nChoose another --out")
 
 
 def _kind(path: Path) -> str | None:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        content = files.read_json(path)
+    except PadecastError:
         return None
     return content.get("kind") if isinstance(content, dict) else None

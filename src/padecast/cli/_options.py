@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable
 from typing import Any
@@ -52,9 +53,14 @@ def slug(written: str) -> str:
         >>> slug("tc-pade:every=3,order=(2,1)")
         'tc-pade-every-3-order-2-1'
     """
-    return re.sub(r"[^\w.-]+", "-", written).strip("-")
+    plain = re.sub(r"[^A-Za-z0-9_.-]+", "-", written).strip("-.")
+    if len(plain) <= LONGEST:
+        return plain
+    return f"{plain[:LONGEST]}-{hashlib.sha256(written.encode()).hexdigest()[:8]}"
 
 
+LONGEST = 100
+"""Characters of a method in a file name."""
 PIPELINE = typer.Argument(help="A demo model (digits), a folder with a pipeline, or owner/name on the hub.")
 SEEDS = typer.Option(["0-7"], "--seed", "--seeds", help="Seeds: 3, 0-7 or 0-3,8; may be given again.")
 STEPS = typer.Option(20, min=1, help="Sampler steps.")

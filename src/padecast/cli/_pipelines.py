@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
+import os
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from padecast import zoo
-from padecast._errors import InvalidOption, PadecastError, UnknownName, missing, unknown
+from padecast import files, zoo
+from padecast._errors import DamagedFile, InvalidOption, PadecastError, UnknownName, UnwritableFile, missing, unknown
 from padecast.cli._shell import Failure
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -38,21 +38,25 @@ def load(name: str, *, device: str | None = None, dtype: str | None = None) -> A
     except PadecastError:
         raise
     except Exception as error:
+        if files.is_full(error):
+            raise UnwritableFile(
+                f"the pipeline {name!r} could not be loaded: {error}.\nThe disk is full: make room, and try again."
+            ) from error
         raise Failure(f"the pipeline {name!r} could not be loaded: {error}") from error
 
 
 def _found(name: str, device: torch.device, dtype: str | None) -> Any:
-    folder = Path(name).expanduser()
+    folder = files.locate(name, "the pipeline")
     if "/" not in name:
         try:
             return zoo.load(name, dtype=DTYPES[dtype or "float32"], device=device)
         except UnknownName as error:
-            if not folder.is_dir():
+            if not name or not os.path.isdir(folder):
                 raise UnknownName(f"{error}\n{KINDS}") from None
-    if not folder.is_dir() and (name[0] in "./~" or name.count("/") != 1):
+    if not os.path.isdir(folder) and (name[0] in "./~" or name.count("/") != 1):
         raise UnknownName(f"there is no folder {name!r}.\n{KINDS}")
     chosen = DTYPES[dtype or ("float32" if device.type == "cpu" else "bfloat16")]
-    return _saved(folder if folder.is_dir() else name, chosen).to(device)
+    return _saved(folder if os.path.isdir(folder) else name, chosen).to(device)
 
 
 def _saved(source: Path | str, dtype: torch.dtype) -> Any:
@@ -63,7 +67,7 @@ def _saved(source: Path | str, dtype: torch.dtype) -> Any:
             raise
         raise missing("diffusers", "diffusers", "loading a pipeline") from error
     renamed = tuple(map(int, __version__.split(".")[:2])) >= (0, 42)
-    precision = {"dtype" if renamed else "torch_dtype": dtype}
+    precision = {"dtype" if renamed else "torch_dtype": dtype, "use_safetensors": True}
     if isinstance(source, Path) and _class_of(source) == "DigitsPipeline":
         from padecast.zoo.digits import DigitsPipeline
 
@@ -79,9 +83,9 @@ def _class_of(folder: Path) -> str | None:
             "Usual cause: the folder of one of its parts. Save a pipeline with: pipe.save_pretrained(folder)"
         )
     try:
-        content = json.loads(index.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise Failure(f"{index} is damaged: {error}") from error
+        content = files.read_json(index)
+    except DamagedFile as error:
+        raise Failure(f"{files.line(index, 400)} is damaged: {error.fact}.\nSave the pipeline anew.") from error
     return content.get("_class_name") if isinstance(content, dict) else None
 
 

@@ -10,9 +10,18 @@ from typing import Any
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.text import Text
 from typer.core import TyperGroup
 
-from padecast._errors import InvalidOption, InvalidPlan, PadecastError, PadecastWarning, UnknownName
+from padecast._errors import (
+    InvalidOption,
+    InvalidPlan,
+    PadecastError,
+    PadecastWarning,
+    UnknownName,
+    UnwritableFile,
+)
+from padecast.files import is_full, line, visible
 
 WRONG_COMMAND = (UnknownName, InvalidOption, InvalidPlan)
 FAILED, WRONG, INTERRUPTED = 1, 2, 130
@@ -21,6 +30,15 @@ PLAIN_WIDTH = 120  # where nobody says how wide it is: a pipe, a log
 
 class Failure(PadecastError):
     """A run that went wrong for a reason outside padecast, with what it said."""
+
+
+class Screen(Console):
+    """A console on which text is text: no markup, and what does not print as an escape."""
+
+    def print(self, *objects: Any, **style: Any) -> None:
+        """Print texts as they are written, and what else rich can draw."""
+        texts = (Text(visible(part)) if isinstance(part, str) else part for part in objects)
+        super().print(*texts, **{"highlight": False, **style})
 
 
 class Commands(TyperGroup):
@@ -61,12 +79,16 @@ def ending(message: str, code: int) -> None:
 
 @contextmanager
 def pipeline_errors() -> Iterator[None]:
-    """Turn what a pipeline raises into a message."""
+    """Turn what a pipeline raises into a message; a full disk is not its fault."""
     try:
         yield
     except PadecastError:
         raise
     except Exception as error:
+        if is_full(error):
+            raise UnwritableFile(
+                f"the disk is full: {type(error).__name__}: {error}.\nMake room, and give the same command again."
+            ) from error
         raise Failure(f"the pipeline stopped with {type(error).__name__}: {error}") from error
 
 
@@ -95,12 +117,12 @@ def progress(title: str, total: int) -> Iterator[Callable[[str], None]]:
         console.print(f"{title} …", markup=False, highlight=False)
         yield lambda _: None
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task(title, total=total)
-        yield lambda word: bar.update(task, advance=1, description=f"{title} {word}")
+        task = bar.add_task(line(title), total=total)
+        yield lambda word: bar.update(task, advance=1, description=line(f"{title} {word}"))
 
 
 def _console(*, stderr: bool) -> Console:
-    console = Console(stderr=stderr)
-    return console if console.is_terminal else Console(stderr=stderr, width=PLAIN_WIDTH)
+    console = Screen(stderr=stderr)
+    return console if console.is_terminal else Screen(stderr=stderr, width=PLAIN_WIDTH)

@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from padecast.files import line
 from padecast.lab.results import Comparison, Result
 
 WIDE = 115  # columns from which the plan stands in the table itself
+LONGEST = 1000  # characters of a cell
 BUSY = 1.5  # slowest over fastest call, from which times are called rough
+
+
+class Rows(Table):
+    """A table whose cells are text: names are shown as they are written."""
+
+    def add_row(self, *cells: Any, **style: Any) -> None:
+        """Add a row; what is no text is drawn as rich draws it."""
+        super().add_row(*(Text(line(cell, LONGEST)) if isinstance(cell, str) else cell for cell in cells), **style)
 
 
 def new_table(*columns: str, title: str | None = None, gap: int = 2) -> Table:
     """Make a table in the style of all tables here; a column name that begins with ``>`` is set to the right."""
-    table = Table(
-        title=None if title is None else Text(title),
+    table = Rows(
+        title=None if title is None else Text(line(title)),
         box=box.SIMPLE_HEAD,
         title_justify="left",
         title_style="bold",
@@ -88,5 +99,5 @@ def _show_written(results: Sequence[Result], console: Console, *, plans: bool) -
         return
     table = new_table("as run", *(("plan",) if plans else ()))
     for result in rows:
-        table.add_row(Text(result.written), *((result.plans[0],) if plans else ()), style="dim")
+        table.add_row(result.written, *((result.plans[0],) if plans else ()), style="dim")
     console.print(table)

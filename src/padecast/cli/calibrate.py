@@ -5,20 +5,22 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json as plain
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
 import typer
 
-from padecast import calibration
-from padecast._errors import check
+from padecast import calibration, files
+from padecast._errors import UnwritableFile, check
 from padecast._provenance import device_name
 from padecast.calibration import Calibration, Effort
 from padecast.calibration.collect import watching
 from padecast.cli import _options, plan
-from padecast.cli._files import as_json, refuse_existing, staged
+from padecast.cli._files import as_json, check_writable, refuse_existing
 from padecast.cli._pipelines import load
 from padecast.cli._shell import INTERRUPTED, ending, pipeline_errors, progress, stderr, stdout
 from padecast.lab import curve, figures
@@ -105,9 +107,9 @@ def calibrate(
         work = announced(order)
     if dry_run:
         return
-    made = found(order, work)
-    write(made, order)
-    order.journal.unlink(missing_ok=True)
+    with keeping(order):
+        made = found(order, work)
+        write(made, order)
     if json:
         typer.echo(as_json(plan.described(made)))
     else:
@@ -155,11 +157,22 @@ def found(order: Order, work: float) -> Calibration:
         raise
 
 
+@contextmanager
+def keeping(order: Order) -> Iterator[None]:
+    """Say where what was found is kept when a file cannot be written."""
+    try:
+        yield
+    except UnwritableFile as error:
+        kept = f"What was found is kept in {order.journal}: the same command goes on from there."
+        whole = f"The calibration itself is whole: {order.out}"
+        raise UnwritableFile(f"{error}\n{kept if order.journal.exists() else whole}") from error
+
+
 def write(made: Calibration, order: Order) -> None:
-    """Write the file, and then draw the picture."""
+    """Write the file, which needs no journal from then on, and then draw the picture."""
     made.save(order.out)
-    with staged(order.out.parent) as folder:
-        curve.curve(made, folder / order.picture.name)
+    order.journal.unlink(missing_ok=True)
+    curve.curve(made, order.picture)
 
 
 def by_samples(tick: Callable[[str], None]) -> Callable[[str, float], None]:
@@ -202,13 +215,14 @@ def _budgets(written: Sequence[str], steps: int) -> tuple[int, ...]:
 
 
 def _lines(path: Path | None) -> list[str]:
-    text = "" if path is None else path.read_text(encoding="utf-8")
+    text = "" if path is None else files.read_text(path)
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
 def _refuse(out: Path, *, overwrite: bool) -> None:
-    check(out.suffix == ".json" and not out.is_dir(), "--out", str(out), "a file name that ends in .json")
+    check(out.suffix == ".json" and not os.path.isdir(out), "--out", str(out), "a file name that ends in .json")
     refuse_existing(out.parent, [out.name, out.with_suffix(".png").name], overwrite=overwrite)
+    check_writable(out.parent)
 
 
 def _say(text: str) -> None:

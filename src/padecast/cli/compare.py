@@ -9,7 +9,7 @@ from pathlib import Path
 import typer
 
 from padecast.cli import _options, _tables
-from padecast.cli._files import RESULTS, as_json, refuse_existing, staged, write_json
+from padecast.cli._files import RESULTS, as_json, check_writable, refuse_existing, staged, write_json
 from padecast.cli._pipelines import load
 from padecast.cli._shell import pipeline_errors, progress, stderr, stdout
 from padecast.lab import figures
@@ -47,6 +47,7 @@ def compare(
     sampling = _options.sampling(prompt, classes, guidance, shift)
     if out is not None:
         refuse_existing(out, _files(budgets), overwrite=overwrite)
+        check_writable(out)
         figures.check_installed()
     pipe = load(pipeline, device=device, dtype=dtype)
     task = Task(pipe, sampling, steps, drawn, _options.batch_of(pipe, batch), pipeline, tuned)

@@ -10,7 +10,7 @@ import typer
 from padecast import zoo
 from padecast._errors import CalibrationMismatch, check
 from padecast.cli import _tables
-from padecast.cli._files import RESULTS, as_json, refuse_foreign, staged, write_json
+from padecast.cli._files import RESULTS, as_json, check_writable, refuse_foreign, staged, write_json
 from padecast.cli._pipelines import load
 from padecast.cli._shell import progress, stderr, stdout
 from padecast.lab import figures
@@ -36,6 +36,7 @@ def demo(
     """Draw digits uncached, with fewer steps, as calibrated and with seven methods: tables, pictures, numbers."""
     check(nfe < steps, "--nfe", nfe, f"fewer than the {steps} steps")
     refuse_foreign(out, KIND, overwrite=overwrite)
+    check_writable(out)
     figures.check_installed()
     pipe = load("digits", device="cpu")
     tasks = [

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import typer
 from torch import Tensor
 
-from padecast import accelerate
+from padecast import accelerate, files
 from padecast._provenance import Provenance
 from padecast._quiet import quiet
 from padecast.cli import _options
-from padecast.cli._files import as_json, refuse_existing, staged, write_json
+from padecast.cli._files import as_json, check_writable, refuse_existing, staged, write_json
 from padecast.cli._pipelines import load
-from padecast.cli._shell import pipeline_errors, progress, stderr, stdout
+from padecast.cli._shell import INTERRUPTED, ending, pipeline_errors, progress, stderr, stdout
 from padecast.lab._extras import need
 from padecast.lab.calls import parameters
 from padecast.lab.runner import Task
@@ -49,46 +50,57 @@ def generate(
     )
     names, report_name = [f"{seed_name(seed)}-{_options.slug(chosen)}.png" for seed in drawn], report_file(chosen)
     refuse_existing(out, [*names, report_name], overwrite=overwrite)
+    check_writable(out)
     pipe = load(pipeline, device=device, dtype=dtype)
     task = Task(pipe, sampling, steps, drawn, _options.batch_of(pipe, batch), pipeline)
     sampling.conditions(pipe, drawn)  # what the pipeline cannot take is said before it runs
-    images, reports = run(task, accelerated)
+    left = iter(names)
+
+    def keep(images: Tensor) -> None:
+        with staged(out) as folder:
+            for image in images:
+                save(image, folder / next(left), zoom)
+
+    reports = run(task, accelerated, keep)
     report = described(task, chosen, names, reports)
-    with staged(out) as folder:
-        for name, image in zip(names, images, strict=True):
-            save(image, folder / name, zoom)
-        write_json(folder / report_name, report)
+    write_json(out / report_name, report)
     if json:
         typer.echo(as_json(report))
     else:
         stdout().print(str(reports[-1]), highlight=False, markup=False, soft_wrap=True)
-    where = f"wrote {len(images)} images and {report_name} to {out}"
+    where = f"wrote {len(names)} images and {report_name} to {out}"
     stderr().print(where, highlight=False, markup=False, soft_wrap=True)
 
 
-def run(task: Task, method: Method) -> tuple[list[Tensor], list[Report]]:
-    """Draw all seeds; returns the images and the report of every call."""
-    images: list[Tensor] = []
+def run(task: Task, method: Method, keep: Callable[[Tensor], Any]) -> list[Report]:
+    """Draw all seeds, and keep the images of every call when it is done; returns their reports."""
     reports: list[Report] = []
-    with (
-        progress(f"drawing with {method.name}", len(task.batches()) * task.steps) as tick,
-        quiet(task.pipe),
-        pipeline_errors(),
-    ):
+    try:
+        _draw(task, method, keep, reports)
+    except KeyboardInterrupt:
+        done = sum(map(len, task.batches()[: len(reports)]))
+        if done:
+            ending(f"interrupted; {done} of {len(task.seeds)} images were written", INTERRUPTED)
+        raise
+    return reports
+
+
+def _draw(task: Task, method: Method, keep: Callable[[Tensor], Any], reports: list[Report]) -> None:
+    with progress(f"drawing with {method.name}", len(task.batches()) * task.steps) as tick, quiet(task.pipe):
         for seeds in task.batches():
-            with accelerate(task.pipe, method) as running:
-                images.extend(task.call(task.pipe, seeds, **_arguments(task, tick)))
+            with pipeline_errors(), accelerate(task.pipe, method) as running:
+                images = task.call(task.pipe, seeds, **_arguments(task, tick))
+            keep(images)
             reports.append(running.report)
-    return images, reports
 
 
 def described(task: Task, chosen: str, names: Sequence[str], reports: Sequence[Report]) -> dict[str, Any]:
     """What was drawn and what it took, as plain data."""
     settings = task.settings()
     del settings["development"]
-    files = iter(names)
+    left = iter(names)
     runs = [
-        {"seeds": list(seeds), "files": [next(files) for _ in seeds], **report.to_dict()}
+        {"seeds": list(seeds), "files": [next(left) for _ in seeds], **report.to_dict()}
         for seeds, report in zip(task.batches(), reports, strict=True)
     ]
     return {
@@ -101,7 +113,11 @@ def described(task: Task, chosen: str, names: Sequence[str], reports: Sequence[R
 
 
 def save(image: Tensor, path: Path, zoom: int = 1) -> None:
-    """Write an image ``(C, H, W)`` in [0, 1] as PNG, or a clip ``(frames, C, H, W)`` as an animated one."""
+    """Write an image ``(C, H, W)`` in [0, 1] as PNG, or a clip ``(frames, C, H, W)`` as an animated one.
+
+    Raises:
+        UnwritableFile: If the disk is full, or the file cannot be written for another reason.
+    """
     pillow = need("PIL.Image", "writing images")
     clip = (image if image.ndim == 4 else image[None]).detach().float().cpu().nan_to_num(0.0)
     pixels = (clip.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).numpy()
@@ -112,7 +128,9 @@ def save(image: Tensor, path: Path, zoom: int = 1) -> None:
     moving = (
         {"save_all": True, "append_images": pictures[1:], "duration": 1000 // 16, "loop": 0} if pictures[1:] else {}
     )
-    pictures[0].save(path, format="PNG", **moving)
+    with BytesIO() as file:
+        pictures[0].save(file, format="PNG", **moving)
+        files.write(path, file.getvalue())
 
 
 def seed_name(seed: int) -> str:

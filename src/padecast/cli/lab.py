@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import typer
 
-from padecast._errors import InvalidOption, PadecastError
+from padecast._errors import InvalidOption, PadecastError, UnwritableFile
+from padecast.cli._files import check_writable
 from padecast.cli._pipelines import load
 from padecast.cli._shell import FAILED, INTERRUPTED, Failure, ending, pipeline_errors, progress, stderr
+from padecast.files import line
 from padecast.integrations.ray import Cluster, do
 from padecast.lab import figures
 from padecast.lab.cells import Cell, Memory, cells, run
@@ -50,19 +53,21 @@ def run_experiment(
     """
     experiment, shelf = read(file), Shelf(out)
     figures.check_installed()
+    if not list_only:
+        check_writable(out)
     if not (list_only or on_ray):
         metrics_of(experiment.metrics)
     every = _chosen(cells(experiment), only)
     left = [cell for cell in every if again or not shelf.holds(cell)]
     if list_only:
         for cell in left:
-            typer.echo(cell.name)
+            typer.echo(line(cell.name, 1000))
         return
     _say(f"{experiment.name}: {len(every)} cells, {_skipped(len(every) - len(left), out)}")
     cluster = Cluster(address or None, workers or None) if on_ray else None
     failures = _do(experiment, left, shelf) if cluster is None else _do_on_ray(experiment, left, shelf, cluster)
-    for line in failures:
-        _say(line)
+    for failure in failures:
+        _say(failure)
     if failures:
         ending(f"{len(failures)} of {len(left)} cells failed; the same command tries them again", FAILED)
     if left:
@@ -85,19 +90,46 @@ def _chosen(every: list[Cell], words: list[str]) -> list[Cell]:
 
 
 def _do(experiment: Experiment, left: list[Cell], shelf: Shelf) -> list[str]:
-    """Do cells one after the other; returns a line for each that failed."""
+    """Do cells one after the other; returns a line for each that failed. A disk that is full ends them all."""
     loaded, memory = lru_cache(maxsize=1)(_loaded), Memory()
     failures: list[str] = []
     with progress(experiment.name, sum(cell.calls for cell in left)) as tick:
         for place, cell in enumerate(left):
             try:
-                with pipeline_errors():
-                    shelf.put(cell, run(cell, loaded, lambda word, cell=cell: tick(f"{cell.name}: {word}"), memory))  # type: ignore[misc]
+                document = _done(cell, loaded, tick, memory)
+                if isinstance(document, str):
+                    failures.append(f"{cell.name}: {document}")
+                else:
+                    shelf.put(cell, document)
             except KeyboardInterrupt:
-                ending(f"interrupted; {place} of {len(left)} cells were written: run it again to go on", INTERRUPTED)
-            except (Failure, PadecastError) as error:
-                failures.append(f"{cell.name}: {error}")
+                written = place - len(failures)
+                ending(f"interrupted; {written} of {len(left)} cells were written: run it again to go on", INTERRUPTED)
+            except OSError as error:  # of our own writing: the pipeline has no part in it
+                for failure in failures:
+                    _say(failure)
+                _end_for_disk(error, place - len(failures), len(left))
     return failures
+
+
+def _done(cell: Cell, loaded: Any, tick: Callable[[str], None], memory: Memory) -> dict[str, Any] | str:
+    """Do one cell; what went wrong in it comes back in words.
+
+    Raises:
+        UnwritableFile: If the disk is full.
+    """
+    try:
+        with pipeline_errors():
+            return run(cell, loaded, lambda word: tick(f"{cell.name}: {word}"), memory)
+    except UnwritableFile:
+        raise
+    except (Failure, PadecastError) as error:
+        return str(error)
+
+
+def _end_for_disk(error: OSError, written: int, count: int) -> None:
+    first, _, rest = str(error).partition("\n")
+    kept = f"{written} of {count} cells were written and stay: the same command goes on from there."
+    ending("\n".join(part for part in (first, kept, rest) if part), FAILED)
 
 
 def _do_on_ray(experiment: Experiment, left: list[Cell], shelf: Shelf, cluster: Cluster) -> list[str]:
@@ -108,6 +140,8 @@ def _do_on_ray(experiment: Experiment, left: list[Cell], shelf: Shelf, cluster: 
             failures = do(left, shelf, _loaded, cluster, lambda cell: tick(cell.name))
         except KeyboardInterrupt:
             ending("interrupted; what was finished is written: run it again to go on", INTERRUPTED)
+        except UnwritableFile as error:
+            _end_for_disk(error, sum(shelf.holds(cell) for cell in left), len(left))
     return failures
 
 
@@ -119,5 +153,5 @@ def _skipped(count: int, out: Path) -> str:
     return f"{count} of them finished before in {out} and skipped" if count else "none of them finished before"
 
 
-def _say(line: str) -> None:
-    stderr().print(line, highlight=False, markup=False, soft_wrap=True)
+def _say(text: str) -> None:
+    stderr().print(text, highlight=False, markup=False, soft_wrap=True)

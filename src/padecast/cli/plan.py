@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json as plain
+import os
 import re
-from pathlib import Path
 from typing import Any
 
 import typer
@@ -17,6 +17,7 @@ from padecast.calibration.choice import split
 from padecast.cli._files import as_json
 from padecast.cli._shell import stdout
 from padecast.cli._tables import new_table
+from padecast.files import line, locate
 from padecast.lab.metrics import Spread
 
 COLUMNS = (">computed", ">speedup", ">PSNR", ">p5", ">worst", ">held out")
@@ -51,8 +52,8 @@ def plan(
         chosen["verdict"] = calibration.verdict(decibels)
     if json:
         return typer.echo(as_json(chosen))
-    for line in _lines(chosen, calibration.steps):
-        _say(line)
+    for text in _lines(chosen, calibration.steps):
+        _say(text)
 
 
 def found(file: str) -> tuple[Calibration, str]:
@@ -63,10 +64,10 @@ def found(file: str) -> tuple[Calibration, str]:
         CalibrationMismatch: If the file cannot be read or is no calibration.
     """
     shipped = re.fullmatch(r"([\w-]+):([\w-]+)", file)
-    if shipped and not Path(file).exists():
+    if shipped and not os.path.exists(file):
         name, setting = shipped.groups()
         return zoo.calibration(name, setting), f'padecast.zoo.calibration("{name}", "{setting}")'
-    return Calibration.load(Path(file).expanduser()), f"padecast.Calibration.load({plain.dumps(file)})"
+    return Calibration.load(locate(file, "calibration")), f"padecast.Calibration.load({plain.dumps(file)})"
 
 
 def row(calibration: Calibration, computed: int) -> dict[str, Any]:
@@ -124,7 +125,7 @@ def _cells(r: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _written(r: dict[str, Any]) -> tuple[Text, Text]:
-    return Text(r["plan"]), Text(r["forecaster"])
+    return Text(line(r["plan"], 10_000)), Text(line(r["forecaster"]))
 
 
 def _title(calibration: Calibration) -> str:
@@ -154,5 +155,5 @@ def _lines(chosen: dict[str, Any], steps: int) -> list[str]:
     ]
 
 
-def _say(line: str) -> None:
-    stdout().print(line, highlight=False, markup=False, soft_wrap=True)
+def _say(text: str) -> None:
+    stdout().print(text, highlight=False, markup=False, soft_wrap=True)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import typer
 
+from padecast import files
 from padecast.cli import _options
-from padecast.cli._files import refuse_existing
+from padecast.cli._files import check_writable, refuse_existing
 from padecast.cli._shell import stdout
 from padecast.lab import figures
 from padecast.lab.html import page
@@ -27,10 +27,8 @@ def report(
     if out is not None:
         refuse_existing(path.parent, [path.name], overwrite=overwrite)
     figures.check_installed()
+    check_writable(path.parent)
     text = page(documents, title or folder.absolute().name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    half = path.with_suffix(f".{os.getpid()}.half")
-    half.write_text(text, encoding="utf-8")
-    os.replace(half, path)
+    files.write(path, text)
     line = f"wrote {len(documents)} cells, {len(text.encode()) / 2**20:.1f} MB, to {path}"
     stdout().print(line, highlight=False, markup=False, soft_wrap=True)

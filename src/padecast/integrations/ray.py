@@ -1,11 +1,13 @@
 """The cells of an experiment on many machines, by Ray: one worker per GPU, and a lost worker loses nothing.
 
 Needs the extra ``ray``. A cell goes to the next worker that is free; what it returns is written by the process that
-asked, at once. When a worker dies, its cell goes to another one, and a new worker takes its place.
+asked, at once. When a worker dies, its cell goes to another one, and a new worker takes its place; when Ray loses a
+node or an object, the cell is done again. Whatever ends the experiment, what workers have by then is written first.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -14,7 +16,8 @@ from typing import Any
 
 import torch
 
-from padecast._errors import PadecastError, check, missing
+from padecast._errors import PadecastError, UnwritableFile, check, missing
+from padecast.files import is_full
 from padecast.lab.cells import Cell, run
 from padecast.lab.experiment import Source
 from padecast.lab.shelf import Shelf
@@ -48,6 +51,10 @@ class Cluster:
         check(self.tries >= 1, "tries", self.tries, "1 or more")
 
 
+class LostCluster(PadecastError, ConnectionError):
+    """A Ray cluster that no longer answers."""
+
+
 class Worker:
     """Does cells, and keeps the pipeline of the latest one."""
 
@@ -56,11 +63,15 @@ class Worker:
         torch.set_num_threads(threads)
 
     def do(self, cell: Cell) -> dict[str, Any]:
-        """Do one cell; what cannot be done comes back as an error in words."""
+        """Do one cell; what cannot be done comes back as an error in words, and so does a disk that is full."""
         try:
             return run(cell, self._load)
         except PadecastError as error:
-            return {"error": str(error)}
+            return {"full" if is_full(error) else "error": str(error)}
+        except Exception as error:
+            if is_full(error):
+                return {"full": f"{type(error).__name__}: {error}"}
+            raise
 
 
 def do(
@@ -80,6 +91,8 @@ def do(
 
     Raises:
         MissingPackage: If Ray is not installed.
+        UnwritableFile: If a disk is full, here or at a worker.
+        LostCluster: If the cluster itself is gone.
     """
     try:
         import ray
@@ -113,29 +126,67 @@ class _Work:
         """Do all of them."""
         waiting = deque(self.cells)
         free = [self._worker() for _ in range(min(self._workers(), len(waiting)))]
-        while waiting or self.given:
-            while waiting and free:
-                self._give(free.pop(), waiting.popleft())
-            (ready, *_), _ = self.ray.wait(list(self.given), num_returns=1)
-            worker, cell = self.given.pop(ready)
-            try:
-                self._take(cell, self.ray.get(ready))
-            except self.ray.exceptions.RayActorError:
-                worker = self._worker()  # the one before is dead
-                if self.tried[cell.file] < self.cluster.tries:
-                    waiting.append(cell)
-                else:
-                    self.failures.append(f"{cell.name}: its worker died {self.tried[cell.file]} times")
-            except self.ray.exceptions.RayTaskError as error:
-                self.failures.append(f"{cell.name}: {error.cause}")
-            free.append(worker)
+        try:
+            while waiting or self.given:
+                while waiting and free:
+                    self._give(free.pop(), waiting.popleft())
+                for ready in self._finished():
+                    free.append(self._receive(*self.given[ready], ready, waiting))
+                    del self.given[ready]  # only now: an interrupt before it finds the result again
+        except BaseException:
+            self._save_others()
+            raise
         return self.failures
+
+    def _finished(self) -> list[Any]:
+        """Wait until a cell is done, or lost."""
+        for _ in range(self.cluster.tries):
+            try:
+                ready, _others = self.ray.wait(list(self.given), num_returns=1)
+                return list(ready)
+            except self.ray.exceptions.RayError as error:
+                lost = error
+        raise LostCluster(
+            f"the Ray cluster is gone: {type(lost).__name__}: {lost}\n"
+            "What was finished is written: the same command goes on from there."
+        ) from lost
+
+    def _receive(self, worker: Any, cell: Cell, ready: Any, waiting: deque[Cell]) -> Any:
+        """Take what a worker returns, or let its cell wait again; returns the worker that is free now."""
+        errors = self.ray.exceptions
+        try:
+            document = self.ray.get(ready)
+        except errors.RayTaskError as error:  # the cell's own
+            self.failures.append(f"{cell.name}: {getattr(error, 'cause', None) or error}")
+        except errors.RayError as error:  # Ray's: a worker, a node or an object is lost, and the cell with it
+            died = isinstance(error, errors.RayActorError)
+            if self.tried[cell.file] < self.cluster.tries:
+                waiting.append(cell)
+            else:
+                what = "its worker died" if died else f"Ray lost it ({type(error).__name__})"
+                self.failures.append(f"{cell.name}: {what} {self.tried[cell.file]} times")
+            # A worker that Ray has not called dead may hold a GPU, which a new one would wait for: it is asked again.
+            return self._worker() if died else worker
+        else:
+            self._take(cell, document)
+        return worker
+
+    def _save_others(self) -> None:
+        """Write what workers have finished by now, whatever ends the experiment."""
+        with contextlib.suppress(Exception):
+            ready, _ = self.ray.wait(list(self.given), num_returns=len(self.given), timeout=0)
+            for reference in ready:
+                _worker, cell = self.given.pop(reference)
+                with contextlib.suppress(Exception):
+                    self._take(cell, self.ray.get(reference))
 
     def _give(self, worker: Any, cell: Cell) -> None:
         self.tried[cell.file] = self.tried.get(cell.file, 0) + 1
         self.given[worker.do.remote(cell)] = worker, cell
 
     def _take(self, cell: Cell, document: dict[str, Any]) -> None:
+        if "full" in document:
+            raise UnwritableFile(f"a worker's disk is full: {document['full']}\nMake room there.")
         if "error" in document:
             self.failures.append(f"{cell.name}: {document['error']}")
             return

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import Any, TypeVar
 
+from padecast import files
 from padecast.lab._extras import need
 
 # Okabe and Ito's colours, told apart by colour-blind readers, without the yellow of white paper; wine is Tol's.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#7F7F7F", "#882255")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "h")
 INK, FAINT = "#222222", "#E6E6E6"
-DPI = 150
+DPI, LABEL = 150, 60  # and the characters of a name that are shown
 Place = TypeVar("Place", bound=Path | BytesIO)
 
 
@@ -31,19 +33,51 @@ def legend_width(names: Iterable[str]) -> float:
         >>> round(legend_width(["fora", "tc-pade"]), 3)
         1.125
     """
-    return 0.6 + 0.075 * max(map(len, names), default=0)
+    return 0.6 + 0.075 * max(map(len, map(label, names)), default=0)
+
+
+def label(text: object, most: int = LABEL) -> str:
+    """Return a name so that a picture shows it as it is written: no formula, on one line, in letters that the font has.
+
+    Args:
+        text: A name of a file, of any length and with any characters.
+        most: Characters that are shown. Default 60.
+
+    Example:
+        >>> print(label("from $5 to $10"), label("two\\nlines"))
+        from \\$5 to \\$10 two\\nlines
+    """
+    shown = "".join(letter if ord(letter) in _letters() else files.escape(letter) for letter in files.line(text, most))
+    shown = (shown if len(shown) <= most else f"{shown[: most - 1]}…").replace("$", r"\$")
+    return f" {shown}" if shown.startswith("_") else shown  # a legend leaves out what begins with an underscore
 
 
 def title(figure: Any, text: str) -> None:
     """Write a figure's title at its upper left."""
     width, height = figure.get_size_inches()
-    figure.text(0.1 / width, 1 - 0.1 / height, text, ha="left", va="top", fontsize=12, color=INK)
+    figure.text(0.1 / width, 1 - 0.1 / height, label(text, 160), ha="left", va="top", fontsize=12, color=INK)
 
 
 def write(figure: Any, path: Place) -> Place:
-    """Write a figure as a PNG, and return where."""
-    figure.savefig(path, format="png", facecolor="white", metadata={"Software": "padecast"})
+    """Write a figure as a PNG, and return where.
+
+    Raises:
+        UnwritableFile: If the disk is full, or the file cannot be written for another reason.
+    """
+    with BytesIO() as picture:
+        figure.savefig(picture, format="png", facecolor="white", metadata={"Software": "padecast"})
+        if isinstance(path, Path):
+            files.write(path, picture.getvalue())
+        else:
+            path.write(picture.getvalue())
     return path
+
+
+@cache
+def _letters() -> frozenset[int]:
+    """Code points of the letters that the font of pictures has."""
+    manager = need("matplotlib.font_manager", "drawing pictures")
+    return frozenset(manager.get_font(manager.findfont(manager.FontProperties())).get_charmap())
 
 
 def styles_of(names: Sequence[str]) -> dict[str, tuple[str, str]]:
@@ -61,8 +95,8 @@ def styles_of(names: Sequence[str]) -> dict[str, tuple[str, str]]:
 
 def plain(axis: Any, across: str, up: str) -> None:
     """Give an axis its labels, a faint grid, and no frame at its top and right."""
-    axis.set_xlabel(across, color=INK)
-    axis.set_ylabel(up, color=INK)
+    axis.set_xlabel(label(across), color=INK)
+    axis.set_ylabel(label(up), color=INK)
     axis.grid(True, color=FAINT, linewidth=0.8)
     axis.set_axisbelow(True)
     axis.spines[["top", "right"]].set_visible(False)

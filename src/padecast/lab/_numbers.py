@@ -6,6 +6,10 @@ import re
 from collections.abc import Iterable
 
 from padecast._errors import InvalidOption, check
+from padecast.files import line
+
+MOST = 100_000
+"""Numbers of a list, at most."""
 
 
 def numbers(written: Iterable[str], name: str) -> tuple[int, ...]:
@@ -16,7 +20,7 @@ def numbers(written: Iterable[str], name: str) -> tuple[int, ...]:
         name: Of the option or key, for the message.
 
     Raises:
-        InvalidOption: If something else is written, a number comes twice, or there is none.
+        InvalidOption: If something else is written, a number comes twice, there is none, or there are more than 100000.
 
     Example:
         >>> numbers(["0-3", "7,9"], "seeds")
@@ -24,12 +28,19 @@ def numbers(written: Iterable[str], name: str) -> tuple[int, ...]:
     """
     found: list[int] = []
     for part in (part.strip() for text in written for part in text.split(",")):
-        match = re.fullmatch(r"(\d+)(?:-(\d+))?", part)
+        match = re.fullmatch(r"([0-9]{1,19})(?:-([0-9]{1,19}))?", part)
         if match is None or (match[2] and int(match[2]) < int(match[1])):
             raise InvalidOption(
-                f"{name} {part!r} cannot be read: expected whole numbers and rising ranges.\n"
+                f"{name} {line(part, 40)!r} cannot be read: expected whole numbers and rising ranges.\n"
                 f"For example: {name} 3, or {name} 0-7, or {name} 0-3,8"
             )
-        found.extend(range(int(match[1]), int(match[2] or match[1]) + 1))
-    check(0 < len(found) == len(set(found)), name, ", ".join(map(str, found)), "one number or more, each once")
+        numbers = range(int(match[1]), int(match[2] or match[1]) + 1)
+        if numbers[-1] - numbers[0] >= MOST - len(found):  # before a list is made of them
+            raise InvalidOption(
+                f"{name} {part!r} makes more than {MOST} numbers.\n"
+                "Usual cause: a digit too many. Give the seeds that are to be drawn, such as 0-63."
+            )
+        found.extend(numbers)
+    written_out = line(", ".join(map(str, found[:100])))
+    check(0 < len(found) == len(set(found)), name, written_out, "one number or more, each once")
     return tuple(found)

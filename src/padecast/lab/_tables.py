@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from padecast._errors import InvalidOption, PadecastError, unknown
+from padecast.files import line
 from padecast.lab._numbers import numbers
 
 Table = TypeVar("Table")
@@ -38,12 +39,12 @@ def of_table(kind: type[Table], table: Any, where: str) -> Table:
         Known: arguments, classes, guidance, name, pipelines, prompts, shift, steps
     """
     if not isinstance(table, dict):
-        raise InvalidOption(f"{where}={table!r} cannot be read: expected a table.")
+        raise InvalidOption(f"{where}={_short(table)} cannot be read: expected a table.")
     fields = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
     hints = get_type_hints(kind)
     for key in table:
         if key not in fields:
-            raise unknown(f"key of {where}", key, fields)
+            raise unknown(f"key of {where}", line(key, 60), fields)
     for key, f in fields.items():
         if key not in table and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING:
             raise InvalidOption(f"{where} has no {key}, which has no default.\nIt takes: {', '.join(fields)}")
@@ -63,13 +64,17 @@ def _value(hint: Any, value: Any, where: str) -> Any:
             return float(value)
         if type(value) is kind:
             return value
-    raise InvalidOption(f"{where}={value!r} cannot be read: expected {_words(hint)}.")
+    raise InvalidOption(f"{where}={_short(value)} cannot be read: expected {_words(hint)}.")
 
 
 def _list(value: Any, where: str) -> list[Any]:
     if not isinstance(value, list):
-        raise InvalidOption(f"{where}={value!r} cannot be read: expected a list, such as [{value!r}].")
+        raise InvalidOption(f"{where}={_short(value)} cannot be read: expected a list, such as [{_short(value)}].")
     return value
+
+
+def _short(value: Any) -> str:
+    return line(repr(value), 80)
 
 
 def _words(hint: Any) -> str:

@@ -13,12 +13,13 @@ import dataclasses
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from padecast import zoo
+from torch import Tensor
+
+from padecast import files, zoo
 from padecast._errors import CalibrationMismatch, InvalidOption
 from padecast._provenance import Provenance
 from padecast.calibration import Calibration
@@ -36,6 +37,8 @@ from padecast.lab.tuning import prepared, tune
 from padecast.report import finite
 
 KIND, SCHEMA = "padecast cell", 1
+IMAGES = 30 * 2**20
+"""Characters of images that a cell holds at most."""
 Memory = dict[str, dict[Any, Any]]
 """What cells that are done one after the other need not draw twice; begin with an empty one."""
 UNCACHED_NAME = UNCACHED.name
@@ -220,7 +223,7 @@ def _entry(cell: Cell) -> Entry:
 
 def _calibration(file: str) -> Calibration:
     named = shipped(file)
-    return zoo.calibration(*named) if named else Calibration.load(Path(file).expanduser())
+    return zoo.calibration(*named) if named else Calibration.load(files.locate(file, "calibration"))
 
 
 def _tuned(cell: Cell, task: Task) -> Entry:
@@ -247,11 +250,22 @@ def _measured(cell: Cell, task: Task, progress: Progress | None) -> dict[str, An
         "settings": compared.settings,
         "uncached": uncached.to_dict(),
         "result": result.to_dict(),
-        "images": {
-            name: [encoded(image) for image in images[: cell.shown]]
-            for name, images in zip(("uncached", "result"), compared.images, strict=True)
-        },
+        "images": _encoded(*(images[: cell.shown] for images in compared.images)),
     }
+
+
+def _encoded(uncached: Iterable[Tensor], result: Iterable[Tensor]) -> dict[str, list[str]]:
+    """Return as many pairs of images as a file may hold, and one at least."""
+    found: dict[str, list[str]] = {"uncached": [], "result": []}
+    taken = 0
+    for pair in zip(uncached, result, strict=True):
+        written = [encoded(image) for image in pair]
+        taken += sum(map(len, written))
+        if taken > IMAGES and found["uncached"]:
+            break
+        for texts, text in zip(found.values(), written, strict=True):
+            texts.append(text)
+    return found
 
 
 def _portrait(cell: Cell, task: Task) -> dict[str, Any]:

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from padecast._errors import InvalidOption
 from padecast._provenance import Provenance
+from padecast.files import line
 from padecast.lab.peers import is_foreign
 from padecast.lab.pixels import decoded
 from padecast.lab.results import Comparison, Refusal, Result
+
+LARGE, SHOWN = 256, 32
+"""Pixels of the longer side of images in pictures, and how many are taken at most."""
 
 
 @dataclass
@@ -62,10 +68,29 @@ class Chapter:
             return None
         cells.sort(key=lambda cell: (cell["result"]["name"] != "fewer-steps", -cell["result"]["psnr"]["mean"]))
         results = [Result.from_dict(cells[0]["uncached"]), *(Result.from_dict(cell["result"]) for cell in cells)]
-        pictures = [cells[0]["images"]["uncached"], *(cell["images"]["result"] for cell in cells)]
-        images = tuple(torch.stack([decoded(text) for text in row]) for row in pictures)
         refusals = tuple(refusal for refusal in self.refusals if refusal.wanted == wanted)
-        return Comparison(self.settings, tuple(results), Provenance(**cells[0]["provenance"]), images, refusals)
+        known = {one.name for one in fields(Provenance)}
+        provenance = Provenance(**{name: value for name, value in cells[0]["provenance"].items() if name in known})
+        return Comparison(self.settings, tuple(results), provenance, self._images(cells), refusals)
+
+    @property
+    def shown(self) -> int:
+        """Samples whose images all cells have."""
+        return min(len(images) for cell in self.cells for images in cell["images"].values())
+
+    def _images(self, cells: list[dict[str, Any]]) -> tuple[Tensor, ...]:
+        """Return the images of the uncached run and of cells, small enough for a page."""
+        rows = [(cells[0], "uncached"), *((cell, "result") for cell in cells)]
+        found: list[Tensor] = []
+        for cell, name in rows:
+            found.append(torch.stack([decoded(text, LARGE) for text in cell["images"][name][: min(self.shown, SHOWN)]]))
+            if found[-1].shape != found[0].shape:
+                one, other = (tuple(images.shape[1:]) for images in (found[-1], found[0]))
+                raise InvalidOption(
+                    f"images of {_file(cell)} have shape {one}, and those of {_file(cells[0])} have {other}.\n"
+                    "Usual cause: an earlier experiment in the same folder, of another size. Remove its cells."
+                )
+        return tuple(found)
 
     def swept(self) -> dict[str, dict[str, list[tuple[str, Result]]]]:
         """Return what sweeps measured: by option and method, the values and what came of them."""
@@ -97,10 +122,27 @@ def chapters(documents: Iterable[dict[str, Any]]) -> list[Chapter]:
 def _sort_in(chapter: Chapter, document: dict[str, Any]) -> None:
     kind = document["cell"]["kind"]
     if "refusal" in document:
-        refusal = Refusal(**document["refusal"])
+        refusal = Refusal(*(document["refusal"][name] for name in ("name", "wanted", "why")))
         if kind == "measure":
             chapter.refusals.append(refusal)
     elif kind == "portrait":
-        chapter.portraits.append(document["portrait"])
+        _check_alike(chapter, document)
+        chapter.portraits.append({**document["portrait"], "file": _file(document)})
     else:
         (chapter.sweeps if kind == "sweep" else chapter.cells).append(document)
+
+
+def _check_alike(chapter: Chapter, document: dict[str, Any]) -> None:
+    """Raise unless a portrait is of the same seeds and of latents of the same size as those before."""
+    for before in chapter.portraits[:1]:
+        shapes = [(len(one["path"][0]), len(one["path"][0][0])) for one in (document["portrait"], before)]
+        if shapes[0] != shapes[1]:
+            raise InvalidOption(
+                f"the portrait of {_file(document)} has {shapes[0][0]} seeds and {shapes[0][1]} numbers of each, and "
+                f"that of {before['file']} {shapes[1][0]} and {shapes[1][1]}.\n"
+                "Usual cause: an earlier experiment in the same folder, of other seeds. Remove its cells."
+            )
+
+
+def _file(cell: dict[str, Any]) -> str:
+    return line(cell.get("file") or cell["cell"]["chosen"], 400)

@@ -27,19 +27,22 @@ A file is TOML. Every key but ``pipelines`` and ``settings`` has a default::
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from padecast._errors import InvalidOption, check, unknown
-from padecast.lab._extras import need
+from padecast import files
+from padecast._errors import DamagedFile, InvalidOption, PadecastError, check, unknown
 from padecast.lab._tables import Numbers, of_key, of_table
 from padecast.lab.calls import Sampling
 from padecast.lab.pretrained import check_metrics
 from padecast.lab.runner import Entry, Task
 from padecast.lab.scores import check_known
+
+BOUNDS = files.Bounds(size=2 * 2**20, values=200_000)
+CELLS, CALLS = 20_000, 10_000
+"""Pieces of work of an experiment, and steps, seeds per call and repetitions, at most."""
 
 
 @dataclass(frozen=True)
@@ -175,12 +178,17 @@ class Experiment:
     def __post_init__(self) -> None:
         _check_names("pipelines", [source.name for source in self.pipelines])
         _check_names("settings", [setting.name for setting in self.settings])
-        check(self.repeats >= 1, "repeats", self.repeats, "1 or more")
-        check(self.shown >= 1, "shown", self.shown, "1 or more")
+        for name in ("repeats", "shown", "batch"):
+            check(1 <= getattr(self, name) <= CALLS, name, getattr(self, name), f"1 to {CALLS}")
+        check(self.size <= CELLS, "cells", self.size, f"at most {CELLS}: fewer methods, values or numbers of steps")
         for place, source in enumerate(self.pipelines):
-            if source.scores:
-                with of_key(f"pipelines[{place}]"):
+            with of_key(f"pipelines[{place}]"):
+                files.locate(source.source, "source")
+                if source.scores:
                     check_known(source.scores)
+        for place, calibration in enumerate(self.calibrations):
+            with of_key(f"calibrations[{place}]"):
+                files.locate(calibration, "calibration")
         with of_key("metrics"):
             check_metrics(self.metrics)
         for setting in self.settings:
@@ -190,7 +198,16 @@ class Experiment:
         for sweep in self.sweeps:
             _entered("sweeps", [sweep.written(method, value) for method in sweep.methods for value in sweep.values])
 
+    @property
+    def size(self) -> int:
+        """How many pieces of work it comes to at most."""
+        each = 1 + len(self.methods) + len(self.peers) + len(self.calibrations)
+        swept = sum(len(sweep.methods) * len(sweep.values) for sweep in self.sweeps)
+        drawn = 1 + len(self.portraits.methods or (*self.methods, *self.peers))
+        return len(self.pipelines) * len(self.settings) * (each * max(len(self.nfe), 1) + swept + drawn)
+
     def _check(self, setting: Setting) -> None:
+        check(1 <= setting.steps <= CALLS, f"steps of {setting.name!r}", setting.steps, f"1 to {CALLS}")
         known = [source.name for source in self.pipelines]
         for name in setting.pipelines:
             if name not in known:
@@ -207,14 +224,17 @@ def read(path: Path) -> Experiment:
     Raises:
         InvalidOption: If it is no TOML, or a value has another type than its key; the message names the key.
         UnknownName: If a key, a method or a pipeline is unknown; the message names the nearest.
-        OSError: If it cannot be read.
+        MissingFile: If there is no such file; the message names the nearest.
     """
-    toml = need("tomllib" if sys.version_info >= (3, 11) else "tomli", "reading an experiment")
     try:
-        document = toml.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InvalidOption(f"{path} is no TOML: {error}.") from error
-    return of_table(Experiment, document, path.name)
+        document = files.read_toml(path, BOUNDS)
+    except DamagedFile as error:
+        raise InvalidOption(f"the experiment {error}") from error
+    name = files.line(path.name)
+    try:
+        return of_table(Experiment, document, name)
+    except PadecastError as error:
+        raise error if name in str(error) else type(error)(f"{name}: {error}") from error
 
 
 def _check_names(key: str, names: Sequence[str]) -> None:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from padecast.lab._canvas import FAINT, INK, Place, figure_of, styles_of, write
+from padecast.lab._canvas import label as as_text
 from padecast.lab._canvas import title as write_title
 from padecast.lab._extras import need
 from padecast.lab.results import Comparison, Result
@@ -95,7 +96,7 @@ def steps(comparisons: Sequence[Comparison], path: Place, *, title: str = "", na
         styles = styles_of([*named, *(result.name for result in results)])
         _plans(panels[0, column], results, styles, named=column == 0)
         _errors(panels[1, column], results, styles, int(comparison.settings["steps"]))
-        panels[0, column].set_title(comparison.settings.get("name", ""), fontsize=11, color=INK)
+        panels[0, column].set_title(as_text(comparison.settings.get("name", "")), fontsize=11, color=INK)
     panels[1, 0].set_ylabel("error of the latents, relative to uncached", color=INK)
     _same_scale(panels[1])
     write_title(figure, title or "Which steps are computed, and the error that the forecasts leave")
@@ -106,7 +107,7 @@ def steps(comparisons: Sequence[Comparison], path: Place, *, title: str = "", na
 
 def label(result: Result) -> str:
     """The name of a row; the number of steps a method was tuned to is in the columns."""
-    return f"{result.name} ({result.written})" if result.name == "fewer-steps" else result.name
+    return as_text(f"{result.name} ({result.written})" if result.name == "fewer-steps" else result.name)
 
 
 def _room(results: Sequence[Result]) -> float:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from padecast import __version__
+from padecast.files import line, visible
 from padecast.lab import figures, peers, portraits, trends
 from padecast.lab._canvas import DPI
 from padecast.lab._extras import need
@@ -46,6 +47,7 @@ def page(documents: Iterable[dict[str, Any]], title: str = "") -> str:
         undefined=jinja.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=lambda value: visible(value) if type(value) is str else value,
     )
     found = chapters(documents)
     shown = [_chapter(chapter, place) for place, chapter in enumerate(found)]
@@ -186,15 +188,15 @@ def _slider(chapter: Chapter) -> dict[str, Any] | None:
         return None
     first, cells = chapter.cells[0], sorted(chapter.cells, key=_order)
     return {
-        "uncached": first["images"]["uncached"],
+        "uncached": first["images"]["uncached"][: chapter.shown],
         "methods": [
             {
-                "label": f"{cell['result']['name']}, {cell['result']['nfe']:.3g} computed",
-                "images": cell["images"]["result"],
+                "label": f"{line(cell['result']['name'])}, {cell['result']['nfe']:.3g} computed",
+                "images": cell["images"]["result"][: chapter.shown],
             }
             for cell in cells
         ],
-        "seeds": chapter.settings["seeds"][: len(first["images"]["uncached"])],
+        "seeds": chapter.settings["seeds"][: chapter.shown],
     }
 
 

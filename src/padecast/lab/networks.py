@@ -5,7 +5,6 @@ The table of them, and what they need, is in :mod:`padecast.lab.pretrained`.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -13,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from padecast import files
 from padecast._errors import InvalidOption
 from padecast.lab.scores import Asked, Distance, Judged, Likeness, Score
 
@@ -141,7 +141,7 @@ def vbench(dimension: str) -> Score:
             names = _written(images, clips)
             judges = vbench.VBench(device(), str(information), folder)
             judges.evaluate(str(clips), "clips", dimension_list=[dimension], mode="custom_input")
-            document = json.loads(Path(folder, "clips_eval_results.json").read_text(encoding="utf-8"))
+            document = files.read_json(Path(folder, "clips_eval_results.json"))
         found = {Path(row["video_path"]).name: float(row["video_results"]) for row in document[dimension][1]}
         return torch.tensor([found[name] for name in names], dtype=torch.float64)
 

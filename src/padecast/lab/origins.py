@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from functools import lru_cache
 from pathlib import Path
 
-from padecast import zoo
+from padecast import files, zoo
+from padecast._errors import InvalidOption
 from padecast.lab.peers import REGISTRY, is_foreign
 from padecast.lab.runner import FEWER, UNCACHED
 from padecast.methods import method
@@ -40,14 +42,18 @@ def shipped(written: str) -> tuple[str, str] | None:
 
 def weights(source: str) -> str:
     """Return a digest of what a pipeline's folder loads; its name alone where it is no folder."""
-    folder = zoo.WEIGHTS / source
-    if "/" in source or not folder.is_dir():
-        folder = Path(source).expanduser()
-    if not folder.is_dir():
+    written = files.locate(source, "source")
+    folder = zoo.WEIGHTS / written
+    if "/" in source or not os.path.isdir(folder):
+        folder = written
+    if not os.path.isfile(folder / "model_index.json"):  # no pipeline, so that nothing of it is ever loaded
         return source
-    files = [*folder.glob("*.safetensors"), *folder.glob("model_index.json"), *folder.glob("*/**/*")]  # not notes on it
-    found = sorted(path for path in files if path.is_file())
-    return _contents(folder, tuple((str(path.relative_to(folder)), path.stat().st_mtime_ns) for path in found))
+    try:
+        inside = [*folder.glob("*.safetensors"), *folder.glob("model_index.json"), *folder.glob("*/**/*")]  # not notes
+        found = sorted(path for path in inside if path.is_file())
+        return _contents(folder, tuple((str(path.relative_to(folder)), path.stat().st_mtime_ns) for path in found))
+    except OSError as error:
+        raise InvalidOption(f"the pipeline in {files.line(folder, 400)} cannot be read: {error}.") from error
 
 
 @lru_cache(maxsize=16)
@@ -67,8 +73,8 @@ def _meaning(chosen: str) -> str:
     kind, _, file = chosen.partition(":")
     if kind == "calibrated":
         named = shipped(file)
-        path = zoo.CALIBRATIONS / f"{'-'.join(named)}.json" if named else Path(file).expanduser()
-        return _short(path.read_bytes()) if path.is_file() else chosen
+        path = zoo.CALIBRATIONS / f"{'-'.join(named)}.json" if named else files.locate(file, "calibration")
+        return _short(files.read_bytes(path)) if os.path.isfile(path) else chosen
     if chosen in (UNCACHED.name, FEWER):
         return chosen
     if is_foreign(chosen):

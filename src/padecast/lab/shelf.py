@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from padecast._errors import InvalidOption
+from padecast import files
+from padecast._errors import DamagedFile, InvalidOption
 from padecast.lab.cells import KIND, SCHEMA, Cell
+from padecast.lab.schema import damaged, validate
+
+BOUNDS = files.Bounds(size=40 * 2**20, values=500_000, text=32 * 2**20)
+"""Of the file of a cell, most of which are its images."""
 
 
 @dataclass(frozen=True)
@@ -29,22 +33,19 @@ class Shelf:
         return path.is_file() and self._read(path).get("cell") == cell.configuration
 
     def put(self, cell: Cell, document: dict[str, Any]) -> Path:
-        """Write a finished cell at once, and return its file."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        path = self.folder / cell.file
-        half = path.with_suffix(f".{os.getpid()}.half")
-        try:
-            half.write_text(json.dumps(document, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8")
-            os.replace(half, path)
-        finally:
-            half.unlink(missing_ok=True)
-        return path
-
-    def documents(self) -> Iterator[dict[str, Any]]:
-        """Yield the cells that are there, by file name.
+        """Write a finished cell at once, and return its file.
 
         Raises:
-            InvalidOption: If there is no such folder, or none is there.
+            UnwritableFile: If the disk is full, or the file cannot be written for another reason.
+        """
+        text = json.dumps(document, allow_nan=False, ensure_ascii=False) + "\n"
+        return files.write(self.folder / cell.file, text)
+
+    def documents(self) -> Iterator[dict[str, Any]]:
+        """Yield the cells that are there, by file name, each with the ``file`` that it comes from.
+
+        Raises:
+            InvalidOption: If there is no such folder, none is there, or one is damaged; the message names its file.
         """
         if not self.folder.is_dir():
             raise InvalidOption(
@@ -53,24 +54,26 @@ class Shelf:
         found = False
         for path in sorted(self.folder.glob("*.json")):
             document = self._read(path)
-            if document.get("kind") == KIND:
+            if document:
                 found = True
-                yield document
+                validate(path, document)
+                yield {**document, "file": str(path)}
         if not found:
             raise InvalidOption(
                 f"no finished cell is in {self.folder}.\nFill it: padecast lab run FILE --out {self.folder}"
             )
 
     def _read(self, path: Path) -> dict[str, Any]:
+        """Return the document of a cell; an empty one of another file."""
         try:
-            document = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise InvalidOption(f"{path} is damaged: {error}.\nRemove it, and run the experiment again.") from error
+            document = files.read_json(path, BOUNDS)
+        except DamagedFile as error:
+            raise damaged(path, error.fact) from error
         if not isinstance(document, dict) or document.get("kind") != KIND:
             return {}
         if document.get("schema") != SCHEMA:
             raise InvalidOption(
-                f"{path} was written in format {document.get('schema')}, and this padecast reads {SCHEMA}.\n"
-                "Run the experiment again into another folder."
+                f"{files.line(path, 400)} was written in format {files.line(repr(document.get('schema')), 60)}, "
+                f"and this padecast reads {SCHEMA}.\nRun the experiment again into another folder."
             )
         return document

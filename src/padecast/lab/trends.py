@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from math import isfinite
 from typing import Any
 
-from padecast.lab._canvas import INK, Place, figure_of, legend_width, plain, styles_of, write
+from padecast.lab._canvas import INK, Place, figure_of, label, legend_width, plain, styles_of, write
 from padecast.lab._canvas import title as write_title
 from padecast.lab._extras import need
 from padecast.lab.peers import is_foreign
@@ -36,7 +38,8 @@ def tradeoff(results: Sequence[Result], path: Place, *, title: str = "", named: 
         points = sorted((r.nfe, r.psnr.mean) for r in results if r.name == name)
         colour, marker = styles[name]
         foreign = name == "fewer-steps" or is_foreign(name)
-        axis.plot(*zip(*points, strict=True), "--" if foreign else "-", color=colour, marker=marker, label=name, **LOOK)
+        look = {**LOOK, "color": colour, "marker": marker, "label": label(name)}
+        axis.plot(*zip(*points, strict=True), "--" if foreign else "-", **look)
     plain(axis, "computed steps (NFE)", "PSNR against uncached, mean, dB")
     axis.xaxis.set_major_locator(need("matplotlib.ticker", "drawing pictures").MaxNLocator(integer=True))
     _legend(axis)
@@ -64,13 +67,13 @@ def sweep(results: Mapping[str, Sequence[tuple[str, Result]]], option: str, path
     for name, (colour, marker) in styles_of(list(results)).items():
         points = sorted((places[value], r.psnr.mean, r.nfe) for value, r in results[name])
         look = {**LOOK, "color": colour, "marker": marker, "linestyle": "-" if numeric else "none"}
-        axis.plot([p[0] for p in points], [p[1] for p in points], label=name, **look)
+        axis.plot([p[0] for p in points], [p[1] for p in points], label=label(name), **look)
         for x, y, nfe in points:
             note = {"xytext": (0, 6), "textcoords": "offset points", "ha": "center", "fontsize": 8, "color": colour}
             axis.annotate(f"{nfe:.3g}", (x, y), **note)
     plain(axis, option, "PSNR against uncached, mean, dB")
     if not numeric:
-        axis.set_xticks(list(places.values()), list(places))
+        axis.set_xticks(list(places.values()), [label(value, 20) for value in places])
     axis.margins(0.08, 0.12)
     _legend(axis)
     write_title(figure, title or f"Option {option}: fidelity, and at every point the computed steps")
@@ -94,7 +97,8 @@ def _legend(axis: Any) -> None:
 
 def _places(values: Sequence[str]) -> tuple[dict[str, float], bool]:
     """Return where values stand: numbers where they belong, words side by side; and whether they are numbers."""
-    try:
-        return {value: float(value) for value in values}, True
-    except ValueError:
-        return {value: float(place) for place, value in enumerate(dict.fromkeys(values))}, False
+    with suppress(ValueError):
+        numbers = {value: float(value) for value in values}
+        if all(map(isfinite, numbers.values())):
+            return numbers, True
+    return {value: float(place) for place, value in enumerate(dict.fromkeys(values))}, False

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 import torch
 
-from .._errors import UnknownName, missing, unknown
+from .. import files
+from .._errors import PadecastError, UnknownName, missing, unknown
 from ..calibration import Calibration
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ def load(name: str, *, dtype: torch.dtype = torch.float32, device: str | torch.d
     Raises:
         UnknownName: there is no demo model of that name, and the message names the nearest.
         MissingPackage: diffusers, or what its text encoders need, is not installed; the message has the command.
+        DamagedFile: its files cannot be loaded: install padecast anew.
 
     Example:
         >>> load("digits").transformer.dtype
@@ -62,6 +64,11 @@ def load(name: str, *, dtype: torch.dtype = torch.float32, device: str | torch.d
         if error.name is None or error.name.split(".")[0] not in ("diffusers", "transformers", "tokenizers"):
             raise
         raise missing("diffusers", "diffusers", "loading a demo model") from error
+    except PadecastError:
+        raise
+    except Exception as error:  # whatever a damaged file leads its library to
+        fact = f"its pipeline cannot be loaded: {type(error).__name__}: {files.line(error)}"
+        raise files.damaged(WEIGHTS / name, fact) from error
     for part in pipe.components.values():
         if isinstance(part, torch.nn.Module):
             torch.nn.Module.to(part, device, dtype)  # diffusers' own `to` warns, and renamed torch_dtype
@@ -74,7 +81,9 @@ def _digits(folder: Path) -> DigitsPipeline:
     from .digits import DigitsPipeline
 
     # Component by component, because the pipeline's own from_pretrained draws a progress bar.
-    transformer = DiTTransformer2DModel.from_pretrained(folder / "transformer", low_cpu_mem_usage=False)
+    transformer = DiTTransformer2DModel.from_pretrained(
+        folder / "transformer", low_cpu_mem_usage=False, use_safetensors=True
+    )
     return DigitsPipeline(transformer, FlowMatchEulerDiscreteScheduler.from_pretrained(folder / "scheduler"))
 
 

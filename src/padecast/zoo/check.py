@@ -16,6 +16,7 @@ from torch import Tensor
 from . import load
 from .classifier import load_classifier
 from .digits import DigitsPipeline
+from .pictures import write_picture
 
 
 def sample(
@@ -71,7 +72,7 @@ def save_grid(images: Tensor, path: Path, *, columns: int = 20, zoom: int = 4) -
     rows = [torch.cat(list(row), dim=-1) for row in images[: len(images) // columns * columns].split(columns)]
     pixels = (torch.cat(rows, dim=-2)[0] * 255).round().byte().numpy()
     picture = Image.fromarray(pixels)
-    picture.resize((picture.width * zoom, picture.height * zoom), Image.Resampling.NEAREST).save(path)
+    write_picture(picture.resize((picture.width * zoom, picture.height * zoom), Image.Resampling.NEAREST), path)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -85,7 +86,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--pipeline", type=Path, help="a pipeline folder (the shipped one)")
     parser.add_argument("--grid", type=Path, help="write the samples as a picture")
     options = parser.parse_args(argv)
-    pipe = DigitsPipeline.from_pretrained(options.pipeline) if options.pipeline else load("digits")
+    pipe = (
+        DigitsPipeline.from_pretrained(options.pipeline, use_safetensors=True) if options.pipeline else load("digits")
+    )
     pipe.set_progress_bar_config(disable=True)
     images, labels = sample(
         pipe,

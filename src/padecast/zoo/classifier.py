@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .. import files
+
 WEIGHTS = Path(__file__).parent / "weights" / "digits" / "classifier.safetensors"
 FEATURES = 128
 
@@ -78,10 +80,9 @@ def load_classifier(path: Path = WEIGHTS, *, device: str | torch.device = "cpu")
         The classifier, without gradients.
 
     Raises:
-        FileNotFoundError: there is no file at `path`.
+        MissingFile: there is no file at `path`.
+        DamagedFile: it holds other weights, or none.
     """
-    from safetensors.torch import load_file
-
     classifier = DigitClassifier()
-    classifier.load_state_dict(load_file(path))
+    files.load_weights(classifier, path)
     return classifier.to(device).requires_grad_(False).eval()

@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .. import files
 from .classifier import DigitClassifier, load_classifier
 from .data import Wobble, draw, load_scans, random_frames
 
@@ -75,14 +76,10 @@ def accuracy(classifier: DigitClassifier, scans: Tensor, labels: Tensor) -> floa
 
 def write(classifier: DigitClassifier, out: Path) -> Path:
     """Save the weights in float16; returns the file."""
-    from safetensors.torch import save_file
-
     path = out / "classifier.safetensors"
-    out.mkdir(parents=True, exist_ok=True)
     weights = classifier.state_dict()
     halved = {name: weight.half() for name, weight in weights.items() if weight.is_floating_point()}
-    save_file({**weights, **halved}, path, metadata={"format": "pt"})
-    return path
+    return files.write_tensors(path, {**weights, **halved})
 
 
 def train(out: Path, *, epochs: int = 40, seed: int = 0) -> dict[str, float | int | str]:
@@ -110,7 +107,7 @@ def train(out: Path, *, epochs: int = 40, seed: int = 0) -> dict[str, float | in
         "torch": torch.__version__,
         "command": f"python -m padecast.zoo.train_classifier --epochs {epochs} --seed {seed}",
     }
-    (out / "classifier.json").write_text(json.dumps(facts, indent=2) + "\n")
+    files.write(out / "classifier.json", json.dumps(facts, indent=2) + "\n")
     return facts
 
 

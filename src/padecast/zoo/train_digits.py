@@ -3,7 +3,7 @@
     python -m padecast.zoo.train_digits --out runs/digits
     python -m padecast.zoo.train_digits --out runs/digits --resume
 
-`OUT/state.pt` holds all that a resumed run needs; `OUT/pipeline` is what `DigitsPipeline.from_pretrained`
+`OUT/state.safetensors` holds all that a resumed run needs; `OUT/pipeline` is what `DigitsPipeline.from_pretrained`
 loads, in float16.
 """
 
@@ -20,6 +20,7 @@ from diffusers import DiTTransformer2DModel, FlowMatchEulerDiscreteScheduler
 from rich.progress import MofNCompleteColumn, Progress
 from torch import Tensor
 
+from .. import files
 from .data import draw, load_scans, random_frames
 from .digits import DigitsPipeline
 from .flow import NO_LABEL, Recipe, build, draw_sigmas, flow_loss, hush, prepare
@@ -111,7 +112,9 @@ class Training:
 
     def start(self, folder: Path) -> None:
         """Begin from the weights of a pipeline folder, instead of untrained ones."""
-        weights = DiTTransformer2DModel.from_pretrained(folder / "transformer", low_cpu_mem_usage=False)
+        weights = DiTTransformer2DModel.from_pretrained(
+            folder / "transformer", low_cpu_mem_usage=False, use_safetensors=True
+        )
         hush(weights, self.recipe.fastest)
         self.model.load_state_dict(weights.state_dict())
         self.average.load_state_dict(weights.state_dict())
@@ -120,7 +123,8 @@ class Training:
         """Write the averaged model as a float16 pipeline folder for `DigitsPipeline.from_pretrained`."""
         model = copy.deepcopy(self.average)
         torch.nn.Module.to(model, "cpu", torch.float16)  # diffusers' own `to` warns of lists that are empty here
-        DigitsPipeline(model, FlowMatchEulerDiscreteScheduler()).save_pretrained(folder)
+        with files.staged(folder) as staged:
+            DigitsPipeline(model, FlowMatchEulerDiscreteScheduler()).save_pretrained(staged)
 
 
 def train(
@@ -130,8 +134,8 @@ def train(
 
     Args:
         recipe: what to train.
-        out: folder for `state.pt` and `pipeline/`.
-        resume: continue from `out/state.pt`.
+        out: folder for `state.safetensors` and `pipeline/`.
+        resume: continue from `out/state.safetensors`.
         start: a pipeline folder whose weights a new run begins with; default: untrained ones.
         every: steps between checkpoints, default 250.
         quiet: without progress bar.
@@ -143,7 +147,7 @@ def train(
     if start is not None:
         training.start(start)
     if resume:
-        training.load(out / "state.pt")
+        training.load(out / "state.safetensors")
     recent = math.nan
     with Progress(*Progress.get_default_columns(), MofNCompleteColumn(), disable=quiet) as bar:
         task = bar.add_task("digits", total=recipe.steps, completed=training.done)
@@ -152,7 +156,7 @@ def train(
             recent = loss if math.isnan(recent) else 0.98 * recent + 0.02 * loss
             bar.update(task, completed=training.done, description=f"loss {recent:.4f}")
             if training.done % every == 0 or training.done == recipe.steps:
-                training.save(out / "state.pt")
+                training.save(out / "state.safetensors")
                 training.export(out / "pipeline")
                 bar.console.print(f"step {training.done}, loss {recent:.4f}: saved in {out}")
     return training
@@ -179,7 +183,7 @@ def read_options(argv: list[str] | None) -> argparse.Namespace:
     for name, kind, default, meaning in known:
         parser.add_argument(name, **kind, default=default, help=f"{meaning} (%(default)s)")
     parser.add_argument("--start", type=Path, help="pipeline folder whose weights a new run begins with")
-    parser.add_argument("--resume", action="store_true", help="continue from OUT/state.pt")
+    parser.add_argument("--resume", action="store_true", help="continue from OUT/state.safetensors")
     return parser.parse_args(argv)
 
 

@@ -56,8 +56,8 @@ def begin(kind: type[Stage[Recipe]], built: nn.ModuleDict, **changes: Any) -> An
 def test_a_resumed_stage_equals_an_uninterrupted_one(name: str, built: nn.ModuleDict, tmp_path: Path) -> None:
     straight, resumed = (begin(KINDS[name], built) for _ in range(2))
     straight.step()
-    straight.save(tmp_path / "state.pt")
-    resumed.load(tmp_path / "state.pt")
+    straight.save(tmp_path / "state.safetensors")
+    resumed.load(tmp_path / "state.safetensors")
     straight.step(), resumed.step()
     assert straight.done == resumed.done == 2
     for key, weight in weights(straight).items():
@@ -69,7 +69,7 @@ def test_stages_build_on_one_another(tmp_path: Path) -> None:
     once = replace(TINY, steps=1)
     straight = train(training.MOTION, once, tmp_path / "straight", quiet=True)
     (tmp_path / "parts").mkdir()
-    shutil.copy(tmp_path / "straight" / "vae.pt", tmp_path / "parts")
+    shutil.copy(tmp_path / "straight" / "vae.safetensors", tmp_path / "parts")
     resumed = train(training.MOTION, once, tmp_path / "parts", resume=True, quiet=True)
     for name, weight in straight.state_dict().items():
         assert torch.equal(weight, resumed.state_dict()[name]), name

@@ -72,8 +72,8 @@ def measured(stage: Stage[Recipe]) -> float:
 def test_a_resumed_stage_equals_an_uninterrupted_one(name: str, built: nn.ModuleDict, tmp_path: Path) -> None:
     straight, resumed = (begin(KINDS[name], built) for _ in range(2))
     straight.step()
-    straight.save(tmp_path / "state.pt")
-    resumed.load(tmp_path / "state.pt")
+    straight.save(tmp_path / "state.safetensors")
+    resumed.load(tmp_path / "state.safetensors")
     straight.step(), resumed.step()
     assert straight.done == resumed.done == 2
     for key, weight in weights(straight).items():
@@ -86,7 +86,7 @@ def test_stages_build_on_one_another(tmp_path: Path) -> None:
     straight = train(training.SCENES, once, tmp_path / "straight", quiet=True)
     (tmp_path / "parts").mkdir()
     for done in ("vae", "text"):
-        shutil.copy(tmp_path / "straight" / f"{done}.pt", tmp_path / "parts")
+        shutil.copy(tmp_path / "straight" / f"{done}.safetensors", tmp_path / "parts")
     resumed = train(training.SCENES, once, tmp_path / "parts", resume=True, quiet=True)
     for name, weight in straight.state_dict().items():
         assert torch.equal(weight, resumed.state_dict()[name]), name
@@ -184,4 +184,4 @@ def test_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     arguments += ["--threads", str(torch.get_num_threads())]
     main(arguments)
     main([*arguments, "--resume"])
-    assert (tmp_path / "vae.pt").is_file() and (tmp_path / "pipeline" / "model_index.json").is_file()
+    assert (tmp_path / "vae.safetensors").is_file() and (tmp_path / "pipeline" / "model_index.json").is_file()

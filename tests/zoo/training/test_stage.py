@@ -36,9 +36,9 @@ def test_a_resumed_stage_equals_an_uninterrupted_one(kind: type[Stage[Recipe]], 
     for _ in range(4):
         straight.step()
     first.step(), first.step()
-    first.save(tmp_path / "state.pt")
+    first.save(tmp_path / "state.safetensors")
     resumed = begin(kind)
-    resumed.load(tmp_path / "state.pt")
+    resumed.load(tmp_path / "state.safetensors")
     assert (resumed.done, resumed.seconds) == (2, first.seconds)
     resumed.step(), resumed.step()
     for key, weight in weights(straight).items():
@@ -49,7 +49,7 @@ def test_a_resumed_stage_equals_an_uninterrupted_one(kind: type[Stage[Recipe]], 
 
 def test_loading_nothing_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"(?s)no training state.*before it: body, then tail"):
-        begin().load(tmp_path / "state.pt")
+        begin().load(tmp_path / "state.safetensors")
 
 
 def test_only_what_is_trained_changes() -> None:
@@ -151,11 +151,11 @@ def test_bfloat16_is_used_where_it_is_faster_and_kept(tmp_path: Path, monkeypatc
     stage.model["body"].register_forward_hook(lambda module, args, output: seen.append(output.dtype))
     stage.step()
     assert seen == [torch.bfloat16] and {weight.dtype for weight in stage.model.parameters()} == {torch.float32}
-    stage.save(tmp_path / "state.pt")
+    stage.save(tmp_path / "state.safetensors")
     monkeypatch.setattr("padecast.zoo.training.stage.faster_in_bfloat16", lambda device: False)
     again = begin(bfloat16=None)
     assert not again.bfloat16
-    again.load(tmp_path / "state.pt")
+    again.load(tmp_path / "state.safetensors")
     assert again.bfloat16
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -22,8 +23,9 @@ def parts(seed: int) -> Parts:
 
 def test_everything_comes_back(tmp_path: Path) -> None:
     first, second = parts(1), parts(2)
-    write_state(tmp_path / "folder" / "state.pt", first, done=7, memory={"captions": ["a"], "latents": torch.ones(2)})
-    state = read_state(tmp_path / "folder" / "state.pt", missing="")
+    path = tmp_path / "folder" / "state.safetensors"
+    write_state(path, first, done=7, memory={"captions": ["a"], "latents": torch.ones(2)})
+    state = read_state(path, missing="")
     take_over(state, second)
     assert state["done"] == 7 and state["memory"]["captions"] == ["a"] and state["memory"]["latents"].sum() == 2
     for name, weight in first.modules["model"].state_dict().items():
@@ -34,19 +36,18 @@ def test_everything_comes_back(tmp_path: Path) -> None:
 
 
 def test_an_interrupted_write_leaves_the_last_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "state.pt"
+    path = tmp_path / "state.safetensors"
     write_state(path, parts(1), done=1)
 
-    def broken(state: object, where: Path) -> None:
-        where.write_bytes(b"half")
+    def broken(*_: object) -> None:
         raise OSError("no space left")
 
-    monkeypatch.setattr(torch, "save", broken)
+    monkeypatch.setattr(os, "replace", broken)
     with pytest.raises(OSError, match="no space"):
         write_state(path, parts(1), done=2)
     assert read_state(path, missing="")["done"] == 1
 
 
 def test_no_state_is_an_error_that_helps(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"(?s)no training state at .*state\.pt.*begin anew"):
-        read_state(tmp_path / "state.pt", missing="begin anew")
+    with pytest.raises(FileNotFoundError, match=r"(?s)no training state at .*state\.safetensors.*begin anew"):
+        read_state(tmp_path / "state.safetensors", missing="begin anew")

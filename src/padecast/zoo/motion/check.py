@@ -17,7 +17,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ... import files
 from ..._provenance import Provenance
+from ..pictures import write_picture
 from ..scenes.layout import SIZE
 from .course import FRAMES
 from .grammar import Clip, draw
@@ -107,7 +109,7 @@ def save_sheet(clips: Sequence[Clip], pixels: Tensor, path: Path, *, columns: in
             shown = Image.fromarray(values).resize((side, side), Image.Resampling.NEAREST)
             sheet.paste(shown, (x + (side + 2) * place, y))
         pen.text((x, y + side + 4), clip.caption, fill="black" if obeyed(clip, reading)["all"] else "red")
-    sheet.save(path)
+    write_picture(sheet, path)
 
 
 def read_options(argv: list[str] | None) -> argparse.Namespace:
@@ -148,7 +150,7 @@ def main(argv: list[str] | None = None) -> None:
     if options.json:
         document = {"captions": kind, "count": options.count, **settings, "right": found}
         document["provenance"] = dataclasses.asdict(Provenance.of(pipe))
-        options.json.write_text(json.dumps(document, indent=1) + "\n")
+        files.write(options.json, json.dumps(document, indent=1) + "\n")
 
 
 if __name__ == "__main__":

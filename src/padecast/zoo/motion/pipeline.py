@@ -30,4 +30,4 @@ def load(folder: Path | str) -> WanPipeline:
         folder: what training wrote: `OUT/pipeline`.
     """
     with folders.without_bars():
-        return WanPipeline.from_pretrained(folder)
+        return WanPipeline.from_pretrained(folder, use_safetensors=True)

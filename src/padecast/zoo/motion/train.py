@@ -5,8 +5,8 @@
     python -m padecast.zoo.motion.train --out runs/motion --stage flow
 
 Three stages follow one another: the autoencoder; the text encoder alone; and the flow, together with the text encoder.
-`OUT/vae.pt`, `text.pt` and `flow.pt` hold all that a resumed run needs; `OUT/pipeline` is what
-`WanPipeline.from_pretrained` loads, in float16.
+`OUT/vae.safetensors`, `text.safetensors` and `flow.safetensors` hold all that a resumed run needs; `OUT/pipeline` is
+what `WanPipeline.from_pretrained` loads, in float16.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..pictures import write_picture
 from .grammar import Scene, draw
 from .layout import SIZE
 from .read import Reading, Seen, read
@@ -130,7 +131,7 @@ def save_sheet(scenes: Sequence[Scene], images: Tensor, path: Path, *, columns: 
         lines = textwrap.wrap(scene.caption, wide // LETTER)
         colour = "black" if obeyed(scene, readings[index])["all"] else "red"
         pen.multiline_text((x, y + SIZE * zoom), "\n".join(lines), fill=colour, spacing=0)
-    sheet.save(path)
+    write_picture(sheet, path)
 
 
 def read_options(argv: list[str] | None) -> argparse.Namespace:

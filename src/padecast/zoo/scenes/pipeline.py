@@ -32,6 +32,6 @@ def load(folder: Path | str) -> FluxPipeline:
         the size of the picture, and needs `height=64, width=64` in every call.
     """
     with folders.without_bars():
-        pipe = FluxPipeline.from_pretrained(folder)
+        pipe = FluxPipeline.from_pretrained(folder, use_safetensors=True)
     pipe.default_sample_size = SIZE // pipe.vae_scale_factor
     return pipe

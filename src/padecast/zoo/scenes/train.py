@@ -5,8 +5,9 @@
     python -m padecast.zoo.scenes.train --out runs/scenes --stage guidance
 
 Four stages follow one another: the autoencoder; what the text encoders know of captions; the flow, in which they
-learn on; and the distillation of guidance. `OUT/vae.pt`, `text.pt`, `flow.pt` and `guidance.pt` hold all that a
-resumed run needs; `OUT/pipeline` is what `FluxPipeline.from_pretrained` loads, in float16.
+learn on; and the distillation of guidance. `OUT/vae.safetensors`, `text.safetensors`, `flow.safetensors` and
+`guidance.safetensors` hold all that a resumed run needs; `OUT/pipeline` is what `FluxPipeline.from_pretrained` loads,
+in float16.
 """
 
 from __future__ import annotations

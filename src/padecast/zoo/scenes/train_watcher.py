@@ -17,6 +17,7 @@ import torch
 from rich.progress import track
 from torch import Tensor
 
+from ... import files
 from .grammar import draw
 from .labels import SHOWN, shown, wrongness
 from .layout import arrange
@@ -76,12 +77,9 @@ def train(out: Path, *, steps: int = 2000, seed: int = 0, quiet: bool = False) -
     Returns:
         The contents of `watcher.json`.
     """
-    from safetensors.torch import save_file
-
     weights = fit(steps=steps, seed=seed, quiet=quiet).state_dict()
     halved = {name: weight.half() for name, weight in weights.items() if weight.is_floating_point()}
-    out.mkdir(parents=True, exist_ok=True)
-    save_file({**weights, **halved}, out / "watcher.safetensors", metadata={"format": "pt"})
+    files.write_tensors(out / "watcher.safetensors", {**weights, **halved})
     shipped = load_watcher(out / "watcher.safetensors")
     images, facts = examples(HELD_OUT, torch.Generator().manual_seed(seed + 1), held_out=True)
     shares = right(shipped(images), facts).tolist()
@@ -94,7 +92,7 @@ def train(out: Path, *, steps: int = 2000, seed: int = 0, quiet: bool = False) -
         "torch": torch.__version__,
         "command": f"python -m padecast.zoo.scenes.train_watcher --steps {steps} --seed {seed}",
     }
-    (out / "watcher.json").write_text(json.dumps(stated, indent=2) + "\n")
+    files.write(out / "watcher.json", json.dumps(stated, indent=2) + "\n")
     return stated
 
 

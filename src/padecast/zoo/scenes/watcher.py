@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ... import files
 from .labels import SHOWN
 
 WEIGHTS = Path(__file__).parents[1] / "weights" / "scenes" / "watcher.safetensors"
@@ -77,12 +78,11 @@ def load_watcher(path: Path = WEIGHTS, *, device: str | torch.device = "cpu") ->
         The network, without gradients.
 
     Raises:
-        FileNotFoundError: there is no file at `path`.
+        MissingFile: there is no file at `path`.
+        DamagedFile: it holds other weights, or none.
     """
-    from safetensors.torch import load_file
-
     watcher = SceneWatcher()
-    watcher.load_state_dict(load_file(path))
+    files.load_weights(watcher, path)
     return watcher.to(device).requires_grad_(False).eval()
 
 

@@ -14,6 +14,8 @@ import torch
 import transformers
 from torch import nn
 
+from ... import files
+
 LARGEST = 16 * 2**20  # bytes of a whole folder
 TOKENIZER = "PreTrainedTokenizerFast"  # the class, by the name that every version of transformers knows
 
@@ -31,9 +33,10 @@ def export(parts: nn.ModuleDict, folder: Path, assemble: Callable[[nn.ModuleDict
         ValueError: the folder is larger than 16 MiB, what a demo model may take.
     """
     halved = copy.deepcopy(parts).to("cpu", torch.float16)
-    with without_bars():
-        assemble(halved.eval()).save_pretrained(folder)
-    load_alike(folder)
+    with files.staged(folder) as staged:
+        with without_bars():
+            assemble(halved.eval()).save_pretrained(staged)
+        load_alike(staged)
     total = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     if total > LARGEST:
         raise ValueError(
@@ -75,4 +78,4 @@ def load_alike(folder: Path) -> None:
 
 def edit(path: Path, **changes: Any) -> None:
     """Change some entries of a JSON file."""
-    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}, indent=2) + "\n")
+    files.write(path, json.dumps({**files.read_json(path), **changes}, indent=2) + "\n")

@@ -63,11 +63,11 @@ def train(
         FileNotFoundError: an earlier stage was not trained in `out`, or there is nothing to resume.
     """
     chosen = recipe.stages if stages is None else stages
-    if resume and not any((out / f"{name}.pt").is_file() for name in chosen):
-        read_state(out / f"{chosen[0]}.pt", missing=missing(recipe))
+    if resume and not any((out / f"{name}.safetensors").is_file() for name in chosen):
+        read_state(out / f"{chosen[0]}.safetensors", missing=missing(recipe))
     parts = trainee.build(recipe)
     for name in recipe.stages[: recipe.number(chosen[-1]) + 1]:
-        path = out / f"{name}.pt"
+        path = out / f"{name}.safetensors"
         if name in chosen:
             stage = trainee.kinds[name](parts, recipe)
             if resume and path.is_file():
@@ -100,7 +100,7 @@ def run(stage: Stage[Any], out: Path, export: Export, *, every: int = 200, quiet
             bar.update(task, completed=stage.progress, done=stage.done, description=said)
             if stage.done % every and stage.progress < 1:
                 continue
-            stage.save(out / f"{stage.name}.pt")
+            stage.save(out / f"{stage.name}.safetensors")
             bar.console.print(f"{said} after {stage.done} steps, {stage.seconds / 60:.1f} minutes: saved in {out}")
             if stage.progress < 1:
                 export(stage.averaged(), out / "pipeline")
