@@ -17,7 +17,7 @@ from tests.targets.case import noise
 from torch import Tensor, nn
 
 from padecast import Geometry, Position, Trace, accelerate
-from padecast.forecasters import Feedback, Forecaster, Lagrange, Pade, TCPade, Wiener
+from padecast.forecasters import Feedback, Forecaster, Lagrange, Pade, TCPade, ToCa, Wiener
 from padecast.policies import FirstBlock, Plan
 
 pytestmark = [
@@ -73,6 +73,16 @@ def test_a_sample_is_what_it_is_alone(captions: Captions, span: str) -> None:
     if (span == "full") != str(captions).startswith(JOINT) and span != "modules":
         pytest.skip("one stream holds image and caption" if span == "halves" else "the caption is not remembered")
     assert apart(captions, TCPade(), span) < 1e-5 + 10 * uncached(str(captions))
+
+
+ELSEWHERE = ("ErnieImage", "BriaFibo2", "Mochi")
+"""Refused; puts captions elsewhere in a batch; attends to every sample by itself, which is seen of a single one."""
+
+
+@padded
+@pytest.mark.parametrize("captions", [c for c in BOTH if not str(c).startswith(ELSEWHERE)], ids=str)
+def test_chosen_tokens_are_those_of_the_sample_alone(captions: Captions) -> None:
+    assert apart(captions, ToCa(0.3), "modules") < 1e-5 + 10 * uncached(str(captions))
 
 
 @padded
