@@ -248,3 +248,23 @@ def test_a_batch_of_unequal_captions_in_a_pipeline(kind: str) -> None:
     with accelerate(pipe, policy=Plan("CCC.C."), forecaster=TCPade(), span=span) as run:
         assert difference() < 2e-5 + 10 * untouched
     assert run.report.plan == "CCC.C." and not run.report.notes
+
+
+@padded
+def test_a_list_of_images_of_unequal_sizes() -> None:
+    """A model that returns a list: every image weighs by itself, also beside a larger one."""
+    captions = CAPTIONS[0]
+    transformer, case = made(str(captions)), captions.case
+
+    def draw(*who: int) -> list[Tensor]:
+        images = []
+        with accelerated(transformer, PLAN, TCPade(), "output", len(PLAN)), torch.no_grad():
+            for step, level in enumerate(levels(case, 3)):
+                latents = [noise(4, 1, (8, 12)[place], 8, seed=10 * step + place) for place in who]
+                told = {"cap_feats": [noise(5, 12, seed=place) for place in who]}
+                time = case.timestep(level).expand(len(who))
+                images.append(transformer(**told, x=latents, t=time, return_dict=False)[0])
+        return [torch.stack(steps) for steps in zip(*images, strict=True)]
+
+    for together, alone in zip(draw(0, 1), (draw(0)[0], draw(1)[0]), strict=True):
+        torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
