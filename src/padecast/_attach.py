@@ -253,9 +253,9 @@ class Attachment:
         return any(x.requires_grad for x in given) or any(x.requires_grad for x in self.model.parameters())
 
     def _conditioning(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-        """Yield the model's arguments by name, but for the first, its latents."""
-        yield from zip(self._parameters[1:], args[1:], strict=False)
-        yield from ((name, value) for name, value in kwargs.items() if name != self._parameters[0])
+        """Yield the model's arguments by name, but for the first, its latents, and its timestep, whatever its name."""
+        named = (*zip(self._parameters[1:], args[1:], strict=False), *kwargs.items())
+        yield from ((name, x) for name, x in named if name not in (self._parameters[0], self.target.timestep))
 
     def _call(
         self, session: Session, branch: str, args: tuple[Any, ...], kwargs: dict[str, Any], asks_gradient: bool

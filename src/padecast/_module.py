@@ -15,8 +15,9 @@ from padecast._call import Call, Pass
 from padecast._errors import InvalidOption, UnsupportedModel
 from padecast._mix import Streams
 from padecast._opaque import Opaque
+from padecast._rows import matching
 from padecast._tokens import grid_of
-from padecast.targets import MODULES, Target
+from padecast.targets import MODULES, BlockOutput, Target
 
 ATTENTION = re.compile(r"((self_|cross_)?(attn|attention)\d*)$")
 FEED_FORWARD = re.compile(r"((\w+_)?(ff|ffn|mlp)(_\w+)?|feed_forward)$")
@@ -34,18 +35,27 @@ class Module(Opaque):
             only if it was seen to look at a text.
         text: Whether it belongs to the text. Default false.
         second: Whether samples lie in the second dimension of what it returns. Default false.
+        captions: Whether some of its tokens are of captions, whose number says nothing of a grid. Default false.
     """
 
-    def __init__(self, part: nn.Module, block: int, attends: bool, text: bool = False, second: bool = False) -> None:
+    def __init__(
+        self,
+        part: nn.Module,
+        block: int,
+        attends: bool,
+        text: bool = False,
+        second: bool = False,
+        captions: bool = False,
+    ) -> None:
         super().__init__([part], text=text, second=second)
-        self.block, self.attends = block, attends
+        self.block, self.attends, self._captions = block, attends, captions
 
     def watched(self, call: Call, one: Pass, forward: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
         """Run the module whole; if it is an attention whose tokens are to be told apart, note what it shows."""
         renewal = call.session.renewal
         if not self.attends or not renewal.watches:
             return forward(*args, **kwargs)
-        with Attention() as seen:
+        with Attention(call.known) as seen:
             output = forward(*args, **kwargs)
         renewal.note((one.branch, self.block), seen.influence, seen.control)
         x, others = self._taken_apart(args, kwargs)
@@ -75,7 +85,9 @@ class Module(Opaque):
             return forecast
         if any(x.shape[1] in y.shape for y in others):
             return forecast  # something else is given for every token, and cannot be chosen from by rule
-        chosen = renewal.choose(one.key, (one.branch, self.block), x, grid_of(x.shape[1], call.latents))
+        rows = matching(call.known, (x,), self._text) if call.known else None
+        grid = (x.shape[1],) if self._captions else grid_of(x.shape[1], call.latents)
+        chosen = renewal.choose(one.key, (one.branch, self.block), x, grid, None if rows is None else rows[0])
         some = x.gather(1, chosen[..., None].expand(-1, -1, x.shape[2]))
         args, kwargs = self._replaced(some, args, kwargs)
         output = forward(*args, **kwargs)
@@ -99,12 +111,12 @@ def modules_of(model: nn.Module, target: Target) -> list[Module]:
     Raises:
         UnsupportedModel: If there are none.
     """
-    blocks = [block for path in target.lists("full") for block in lookup(model, path)]
+    blocks = [(block, target.returns(path)) for path in target.lists("full") for block in lookup(model, path)]
     parts = [
-        Module(part, number, attends, bool(TEXT.search(name)), target.samples == 1 and not attends)
-        for number, block in enumerate(blocks)
+        _module(part, name, number, target, returns)
+        for number, (block, returns) in enumerate(blocks)
         for name, part in block.named_children()
-        if (attends := bool(ATTENTION.match(name))) or FEED_FORWARD.match(name)
+        if ATTENTION.match(name) or FEED_FORWARD.match(name)
     ]
     if not parts:
         raise UnsupportedModel(
@@ -112,6 +124,12 @@ def modules_of(model: nn.Module, target: Target) -> list[Module]:
             'Usual cause: other names than attn, attn1, ff, ffn or mlp. Forecast whole stacks: span="full"'
         )
     return parts
+
+
+def _module(part: nn.Module, name: str, block: int, target: Target, returns: BlockOutput) -> Module:
+    attends, text = bool(ATTENTION.match(name)), bool(TEXT.search(name))
+    captions = bool(target.masks) and (text or len(returns.names) == 1)
+    return Module(part, block, attends, text, target.samples == 1 and not attends, captions)
 
 
 def check_tokens(stacks: Sequence[Any], target: Target, span: str) -> None:

@@ -114,7 +114,8 @@ class Opaque:
         return parameters_of(self.parts[0])[0]
 
     def _laid(self, likes: Sequence[Like], spec: TreeSpec) -> Layout:
-        listed, sizes = _has_list(spec), {like.shape[1 if self._second and len(like.shape) > 2 else 0] for like in likes}
+        listed, place = _has_list(spec), int(self._second)
+        sizes = {like.shape[place if len(like.shape) > 2 else 0] for like in likes}
         return Layout(tuple(likes), listed and not self._packed, listed or len(sizes) > 1, self._second)
 
     def _starts(self, likes: list[Like], spec: TreeSpec) -> Streams:

@@ -66,7 +66,9 @@ class Renewal:
         known.influence.update(influence)
         known.control.update(control)
 
-    def choose(self, key: str, block: tuple[str, int], like: Tensor, grid: tuple[int, ...]) -> Tensor:
+    def choose(
+        self, key: str, block: tuple[str, int], like: Tensor, grid: tuple[int, ...], rows: Tensor | None = None
+    ) -> Tensor:
         """Return which tokens of a module are computed at this step, ``(B, count)``; the others age.
 
         Args:
@@ -74,6 +76,7 @@ class Renewal:
             block: Its branch and block.
             like: Its input, ``(B, N, ...)``.
             grid: In which its tokens lie.
+            rows: ``(B, N)`` which of them count. Default all.
         """
         shape, known = like.shape[:2], self._attended.get(block, Attended())
         age = self._ages.get(key)
@@ -81,6 +84,6 @@ class Renewal:
             age = torch.zeros(shape, device=like.device)
         seen = [found.get(shape[1]) for found in (known.influence, known.control)]
         influence, control = (x if x is not None and x.shape == shape else None for x in seen)
-        chosen = self._forecaster.chosen(Tokens(age, grid, influence, control))
+        chosen = self._forecaster.chosen(Tokens(age, grid, influence, control, rows))
         self._ages[key] = (age + 1).scatter(1, chosen, 0.0)
         return chosen

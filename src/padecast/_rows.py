@@ -36,7 +36,7 @@ def known_rows(
     for path, mask in found.items():
         present = [name for name in masks[path] if name in known]
         sizes = [known[name][0] for name in present]
-        rows = _kept(mask, streams[present[0]].shape[samples]) if mask is not None and present else None
+        rows = kept_rows(mask, streams[present[0]].shape[samples]) if mask is not None and present else None
         if rows is not None and rows.shape[1] == sum(sizes):
             parts = zip(present, sizes, rows.split(sizes, 1), strict=True)
             known.update({name: (size, part) for name, size, part in parts})
@@ -50,9 +50,19 @@ def _mask(given: Mapping[str, Any], path: str) -> Tensor | None:
     return value if isinstance(value, Tensor) and value.ndim > 1 else None
 
 
-def _kept(mask: Tensor, batch: int) -> Tensor | None:
-    """Return which rows are looked at, ``(B, N)``: by the last query, if the mask tells queries apart."""
-    if len(mask) not in (1, batch):
+def kept_rows(mask: Tensor, batch: int) -> Tensor | None:
+    """Return which rows are looked at, ``(B, N)``: by the last query, if the mask tells queries apart.
+
+    Args:
+        mask: ``(B, N)``, or of attention ``(B, ..., N)``.
+        batch: Samples B; a mask for another number of them, but for one, says nothing.
+
+    Example:
+        >>> kept_rows(torch.tensor([[[0.0, -torch.inf]]]), 2)
+        tensor([[ True, False],
+                [ True, False]])
+    """
+    if mask.ndim < 2 or len(mask) not in (1, batch):
         return None
     seen = mask.reshape(len(mask), -1, mask.shape[-1])[:, -1].expand(batch, -1)
     return seen > -1 if seen.is_floating_point() else seen.bool()  # such numbers are added to what attention weighs

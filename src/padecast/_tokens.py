@@ -20,12 +20,14 @@ class Tokens:
         influence: ``(B, N)`` attention that the other tokens of the block paid each at the latest computed step, 1 on
             average; ``None`` if it was not seen.
         control: ``(B, N)`` entropy of each one's attention to the text, in [0, 1]; ``None`` if it was not seen.
+        rows: ``(B, N)`` which tokens are a sample's own and do not only fill up its batch; ``None`` if all are.
     """
 
     age: Tensor
     grid: tuple[int, ...]
     influence: Tensor | None = None
     control: Tensor | None = None
+    rows: Tensor | None = None
 
 
 def grid_of(count: int, latents: Sequence[int]) -> tuple[int, ...]:

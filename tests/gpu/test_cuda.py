@@ -13,7 +13,8 @@ from torch import Tensor
 from padecast import Position, accelerate
 from padecast._memory import Memory
 from padecast._ring import Storage
-from padecast.forecasters import Lagrange, Oracle, Reuse
+from padecast._tokens import Tokens
+from padecast.forecasters import Lagrange, Oracle, Reuse, ToCa
 from padecast.policies import Plan
 
 pytestmark = [
@@ -60,6 +61,17 @@ def test_a_step_with_weights_on_the_host_does_not_wait(dtype: torch.dtype, waiti
         memory.remember(Position.at(step, 9), (x,), (x + step,))
     (out,) = memory.add((x,), Lagrange(2).weights(memory.geometry(), Position.at(4, 9)))
     assert out.is_cuda
+
+
+def test_what_fills_up_a_batch_is_left_out_without_a_wait(waiting_is_an_error: None) -> None:
+    memory, rows = Memory(3), (torch.arange(64, device="cuda") < 40).expand(2, -1)
+    for step in range(3):
+        x = torch.randn(2, 64, 32, device="cuda")
+        memory.remember(Position.at(step, 9), (x,), (x + step,), rows=(rows,))
+    gram = memory.geometry().gram
+    assert gram is not None and gram.is_cuda
+    tokens = ToCa(0.3).chosen(Tokens(torch.zeros(2, 64, device="cuda"), (64,), rows=rows))
+    assert tokens.shape == (2, 20)
 
 
 @pytest.mark.parametrize("stored", [None, torch.bfloat16, torch.float8_e4m3fn], ids=str)

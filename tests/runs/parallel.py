@@ -12,7 +12,8 @@ from tests.tiny import PLAN, flux_pipeline, sample_flux, sample_wan, wan_pipelin
 from torch import Tensor, distributed
 from torch import multiprocessing as processes
 
-from padecast import Session, accelerate
+from padecast import Position, Session, accelerate
+from padecast._memory import Memory
 from padecast.forecasters import TCPade
 from padecast.policies import Plan, Tolerance
 
@@ -58,11 +59,22 @@ def by_hand(residuals: Tensor, x: Tensor, group: Any) -> tuple[str, Tensor]:
     return session.plan, torch.stack(outputs)
 
 
-def half(rank: int, joined: bool) -> tuple[str, Tensor]:
-    """Step with this process's half of the tokens."""
+def half(rank: int, joined: bool) -> tuple[str, Tensor, Tensor]:
+    """Step with this process's half of the tokens; and measure some of them."""
     residuals, x = trajectory()
-    own = slice(3 * rank, 3 * rank + 3)
-    return by_hand(residuals[:, :, own], x[:, own], distributed.group.WORLD if joined else None)
+    own, group = slice(3 * rank, 3 * rank + 3), distributed.group.WORLD if joined else None
+    return *by_hand(residuals[:, :, own], x[:, own], group), measured(own, group)
+
+
+def measured(own: slice, group: Any) -> Tensor:
+    """Inner products of two samples, of which the second has but four tokens of six."""
+    residuals, memory = trajectory()[0].repeat(1, 2, 1, 1)[:, :, own], Memory(3, group=group)
+    rows = (torch.arange(6) < torch.tensor([[6], [4]]))[:, own]
+    for step, residual in enumerate(residuals[:3]):
+        memory.remember(Position.at(step, 9), (torch.zeros_like(residual),), (residual,), rows=(rows,))
+    gram = memory.geometry().gram
+    assert gram is not None
+    return gram
 
 
 def context_parallel(_rank: int, name: str) -> dict[str, Any]:

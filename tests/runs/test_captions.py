@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
 import pytest
 import torch
 from tests.runs.family import build, model
+from tests.targets.batches import accelerated, levels
 from tests.targets.captions import CAPTIONS, Captions, real, words
 from tests.targets.case import noise
-from tests.targets.test_models import attached
 from torch import Tensor, nn
 
-from padecast import Session, accelerate
-from padecast.forecasters import Feedback, Forecaster, Lagrange, Pade, TCPade, Wiener
+from padecast import Geometry, Position, Trace, accelerate
+from padecast.forecasters import Feedback, Forecaster, Lagrange, Pade, TCPade, ToCa, Wiener
 from padecast.policies import FirstBlock, Plan
 
 pytestmark = [
@@ -25,7 +26,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),  # diffusers' schedulers
 ]
 
-LEVELS = (0.9, 0.6, 0.3)
 padded = pytest.mark.fault("padded rows")
 PLAN = "CC.C"
 POSITIONS = ("QwenImage21Transformer2DModel",)
@@ -44,13 +44,13 @@ def drawn(captions: Captions, who: Sequence[int], forecaster: Forecaster | None 
     """What becomes of samples 0, with the long caption, and 1, with the short one, at three noise levels."""
     outputs, transformer = [], made(str(captions))
     with contextlib.ExitStack() as stack:
-        on = None if forecaster is None else stack.enter_context(attached(transformer, PLAN, forecaster, span))
-        for step, level in enumerate(LEVELS):
-            if on is not None:
-                on.clock.index = step  # type: ignore[attr-defined]
+        if forecaster is not None:
+            run = stack.enter_context(accelerated(transformer, PLAN, forecaster, span, len(PLAN)))
+        for step, level in enumerate(levels(captions.case, 3)):
             lengths = [(captions.long, captions.short)[place] for place in who]
             outputs.append(captions.call(transformer, lengths, [10 * step + place for place in who], level))
-        assert on is None or (on.session is not None and on.session.plan == PLAN[:3])
+        if forecaster is not None:
+            assert run.report.plan == PLAN[:3]
     return torch.stack([torch.cat([x.flatten() for x in samples]) for samples in zip(*outputs, strict=True)])
 
 
@@ -73,6 +73,16 @@ def test_a_sample_is_what_it_is_alone(captions: Captions, span: str) -> None:
     if (span == "full") != str(captions).startswith(JOINT) and span != "modules":
         pytest.skip("one stream holds image and caption" if span == "halves" else "the caption is not remembered")
     assert apart(captions, TCPade(), span) < 1e-5 + 10 * uncached(str(captions))
+
+
+ELSEWHERE = ("ErnieImage", "BriaFibo2", "Mochi")
+"""Refused; puts captions elsewhere in a batch; attends to every sample by itself, which is seen of a single one."""
+
+
+@padded
+@pytest.mark.parametrize("captions", [c for c in BOTH if not str(c).startswith(ELSEWHERE)], ids=str)
+def test_chosen_tokens_are_those_of_the_sample_alone(captions: Captions) -> None:
+    assert apart(captions, ToCa(0.3), "modules") < 1e-5 + 10 * uncached(str(captions))
 
 
 @padded
@@ -104,7 +114,7 @@ def test_rows_that_fill_up_are_told_from_those_of_a_sample(captions: Captions) -
         lambda _, args, kwargs: seen.append(block.rows(target, args, kwargs)), with_kwargs=True
     )
     lengths = (captions.long, captions.short)
-    captions.call(transformer, lengths, (0, 1), LEVELS[0])
+    captions.call(transformer, lengths, (0, 1), 0.5)
     hook.remove()
     counts = [mask.sum(1) for _, mask in seen[0].values() if mask is not None]
     assert counts
@@ -133,19 +143,29 @@ def test_where_captions_are_alike_nothing_changes(captions: Captions, monkeypatc
 # What a policy sees ---------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class Looking(FirstBlock):
+    """Computes, and notes what it was shown."""
+
+    ways: list[float] = field(default_factory=list)
+
+    def computes(self, at: Position, trace: Trace, geometry: Geometry) -> bool:
+        assert at.seen is not None
+        self.ways.append(at.seen.way)
+        return True
+
+
 @padded
 @pytest.mark.parametrize("captions", [c for c in BOTH if str(c).startswith(JOINT)], ids=str)
 def test_what_the_first_block_shows_is_not_diluted(captions: Captions) -> None:
     """Beside a mate of the same length, or with rows that only fill up: a policy sees the same of two like samples."""
 
     def seen(lengths: Sequence[int]) -> list[float]:
-        transformer = made(str(captions))
-        with attached(transformer, FirstBlock(1e9), Lagrange(), "rest") as on:
-            for step, level in enumerate(LEVELS):
-                on.clock.index = step  # type: ignore[attr-defined]
+        transformer, policy = made(str(captions)), Looking()
+        with accelerated(transformer, policy, Lagrange(), "rest", len(PLAN)):
+            for step, level in enumerate(levels(captions.case, 3)):
                 captions.call(transformer, lengths, [10 * step] * len(lengths), level)
-            assert isinstance(on.session, Session)
-            return [record.at.seen.way for record in on.session.records if record.at.seen is not None]
+        return policy.ways
 
     short, long = seen((captions.short,)), seen((captions.long,))
     both = seen((captions.long, captions.short))
@@ -228,3 +248,23 @@ def test_a_batch_of_unequal_captions_in_a_pipeline(kind: str) -> None:
     with accelerate(pipe, policy=Plan("CCC.C."), forecaster=TCPade(), span=span) as run:
         assert difference() < 2e-5 + 10 * untouched
     assert run.report.plan == "CCC.C." and not run.report.notes
+
+
+@padded
+def test_a_list_of_images_of_unequal_sizes() -> None:
+    """A model that returns a list: every image weighs by itself, also beside a larger one."""
+    captions = CAPTIONS[0]
+    transformer, case = made(str(captions)), captions.case
+
+    def draw(*who: int) -> list[Tensor]:
+        images = []
+        with accelerated(transformer, PLAN, TCPade(), "output", len(PLAN)), torch.no_grad():
+            for step, level in enumerate(levels(case, 3)):
+                latents = [noise(4, 1, (8, 12)[place], 8, seed=10 * step + place) for place in who]
+                told = {"cap_feats": [noise(5, 12, seed=place) for place in who]}
+                time = case.timestep(level).expand(len(who))
+                images.append(transformer(**told, x=latents, t=time, return_dict=False)[0])
+        return [torch.stack(steps) for steps in zip(*images, strict=True)]
+
+    for together, alone in zip(draw(0, 1), (draw(0)[0], draw(1)[0]), strict=True):
+        torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import torch
 from diffusers import DiffusionPipeline, FlowMatchEulerDiscreteScheduler
-from tests.targets.batches import SINGLE, broken, call, latents
+from tests.targets.batches import SINGLE, accelerated, broken, call, latents, levels
 from tests.targets.case import noise
-from tests.targets.test_models import CASES, LEVELS, attached
+from tests.targets.test_models import CASES
 from tests.tiny import dit
 from torch import Tensor, nn
 
@@ -60,18 +60,16 @@ class Blind(Forecaster):
 
 
 def run(
-    name: str, forecaster: Forecaster | None = None, span: str = "full", value: float | None = None, plan: str = PLAN
-) -> tuple[list[list[Tensor]], Session | None]:
-    """What becomes of two samples, the second of which may be broken from the second step on; and the session."""
+    name: str, forecaster: Forecaster | None = None, span: str = "full", value: float | None = None
+) -> tuple[list[list[Tensor]], Report]:
+    """What becomes of two samples, the second of which may be broken from the second step on; and the report."""
     case, model, outputs = FIRST[name], made(name), []
     with contextlib.ExitStack() as stack:
-        on = None if forecaster is None else stack.enter_context(attached(model, plan, forecaster, span))
-        for step, level in enumerate(LEVELS):
-            if on is not None:
-                on.clock.index = step  # type: ignore[attr-defined]
+        on = None if forecaster is None else stack.enter_context(accelerated(model, PLAN, forecaster, span, len(PLAN)))
+        for step, level in enumerate(levels(case, len(PLAN))):
             batch = latents(case, (10 * step, 10 * step + 1))
             outputs.append(call(case, model, broken(batch, 1, value) if value is not None and step else batch, level))
-        return outputs, None if on is None else on.session
+        return outputs, Report((), "", 0, (), "") if on is None else on.report
 
 
 def firsts(outputs: list[list[Tensor]]) -> list[Tensor]:
@@ -82,8 +80,7 @@ def equal(one: list[Tensor], two: list[Tensor]) -> bool:
     return all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
 
 
-def notes(session: Session | None) -> set[str]:
-    assert session is not None
+def notes(session: Session) -> set[str]:
     return {note for record in session.records for note in record.notes.values()}
 
 
@@ -93,16 +90,16 @@ def notes(session: Session | None) -> set[str]:
 @pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in SLOW else n for n in FIRST])
 def test_a_broken_mate_of_any_model(name: str) -> None:
     expected, _ = run(name, TCPade())
-    got, session = run(name, TCPade(), value=NAN)
-    assert session is not None and session.plan == PLAN and not notes(session)
+    got, report = run(name, TCPade(), value=NAN)
+    assert report.plan == PLAN and not report.notes
     assert equal(firsts(got), firsts(expected))
 
 
 @pytest.mark.parametrize(("name", "span"), SPANS)
 def test_a_broken_mate_in_any_span(name: str, span: str) -> None:
     expected, _ = run(name, TCPade(), span)
-    got, session = run(name, TCPade(), span, INF)
-    assert session is not None and session.plan == PLAN and not notes(session)
+    got, report = run(name, TCPade(), span, INF)
+    assert report.plan == PLAN and not report.notes
     assert equal(firsts(got), firsts(expected))
 
 
@@ -110,8 +107,9 @@ def test_a_broken_mate_in_any_span(name: str, span: str) -> None:
 def test_a_sample_whose_forecast_alone_is_not_finite_is_computed(name: str, span: str) -> None:
     expected, _ = run(name, Reuse(), span)
     untouched, _ = run(name)
-    got, session = run(name, Blind(), span)
-    assert session is not None and session.plan == PLAN and notes(session) == {"non-finite sample"}
+    got, report = run(name, Blind(), span)
+    assert report.plan == PLAN and all("of some samples was not finite" in note for note in report.notes.values())
+    assert report.notes
     assert equal(firsts(got), firsts(expected)) and not equal(firsts(got), firsts(untouched))
     assert all(torch.equal(a[1], b[1]) for a, b in zip(got, untouched, strict=True))
 

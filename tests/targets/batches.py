@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
 from tests.targets.case import Case
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
+
+from padecast import Handle, PadecastWarning, accelerate
+from padecast.forecasters import Forecaster
+from padecast.policies import Plan, Policy
 
 SINGLE = ("Cosmos3OmniTransformer",)
 """Classes that take one sample alone."""
@@ -33,6 +39,13 @@ def latents(case: Case, seeds: Sequence[int]) -> Any:
     return [x for one in drawn for x in one] if isinstance(drawn[0], list) else torch.cat(drawn)
 
 
+def levels(case: Case, count: int) -> list[float]:
+    """Noise levels at which the model's timestep falls, as that of a bare model must."""
+    falling = [0.9 - 0.8 * place / count for place in range(count)]
+    first, last = (float(torch.as_tensor(case.timestep(level)).max()) for level in (falling[0], falling[-1]))
+    return falling if first > last else falling[::-1]
+
+
 def call(
     case: Case, model: nn.Module, latent: Any, level: float, change: Callable[[str, Any], Any] = lambda _, x: x
 ) -> list[Tensor]:
@@ -52,3 +65,15 @@ def broken(latent: Any, place: int, value: float) -> Any:
     spoilt = tree_map(torch.clone, latent)
     spoilt[place].flatten()[0:1].fill_(value)
     return spoilt
+
+
+@contextlib.contextmanager
+def accelerated(
+    model: nn.Module, policy: str | Policy, forecaster: Forecaster, span: str, steps: int
+) -> Iterator[Handle]:
+    """Accelerate a model that is called by hand; what a report notes is for the test to look at."""
+    policy = Plan(policy) if isinstance(policy, str) else policy
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PadecastWarning)
+        with accelerate(model, policy=policy, forecaster=forecaster, span=span, steps=steps) as run:
+            yield run

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from padecast._errors import check
+from padecast._history import precise
 from padecast._tokens import Tokens, cells_of, highest_of
 from padecast.forecasters.reuse import Reuse
 
@@ -51,8 +52,8 @@ class ToCa(Reuse):
         the queries and keys that fused attention is given at computed steps, column sums over at most 256 of the
         queries; where an attention is not seen (compiled blocks, kernels called directly, tokens split over processes)
         age and spread decide. Equal scores go to tokens spread evenly. Every sample and every branch has tokens of its
-        own. The fraction is the same in all blocks and steps, which the paper lets vary a little. A count of computed
-        steps does not show what forecast steps compute.
+        own, as many as it has alone, whatever fills up its batch. The fraction is the same in all blocks and steps,
+        which the paper lets vary a little. A count of computed steps does not show what forecast steps compute.
 
     Reference:
         Zou et al., "Accelerating Diffusion Transformers with Token-wise Feature Caching", arXiv:2410.05317. The same
@@ -82,13 +83,24 @@ class ToCa(Reuse):
         """See :meth:`Forecaster.chosen`."""
         count = math.ceil(self.fraction * tokens.age.shape[1] - 1e-9)
         order: Tensor = self._scores(tokens).argsort(stable=True, dim=1, descending=True)
-        return order[:, :count].sort(1).values
+        if tokens.rows is None:
+            return order[:, :count].sort(1).values
+        # As many as of the sample alone; the rest of an equal number for all are taken from what fills up.
+        own, places = tokens.rows.sum(1, keepdim=True), torch.arange(count, device=order.device)
+        share = (self.fraction * precise(own) - 1e-9).ceil().long()
+        return order.gather(1, torch.where(places < share, places, own + places - share)).sort(1).values
 
     def _scores(self, tokens: Tokens) -> Tensor:
         size, device = tokens.age.shape[1], tokens.age.device
         even = torch.arange(size, device=device, dtype=torch.float64 if device.type == "cpu" else torch.float32)
+        cells = cells_of(tokens.grid, self.cell, device)
+        if tokens.rows is not None:  # places as they are alone
+            place = (tokens.rows.cumsum(1) - 1).clamp_min(0)
+            even, cells = even[place], cells[place]
         total = self.staleness * tokens.age + 1e-4 * (even * GOLDEN % 1).to(tokens.age)
         for weight, known in ((self.influence, tokens.influence), (self.control, tokens.control)):
             if known is not None:
                 total = total + weight * known
-        return total + self.spread * highest_of(total, cells_of(tokens.grid, self.cell, device))
+        if tokens.rows is not None:
+            total = total.masked_fill(~tokens.rows, -torch.inf)
+        return total + self.spread * highest_of(total, cells)
