@@ -53,8 +53,8 @@ class Schedule:
     @classmethod
     def read(cls, document: dict[str, Any]) -> Schedule:
         """Read one from plain data."""
-        grids = (tuple(document[name]) for name in ("timesteps", "sigmas", "strides"))
-        return cls(document["scheduler"], *grids, document.get("settings", {}))
+        timesteps, sigmas, strides = (tuple(document[name]) for name in ("timesteps", "sigmas", "strides"))
+        return cls(document["scheduler"], timesteps, sigmas, strides, document.get("settings", {}))
 
     @property
     def steps(self) -> int:
