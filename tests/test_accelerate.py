@@ -113,7 +113,7 @@ class TestOnAndOff:
         with accelerate(pipe, "fora") as run:
             assert run.enable() is run
             with pytest.raises(
-                AlreadyAccelerated, match=r"this Loop is accelerated already, by 'fora'.*\n.*disable\(\)"
+                AlreadyAccelerated, match=r"this Loop is accelerated already, by 'fora'.*\n.*padecast\.disable\(pipe\)"
             ):
                 enable(pipe, "tc-pade")
             assert run.enabled
@@ -514,3 +514,17 @@ def test_dit_pipeline_with_pictures() -> None:
     pipe = dit_pipeline()
     with accelerate(pipe, "tc-pade"):
         assert len(pipe([3, 7], num_inference_steps=4).images) == 2
+
+
+@pytest.mark.fault("notebook")
+@pytest.mark.parametrize("method", ["fora", "adaptive", "tc-pade:every=3"])
+def test_a_handle_says_what_it_is_and_does(method: str) -> None:
+    pipe = loop()
+    run = accelerate(pipe, method)
+    name = method.partition(":")[0]
+    assert repr(run).startswith(f"<Handle: {name} on Loop, off;") and "no step was run yet" in repr(run)
+    with run:
+        pipe(12)
+        assert f"{name} on Loop, on" in repr(run) and "12 steps" in repr(run)
+        assert run._repr_html_().count("<span") == 12
+    assert "0x" not in repr(run) and len(repr(run)) < 200

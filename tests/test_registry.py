@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
-from padecast import InvalidOption, UnknownName, forecasters, policies
+from padecast import InvalidOption, UnknownName, forecasters, method, policies
 from padecast._registry import Registry, configure, parse
 from padecast.forecasters import Blend, Chebyshev, Lagrange, Pade, Taylor, TCPade
 from padecast.policies import Cap, Ends, Growing, Interval, Plan, Stability, Tolerance
@@ -177,3 +178,63 @@ def test_policies_are_written(written: str, part: object) -> None:
 
 def test_options_may_be_given_as_values() -> None:
     assert configure(Pade, {"order": (2, 1), "guard": "3"}, "pade") == Pade((2, 1), 3.0)
+
+
+# Names that are near, and those of a method's parts ------------------------------------------------------------------
+
+
+@pytest.mark.fault("nearest name")
+@pytest.mark.parametrize(
+    ("asked", "near"),
+    [
+        *(("tcpade", "tc-pade"), ("TC-Pade", "tc-pade"), ("tc_pade_fast", "tc-pade-fast"), ("spectrm", "spectrum")),
+        *(("taylor", "taylorseer"), ("tea-cache", "teacache"), ("lineer", "linear"), ("adaptiv", "adaptive")),
+        *(("first", "first-block"), ("foar", "fora"), ("NONE", "none"), ("mag", "magcache"), ("hi cache", "hicache")),
+        *(("nope", None), ("digits", None), ("flux", None), ("x", None), ("", None), ("no", None), ("tc", None)),
+        *(
+            ("cache", "hicache"),
+            ("fast", None),
+            ("sora", None),
+            ("method", None),
+            ("3", None),
+            ("-", None),
+            ("pad", "pade"),
+        ),
+        *(("every=3", None), ("adapt", "adaptive"), ("stability", None), ("wan", None), ("default", None)),
+    ],
+)
+def test_the_nearest_method_is_named_only_where_one_is_near(asked: str, near: str | None) -> None:
+    with pytest.raises(UnknownName) as error:
+        method(asked)
+    assert (f"; the nearest is {near!r}." in str(error.value)) == (near is not None)
+    assert ("nearest" in str(error.value)) == (near is not None)
+
+
+@pytest.mark.fault("three names")
+@pytest.mark.parametrize(
+    ("make", "asked", "said"),
+    [
+        (forecasters.REGISTRY.make, "tc-pade", "the forecaster of tc-pade is called 'tcpade'"),
+        (forecasters.REGISTRY.make, "linear", "the forecaster of linear is called 'lagrange'"),
+        (forecasters.REGISTRY.make, "spectrum", "the forecaster of spectrum is called 'chebyshev'"),
+        (forecasters.REGISTRY.make, "adaptive", "the forecaster of adaptive is called 'tcpade'"),
+        (forecasters.REGISTRY.make, "fora", "the forecaster of fora is called 'reuse'"),
+        (forecasters.REGISTRY.make, "TCPade", "the nearest is 'tcpade'"),
+        (policies.REGISTRY.make, "tc-pade", "the policy of tc-pade is called 'spaced'"),
+        (policies.REGISTRY.make, "teacache", "the policy of teacache is called 'accumulated'"),
+        (policies.REGISTRY.make, "magcache", "the policy of magcache is called 'magnitude'"),
+        (policies.REGISTRY.make, "adaptive", "the policy of adaptive is called 'tolerance'"),
+        (policies.REGISTRY.make, "FirstBlock", "the nearest is 'first-block'"),
+        (method, "chebyshev", "that is the forecaster of spectrum, spectrum-fast"),
+        (method, "lagrange", "that is the forecaster of linear"),
+        (method, "spaced", "that is the policy of tc-pade"),
+        (method, "Tolerance", "that is the policy of adaptive"),
+        (method, "Lagrange", "that is the forecaster of linear"),
+        (method, "TCPade", "the nearest is 'tc-pade'"),
+        (method, "reuse", "that is the forecaster of fora"),
+    ],
+)
+def test_a_part_asked_for_by_anothers_name_is_told_its_own(make: Any, asked: str, said: str) -> None:
+    with pytest.raises(UnknownName) as error:
+        make(asked)
+    assert said in str(error.value)

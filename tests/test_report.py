@@ -226,3 +226,70 @@ def test_two_models_of_one_run_are_one_report() -> None:
 )
 def test_sizes_are_written_for_people(count: int, text: str) -> None:
     assert size(count) == text
+
+
+# Times that were not taken, and what is shown where somebody looks ---------------------------------------------------
+
+
+@pytest.mark.fault("times not taken")
+@pytest.mark.parametrize(
+    ("plan", "seconds", "line"),
+    [
+        ("CCC", (0.5, 0.5, 0.5), "denoiser 1.500 s (computed 0.500 s a step)"),
+        ("C", (0.5,), "denoiser 0.500 s (computed 0.500 s a step)"),
+        ("CCC", (0.0, 0.0, 0.0), "no times were taken"),
+        ("C..", (0.0, 0.0, 0.0), "no times were taken; 3.00x at best"),
+        ("C.C.", (0.5, 0.1, 0.5, 0.1), "1.67x of 2.00x ideal"),
+        ("...", (0.1, 0.1, 0.1), "denoiser 0.300 s (forecast 0.100 s a step)"),
+        ("C.", (0.0, 0.0), "no times were taken; 2.00x at best"),
+        ("CC", (0.1, 0.1), "denoiser 0.200 s (computed 0.100 s a step)"),
+    ],
+)
+def test_only_times_that_were_taken_are_said(plan: str, seconds: tuple[float, ...], line: str) -> None:
+    steps = tuple(
+        StepReport(index, letter == "C", s) for index, (letter, s) in enumerate(zip(plan, seconds, strict=True))
+    )
+    text = str(Report(steps, plan, 0, (), "fora"))
+    assert line in text and "0.000 s" not in text
+    assert ("ideal" in text) == ("C" in plan and "." in plan and sum(seconds) > 0)
+
+
+@pytest.mark.fault("times not taken")
+def test_a_session_that_was_stepped_by_hand_claims_no_speedup() -> None:
+    session, x = Session(Plan("C.C."), Reuse(), 4), torch.zeros(1, 2)
+    for index in range(4):
+        session.step(x, index=index, compute=lambda: x + 1)
+    assert str(Report.of(session)).splitlines()[1] == "no times were taken; 2.00x at best"
+
+
+def reports() -> list[Report]:
+    many = tuple(StepReport(index, index % 3 == 0, 0.1, 1.5, 0.2, 1.1, 1.0, {"cond": "stale"}) for index in range(50))
+    return [
+        Report((), "", 0, (), "fora"),
+        Report(many, "C.." * 16 + "C.", 2**20, ("cond", "uncond"), "tc-pade:every=3"),
+        Report((StepReport(3, True, 0.0),), "   C", 0, ("<b>&",), "<script>alert(1)</script>"),
+        Report((), "", 0, (), "fora", unplaced=3),
+    ]
+
+
+@pytest.mark.fault("notebook")
+@pytest.mark.parametrize("report", reports(), ids=["none", "many", "markup", "unplaced"])
+def test_a_report_is_short_where_it_is_looked_at_and_squares_in_a_notebook(report: Report) -> None:
+    assert len(repr(report)) < 200 and report.method in repr(report) and "\n" not in repr(report)
+    page = report._repr_html_()
+    assert page.count("<span") == len(report.plan) and "<script>" not in page and "<b>&" not in page
+    assert page.count("title='step") == len(report.plan) and all(f"step {i}:" in page for i in range(len(report.plan)))
+
+
+@pytest.mark.fault("notebook")
+@pytest.mark.parametrize("plan", [PLAN, "CCCCCC", "C....."])
+def test_details_are_a_line_a_step_and_what_the_columns_mean(plan: str) -> None:
+    report = report_of([a_run(TCPade(), branches=("cond", "uncond"), plan=plan)], "tc-pade")
+    lines = report.details().splitlines()
+    assert [line.split()[:2] for line in lines[1 : len(plan) + 1]] == [
+        [str(index), "computed" if letter == "C" else "forecast"] for index, letter in enumerate(plan)
+    ]
+    assert {line.partition(":")[0] for line in lines[len(plan) + 2 :]} == {
+        *("seconds", "stability", "disagreement", "gain", "weight sum")
+    }
+    assert Report((), "", 0, (), "fora").details() == "no step was run yet with this attachment"

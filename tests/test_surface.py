@@ -7,7 +7,10 @@ import dataclasses
 import importlib
 import inspect
 import re
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -120,6 +123,55 @@ def test_a_star_import_brings_the_public_names() -> None:
 def test_functions_are_not_hidden_by_the_modules_that_hold_them() -> None:
     importlib.import_module("padecast.methods")
     assert inspect.isfunction(padecast.methods) and inspect.isfunction(padecast.method)
+
+
+@pytest.mark.fault("hidden modules")
+@pytest.mark.parametrize("name", ["REGISTRY", "DEFAULT", "METHODS", "Method", "method", "methods"])
+def test_what_a_hidden_module_holds_is_found_at_the_function_that_hides_it(name: str) -> None:
+    module = importlib.import_module("padecast.methods")
+    from padecast import methods
+
+    assert getattr(methods, name) is getattr(module, name) and module is not methods
+
+
+@pytest.mark.fault("hidden modules")
+@pytest.mark.parametrize(
+    "line",
+    [
+        "from padecast import methods; assert methods.REGISTRY and 'fora' in methods()",
+        "import padecast; import padecast.methods; assert 'fora' in padecast.methods()",
+        "from padecast.methods import REGISTRY; import padecast; assert padecast.methods() == REGISTRY",
+        "import padecast.calibration as c; assert callable(c.calibrate) and not hasattr(c.calibrate, '__path__')",
+        "import inspect, padecast; assert inspect.isfunction(padecast.calibrate)",
+        "import padecast.calibration, inspect; assert inspect.isfunction(padecast.calibration.calibrate)",
+        "from importlib import import_module as m; assert m('padecast.calibration._calibrate').calibrate",
+    ],
+)
+def test_names_of_functions_and_modules_are_told_apart(line: str) -> None:
+    exec(line, {})
+
+
+@pytest.mark.fault("keywords of enable")
+def test_enable_takes_the_keywords_of_accelerate() -> None:
+    one, other = (inspect.signature(part, eval_str=False) for part in (padecast.accelerate, padecast.enable))
+    assert one.parameters == other.parameters and one.return_annotation == other.return_annotation
+
+
+@pytest.mark.fault("keywords of enable")
+@pytest.mark.parametrize("wrong", ["offlod=True", "step=20", "polcy='always'", "computd=8", "Method='fora'", "nfe=8"])
+def test_a_keyword_that_is_misspelt_is_refused_by_both(wrong: str) -> None:
+    for name in ("accelerate", "enable"):
+        with pytest.raises(TypeError, match="unexpected keyword argument"):
+            eval(f"padecast.{name}(None, {wrong})")
+
+
+@pytest.mark.slow
+@pytest.mark.fault("keywords of enable")
+def test_a_type_checker_finds_a_misspelt_keyword_of_either(tmp_path: Path) -> None:
+    script = tmp_path / "user.py"
+    script.write_text("import padecast\npadecast.accelerate(None, offlod=True)\npadecast.enable(None, offlod=True)\n")
+    done = subprocess.run([sys.executable, "-m", "mypy", str(script)], capture_output=True, text=True, check=False)
+    assert [line for line in (2, 3) if f"user.py:{line}: error" in done.stdout] == [2, 3], done.stdout
 
 
 @every_part

@@ -2,40 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Sequence
+from typing import Any
 
 import torch
+from torch import nn
 
 from padecast import forecasters, policies
-from padecast._errors import InvalidOption
+from padecast._errors import InvalidOption, check
 from padecast._handle import ENABLED, Handle
+from padecast._options import check_option
 from padecast._ring import Storage
+from padecast._selection import Planned, Selection
 from padecast.forecasters import Forecaster
-from padecast.methods import DEFAULT, Method
+from padecast.methods import DEFAULT, Method, check_part
 from padecast.methods import method as named
 from padecast.policies import Policy
 
 
-@runtime_checkable
-class Planned(Protocol):
-    """What :func:`accelerate` asks of a calibration."""
-
-    def method(
-        self, *, computed: int | None = None, speedup: float | None = None, decibels: float | None = None
-    ) -> Method:
-        """Return the method that fulfils a wish."""
-
-    def check(self, pipe: Any, total: int | None) -> None:
-        """Raise unless it was made for a pipeline and a run of so many steps."""
-
-
 def accelerate(
     target: Any,
-    method: str | Method | Planned | None = None,
+    method: str | Method | Planned | Sequence[Planned] | None = None,
     *,
     computed: int | None = None,
     speedup: float | None = None,
     decibels: float | None = None,
+    otherwise: str | Method | None = None,
     policy: Policy | str | None = None,
     forecaster: Forecaster | str | None = None,
     span: str | None = None,
@@ -50,10 +42,11 @@ def accelerate(
     Args:
         target: A diffusers pipeline, or a transformer of a described class.
         method: A registered method, with options if need be: ``"tc-pade:every=3"``. Default ``"adaptive"``. Or a
-            :class:`padecast.Calibration`, together with exactly one of the next three.
+            :class:`padecast.Calibration`, or a list of them, together with exactly one of the next three.
         computed: Of a calibration, the plan with so many computed steps.
         speedup: Of a calibration, the plan with the most computed steps that makes the denoiser so much faster.
         decibels: Of a calibration, the plan with the fewest computed steps and at least this PSNR on its samples.
+        otherwise: The method of runs that no calibration was made for. By default such a run is an error.
         policy: When to compute, in place of the method's.
         forecaster: With which weights to forecast, in place of the method's.
         span: Which block lists of the model, in place of the method's; ``"full"``, and for FLUX ``"double"`` and
@@ -71,10 +64,11 @@ def accelerate(
 
     Raises:
         UnknownName: If the method or an option is unknown; on entering the block or ``enable()``, the span.
-        InvalidOption: If a bare transformer is given without a plan and without ``steps``; if a calibration has no
-            plan that fulfils the wish, or a wish is given without one.
+        InvalidOption: If an option is of the wrong kind, out of range, or would have no effect; if a bare transformer
+            is given without a plan and without ``steps``; if a calibration has no plan that fulfils the wish, or a wish
+            is given without one.
         CalibrationMismatch: On entering the block, if a calibration was made for another model; at the first step of a
-            run, if it was made for another scheduler, schedule or guidance.
+            run, if none was made for its scheduler, schedule or guidance.
         UnsupportedModel: If no stack of blocks is known in the model.
         AlreadyAccelerated: If the same object is accelerated already.
 
@@ -89,31 +83,70 @@ def accelerate(
         >>> run.report.plan
         'CC.C'
     """
-    wishes = {"computed": computed, "speedup": speedup, "decibels": decibels}
-    guard = None
-    if isinstance(method, Planned) and not isinstance(method, Method):
-        if span is not None:
-            raise InvalidOption(
-                f"span={span!r} cannot be given with a calibration, whose plans belong to the span it was made for.\n"
-                "Calibrate that span: padecast.calibrate(pipe, call, span=...)"
-            )
-        chosen, guard = method.method(computed=computed, speedup=speedup, decibels=decibels), method.check
+    check_option("measure", measure, bool, "Write measure=False, or leave it out")
+    check_option("offload", offload, bool, "Write offload=True, or leave it out")
+    check_option("span", span, str | None, 'Write span="full", or leave it out')
+    wishes = _wishes(computed=computed, speedup=speedup, decibels=decibels)
+    selection: Selection | None = None
+    if calibrations := _calibrations(method):
+        _refuse_span(span)
+        chosen = tuple(_replaced(one.method(**wishes), policy, forecaster, None) for one in calibrations)
+        other = None if otherwise is None else _named(otherwise, "otherwise")
+        selection = Selection(calibrations, chosen, other)
+        main = selection.every[0]
     else:
-        _refuse(wishes, method)
-        chosen = method if isinstance(method, Method) else named(method or DEFAULT)
-    replaced = _replaced(chosen, policy, forecaster, span)
+        _refuse({**wishes, "otherwise": otherwise}, method)
+        main = _replaced(_named(DEFAULT if method is None else method, "method"), policy, forecaster, span)
+    _check_steps(target, steps, main.policy, several=len(calibrations) > 1)
     return Handle(
-        target, replaced, steps=steps, measure=measure, storage=Storage(dtype, offload), group=group, guard=guard
+        target,
+        main,
+        steps=steps,
+        measure=measure,
+        storage=Storage(dtype, offload),
+        group=group,
+        guard=None if selection is None else selection.choose,
+        others=() if selection is None else selection.every,
     )
 
 
-def enable(target: Any, method: str | Method | Planned | None = None, **options: Any) -> Handle:
+def enable(
+    target: Any,
+    method: str | Method | Planned | Sequence[Planned] | None = None,
+    *,
+    computed: int | None = None,
+    speedup: float | None = None,
+    decibels: float | None = None,
+    otherwise: str | Method | None = None,
+    policy: Policy | str | None = None,
+    forecaster: Forecaster | str | None = None,
+    span: str | None = None,
+    steps: int | None = None,
+    measure: bool = True,
+    dtype: torch.dtype | None = None,
+    offload: bool = False,
+    group: Any = None,
+) -> Handle:
     """Accelerate from now on, without a block: :func:`accelerate` followed by ``Handle.enable``.
 
     Args:
         target: A diffusers pipeline, or a transformer of a described class.
-        method: A registered method, with options if need be, or a calibration. Default ``"adaptive"``.
-        options: The other arguments of :func:`accelerate`.
+        method: A registered method, with options if need be, or calibrations. Default ``"adaptive"``.
+        computed: See :func:`accelerate`, as all that follow.
+        speedup: Of a calibration.
+        decibels: Of a calibration.
+        otherwise: The method of runs that no calibration was made for.
+        policy: When to compute.
+        forecaster: With which weights to forecast.
+        span: Which block lists of the model.
+        steps: Steps of the schedule, for a bare transformer.
+        measure: Whether to measure inner products for the report.
+        dtype: Storage dtype of the history.
+        offload: Whether the history lies in host memory.
+        group: Processes that hold parts of the same tokens.
+
+    Returns:
+        The handle, switched on.
 
     Example:
         >>> from diffusers import DiTTransformer2DModel
@@ -124,7 +157,22 @@ def enable(target: Any, method: str | Method | Planned | None = None, **options:
         True
         >>> handle.disable()
     """
-    return accelerate(target, method, **options).enable()
+    return accelerate(
+        target,
+        method,
+        computed=computed,
+        speedup=speedup,
+        decibels=decibels,
+        otherwise=otherwise,
+        policy=policy,
+        forecaster=forecaster,
+        span=span,
+        steps=steps,
+        measure=measure,
+        dtype=dtype,
+        offload=offload,
+        group=group,
+    ).enable()
 
 
 def disable(target: Any) -> None:
@@ -147,13 +195,89 @@ def disable(target: Any) -> None:
             handle.disable()
 
 
-def _refuse(wishes: dict[str, float | None], method: str | Method | None) -> None:
-    given = [f"{name}={value:g}" for name, value in wishes.items() if value is not None]
+def _wishes(computed: object, speedup: object, decibels: object) -> dict[str, Any]:
+    """Return what was wished of a calibration, once each wish is known to be a number."""
+    check_option("computed", computed, int | None, "Write computed=8: so many steps of a run")
+    check_option("speedup", speedup, float | None, "Write speedup=2.5: so many times as fast at best")
+    check_option("decibels", decibels, float | None, "Write decibels=35: so near to the uncached images")
+    return {"computed": computed, "speedup": speedup, "decibels": decibels}
+
+
+def _calibrations(method: object) -> tuple[Planned, ...]:
+    """Return the calibrations that were given in place of a method; none if a method was.
+
+    Raises:
+        InvalidOption: If a list holds anything else, or nothing.
+    """
+    if isinstance(method, Planned) and not isinstance(method, Method):
+        return (method,)
+    if not isinstance(method, list | tuple):
+        return ()
+    wrong = [one for one in method if not isinstance(one, Planned) or isinstance(one, Method)]
+    if wrong or not method:
+        raise InvalidOption(
+            f"{wrong[0] if wrong else method!r} is no calibration, and a list of methods is one of calibrations.\n"
+            'Load them first: [padecast.Calibration.load("20.json"), padecast.Calibration.load("28.json")]'
+        )
+    return tuple(method)
+
+
+def _named(method: object, role: str) -> Method:
+    """Return a method by its name, or as it is.
+
+    Raises:
+        InvalidOption: If it is neither.
+    """
+    if isinstance(method, Method):
+        return method
+    if not isinstance(method, str):
+        raise InvalidOption(
+            f"{role}={method!r} is a {type(method).__name__}, and no method.\n"
+            "Usual cause: a number of steps, which is an option of a method or a wish of a calibration. Write "
+            'accelerate(pipe, "tc-pade:every=3"), or accelerate(pipe, calibration, computed=8)'
+        )
+    return named(method)
+
+
+def _refuse_span(span: str | None) -> None:
+    if span is not None:
+        raise InvalidOption(
+            f"span={span!r} cannot be given with a calibration, whose plans belong to the span it was made for.\n"
+            "Calibrate that span: padecast.calibrate(pipe, call, span=...)"
+        )
+
+
+def _refuse(wishes: dict[str, Any], method: object) -> None:
+    asked = {name: value for name, value in wishes.items() if value is not None}
+    given = [f"{name}={value:g}" if name in NUMBERS else f"{name}={value!r}" for name, value in asked.items()]
     if given:
         raise InvalidOption(
             f"{', '.join(given)} needs a calibration, and {method or DEFAULT!r} is none.\n"
             "Usual cause: the calibration's name instead of the calibration. Load it first: "
             'padecast.Calibration.load("FILE.json")'
+        )
+
+
+NUMBERS = ("computed", "speedup", "decibels")
+
+
+def _check_steps(target: Any, steps: int | None, policy: Policy, *, several: bool) -> None:
+    """Raise if the number of steps that was given is none, contradicts a plan, or would not be looked at."""
+    bare = isinstance(target, nn.Module)
+    if steps is None:
+        check(not (bare and several), "steps", None, "how many steps a run of the transformer has, such as steps=20")
+        return
+    check_option("steps", steps, int, "Write steps=20, or leave it out")
+    check(steps >= 1, "steps", steps, "1 or more")
+    if policy.length not in (None, steps):
+        raise InvalidOption(
+            f"steps={steps} contradicts the plan, which has {policy.length} steps.\n"
+            "Leave steps out: a plan says how many there are."
+        )
+    if not bare and getattr(getattr(target, "scheduler", None), "timesteps", None) is not None:
+        raise InvalidOption(
+            f"steps={steps} has no effect on a {type(target).__name__}, whose scheduler says how many there are.\n"
+            f"Leave it out, and say it to the pipeline: pipe(..., num_inference_steps={steps})"
         )
 
 
@@ -164,21 +288,15 @@ def _replaced(
     forecaster = forecasters.REGISTRY.make(forecaster) if isinstance(forecaster, str) else forecaster
     if policy is None and forecaster is None and span is None:
         return method
-    for part, role, name in ((policy, Policy, "policy"), (forecaster, Forecaster, "forecaster")):
-        if part is not None and not isinstance(part, role):
-            raise InvalidOption(
-                f"{name}={part!r} is not a {name}.\n"
-                f"Give an instance, such as padecast.{_EXAMPLES[name]}, or its name as a string."
-            )
+    for part, kind, role in ((policy, Policy, "policy"), (forecaster, Forecaster, "forecaster")):
+        if part is not None:
+            check_part(role, part, kind)
     changed = [type(part).__name__.lower() for part in (policy, forecaster) if part is not None]
     return Method(
         name="+".join(changed) or method.name,
-        policy=policy or method.policy,
-        forecaster=forecaster or method.forecaster,
+        policy=method.policy if policy is None else policy,
+        forecaster=method.forecaster if forecaster is None else forecaster,
         summary="chosen by the caller",
         cites=method.cites,
-        span=span or method.span,
+        span=method.span if span is None else span,
     )
-
-
-_EXAMPLES = {"policy": "policies.Interval(every=3)", "forecaster": "forecasters.Pade(order=(1, 1))"}

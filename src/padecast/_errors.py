@@ -27,8 +27,6 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-LONGEST = 1000  # characters of a value in a message
-
 
 class PadecastError(Exception):
     """Root of every error that padecast raises on purpose."""
@@ -95,13 +93,14 @@ class PadecastWarning(UserWarning):
     """The run is right, but probably not what was meant."""
 
 
-def unknown(kind: str, name: str, known: Iterable[str]) -> UnknownName:
-    """Build the error for an unregistered name, naming the nearest registered ones.
+def unknown(kind: str, name: object, known: Iterable[str], hint: str = "") -> UnknownName:
+    """Build the error for an unregistered name, naming the nearest registered one if one is near.
 
     Args:
         kind: What the name should have been, e.g. ``"method"``.
         name: What was given.
         known: The registered names.
+        hint: What is known of such a name, in place of the nearest. Default nothing.
 
     Returns:
         The error, to be raised by the caller.
@@ -110,11 +109,50 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UnknownName:
         >>> print(unknown("method", "tcpade", ["tc-pade", "spectrum"]))
         unknown method 'tcpade'; the nearest is 'tc-pade'.
         Known: spectrum, tc-pade
+        >>> print(unknown("method", "nope", ["none", "fora"]))
+        unknown method 'nope'.
+        Known: fora, none
     """
     names = sorted(known)
-    nearest = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
-    hint = f"; the nearest is {nearest[0]!r}" if nearest else ""
-    return UnknownName(f"unknown {kind} {_shown(name)}{hint}.\nKnown: {', '.join(names) or 'none'}")
+    near = nearest(name, names)
+    said = hint or (f"the nearest is {near!r}" if near else "")
+    return UnknownName(f"unknown {kind} {quoted(name)}{said and '; '}{said}.\nKnown: {', '.join(names) or 'none'}")
+
+
+def nearest(name: object, known: Iterable[str]) -> str | None:
+    """Return the known name that was probably meant, or nothing.
+
+    Case and signs between words do not count. A name is meant by its beginning, by its letters in another order, or
+    if four fifths of both are the same: one wrong letter of four is another word.
+
+    Example:
+        >>> known = ["hard", "none", "taylorseer", "delta-dit"]
+        >>> [nearest(name, known) for name in ("hrad", "Taylor", "delta_dti", "nope", "digits", 3)]
+        ['hard', 'taylorseer', 'delta-dit', None, None, None]
+    """
+    if not isinstance(name, str):
+        return None
+    asked = _plain(name)
+    shares = {other: _share(asked, _plain(other)) for other in known}
+    best = max(shares, key=lambda other: shares[other], default=None)
+    return best if best is not None and shares[best] >= NEAR else None
+
+
+NEAR = 0.8
+BEGINNING = 3  # letters from which the beginning of a name stands for it
+
+
+def _plain(name: str) -> str:
+    return "".join(letter for letter in name.lower() if letter.isalnum())
+
+
+def _share(asked: str, name: str) -> float:
+    """Return how much of two plain names is the same; equal ones first, then beginnings and turned letters."""
+    if not asked or not name:
+        return 0.0
+    share = difflib.SequenceMatcher(None, asked, name).ratio()
+    begins = len(asked) >= BEGINNING and name.startswith(asked)
+    return max(share, NEAR) if begins or sorted(asked) == sorted(name) else share
 
 
 def missing(package: str, extra: str, purpose: str) -> MissingPackage:
@@ -145,10 +183,21 @@ def check(condition: bool, name: str, value: object, expected: str) -> None:
         padecast._errors.InvalidOption: every=0 is out of range: expected at least 1.
     """
     if not condition:
-        raise InvalidOption(f"{name}={_shown(value)} is out of range: expected {expected}.")
+        raise InvalidOption(f"{name}={quoted(value)} is out of range: expected {expected}.")
 
 
-def _shown(value: object) -> str:
-    """Return a value as it is written in code, cut where nobody would read on."""
-    text = repr(value)
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
+def quoted(value: object) -> str:
+    """Write a value for a message: as Python does, and shortened where it is longer than anybody reads.
+
+    Example:
+        >>> quoted("C..C"), len(quoted("C" * 1000))
+        ("'C..C'", 203)
+    """
+    try:
+        written = repr(value)
+    except (ValueError, RecursionError):  # whole numbers of thousands of digits, tuples in tuples without end
+        written = f"a {type(value).__name__}"
+    return written if len(written) <= LONGEST else f"{written[:LONGEST]}..."
+
+
+LONGEST = 200

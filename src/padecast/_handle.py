@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch import nn
@@ -13,6 +13,7 @@ from torch import nn
 from padecast import targets
 from padecast._attach import Attachment, Listener
 from padecast._clock import Clock
+from padecast._display import block
 from padecast._errors import AlreadyAccelerated, ConcurrentRun, InvalidOption, UnsupportedModel
 from padecast._frames import Caller
 from padecast._group import group_of
@@ -27,8 +28,8 @@ from padecast.report import Report, report_of
 
 ENABLED: weakref.WeakSet[Handle] = weakref.WeakSet()  # a handle lives as long as the models that it is attached to
 MODELS = ("transformer", "transformer_2", "unet")
-Guard = Callable[[Any, int | None], None]
-"""Raises unless a method may serve a pipeline, and, given its length, the run that begins."""
+Guard = Callable[[Any, int | None], Method | None]
+"""Raises unless a method may serve a pipeline, and, given its length, the run that begins; may name another for it."""
 
 
 class Handle(Listener):
@@ -60,8 +61,10 @@ class Handle(Listener):
         storage: Storage,
         group: Any = None,
         guard: Guard | None = None,
+        others: Sequence[Method] = (),
     ) -> None:
         self.target, self.method, self._guard = target, method, guard
+        self._serving, self._every = method, (method, *others)  # what serves this run, of all that may serve one
         self._steps, self._measure, self._storage, self._group = steps, measure, storage, group
         self._attachments: list[Attachment] = []
         self._pipeline = None if isinstance(target, nn.Module) else target
@@ -123,7 +126,7 @@ class Handle(Listener):
         ENABLED.discard(self)
         if attachments:
             sessions = _sessions(attachments)
-            self._last = report_of(sessions, self.method.name)
+            self._last = report_of(sessions, self._serving.name)
             self._warn_if_idle(sessions)
             self._warn_if_unused()
 
@@ -142,7 +145,19 @@ class Handle(Listener):
         self._warn_if_off()
         if self.enabled and self._is_replaced():
             warn(_replaced_model(self.target), self._pipeline)
-        return report_of(_sessions(self._attachments), self.method.name) if self.enabled else self._last
+        return self._reported()
+
+    def _reported(self) -> Report:
+        return report_of(_sessions(self._attachments), self._serving.name) if self.enabled else self._last
+
+    def __repr__(self) -> str:
+        state = "on" if self.enabled else "off"
+        return f"<Handle: {self.method.name} on {type(self.target).__name__}, {state}; {self._reported()!r}>"
+
+    def _repr_html_(self) -> str:
+        state, report = "on" if self.enabled else "off", self._reported()
+        title = f"{self.method.name} on {type(self.target).__name__}, {state}"
+        return block(title, report.plan, str(report).splitlines())
 
     def __del__(self) -> None:
         if not sys.is_finalizing() and getattr(self, "_line", None) is not None:
@@ -168,7 +183,7 @@ class Handle(Listener):
                 f"a {type(self.target).__name__} without a scheduler does not say how many steps a run has.\n"
                 "Say it, accelerate(..., steps=20), give a plan, or accelerate the pipeline instead of its transformer."
             )
-        strides = self.method.policy.needs_stride or self.method.forecaster.needs_stride
+        strides = any(one.policy.needs_stride or one.forecaster.needs_stride for one in self._every)
         clock = Clock(pipeline, self._length(), strides)
         spare = list[Memory]()
 
@@ -185,13 +200,13 @@ class Handle(Listener):
         self._ran = True
         self._warn_if_idle(_sessions(self._attachments))
         if self._guard is not None:
-            self._guard(self.target, total)
+            self._serving = self._guard(self.target, total) or self.method
         for attachment in self._attachments:
             if attachment.clock.is_outdated:  # a model that the run before used, and this one may not
                 attachment.session = None
         return Session(
-            self.method.policy,
-            self.method.forecaster,
+            self._serving.policy,
+            self._serving.forecaster,
             total,
             measure=self._measure,
             dtype=self._storage.dtype,
@@ -201,9 +216,8 @@ class Handle(Listener):
         )
 
     def _length(self) -> int | None:
-        """Steps of a bare transformer's schedule: as told, or as many as the plan has."""
-        plan = getattr(self.method.policy, "steps", None)
-        return self._steps or (len(plan) if isinstance(plan, str) else None)
+        """Steps of a bare transformer's schedule: as told, or the only ones that its policy serves."""
+        return self._steps or self.method.policy.length
 
     # What is said at the end of a run ---------------------------------------------------------------------------
 
@@ -236,11 +250,11 @@ class Handle(Listener):
 
     def _warn_if_idle(self, sessions: list[Session]) -> None:
         """Say so, once, when a whole run was computed although forecasts were asked for."""
-        asked = not self.method.policy.computes_all and not self._warned
+        asked = not self._serving.policy.computes_all and not self._warned
         sessions = [session for session in sessions if not session.begins_late]
         if asked and any(s.reached_end for s in sessions) and not any("." in s.plan for s in sessions):
             self._warned = True
-            warn(_idle(self.method, report_of(sessions, "")), self._pipeline)
+            warn(_idle(self._serving, report_of(sessions, "")), self._pipeline)
 
     def _warn_if_unused(self) -> None:
         """Say so, once, when only other pipelines have sampled with the models."""
@@ -276,9 +290,11 @@ def check_unused(target: Any) -> None:
 
 
 def _already(target: Any, other: Handle) -> AlreadyAccelerated:
+    model, own = isinstance(other.target, nn.Module), other.target is target
+    first = ("model" if own else "pipe.transformer") if model else "pipe"
     return AlreadyAccelerated(
         f"this {type(target).__name__} is accelerated already, by {other.method.name!r}.\n"
-        "Usual cause: a cell or a request handler that ran twice. Switch the first one off: handle.disable()"
+        f"Usual cause: a cell or a request handler that ran twice. Switch the first one off: padecast.disable({first})"
     )
 
 

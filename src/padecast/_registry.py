@@ -9,10 +9,10 @@ import ast
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from itertools import accumulate
-from types import UnionType
-from typing import Any, ClassVar, Generic, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Generic, TypeVar, get_args
 
-from padecast._errors import InvalidOption, unknown
+from padecast._errors import InvalidOption, quoted, unknown
+from padecast._options import fits, hints_of
 
 Part = TypeVar("Part")
 LONGEST, DEPTH = 65_536, 16
@@ -42,11 +42,12 @@ class Registry(Mapping[str, Callable[..., Part]], Generic[Part]):
 
     def __init__(self, kind: str, role: type[Any], parts: Mapping[str, Callable[..., Part]]) -> None:
         self.kind, self._parts = kind, dict(parts)
+        self._elsewhere: dict[str, str] = {}
         self.roles[role] = self
 
     def __getitem__(self, name: str) -> Callable[..., Part]:
         if name not in self._parts:
-            raise unknown(self.kind, name, self._parts)
+            raise unknown(self.kind, name, self._parts, self.hint(name))
         return self._parts[name]
 
     def __contains__(self, name: object) -> bool:
@@ -58,6 +59,31 @@ class Registry(Mapping[str, Callable[..., Part]], Generic[Part]):
     def __len__(self) -> int:
         return len(self._parts)
 
+    def name_of(self, part: object) -> str:
+        """Return the name of an instance's class; the class's own where it is not registered.
+
+        Example:
+            >>> from padecast import policies
+            >>> policies.REGISTRY.name_of(policies.Spaced())
+            'spaced'
+        """
+        return next((name for name in self if self._parts[name] is type(part)), type(part).__name__)
+
+    def note(self, elsewhere: str, name: str) -> None:
+        """Note under which name is found here what a method, or whatever else, is called ``elsewhere``."""
+        self._elsewhere[elsewhere] = name
+
+    def hint(self, asked: str) -> str:
+        """Say how a part is called that is asked for by the name of a method with it; nothing of other names.
+
+        Example:
+            >>> from padecast import forecasters
+            >>> forecasters.REGISTRY.hint("spectrum")
+            "the forecaster of spectrum is called 'chebyshev'"
+        """
+        name = self._elsewhere.get(asked)
+        return "" if name is None else f"the {self.kind} of {asked} is called {name!r}"
+
     def make(self, written: str) -> Part:
         """Build the part that ``name:option=value,...`` describes.
 
@@ -65,11 +91,6 @@ class Registry(Mapping[str, Callable[..., Part]], Generic[Part]):
             UnknownName: If the name or an option is unknown; the message names the nearest one.
             InvalidOption: If a value cannot be read or is out of range.
         """
-        if len(written) > LONGEST or _depth(written) > DEPTH:
-            raise InvalidOption(
-                f"{self.kind} {written[:40]!r}… has {len(written)} characters and parentheses {_depth(written)} deep, "
-                f"where at most {LONGEST} and {DEPTH} are read.\nUsual cause: a file that was damaged."
-            )
         name, options = parse(written)
         return configure(self[name], options, f"{self.kind} {name}")
 
@@ -81,24 +102,35 @@ def parse(written: str) -> tuple[str, dict[str, str]]:
         >>> parse("tc-pade:threshold=0.7,order=(2,1)")
         ('tc-pade', {'threshold': '0.7', 'order': '(2,1)'})
     """
+    if not isinstance(written, str):
+        raise InvalidOption(
+            f"{quoted(written)} is a {type(written).__name__}, where a name is expected.\n"
+            'Names are text, with options if need be: "interval:every=4,warmup=3"'
+        )
+    if len(written) > LONGEST or _depth(written) > DEPTH:
+        raise InvalidOption(
+            f"{written[:40]!r}… has {len(written)} characters and parentheses {_depth(written)} deep, "
+            f"where at most {LONGEST} and {DEPTH} are read.\nUsual cause: text that was joined in a loop, or a damaged "
+            "file. Write one part inside another: policy=(interval:every=3)"
+        )
     name, _, rest = written.strip().partition(":")
     options: dict[str, str] = {}
     for item in _split(rest):
         key, equals, value = item.partition("=")
         if not equals:
             raise InvalidOption(
-                f"option {item!r} of {written!r} has no value.\n"
+                f"option {quoted(item)} of {quoted(written)} has no value.\n"
                 "Options are written name=value and separated by commas: interval:every=4,warmup=3"
             )
         if key.strip() in options:
-            raise InvalidOption(f"option {key.strip()!r} of {written!r} is given twice.\nSay it once.")
+            raise InvalidOption(f"option {key.strip()!r} of {quoted(written)} is given twice.\nSay it once.")
         options[key.strip()] = value.strip()
     return name.strip(), options
 
 
 def configure(make: Callable[..., Part], options: Mapping[str, Any], owner: str) -> Part:
     """Call a dataclass with options given as text or as values, naming a wrong one."""
-    hints = get_type_hints(make)
+    hints = hints_of(make)
     fields = {f.name for f in dataclasses.fields(make) if f.init}  # type: ignore[arg-type]
     values = {}
     for key, raw in options.items():
@@ -131,36 +163,25 @@ def _read(raw: str, hint: Any, where: str) -> Any:
     if hint in Registry.roles:
         return Registry.roles[hint].make(_bare(raw))
     value = _literal(raw)
-    for kind in get_args(hint) if isinstance(hint, UnionType) else (hint,):
-        if kind is float and type(value) is int:
-            return float(value)
-        if get_args(kind) == (float, ...) and type(value) is tuple and _holds(tuple(map(_wide, value)), (float, ...)):
-            return tuple(map(_wide, value))
-        if type(value) is (get_origin(kind) or kind) and _holds(value, get_args(kind)):
-            return value
+    if fits(value, hint):
+        return _widened(value, get_args(hint) or (hint,))
     expected = hint if get_args(hint) else hint.__name__
-    shown = raw if len(raw) <= 200 else f"{raw[:200]}…"
-    raise InvalidOption(f"{where}={shown!r} cannot be read: expected {expected}.")
+    raise InvalidOption(f"{where}={quoted(raw)} cannot be read: expected {expected}.")
 
 
 def _literal(raw: str) -> Any:
     words = {"true": True, "false": False, "none": None}
     try:
         return words[raw.lower()] if raw.lower() in words else ast.literal_eval(raw)
-    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):  # the last two: signs without end
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):  # the latter two: thousands of signs
         return raw
 
 
-def _wide(value: Any) -> Any:
-    """Return a whole number as the floating-point one that it stands for."""
-    return float(value) if type(value) is int else value
-
-
-def _holds(value: Any, kinds: tuple[Any, ...]) -> bool:
-    """Whether the items of a tuple are of these kinds; anything that is no tuple holds none."""
-    if kinds[1:] == (...,):
-        return all(type(item) is kinds[0] for item in value)
-    return not kinds or [type(item) for item in value] == list(kinds)
+def _widened(value: Any, kinds: tuple[Any, ...]) -> Any:
+    """Return whole numbers as the floating-point ones that they stand for, where the annotation asks for those."""
+    if type(value) is int and float in kinds and int not in kinds:
+        return float(value)
+    return tuple(map(float, value)) if type(value) is tuple and kinds == (float, ...) else value
 
 
 def _bare(raw: str) -> str:

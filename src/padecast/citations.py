@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from padecast._errors import unknown
-from padecast.methods import REGISTRY
+from padecast._registry import parse
+from padecast.methods import registered
 
 BIBTEX = {
     "padecast": """@software{padecast,
@@ -94,7 +94,7 @@ def cite(name: str) -> str:
     """Return the BibTeX entries of a method, padecast's own last.
 
     Args:
-        name: A registered method, without options.
+        name: A registered method, with options or without.
 
     Raises:
         UnknownName: If there is no such method.
@@ -103,6 +103,5 @@ def cite(name: str) -> str:
         >>> cite("spectrum").splitlines()[0]
         '@inproceedings{han2026spectrum,'
     """
-    if name not in REGISTRY:
-        raise unknown("method", name, REGISTRY)
-    return "\n\n".join(BIBTEX[key] for key in dict.fromkeys((*REGISTRY[name].cites, "padecast")))
+    written, _ = parse(name)
+    return "\n\n".join(BIBTEX[key] for key in dict.fromkeys((*registered(written).cites, "padecast")))

@@ -6,7 +6,9 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from padecast._errors import unknown
+from padecast import forecasters, policies
+from padecast._errors import InvalidOption, nearest, quoted, unknown
+from padecast._options import check_option
 from padecast._registry import configure, parse
 from padecast.forecasters import Chebyshev, FoCa, Forecaster, Hermite, Lagrange, Pade, Reuse, Taylor, TCPade, ToCa
 from padecast.policies import (
@@ -49,6 +51,17 @@ class Method:
     cites: tuple[str, ...] = ()
     span: str = "full"
 
+    def __post_init__(self) -> None:
+        """Check that it is made of parts.
+
+        Raises:
+            InvalidOption: If a part is of the wrong kind, or the name, the summary or the span is no text.
+        """
+        for role, kind in (("policy", Policy), ("forecaster", Forecaster)):
+            check_part(role, getattr(self, role), kind)
+        for word in ("name", "summary", "span"):
+            check_option(word, getattr(self, word), str)
+
     @property
     def needs(self) -> tuple[str, ...]:
         """What it reads besides step indices, and how many residuals it keeps."""
@@ -71,18 +84,49 @@ class Method:
         """
         parts: dict[str, Policy | Forecaster] = {"policy": self.policy, "forecaster": self.forecaster}
         changes: dict[str, dict[str, Any]] = {"policy": {}, "forecaster": {}}
-        span = str(options.get("span", self.span))
-        known = {role: {f.name for f in dataclasses.fields(part)} for role, part in parts.items()}
+        span = self.span
+        known = {role: {f.name for f in dataclasses.fields(part) if f.init} for role, part in parts.items()}
         for key, value in options.items():
             role = next((role for role in parts if key in known[role]), None)
-            if role is not None:
+            if key == "span" and (role is None or _is_name(value)):
+                span = value
+            elif role is not None:
                 changes[role][key] = value
-            elif key != "span":
+            else:
                 raise unknown(f"option of method {self.name}", key, {"span"}.union(*known.values()))
         policy = _replaced(self.policy, changes["policy"], self.name)
         return dataclasses.replace(
             self, policy=policy, forecaster=_replaced(self.forecaster, changes["forecaster"], self.name), span=span
         )
+
+
+def check_part(role: str, part: object, kind: type) -> None:
+    """Raise unless a part is an instance of its kind.
+
+    Raises:
+        InvalidOption: Naming the part, with one that would do.
+    """
+    if not isinstance(part, kind):
+        raise InvalidOption(
+            f"{role}={quoted(part)} is not a {role}.\n"
+            f"Give an instance, such as padecast.{EXAMPLES[role]}, or its name as a string."
+        )
+
+
+EXAMPLES = {"policy": "policies.Interval(every=3)", "forecaster": "forecasters.Pade(order=(1, 1))"}
+
+
+def _is_name(value: object) -> bool:
+    """Whether a span is the name of one, and no number of steps, as Spectrum's regression takes it.
+
+    Example:
+        >>> [_is_name(value) for value in ("output", "50", "none", 50, None)]
+        [True, False, False, False, False]
+    """
+    return isinstance(value, str) and value.strip().isidentifier() and value.strip().lower() not in _VALUES
+
+
+_VALUES = ("none", "true", "false")
 
 
 def _replaced(part: Any, changes: dict[str, Any], owner: str) -> Any:
@@ -94,7 +138,11 @@ def _replaced(part: Any, changes: dict[str, Any], owner: str) -> Any:
 
 METHODS = (
     Method(
-        "adaptive", Tolerance(), TCPade(), "computes when forecasts have extrapolated too far (default)", ("padecast",)
+        "adaptive",
+        Tolerance(),
+        TCPade(),
+        "computes when forecasts have extrapolated too far (default)",
+        ("tc-pade", "padecast"),
     ),
     Method("tc-pade", Spaced(), TCPade(), "damped vector Padé, a fixed number of computed steps", ("tc-pade",)),
     Method(
@@ -166,6 +214,9 @@ METHODS = (
 )
 REGISTRY: dict[str, Method] = {m.name: m for m in METHODS}
 DEFAULT = "adaptive"
+for _method in METHODS:  # a method, its forecaster and its policy may have three names: each registry knows the others'
+    forecasters.REGISTRY.note(_method.name, forecasters.REGISTRY.name_of(_method.forecaster))
+    policies.REGISTRY.note(_method.name, policies.REGISTRY.name_of(_method.policy))
 
 
 def method(written: str) -> Method:
@@ -190,16 +241,54 @@ spectrum, spectrum-fast, taylorseer, tc-pade, tc-pade-careful, tc-pade-fast, tc-
 teacache, toca
     """
     name, options = parse(written)
+    return registered(name).configured(dict(options))
+
+
+def registered(name: str) -> Method:
+    """Return the method of a name, without options.
+
+    Raises:
+        UnknownName: If there is none; the message says which have a part of that name, or names the nearest.
+
+    Example:
+        >>> registered("chebyshev")
+        Traceback (most recent call last):
+            ...
+        padecast._errors.UnknownName: unknown method 'chebyshev'; that is the forecaster of spectrum, spectrum-fast.
+        Known: adaptive, ... toca
+    """
     if name not in REGISTRY:
-        raise unknown("method", name, REGISTRY)
-    return REGISTRY[name].configured(dict(options))
+        raise unknown("method", name, REGISTRY, _with_part(name))
+    return REGISTRY[name]
+
+
+def _with_part(name: str) -> str:
+    """Say which methods have a part of that name, where no method is nearly called so."""
+    for registry, role in ((forecasters.REGISTRY, "forecaster"), (policies.REGISTRY, "policy")):
+        part = next((known for known in registry if name in (known, registry[known].__name__)), None)
+        found = [m.name for m in METHODS if registry.name_of(getattr(m, role)) == part]
+        if found and nearest(name, REGISTRY) is None:
+            return f"that is the {role} of {', '.join(found)}"
+    return ""
 
 
 def methods() -> dict[str, Method]:
     """Return every registered method by name: what it is, where it comes from, what it needs.
 
+    What the module of this name holds is here too: ``from padecast import methods`` gives this function, and
+    ``methods.REGISTRY``, ``methods.DEFAULT`` and so on are those of the module.
+
     Example:
         >>> "tc-pade" in methods()
         True
+        >>> from padecast import methods
+        >>> methods.DEFAULT
+        'adaptive'
     """
     return dict(REGISTRY)
+
+
+# The package's face has a function of this module's name, which hides the module. Whoever imports either finds both.
+methods.__dict__.update(
+    REGISTRY=REGISTRY, DEFAULT=DEFAULT, METHODS=METHODS, Method=Method, method=method, methods=methods
+)

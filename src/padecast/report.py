@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from padecast._display import block, table
 from padecast._history import Geometry, unit
 from padecast._record import NOTES, Record
 from padecast._session import Session
@@ -139,8 +140,7 @@ class Report:
             return "no step was run yet with this attachment"
         lines = [
             f"{len(self.steps)} steps, {self.computed} computed, {self.forecast} forecast: {self.plan.strip()}",
-            f"denoiser {self.seconds:.3f} s (computed {self._typical(True):.3f} s a step, forecast "
-            f"{self._typical(False):.3f} s a step), {self.speedup:.2f}x of {self.ideal:.2f}x ideal",
+            self._times(),
             f"history {size(self.history_bytes)}, branches: {', '.join(self.branches) or 'none'}, "
             f"method: {self.method}",
         ]
@@ -149,6 +149,35 @@ class Report:
         if measured := self._ranges():
             lines.append(measured)
         return "\n".join(lines + [f"note: {where}: {why}" for where, why in self.notes.items()])
+
+    def __repr__(self) -> str:
+        done = f"{len(self.steps)} steps, {self.computed} computed" if self.steps else "no step was run yet"
+        return f"<Report of {self.method}: {done}{': ' if self.plan.strip() else ''}{self.plan.strip()}>"
+
+    def _repr_html_(self) -> str:
+        return block(f"Report of {self.method}", self.plan, str(self).splitlines())
+
+    def details(self) -> str:
+        """Return a table of all steps, and what its columns mean; ``str`` of the report is the short form.
+
+        Example:
+            >>> steps = (StepReport(0, True, 0.2), StepReport(1, False, 0.01, gain=1.0))
+            >>> print(Report(steps, "C.", 0, (), "fora").details())
+            step           seconds  stability  disagreement   gain  weight sum  notes
+               0  computed   0.200          -             -      -           -
+               1  forecast   0.010          -             -   1.00           -
+            ...
+        """
+        return "\n".join(table(self.steps)) if self.steps else str(self)
+
+    def _times(self) -> str:
+        """Write the times that were taken, and the speedup where something was forecast."""
+        gain = f"{self.speedup:.2f}x of {self.ideal:.2f}x ideal"
+        if not self.seconds:
+            return f"no times were taken; {self.ideal:.2f}x at best" if self.forecast else "no times were taken"
+        kinds = ((self.computed, True, "computed"), (self.forecast, False, "forecast"))
+        each = ", ".join(f"{word} {self._typical(kind):.3f} s a step" for count, kind, word in kinds if count)
+        return f"denoiser {self.seconds:.3f} s ({each})" + (f", {gain}" if self.computed and self.forecast else "")
 
     def _ranges(self) -> str:
         """Write the ranges of what was measured at the steps."""

@@ -17,7 +17,7 @@ from tests.lab.tiny import digits
 from tests.tiny import counted, dit_pipeline, footprint
 
 import padecast
-from padecast import Calibration, CalibrationMismatch, InvalidOption, accelerate
+from padecast import Calibration, CalibrationMismatch, InvalidOption, accelerate, zoo
 from padecast.calibration.candidate import Candidate, Measured
 from padecast.calibration.choice import Choice
 from padecast.forecasters import Reuse
@@ -281,3 +281,10 @@ def test_weights_of_a_bare_model_are_those_that_were_chosen(made: Calibration) -
     built = made.method(computed=made.budgets[0]).forecaster
     inner = getattr(built, "inner", built)
     assert getattr(inner, "strides", made.schedule.strides) == made.schedule.strides
+
+
+@pytest.mark.fault("notebook")
+@pytest.mark.parametrize(("name", "setting"), [("digits", "hard"), ("scenes", "50"), ("motion", "20")])
+def test_a_calibration_is_a_line_where_it_is_looked_at(name: str, setting: str) -> None:
+    calibration = zoo.calibration(name, setting)
+    assert len(repr(calibration)) < 200 and f"of {calibration.steps} steps" in repr(calibration)

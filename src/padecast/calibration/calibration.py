@@ -255,6 +255,10 @@ class Calibration:
             provenance=document["provenance"],
         )
 
+    def __repr__(self) -> str:
+        budgets = ", ".join(map(str, self.budgets))
+        return f"<Calibration {self.name!r}: {budgets} of {self.steps} steps, {len(self.seeds)} samples>"
+
     def __str__(self) -> str:
         rows = [f"{line(self.name)}: {self.steps} steps, {len(self.seeds)} calibration samples"]
         rows.append("computed  speedup   PSNR  held out  plan")

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from padecast._errors import check
 from padecast._history import Geometry, Position
+from padecast._options import check_types
 from padecast._tokens import Tokens
 
 if TYPE_CHECKING:
@@ -45,6 +46,14 @@ class Forecaster(ABC):
     """Whether the forecast is weights; the few published methods that are not override :meth:`forecast`."""
     replays: ClassVar[bool] = False
     """Whether the stack is run at forecast steps too (the oracle)."""
+
+    def __post_init__(self) -> None:
+        """Check that every option is of the type that it is annotated with.
+
+        Raises:
+            InvalidOption: Naming the option, its value, and what was expected.
+        """
+        check_types(self)
 
     @property
     def window(self) -> int:
@@ -104,6 +113,19 @@ class Forecaster(ABC):
         """
         assert weights is not None
         return memory.add(entry, fitted(weights, memory.kept))
+
+
+def check_order(name: str, order: int) -> None:
+    """Raise unless a degree or an order is one that a history can serve: every one more keeps one residual more.
+
+    Raises:
+        InvalidOption: Naming the option.
+    """
+    check(0 <= order <= MOST, name, order, f"0 to {MOST}")
+
+
+MOST = 32
+"""The highest degree or order, and the most residuals that a forecaster may want in full."""
 
 
 def check_plain(name: str, part: object) -> None:

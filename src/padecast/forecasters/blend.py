@@ -38,6 +38,7 @@ class Blend(Forecaster):
     share: float = 0.5
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check(0 <= self.share <= 1, "share", self.share, "a share between 0 and 1")
         for name, part in (("first", self.first), ("second", self.second)):
             check_plain(name, part)

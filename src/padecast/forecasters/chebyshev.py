@@ -11,7 +11,7 @@ from torch import Tensor
 
 from padecast._errors import check
 from padecast._history import Geometry, Position
-from padecast.forecasters.base import Forecaster, fitted
+from padecast.forecasters.base import Forecaster, check_order, fitted
 from padecast.forecasters.lagrange import lagrange_basis
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class Chebyshev(Forecaster):
     linear extrapolation of the two newest residuals and ``beta`` the blend.
 
     Args:
-        degree: Highest polynomial M, at least 0. Default 4.
+        degree: Highest polynomial M, 0 to 32. Default 4.
         ridge: Ridge ``lambda``, at least 0. Default 0.1.
         blend: Share ``beta`` of the regression, in [0, 1]; the rest is linear extrapolation. Default 1.
         span: Number of steps that map to [-1, 1]; ``None`` (default) is the run's own length. The released code has 50
@@ -69,7 +69,8 @@ class Chebyshev(Forecaster):
     sums_to_one: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        check(self.degree >= 0, "degree", self.degree, "0 or more")
+        super().__post_init__()
+        check_order("degree", self.degree)
         check(0 <= self.ridge < inf, "ridge", self.ridge, "0 or more")
         check(0 <= self.blend <= 1, "blend", self.blend, "a share between 0 and 1")
         check(self.span is None or self.span >= 2, "span", self.span, "2 steps or more, or none")

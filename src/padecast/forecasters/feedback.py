@@ -56,6 +56,7 @@ class Feedback(Forecaster):
     needs_stride: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check(0 <= self.share <= 2, "share", self.share, "0 to 2")
         check_plain("inner", self.inner)
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from padecast._errors import check
 from padecast._history import Geometry, Position
-from padecast.forecasters.base import Forecaster, fitted
+from padecast.forecasters.base import Forecaster, check_order, fitted
 from padecast.forecasters.taylor import differences
 
 
@@ -26,7 +26,7 @@ class Hermite(Forecaster):
     with the differences ``D_i`` of :class:`Taylor`. With ``scale=0.5`` the first order goes half as far as Taylor's.
 
     Args:
-        order: Highest difference, at least 0. Default 2.
+        order: Highest difference, 0 to 32. Default 2.
         scale: ``sigma``, in (0, 1]. Default 0.5.
 
     Returns:
@@ -48,7 +48,8 @@ class Hermite(Forecaster):
     scale: float = 0.5
 
     def __post_init__(self) -> None:
-        check(self.order >= 0, "order", self.order, "0 or more")
+        super().__post_init__()
+        check_order("order", self.order)
         check(0 < self.scale <= 1, "scale", self.scale, "more than 0, at most 1")
 
     @property

@@ -9,9 +9,8 @@ from math import prod
 import torch
 from torch import Tensor
 
-from padecast._errors import check
 from padecast._history import Geometry, Position
-from padecast.forecasters.base import Forecaster, fitted
+from padecast.forecasters.base import Forecaster, check_order, fitted
 
 
 @dataclass(frozen=True)
@@ -21,14 +20,14 @@ class Lagrange(Forecaster):
     .. math:: w_k = \ell_k(t) = \prod_{j \neq k} \frac{t - t_j}{t_k - t_j}
 
     Args:
-        degree: Degree of the polynomial, at least 0; 1 is linear extrapolation. Default 1. With fewer residuals the
+        degree: Degree of the polynomial, 0 to 32; 1 is linear extrapolation. Default 1. With fewer residuals the
             degree is lower.
 
     Returns:
         ``(K,)`` weights that sum to one, exact for polynomials of that degree.
 
     Raises:
-        InvalidOption: If ``degree`` is negative.
+        InvalidOption: If ``degree`` is out of range.
 
     Example:
         >>> Lagrange(1).weights(Geometry((4, 0), (4.0, 0.0)), Position.at(6, 20)).tolist()
@@ -41,7 +40,8 @@ class Lagrange(Forecaster):
     degree: int = 1
 
     def __post_init__(self) -> None:
-        check(self.degree >= 0, "degree", self.degree, "0 or more")
+        super().__post_init__()
+        check_order("degree", self.degree)
 
     @property
     def window(self) -> int:

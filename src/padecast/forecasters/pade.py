@@ -10,7 +10,7 @@ from torch import Tensor
 
 from padecast._errors import check
 from padecast._history import TINY, Geometry, Position, precise
-from padecast.forecasters.base import Forecaster, fitted
+from padecast.forecasters.base import MOST, Forecaster, fitted
 from padecast.forecasters.lagrange import lagrange_basis
 
 
@@ -28,7 +28,7 @@ class Pade(Forecaster):
     over the ``m + 1`` newest points: ``c`` makes ``q R`` as close to a polynomial of degree m as it can be.
 
     Args:
-        order: ``(m, n)``, degree of numerator and denominator; ``n`` is 1, or 0 for a plain polynomial.
+        order: ``(m, n)``, degree of numerator (0 to 32) and denominator; ``n`` is 1, or 0 for a plain polynomial.
             Default ``(1, 1)``.
         guard: A sample whose ``q(t)`` or ``q(t_k)`` leaves ``[1/guard, guard]`` is close to a pole and falls back to
             the polynomial (``c = 0``). At least 1. Default 2.
@@ -58,8 +58,9 @@ class Pade(Forecaster):
     needs_gram: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         is_pair = isinstance(self.order, tuple) and len(self.order) == 2
-        check(is_pair and self.order[0] >= 0, "order", self.order, "(m, 1) with m >= 0")
+        check(is_pair and 0 <= self.order[0] <= MOST, "order", self.order, f"(m, 1) with m from 0 to {MOST}")
         check(self.order[1] in (0, 1), "order", self.order, "a denominator of degree 0 or 1")
         check(self.guard >= 1, "guard", self.guard, "1 or more")
 

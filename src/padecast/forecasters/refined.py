@@ -9,6 +9,7 @@ from torch import Tensor
 
 from padecast._errors import check
 from padecast._history import Geometry, Position
+from padecast._options import is_finite
 from padecast.forecasters.base import Forecaster, check_plain, fitted
 from padecast.forecasters.lagrange import Lagrange
 
@@ -54,6 +55,8 @@ class Refined(Forecaster):
     branches: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+        check(is_finite(self.offsets), "offsets", self.offsets, "finite numbers")
         counts = sorted({len(rows) for _, rows in self.offsets})
         check(len(counts) <= 1, "offsets", f"{counts} rows", "as many rows at every step")
         fits = not self.branches or not counts or counts[0] == len(self.branches)

@@ -9,9 +9,8 @@ from math import factorial
 import torch
 from torch import Tensor
 
-from padecast._errors import check
 from padecast._history import Geometry, Position
-from padecast.forecasters.base import Forecaster, fitted
+from padecast.forecasters.base import Forecaster, check_order, fitted
 
 
 @dataclass(frozen=True)
@@ -25,13 +24,13 @@ class Taylor(Forecaster):
     and a step ``k`` later is forecast as ``sum_i D_i k^i / i!`` for ``i <= order``.
 
     Args:
-        order: Highest difference, at least 0. Default 1, which is linear extrapolation.
+        order: Highest difference, 0 to 32. Default 1, which is linear extrapolation.
 
     Returns:
         ``(K,)`` weights that sum to one.
 
     Raises:
-        InvalidOption: If ``order`` is negative.
+        InvalidOption: If ``order`` is out of range.
 
     Example:
         >>> Taylor(2).weights(Geometry((8, 4, 0), (8.0, 4.0, 0.0)), Position.at(10, 20)).tolist()
@@ -49,7 +48,8 @@ class Taylor(Forecaster):
     order: int = 1
 
     def __post_init__(self) -> None:
-        check(self.order >= 0, "order", self.order, "0 or more")
+        super().__post_init__()
+        check_order("order", self.order)
 
     @property
     def window(self) -> int:

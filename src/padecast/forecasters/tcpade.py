@@ -82,6 +82,7 @@ class TCPade(Forecaster):
     needs_stride: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check(self.form in ("damped", "published"), "form", self.form, "'damped' or 'published'")
         check(0 <= self.damping < math.inf, "damping", self.damping, "0 or more, and finite")
         check(self.early is None or 0 <= self.early <= 1, "early", self.early, "a share between 0 and 1, or none")

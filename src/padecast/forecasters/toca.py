@@ -68,6 +68,7 @@ class ToCa(Reuse):
     cell: int = 4
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check(0 <= self.fraction <= 1, "fraction", self.fraction, "0 to 1")
         check(self.cell >= 1, "cell", self.cell, "1 or more")
         for name in ("influence", "control", "staleness", "spread"):

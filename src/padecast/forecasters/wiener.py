@@ -12,7 +12,8 @@ from torch import Tensor
 
 from padecast._errors import InvalidOption, check
 from padecast._history import Geometry, Position
-from padecast.forecasters.base import Forecaster, fitted
+from padecast._options import is_finite
+from padecast.forecasters.base import MOST, Forecaster, fitted
 
 Matrix = tuple[tuple[float, ...], ...]
 CONSTRAINTS = ("none", "sum")
@@ -35,8 +36,8 @@ class Wiener(Forecaster):
         gram: ``T x T``, symmetric, rows newest last, of a run as long as the one to be forecast. Without one (the
             default) residuals are taken to be smooth in the step index, with covariance ``1 + s t + exp(-|s - t|^2)``
             of ``s, t = 4 i / T``: a guess that needs no calibration.
-        window: Residuals that are mixed, K, at least 1. Default 3.
-        ridge: ``lambda``, relative to the mean of the diagonal, 0 or more. Default 0.001.
+        window: Residuals that are mixed, K, 1 to 32. Default 3.
+        ridge: ``lambda``, relative to the mean of the diagonal, 0 to a million. Default 0.001.
         feedback: ``phi``, 0 or more; 0 is the plain predictor. Default 0.
         constraint: ``"sum"`` makes the weights sum to ``1 - phi 1^T E_i / |Delta sigma_i|``, which is one without
             feedback and keeps a residual that stands still exact in any case; ``"none"`` (default) lets them shrink.
@@ -73,13 +74,17 @@ class Wiener(Forecaster):
     needs_stride: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check(self.window >= 1, "window", self.window, "1 or more")
-        check(0 <= self.ridge < float("inf"), "ridge", self.ridge, "0 or more, and finite")
+        super().__post_init__()
+        check(1 <= self.window <= MOST, "window", self.window, f"1 to {MOST}")
+        check(0 <= self.ridge <= 1e6, "ridge", self.ridge, "0 to a million")
         check(0 <= self.feedback <= 2, "feedback", self.feedback, "0 to 2")
         check(self.constraint in CONSTRAINTS, "constraint", self.constraint, " or ".join(map(repr, CONSTRAINTS)))
         check(set(self.plan) <= {"C", "."}, "plan", self.plan, "C and . alone")
         square = all(len(row) == len(self.gram) for row in self.gram)
         check(square, "gram", f"{len(self.gram)} rows", "as many columns as rows")
+        check(is_finite(self.gram), "gram", f"{len(self.gram)} rows", "finite numbers")
+        plain = is_finite(self.strides) and all(stride >= 0 for stride in self.strides)
+        check(plain, "strides", self.strides, "finite numbers of 0 or more")
 
     @property
     def sums_to_one(self) -> bool:  # type: ignore[override]

@@ -50,6 +50,7 @@ class Accumulated(Policy):
     last: bool = True
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check(0 < self.threshold < math.inf, "threshold", self.threshold, "more than 0, and finite")
         known = len(self.coefficients) > 0 and all(math.isfinite(c) for c in self.coefficients)
         check(known, "coefficients", self.coefficients, "finite numbers, highest power first")

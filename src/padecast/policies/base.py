@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from padecast._history import Geometry, Position, Trace
+from padecast._options import check_types
 
 PROBES = {
     "latents": "the model's first argument",
@@ -39,6 +40,19 @@ class Policy(ABC):
     """Whether the decision reads the Gram matrix; on a GPU that is one synchronisation per decision."""
     needs_stride: ClassVar[bool] = False
     """Whether it reads ``Position.stride``; the noise levels are then read once per run."""
+
+    def __post_init__(self) -> None:
+        """Check that every option is of the type that it is annotated with.
+
+        Raises:
+            InvalidOption: Naming the option, its value, and what was expected.
+        """
+        check_types(self)
+
+    @property
+    def length(self) -> int | None:
+        """Steps of the only schedule that it serves; none (the default) if it serves schedules of any length."""
+        return None
 
     @property
     def probe(self) -> str:

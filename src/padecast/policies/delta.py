@@ -42,6 +42,7 @@ class Delta(Policy):
     last: bool = True
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check(self.every >= 1, "every", self.every, "1 or more")
         check(0 <= self.switch <= 1, "switch", self.switch, "0 to 1")
 

@@ -40,6 +40,7 @@ class FirstBlock(Policy):
     last: bool = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check(0 < self.threshold < math.inf, "threshold", self.threshold, "more than 0, and finite")
 
     @property

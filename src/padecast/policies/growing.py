@@ -42,6 +42,7 @@ class Growing(Policy):
     last: bool = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check(1 <= self.window < inf, "window", self.window, "1 or more")
         check(0 <= self.growth < inf, "growth", self.growth, "0 or more")
         check(self.warmup >= 1, "warmup", self.warmup, "1 or more (the first step of a run is always computed)")

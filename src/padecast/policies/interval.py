@@ -35,6 +35,7 @@ class Interval(Policy):
     last: bool = True
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check(self.every >= 1, "every", self.every, "1 or more")
         check(self.warmup >= 0, "warmup", self.warmup, "0 or more")
 

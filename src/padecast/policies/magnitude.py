@@ -49,6 +49,7 @@ class Magnitude(Policy):
     last: bool = True
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         plain = len(self.ratios) > 0 and all(0 <= ratio < math.inf for ratio in self.ratios)
         check(plain, "ratios", self.ratios, "one number or more, 0 or above and finite")
         check(0 < self.threshold < math.inf, "threshold", self.threshold, "more than 0, and finite")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from padecast._errors import InvalidPlan
+from padecast._errors import InvalidPlan, quoted
 from padecast._history import Geometry, Position, Trace
 from padecast.policies.base import Policy
 
@@ -35,16 +35,17 @@ class Plan(Policy):
     steps: str = "C"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for place, letter in enumerate(self.steps):
             if letter not in "C.":
                 raise InvalidPlan(
-                    f"plan {self.steps!r} has {letter!r} at step {place}.\n"
+                    f"plan {quoted(self.steps)} has {letter!r} at step {place}.\n"
                     "A plan is made of C (computed) and . (forecast), one letter a step: CC..C..C"
                 )
         if not self.steps.startswith("C"):
             raise InvalidPlan(
-                f"plan {self.steps!r} does not begin with C: at the first step nothing is remembered to forecast "
-                f"from.\nCompute it: 'C{self.steps[1:]}'"
+                f"plan {quoted(self.steps)} does not begin with C: at the first step nothing is remembered to forecast "
+                f"from.\nCompute it: {quoted('C' + self.steps[1:])}"
             )
 
     @classmethod
@@ -54,6 +55,11 @@ class Plan(Policy):
         if outside:
             raise InvalidPlan(f"steps {outside} lie outside a run of {total} steps (0 to {total - 1}).")
         return cls("".join("C" if i in set(indices) else "." for i in range(total)))
+
+    @property
+    def length(self) -> int:
+        """Steps of the schedule that it is written for."""
+        return len(self.steps)
 
     @property
     def indices(self) -> tuple[int, ...]:
@@ -78,7 +84,7 @@ class Plan(Policy):
         """Raise unless the run has as many steps as the plan."""
         if total != len(self.steps):
             raise InvalidPlan(
-                f"this run has {total} steps, the plan {self.steps!r} has {len(self.steps)}.\n"
+                f"this run has {total} steps, the plan {quoted(self.steps)} has {len(self.steps)}.\n"
                 f"A plan belongs to one schedule. Either\n"
                 f"(a) run it as planned:        pipe(..., num_inference_steps={len(self.steps)})\n"
                 f"(b) write a plan of {total} letters, or use a rule such as policies.Interval(every=3)"

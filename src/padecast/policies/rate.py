@@ -45,6 +45,7 @@ class Rate(Policy):
     last: bool = True
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check(0 < self.threshold < math.inf, "threshold", self.threshold, "more than 0, and finite")
         check(self.warmup >= 2, "warmup", self.warmup, "2 or more, so that a rate of change is known")
 

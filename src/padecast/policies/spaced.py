@@ -58,6 +58,7 @@ class Spaced(Policy):
     noise: float = 0.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check(1 <= self.every < math.inf, "every", self.every, "1 or more")
         check(0 < self.power < math.inf, "power", self.power, "above 0")
         check(0 <= self.ends < math.inf, "ends", self.ends, "0 or more")

@@ -53,6 +53,7 @@ class Stability(Policy):
     needs_gram: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check(self.every >= 1, "every", self.every, "1 or more")
         check(self.indicator in ("cosine", "curvature"), "indicator", self.indicator, "'cosine' or 'curvature'")
         check(0 <= self.threshold <= 2, "threshold", self.threshold, "0 to 2")

@@ -67,6 +67,7 @@ class Tolerance(Policy):
     needs_stride: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check(0 < self.tolerance < math.inf, "tolerance", self.tolerance, "more than 0, and finite")
         check(0 <= self.prior < math.inf, "prior", self.prior, "0 or more, and finite")
         check(1 <= self.doubt < math.inf, "doubt", self.doubt, "1 or more, and finite")

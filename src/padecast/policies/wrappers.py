@@ -17,6 +17,7 @@ class Wrapper(Policy):
     policy: Policy = field(default_factory=Interval)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check(isinstance(self.policy, Policy), "policy", self.policy, "a policy, such as policies.Interval(every=3)")
 
     @property
@@ -47,6 +48,11 @@ class Wrapper(Policy):
     def forecasts_at(self, at: Position) -> bool:
         """Return whether the wrapped policy forecasts a step in any case."""
         return self.policy.forecasts_at(at)
+
+    @property
+    def length(self) -> int | None:
+        """Steps of the only schedule that the wrapped policy serves, if it is one."""
+        return self.policy.length
 
     def leaves_out(self, at: Position, part: int) -> bool:
         """Return whether the wrapped policy leaves a stack out."""

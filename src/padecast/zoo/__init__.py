@@ -105,7 +105,7 @@ _NAMES = tuple(_LOADERS)
 
 def _check(name: str) -> None:
     """Raise an UnknownName unless there is a demo model of that name."""
-    if name not in _LOADERS:
+    if not isinstance(name, str) or name not in _LOADERS:
         raise unknown("demo model", name, _NAMES)
 
 

@@ -1,0 +1,92 @@
+"""Which of several calibrations serves a run, and what does where none was made for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+from padecast._errors import CalibrationMismatch, InvalidOption
+from padecast.methods import Method
+
+
+@runtime_checkable
+class Planned(Protocol):
+    """What :func:`padecast.accelerate` asks of a calibration."""
+
+    def method(
+        self, *, computed: int | None = None, speedup: float | None = None, decibels: float | None = None
+    ) -> Method:
+        """Return the method that fulfils a wish."""
+
+    def check(self, pipe: Any, total: int | None) -> None:
+        """Raise unless it was made for a pipeline and a run of so many steps."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Calibrations of one model, of which every run takes the one that was made for it.
+
+    Args:
+        calibrations: In the order in which they are asked.
+        methods: What each of them does.
+        otherwise: What serves a run that none was made for; without it such a run is an error.
+    """
+
+    calibrations: tuple[Planned, ...]
+    methods: tuple[Method, ...]
+    otherwise: Method | None = None
+
+    def __post_init__(self) -> None:
+        spans = {method.name: method.span for method in self.every}
+        if len(set(spans.values())) > 1:
+            raise InvalidOption(
+                f"methods of one handle forecast one part of the model, and these differ: {spans}.\n"
+                "Usual cause: otherwise= with a span of its own, such as toca's. Take another, e.g. "
+                'otherwise="tc-pade"'
+            )
+
+    @property
+    def every(self) -> tuple[Method, ...]:
+        """All methods, the one for runs that no calibration was made for first."""
+        return self.methods if self.otherwise is None else (self.otherwise, *self.methods)
+
+    def choose(self, pipe: Any, total: int | None) -> Method | None:
+        """Return the method of the run that begins; before one, only check the model.
+
+        Args:
+            pipe: The pipeline.
+            total: Steps of the run; ``None`` before one.
+
+        Raises:
+            CalibrationMismatch: If no calibration was made for the run and nothing else may serve it; the message has
+                the lengths that were calibrated.
+        """
+        refusals: list[CalibrationMismatch] = []
+        for calibration, method in zip(self.calibrations, self.methods, strict=True):
+            try:
+                calibration.check(pipe, total)
+            except CalibrationMismatch as error:
+                if total is None:
+                    raise
+                refusals.append(error)
+            else:
+                if total is not None:
+                    return method
+        if total is None or self.otherwise is not None:
+            return self.otherwise
+        if len(refusals) == 1:
+            raise refusals[0]
+        raise CalibrationMismatch(_refused(total, [method.policy.length for method in self.methods], refusals))
+
+
+def _refused(total: int, lengths: Sequence[int | None], refusals: Sequence[CalibrationMismatch]) -> str:
+    known = ", ".join(str(length) for length in sorted({length for length in lengths if length is not None}))
+    same = [str(error) for error, length in zip(refusals, lengths, strict=True) if length == total]
+    differing = "\n".join(line for line in "\n".join(same).splitlines() if line.startswith("  "))
+    return (
+        f"none of {len(refusals)} calibrations was made for this run of {total} steps; they are for {known} steps.\n"
+        + (f"{differing}\n" if differing else "")
+        + f"Run one of those lengths, calibrate {total} steps too, or say what serves other runs:\n"
+        '    padecast.accelerate(pipe, calibrations, speedup=2.5, otherwise="tc-pade")'
+    )
