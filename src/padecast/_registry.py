@@ -162,14 +162,20 @@ def _read(raw: str, hint: Any, where: str) -> Any:
         return raw
     if hint in Registry.roles:
         return Registry.roles[hint].make(_bare(raw))
-    value = _literal(raw)
+    value = literal(raw)
     if fits(value, hint):
         return _widened(value, get_args(hint) or (hint,))
     expected = hint if get_args(hint) else hint.__name__
     raise InvalidOption(f"{where}={quoted(raw)} cannot be read: expected {expected}.")
 
 
-def _literal(raw: str) -> Any:
+def literal(raw: str) -> Any:
+    """Read a number, a tuple, true, false or none as Python writes them; anything else is text.
+
+    Example:
+        >>> literal("3"), literal("(1, 2.5)"), literal("True"), literal("a red fox")
+        (3, (1, 2.5), True, 'a red fox')
+    """
     words = {"true": True, "false": False, "none": None}
     try:
         return words[raw.lower()] if raw.lower() in words else ast.literal_eval(raw)

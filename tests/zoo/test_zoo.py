@@ -15,13 +15,13 @@ from padecast import zoo
 from padecast._errors import MissingPackage, UnknownName
 
 
-@pytest.mark.parametrize("name", zoo._NAMES)
+@pytest.mark.parametrize("name", zoo.NAMES)
 def test_weights_fit_the_wheel(name: str) -> None:
     total = sum(path.stat().st_size for path in (zoo.WEIGHTS / name).rglob("*") if path.is_file())
     assert total <= 16 * 2**20
 
 
-@pytest.mark.parametrize("name", zoo._NAMES)
+@pytest.mark.parametrize("name", zoo.NAMES)
 def test_weights_are_stored_in_float16(name: str) -> None:
     from safetensors import safe_open
 
@@ -38,7 +38,7 @@ def test_load_gives_the_dtype_asked_for(dtype: torch.dtype) -> None:
     assert not transformer.training
 
 
-@pytest.mark.parametrize("name", zoo._NAMES)
+@pytest.mark.parametrize("name", zoo.NAMES)
 def test_load_is_quiet(name: str, capfd: pytest.CaptureFixture[str]) -> None:
     zoo.load(name)
     assert capfd.readouterr() == ("", "")
@@ -62,7 +62,7 @@ def test_missing_diffusers_says_how_to_install_it(monkeypatch: pytest.MonkeyPatc
 
 
 def test_all_that_is_listed_ships() -> None:
-    assert all((zoo.WEIGHTS / name / "model_index.json").is_file() for name in zoo._NAMES)
+    assert all((zoo.WEIGHTS / name / "model_index.json").is_file() for name in zoo.NAMES)
 
 
 @pytest.mark.parametrize("path", sorted(zoo.CALIBRATIONS.glob("*.json")), ids=lambda path: path.stem)

@@ -6,7 +6,7 @@ The way through this package: ``collect`` watches uncached runs (``sketch`` boun
 ``schema``, ``entry`` and ``journal`` keep it.
 """
 
-from padecast.calibration._calibrate import calibrate, estimate
+from padecast.calibration._calibrate import calibrate, estimate, fitting_work
 from padecast.calibration.calibration import Calibration, Point
 from padecast.calibration.candidate import Candidate
 from padecast.calibration.choice import Effort
@@ -28,5 +28,6 @@ __all__ = [
     "calibrate",
     "estimate",
     "exact_plans",
+    "fitting_work",
     "propose",
 ]

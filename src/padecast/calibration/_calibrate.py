@@ -205,10 +205,21 @@ def estimate(steps: int, budgets: Sequence[int], seeds: int, branches: int = 1, 
     for budget in budgets:
         trials = few * (len(SCOUTS) * PLANS + 3 * len(OTHERS)) + effort.finalists * len(fit)
         trials += effort.moves * (few * 2 * budget + 2 * len(fit))
-        slots = branches * effort.refinement.window * max(min(budget, steps - budget) - 1, 1)
-        answers = effort.refinement.rounds * (0.6 * slots + 4) * len(fit) * effort.refined
-        work += (trials + answers + 2 * len(held) + seeds) * budget / steps
+        work += (trials + 2 * len(held) + seeds) * budget / steps
+        work += effort.refined * fitting_work(steps, budget, seeds, branches, effort)
     return work
+
+
+def fitting_work(steps: int, budget: int, seeds: int, branches: int, effort: Effort) -> float:
+    """Return about how many uncached samples' worth of steps it takes to fit the weights of one plan.
+
+    Example:
+        >>> 20 < fitting_work(20, 8, 16, 1, Effort()) < 200
+        True
+    """
+    slots = branches * effort.refinement.window * max(min(budget, steps - budget) - 1, 1)
+    samples = len(split(tuple(range(seeds)))[0])
+    return effort.refinement.rounds * (0.6 * slots + 4) * samples * budget / steps
 
 
 PLANS = 14

@@ -10,7 +10,7 @@ import typer
 
 from padecast import __version__
 from padecast.cli import calibrate, compare, demo, generate, lab, listing, plan, report
-from padecast.cli._shell import Commands
+from padecast.cli._shell import Command, Commands
 
 app = typer.Typer(
     cls=Commands,
@@ -47,7 +47,7 @@ COMMANDS = (
     listing.cite,
 )
 for command in COMMANDS:
-    app.command()(command)
+    app.command(cls=Command)(command)
 app.add_typer(lab.app, name="lab")
 
 __all__ = ["app"]

@@ -16,16 +16,21 @@ DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.
 KINDS = "A pipeline is a demo model, a folder with a model_index.json, or owner/name on the hub."
 
 
-def load(name: str, *, device: str | None = None, dtype: str | None = None) -> Any:
+OFFLOADS = ("none", "model", "group")
+
+
+def load(name: str, *, device: str | None = None, dtype: str | None = None, offload: str = "none") -> Any:
     """Load a pipeline.
 
     Args:
         name: A demo model such as ``digits``, a folder with a ``model_index.json``, or ``owner/name`` on the hub.
         device: Where to; an accelerator if there is one.
         dtype: Of the weights; ``float32`` on the host and for demo models, otherwise ``bfloat16``.
+        offload: ``"model"`` has one component at a time on the accelerator, ``"group"`` a few layers of each at a time.
+            Default ``"none"``: all of the pipeline lies there.
 
     Raises:
-        UnknownName: If there is no such demo model, folder or dtype.
+        UnknownName: If there is no such demo model, folder, dtype or way to offload.
         InvalidOption: If the device cannot be had.
         MissingPackage: If diffusers is not installed.
         Failure: If the pipeline could not be loaded.
@@ -33,8 +38,9 @@ def load(name: str, *, device: str | None = None, dtype: str | None = None) -> A
     place = _device(device)
     if dtype is not None and dtype not in DTYPES:
         raise unknown("dtype", dtype, DTYPES)
+    _check_offload(offload, place)
     try:
-        return _found(name, place, dtype)
+        return _placed(_found(name, torch.device("cpu") if offload != "none" else place, place, dtype), place, offload)
     except PadecastError:
         raise
     except Exception as error:
@@ -45,7 +51,31 @@ def load(name: str, *, device: str | None = None, dtype: str | None = None) -> A
         raise Failure(f"the pipeline {name!r} could not be loaded: {error}") from error
 
 
-def _found(name: str, device: torch.device, dtype: str | None) -> Any:
+def _check_offload(offload: str, device: torch.device) -> None:
+    if offload not in OFFLOADS:
+        raise unknown("--offload", offload, OFFLOADS)
+    if offload != "none" and device.type == "cpu":
+        raise InvalidOption(
+            f"--offload {offload} keeps weights in host memory, and --device is the host.\n"
+            "Usual cause: no GPU that this torch sees. Leave --offload out, or name one: --device cuda"
+        )
+
+
+def _placed(pipe: Any, device: torch.device, offload: str) -> Any:
+    """Switch on the pipeline's own offloading, if any is asked for."""
+    if offload == "model":
+        pipe.enable_model_cpu_offload(device=device)
+    elif offload == "group":
+        if not hasattr(pipe, "enable_group_offload"):
+            raise InvalidOption(
+                "--offload group needs pipelines that can do it, and those of this diffusers cannot.\n"
+                "Upgrade: pip install -U diffusers, or take --offload model"
+            )
+        pipe.enable_group_offload(onload_device=device, offload_type="leaf_level", use_stream=device.type == "cuda")
+    return pipe
+
+
+def _found(name: str, device: torch.device, runs_on: torch.device, dtype: str | None) -> Any:
     folder = files.locate(name, "the pipeline")
     if "/" not in name:
         try:
@@ -55,7 +85,7 @@ def _found(name: str, device: torch.device, dtype: str | None) -> Any:
                 raise UnknownName(f"{error}\n{KINDS}") from None
     if not os.path.isdir(folder) and (name[0] in "./~" or name.count("/") != 1):
         raise UnknownName(f"there is no folder {name!r}.\n{KINDS}")
-    chosen = DTYPES[dtype or ("float32" if device.type == "cpu" else "bfloat16")]
+    chosen = DTYPES[dtype or ("float32" if runs_on.type == "cpu" else "bfloat16")]
     return _saved(folder if os.path.isdir(folder) else name, chosen).to(device)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,9 +10,16 @@ from typing import Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.text import Text
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from padecast._errors import (
     InvalidOption,
@@ -41,7 +49,23 @@ class Screen(Console):
         super().print(*texts, **{"highlight": False, **style})
 
 
-class Commands(TyperGroup):
+class Plain:
+    """Flags without a type in help texts: there is nothing to write after ``--json``."""
+
+    def get_params(self, ctx: Any) -> Any:
+        """Return the parameters of the command."""
+        parameters = super().get_params(ctx)  # type: ignore[misc]
+        for parameter in parameters:
+            if getattr(parameter, "is_flag", False) and parameter.metavar is None:
+                parameter.metavar = ""
+        return parameters
+
+
+class Command(Plain, TyperCommand):
+    """One command."""
+
+
+class Commands(Plain, TyperGroup):
     """The commands, with errors as messages instead of tracebacks, and an exit code for each kind."""
 
     def invoke(self, ctx: Any) -> Any:
@@ -110,17 +134,65 @@ def spoken_warnings() -> Iterator[None]:
 
 
 @contextmanager
-def progress(title: str, total: int) -> Iterator[Callable[[str], None]]:
-    """Show how far a piece of work is; yields what is called with a word on every part that is done."""
+def progress(title: str, total: int, done: int = 0) -> Iterator[Callable[[str], None]]:
+    """Show how far a piece of work is, and how long what is left of it takes.
+
+    Args:
+        title: What is done.
+        total: Parts of it. It may be more than there turn out to be: at the end all are done.
+        done: Parts that were done before.
+
+    Yields:
+        What is called with a word on every part that is done.
+    """
     console = stderr()
     if not console.is_terminal:
-        console.print(f"{title} …", markup=False, highlight=False)
-        yield lambda _: None
+        with _lines(console, line(title), total, done) as tick:
+            yield tick
         return
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task(line(title), total=total)
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
+    times = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+    with Progress(*columns, *times, console=console, transient=True) as bar:
+        task = bar.add_task(line(title), total=total, completed=min(done, total))
         yield lambda word: bar.update(task, advance=1, description=line(f"{title} {word}"))
+        bar.update(task, completed=total)
+
+
+EVERY = 30.0
+"""Seconds between two lines about a piece of work, where there is no terminal to draw a bar on."""
+
+
+@contextmanager
+def _lines(console: Console, title: str, total: int, done: int) -> Iterator[Callable[[str], None]]:
+    """Say from time to time how far a piece of work is: a log is read while it grows."""
+    console.print(f"{title} …")
+    began = said = clock()
+    count = done
+
+    def tick(word: str) -> None:
+        nonlocal count, said
+        count, now = count + 1, clock()
+        if now - said >= EVERY:
+            said = now
+            left = (now - began) / (count - done) * max(total - count, 0)
+            console.print(f"{title}: {min(count, total)} of {total}, about {spoken(left)} left ({line(word)})")
+
+    yield tick
+
+
+clock = time.monotonic
+
+
+def spoken(seconds: float) -> str:
+    """Return a time as people say it.
+
+    Example:
+        >>> spoken(7.2), spoken(700), spoken(20_000)
+        ('10 seconds', '12 minutes', '5.6 hours')
+    """
+    if seconds < 90:
+        return f"{max(-(-seconds // 10) * 10, 10):.0f} seconds"
+    return f"{seconds / 60:.0f} minutes" if seconds < 7200 else f"{seconds / 3600:.1f} hours"
 
 
 def _console(*, stderr: bool) -> Console:

@@ -6,11 +6,13 @@ import dataclasses
 import hashlib
 import json as plain
 import os
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -22,7 +24,7 @@ from padecast.calibration.collect import watching
 from padecast.cli import _options, plan
 from padecast.cli._files import as_json, check_writable, refuse_existing
 from padecast.cli._pipelines import load
-from padecast.cli._shell import INTERRUPTED, ending, pipeline_errors, progress, stderr, stdout
+from padecast.cli._shell import INTERRUPTED, ending, pipeline_errors, progress, spoken, stderr, stdout
 from padecast.lab import curve, figures
 from padecast.lab.runner import UNCACHED, Task, draw
 
@@ -83,6 +85,10 @@ def calibrate(
     guidance: float | None = _options.GUIDANCE,
     shift: float | None = _options.SHIFT,
     batch: int | None = _options.BATCH,
+    size: str | None = _options.SIZE,
+    frames: int | None = _options.FRAMES,
+    negative: str | None = _options.NEGATIVE,
+    settings: list[str] = _options.SET,
     effort: Level = typer.Option(Level.normal, help="How much is tried: quick fits no weights."),
     span: str = typer.Option("full", help="Which block lists of the model; see padecast models."),
     sketch: int | None = typer.Option(None, min=0, help="Dimensions residuals are projected to; 0 keeps them exact."),
@@ -91,15 +97,17 @@ def calibrate(
     dry_run: bool = typer.Option(False, "--dry-run", help="Only say how long it would take."),
     device: str | None = _options.DEVICE,
     dtype: str | None = _options.DTYPE,
+    offload: str = _options.OFFLOAD,
     json: bool = typer.Option(False, "--json", help="Print JSON instead of a table."),
     overwrite: bool = _options.OVERWRITE,
 ) -> None:
     """Find the best plan and weights for every number of computed steps, once per model and sampler."""
     drawn, wanted = _options.numbers(seeds, "seed"), _budgets(budgets, steps)
-    sampling = _options.sampling([*prompt, *_lines(prompts_file)], classes, guidance, shift)
+    further = _options.arguments(size, frames, negative, settings)
+    sampling = _options.sampling([*prompt, *_lines(prompts_file)], classes, guidance, shift, further)
     _refuse(out, overwrite=overwrite)
     figures.check_installed()
-    pipe = load(pipeline, device=device, dtype=dtype)
+    pipe = load(pipeline, device=device, dtype=dtype, offload=offload)
     task = Task(pipe, sampling, steps, drawn, _options.batch_of(pipe, batch), pipeline)
     order = Order(task, wanted, EFFORTS[effort], span, sketch, name, out)
     sampling.conditions(pipe, drawn)  # what the pipeline cannot take is said before it runs
@@ -108,18 +116,33 @@ def calibrate(
     if dry_run:
         return
     with keeping(order):
-        made = found(order, work)
+        made = found(order, *work)
         write(made, order)
     if json:
         typer.echo(as_json(plan.described(made)))
     else:
         plan.show(made, stdout())
     _say(f"wrote {order.out} and {order.picture}")
-    _say(f"use it: padecast plan {order.out}")
+    for text in uses(made, order):
+        _say(text)
 
 
-def announced(order: Order) -> float:
-    """Time a call and say how long the calibration takes; returns its work in uncached samples."""
+def uses(made: Calibration, order: Order) -> list[str]:
+    """Return how the file is used: in Python, on the command line, and to see more of it."""
+    computed, file = made.budgets[len(made.budgets) // 2], str(order.out)
+    load_it = f"padecast.Calibration.load({plain.dumps(file)})"
+    return [
+        f"use it:  with padecast.accelerate(pipe, {load_it}, computed={computed}) as run: ...",
+        f"or:      padecast generate {order.task.name} --calibration {shlex.quote(file)} --computed {computed} ...",
+        f"see it:  padecast plan {shlex.quote(file)}",
+    ]
+
+
+def announced(order: Order) -> tuple[float, float]:
+    """Time a call and say how long the calibration takes; returns its work, and what of it was done before.
+
+    Both in uncached samples.
+    """
     task, seeds = order.task, order.task.batches()[0]
     with watching(task.pipe, order.span, order.sketch) as keeper:
         draw(task, dataclasses.replace(UNCACHED, steps=2), seeds)
@@ -130,14 +153,37 @@ def announced(order: Order) -> float:
     _say(f"about {spoken(work * each)}: as much as {work:.0f} uncached samples of {each:.2g} s ({device})")
     if order.journal.exists():
         _say(f"less, because it goes on from {order.journal}")
-    return work
+    return work, kept_work(order, branches)
 
 
-def found(order: Order, work: float) -> Calibration:
+def kept_work(order: Order, branches: int) -> float:
+    """Return about how much work an interrupted calibration keeps, in uncached samples.
+
+    A journal that cannot be read keeps none: whether it can be gone on with is said where that is tried.
+    """
+    try:
+        lines = [plain.loads(text) for text in order.journal.read_text(encoding="utf-8").splitlines()[1:]]
+    except (OSError, ValueError):
+        return 0.0
+    return sum(_worth(line, order, branches) for line in lines if isinstance(line, dict))
+
+
+def _worth(line: dict[str, Any], order: Order, branches: int) -> float:
+    task, written = order.task, str(line.get("trial", line.get("fit", "")))
+    computed, steps = written.partition(" ")[0].count("C"), task.steps
+    if "fit" in line:
+        return calibration.fitting_work(steps, computed, len(task.seeds), branches, order.effort)
+    if isinstance(line.get("psnr"), dict):
+        return len(line["psnr"]) * computed / steps
+    return float(len(line["seeds"])) if isinstance(line.get("seeds"), list) else 0.0
+
+
+def found(order: Order, work: float, before: float = 0.0) -> Calibration:
     """Calibrate, and show how far it is; an interrupted one says how it goes on."""
     task = order.task
     try:
-        with progress("calibrating", max(round(work), 1)) as tick, pipeline_errors():
+        total = max(round(work), 1)
+        with progress("calibrating", total, min(int(before), total)) as tick, pipeline_errors():
             return calibration.calibrate(
                 task.pipe,
                 lambda pipe, seeds: task.call(pipe, seeds, num_inference_steps=task.steps),
@@ -193,18 +239,6 @@ def by_samples(tick: Callable[[str], None]) -> Callable[[str, float], None]:
             tick(what)
 
     return add
-
-
-def spoken(seconds: float) -> str:
-    """Return a time as people say it.
-
-    Example:
-        >>> spoken(7.2), spoken(700), spoken(20_000)
-        ('10 seconds', '12 minutes', '5.6 hours')
-    """
-    if seconds < 90:
-        return f"{max(-(-seconds // 10) * 10, 10):.0f} seconds"
-    return f"{seconds / 60:.0f} minutes" if seconds < 7200 else f"{seconds / 3600:.1f} hours"
 
 
 def _budgets(written: Sequence[str], steps: int) -> tuple[int, ...]:

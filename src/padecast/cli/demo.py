@@ -13,7 +13,7 @@ from padecast.cli import _tables
 from padecast.cli._files import RESULTS, as_json, check_writable, refuse_foreign, staged, write_json
 from padecast.cli._pipelines import load
 from padecast.cli._shell import progress, stderr, stdout
-from padecast.lab import figures
+from padecast.lab import figures, metrics
 from padecast.lab.calls import Sampling
 from padecast.lab.measure import calls, entered, measure
 from padecast.lab.results import Comparison
@@ -38,6 +38,7 @@ def demo(
     refuse_foreign(out, KIND, overwrite=overwrite)
     check_writable(out)
     figures.check_installed()
+    metrics.check_installed()
     pipe = load("digits", device="cpu")
     tasks = [
         Task(pipe, sampling, steps, tuple(range(seeds)), min(BATCH, seeds), _title(name, sampling), DEVELOPMENT)

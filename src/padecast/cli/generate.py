@@ -15,6 +15,7 @@ from padecast import accelerate, files
 from padecast._provenance import Provenance
 from padecast._quiet import quiet
 from padecast.cli import _options
+from padecast.cli._chosen import Chosen, chosen
 from padecast.cli._files import as_json, check_writable, refuse_existing, staged, write_json
 from padecast.cli._pipelines import load
 from padecast.cli._shell import INTERRUPTED, ending, pipeline_errors, progress, stderr, stdout
@@ -27,7 +28,11 @@ from padecast.report import Report
 
 def generate(
     pipeline: str = _options.PIPELINE,
-    chosen: str = typer.Option(DEFAULT, "--method", help="Such as tc-pade:every=3; none computes every step."),
+    written: str = typer.Option(DEFAULT, "--method", help="Such as tc-pade:every=3; none computes every step."),
+    calibration: str | None = _options.CALIBRATION,
+    computed: int | None = _options.COMPUTED,
+    speedup: float | None = _options.SPEEDUP,
+    decibels: float | None = _options.DECIBELS,
     seeds: list[str] = _options.SEEDS,
     prompt: list[str] = _options.PROMPT,
     classes: list[str] = _options.CLASS,
@@ -35,23 +40,29 @@ def generate(
     guidance: float | None = _options.GUIDANCE,
     shift: float | None = _options.SHIFT,
     batch: int | None = _options.BATCH,
+    size: str | None = _options.SIZE,
+    frames: int | None = _options.FRAMES,
+    negative: str | None = _options.NEGATIVE,
+    settings: list[str] = _options.SET,
     out: Path = typer.Option(Path("padecast-images"), help="Folder for images and report."),
     zoom: int = typer.Option(1, min=1, help="Enlarge images so many times, for small ones."),
     device: str | None = _options.DEVICE,
     dtype: str | None = _options.DTYPE,
+    offload: str = _options.OFFLOAD,
     json: bool = typer.Option(False, "--json", help="Print the report as JSON."),
     overwrite: bool = _options.OVERWRITE,
 ) -> None:
     """Draw images with a pipeline, forecasting some of its steps, and report what the run did."""
-    accelerated, drawn, sampling = (
-        method(chosen),
-        _options.numbers(seeds, "seed"),
-        _options.sampling(prompt, classes, guidance, shift),
-    )
-    names, report_name = [f"{seed_name(seed)}-{_options.slug(chosen)}.png" for seed in drawn], report_file(chosen)
+    calibrated = chosen(calibration, computed, speedup, decibels)
+    how: Chosen | Method = calibrated or method(written)
+    written = calibrated.written if calibrated else written
+    drawn = _options.numbers(seeds, "seed")
+    further = _options.arguments(size, frames, negative, settings)
+    sampling = _options.sampling(prompt, classes, guidance, shift, further)
+    names, report_name = [f"{seed_name(seed)}-{_options.slug(written)}.png" for seed in drawn], report_file(written)
     refuse_existing(out, [*names, report_name], overwrite=overwrite)
     check_writable(out)
-    pipe = load(pipeline, device=device, dtype=dtype)
+    pipe = load(pipeline, device=device, dtype=dtype, offload=offload)
     task = Task(pipe, sampling, steps, drawn, _options.batch_of(pipe, batch), pipeline)
     sampling.conditions(pipe, drawn)  # what the pipeline cannot take is said before it runs
     left = iter(names)
@@ -61,8 +72,8 @@ def generate(
             for image in images:
                 save(image, folder / next(left), zoom)
 
-    reports = run(task, accelerated, keep)
-    report = described(task, chosen, names, reports)
+    reports = run(task, how, keep)
+    report = described(task, written, names, reports)
     write_json(out / report_name, report)
     if json:
         typer.echo(as_json(report))
@@ -72,11 +83,11 @@ def generate(
     stderr().print(where, highlight=False, markup=False, soft_wrap=True)
 
 
-def run(task: Task, method: Method, keep: Callable[[Tensor], Any]) -> list[Report]:
+def run(task: Task, how: Chosen | Method, keep: Callable[[Tensor], Any]) -> list[Report]:
     """Draw all seeds, and keep the images of every call when it is done; returns their reports."""
     reports: list[Report] = []
     try:
-        _draw(task, method, keep, reports)
+        _draw(task, how, keep, reports)
     except KeyboardInterrupt:
         done = sum(map(len, task.batches()[: len(reports)]))
         if done:
@@ -85,16 +96,18 @@ def run(task: Task, method: Method, keep: Callable[[Tensor], Any]) -> list[Repor
     return reports
 
 
-def _draw(task: Task, method: Method, keep: Callable[[Tensor], Any], reports: list[Report]) -> None:
-    with progress(f"drawing with {method.name}", len(task.batches()) * task.steps) as tick, quiet(task.pipe):
+def _draw(task: Task, how: Chosen | Method, keep: Callable[[Tensor], Any], reports: list[Report]) -> None:
+    name = how.written if isinstance(how, Chosen) else how.name
+    with progress(f"drawing with {name}", len(task.batches()) * task.steps) as tick, quiet(task.pipe):
         for seeds in task.batches():
-            with pipeline_errors(), accelerate(task.pipe, method) as running:
+            attached = how.on(task.pipe) if isinstance(how, Chosen) else accelerate(task.pipe, how)
+            with pipeline_errors(), attached as running:
                 images = task.call(task.pipe, seeds, **_arguments(task, tick))
             keep(images)
             reports.append(running.report)
 
 
-def described(task: Task, chosen: str, names: Sequence[str], reports: Sequence[Report]) -> dict[str, Any]:
+def described(task: Task, written: str, names: Sequence[str], reports: Sequence[Report]) -> dict[str, Any]:
     """What was drawn and what it took, as plain data."""
     settings = task.settings()
     del settings["development"]
@@ -105,7 +118,7 @@ def described(task: Task, chosen: str, names: Sequence[str], reports: Sequence[R
     ]
     return {
         "kind": "padecast generation",
-        "method": chosen,
+        "method": written,
         "settings": settings,
         "runs": runs,
         "provenance": dataclasses.asdict(Provenance.of(task.pipe)),
@@ -138,9 +151,9 @@ def seed_name(seed: int) -> str:
     return f"seed-{seed:04d}"
 
 
-def report_file(chosen: str) -> str:
+def report_file(written: str) -> str:
     """Name of a method's report."""
-    return f"report-{_options.slug(chosen)}.json"
+    return f"report-{_options.slug(written)}.json"
 
 
 def _arguments(task: Task, tick: Any) -> dict[str, Any]:

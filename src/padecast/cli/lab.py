@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 import typer
 
 from padecast._errors import InvalidOption, PadecastError, UnwritableFile
+from padecast.cli import _options
 from padecast.cli._files import check_writable
 from padecast.cli._pipelines import load
 from padecast.cli._shell import FAILED, INTERRUPTED, Failure, ending, pipeline_errors, progress, stderr
 from padecast.files import line
 from padecast.integrations.ray import Cluster, do
-from padecast.lab import figures
+from padecast.lab import figures, metrics
 from padecast.lab.cells import Cell, Memory, cells, run
 from padecast.lab.experiment import Experiment, Source, read
 from padecast.lab.pretrained import metrics_of
@@ -38,6 +40,11 @@ def lab() -> None:
 def run_experiment(
     file: Path = FILE,
     out: Path = OUT,
+    size: str | None = _options.SIZE,
+    frames: int | None = _options.FRAMES,
+    negative: str | None = _options.NEGATIVE,
+    settings: list[str] = _options.SET,
+    offload: str = _options.OFFLOAD,
     again: bool = typer.Option(False, "--again", help="Do cells anew that are there already."),
     only: list[str] = ONLY,
     list_only: bool = typer.Option(False, "--list", help="List the cells that are left, and do nothing."),
@@ -51,8 +58,9 @@ def run_experiment(
 
     Unless the weights, the method's defaults or the calibration that it was done with have changed.
     """
-    experiment, shelf = read(file), Shelf(out)
+    experiment, shelf = _with(read(file), _options.arguments(size, frames, negative, settings)), Shelf(out)
     figures.check_installed()
+    metrics.check_installed()
     if not list_only:
         check_writable(out)
     if not (list_only or on_ray):
@@ -65,13 +73,25 @@ def run_experiment(
         return
     _say(f"{experiment.name}: {len(every)} cells, {_skipped(len(every) - len(left), out)}")
     cluster = Cluster(address or None, workers or None) if on_ray else None
-    failures = _do(experiment, left, shelf) if cluster is None else _do_on_ray(experiment, left, shelf, cluster)
+    loading = partial(_loaded, offload=offload)
+    if cluster is None:
+        failures = _do(experiment, left, shelf, loading)
+    else:
+        failures = _do_on_ray(experiment, left, shelf, loading, cluster)
     for failure in failures:
         _say(failure)
     if failures:
         ending(f"{len(failures)} of {len(left)} cells failed; the same command tries them again", FAILED)
     if left:
         _say(f"wrote {len(left)} cells to {out}; see them: padecast report {out}")
+
+
+def _with(experiment: Experiment, further: dict[str, Any]) -> Experiment:
+    """Return an experiment whose settings all have further arguments of the pipeline, over those of its file."""
+    if not further:
+        return experiment
+    settings = [dataclasses.replace(one, arguments={**one.arguments, **further}) for one in experiment.settings]
+    return dataclasses.replace(experiment, settings=tuple(settings))
 
 
 def _chosen(every: list[Cell], words: list[str]) -> list[Cell]:
@@ -89,9 +109,9 @@ def _chosen(every: list[Cell], words: list[str]) -> list[Cell]:
     return [cell for cell in every if not words or any(word in cell.name for word in words)]
 
 
-def _do(experiment: Experiment, left: list[Cell], shelf: Shelf) -> list[str]:
+def _do(experiment: Experiment, left: list[Cell], shelf: Shelf, loading: Loading) -> list[str]:
     """Do cells one after the other; returns a line for each that failed. A disk that is full ends them all."""
-    loaded, memory = lru_cache(maxsize=1)(_loaded), Memory()
+    loaded, memory = lru_cache(maxsize=1)(loading), Memory()
     failures: list[str] = []
     with progress(experiment.name, sum(cell.calls for cell in left)) as tick:
         for place, cell in enumerate(left):
@@ -132,12 +152,12 @@ def _end_for_disk(error: OSError, written: int, count: int) -> None:
     ending("\n".join(part for part in (first, kept, rest) if part), FAILED)
 
 
-def _do_on_ray(experiment: Experiment, left: list[Cell], shelf: Shelf, cluster: Cluster) -> list[str]:
+def _do_on_ray(experiment: Experiment, left: list[Cell], shelf: Shelf, loading: Loading, cluster: Cluster) -> list[str]:
     """Do cells on a Ray cluster; returns a line for each that failed."""
     failures: list[str] = []
     with progress(experiment.name, len(left)) as tick:
         try:
-            failures = do(left, shelf, _loaded, cluster, lambda cell: tick(cell.name))
+            failures = do(left, shelf, loading, cluster, lambda cell: tick(cell.name))
         except KeyboardInterrupt:
             ending("interrupted; what was finished is written: run it again to go on", INTERRUPTED)
         except UnwritableFile as error:
@@ -145,8 +165,11 @@ def _do_on_ray(experiment: Experiment, left: list[Cell], shelf: Shelf, cluster: 
     return failures
 
 
-def _loaded(source: Source) -> Any:
-    return load(source.source, device=source.device, dtype=source.dtype)
+Loading = Callable[[Source], Any]
+
+
+def _loaded(source: Source, offload: str = "none") -> Any:
+    return load(source.source, device=source.device, dtype=source.dtype, offload=offload)
 
 
 def _skipped(count: int, out: Path) -> str:

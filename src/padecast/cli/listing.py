@@ -3,37 +3,55 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import re
+from collections.abc import Iterable
 from typing import Any
 
 import typer
+from rich.table import Table
+from rich.text import Text
 
 import padecast
 from padecast import forecasters, policies, targets
+from padecast._errors import unknown
+from padecast._registry import parse
 from padecast.citations import BIBTEX
 from padecast.cli._files import as_json
 from padecast.cli._shell import stdout
 from padecast.cli._tables import new_table
-from padecast.methods import DEFAULT, Method
+from padecast.methods import DEFAULT, Method, registered
 
 JSON = typer.Option(False, "--json", help="Print JSON for scripts.")
+WIDE = 120  # columns from which the parts of a method stand in the table itself
 
 
-def methods(json: bool = JSON) -> None:
+def methods(
+    name: str = typer.Argument("", help="One method, to see its options, their defaults and ranges."),
+    json: bool = JSON,
+) -> None:
     """List the methods: when they compute, with what they forecast, and where they come from."""
+    if name:
+        return _show_method(registered(parse(name)[0]), json=json)
     rows = [_method(method) for method in padecast.methods().values()]
     if json:
         return typer.echo(as_json(rows))
-    table = new_table("method", "computes", "forecasts by", "needs", "source", "what it is")
-    for row in rows:
-        source = "; ".join(row["sources"]) or "padecast"
-        table.add_row(row["name"], row["policy"], row["forecaster"], ", ".join(row["needs"]), source, row["summary"])
     console = stdout()
+    wide = console.width >= WIDE
+    table = new_table("method", *(("computes", "forecasts by") if wide else ()), "what it is", "source")
+    for row in rows:
+        parts = (_folded(row["policy"]), _folded(row["forecaster"])) if wide else ()
+        table.add_row(row["name"], *parts, row["summary"], "; ".join(row["sources"]) or "padecast")
+    _keep_whole(table, "method", "source")
     console.print(table, highlight=False, markup=False)
-    console.print(f"default: {DEFAULT}; options are written tc-pade:every=3", style="dim", highlight=False)
+    hint = f"default: {DEFAULT}; options are written tc-pade:every=3, and listed by: padecast methods tc-pade"
+    console.print(hint, style="dim", highlight=False, soft_wrap=True)
 
 
-def models(json: bool = JSON) -> None:
+def models(
+    name: str = typer.Argument("", help="Part of the name of a model class or a pipeline, such as flux."),
+    json: bool = JSON,
+) -> None:
     """List the model classes that are described, their spans, where they occur and on what they are tested."""
     rows: list[dict[str, Any]] = [
         {
@@ -42,25 +60,114 @@ def models(json: bool = JSON) -> None:
             "pipelines": list(target.pipelines),
             "tested": target.tested,
         }
-        for target in targets.REGISTRY.values()
+        for target in _targets(name)
     ]
     if json:
         return typer.echo(as_json(rows))
-    table = new_table("model class", "span", "block lists", "pipelines", "tested on")
+    console = stdout()
+    wide = console.width >= WIDE
+    table = new_table("model class", "span", "block lists", *(("pipelines", "tested on") if wide else ()))
     for row in rows:
+        where = (_folded(", ".join(row["pipelines"])), _folded(row["tested"])) if wide else ()
         for place, (span, lists) in enumerate(row["spans"].items()):
             blocks = ", ".join(name or "the model itself" for name in lists)
-            of_class = (row["model"], ", ".join(row["pipelines"]), row["tested"]) if place == 0 else ("", "", "")
-            table.add_row(of_class[0], span, blocks, *of_class[1:])
-    console = stdout()
+            table.add_row(row["model"] if place == 0 else "", span, blocks, *(where if place == 0 else ()))
+    _keep_whole(table, "model class", "span")
+    table.columns[2].min_width = max(len(word) for row in rows for lists in row["spans"].values() for word in lists) + 1
     console.print(table, highlight=False, markup=False)
+    if name and not wide:
+        for row in rows:
+            console.print(f"{row['model']}: {', '.join(row['pipelines'])}; {row['tested']}", highlight=False)
     also = f'{len(rows)} classes. Of any other model, span="output" or "difference" forecasts what it returns.'
-    console.print(also, style="dim", highlight=False)
+    console.print(also, style="dim", highlight=False, soft_wrap=True)
 
 
 def cite(method: str = typer.Argument(help="A registered method, such as tc-pade.")) -> None:
     """Print whom to cite for a method, as BibTeX."""
     typer.echo(padecast.cite(method))
+
+
+def _targets(name: str) -> list[targets.Target]:
+    """Return the described classes that have a word in their name or in that of a pipeline; all without one."""
+    word = name.lower()
+    found = [
+        target
+        for target in targets.REGISTRY.values()
+        if any(word in known.lower() for known in (target.model, *target.pipelines))
+    ]
+    if not found:
+        raise unknown("model class", name, targets.REGISTRY)
+    return found
+
+
+def _show_method(method: Method, *, json: bool) -> None:
+    """Print what a method is, its options with their defaults and meanings, and its sources."""
+    parts: dict[str, tuple[Any, Any]] = {
+        "policy": (method.policy, policies.REGISTRY),
+        "forecaster": (method.forecaster, forecasters.REGISTRY),
+    }
+    options = [
+        {"option": field.name, "default": _plain(getattr(part, field.name)), "of": registry.name_of(part), "what": what}
+        for part, registry in parts.values()
+        for field, what in _options(part)
+    ]
+    sources = [text for part, _ in parts.values() if (text := _section(part, "Reference"))]
+    if json:
+        return typer.echo(as_json({**_method(method), "options": options, "references": sources}))
+    console = stdout()
+    of = ", ".join(f"{role} {registry.name_of(part)}" for role, (part, registry) in parts.items())
+    console.print(f"{method.name}: {method.summary}", style="bold", soft_wrap=True)
+    console.print(f"{of}, span {method.span}; needs {', '.join(method.needs)}", soft_wrap=True)
+    table = new_table("option", "default", "what it does, and its range")
+    for row in options:
+        table.add_row(row["option"], _folded(row["default"]), row["what"])
+    _keep_whole(table, "option")
+    console.print(table)
+    for text in dict.fromkeys(sources):
+        console.print(text, style="dim")
+    console.print(f"written {method.name}:option=value; whom to cite: padecast cite {method.name}", style="dim")
+
+
+def _options(part: Any) -> Iterable[tuple[dataclasses.Field[Any], str]]:
+    """Give the options of a part, and what its docstring says of each."""
+    said = dict(re.findall(r"^(\w+): ((?:.+\n?(?:[ ]+.+\n?|\n)*))", _section(part, "Args", joined=False), re.MULTILINE))
+    for field in dataclasses.fields(part):
+        if field.init:
+            yield field, _spoken(said.get(field.name, ""))
+
+
+def _section(part: Any, title: str, *, joined: bool = True) -> str:
+    """Return the text under a title of a part's docstring."""
+    text = inspect.cleandoc(type(part).__doc__ or "")
+    found = re.search(rf"^{title}:\n((?:[ ]+.*\n?|\n)+)", text + "\n", flags=re.MULTILINE)
+    body = inspect.cleandoc(found[1]) if found else ""
+    return _spoken(body) if joined else body
+
+
+def _spoken(text: str) -> str:
+    """Write a piece of a docstring as one paragraph without its marks."""
+    plain = re.sub(r":\w+:`~?\.?([^`]+)`", r"\1", text).replace("``", "")
+    return " ".join(plain.split())
+
+
+def _plain(value: Any) -> str:
+    """Write a default as it is written in a method's options."""
+    for registry in (policies.REGISTRY, forecasters.REGISTRY):
+        if any(part is type(value) for part in registry.values()):
+            return registry.name_of(value)
+    return str(value).lower() if isinstance(value, bool) or value is None else str(value)
+
+
+def _folded(text: str) -> Text:
+    """Break a text where it must be: nothing of it is cut."""
+    return Text(text, overflow="fold")
+
+
+def _keep_whole(table: Table, *columns: str) -> None:
+    """Never break or cut what stands in these columns."""
+    for column in table.columns:
+        if column.header in columns:
+            column.no_wrap, column.min_width = True, max(map(len, map(str, column.cells)), default=0)
 
 
 def _method(method: Method) -> dict[str, Any]:
@@ -79,11 +186,11 @@ def _method(method: Method) -> dict[str, Any]:
 
 def _part(part: Any, registry: Any, *, number: bool = False) -> str:
     """Write a part as ``name:option=value``: the options that are not its defaults, and its first number if wanted."""
-    name = next((name for name in registry if registry[name] is type(part)), type(part).__name__)
     plain = type(part)()
     options = {field.name: getattr(part, field.name) for field in dataclasses.fields(part)}
     first = next((key for key, value in options.items() if number and isinstance(value, int | float)), None)
     changed = [
         f"{key}={value}".lower() for key, value in options.items() if key == first or value != getattr(plain, key)
     ]
+    name = registry.name_of(part)
     return f"{name}:{','.join(changed)}" if changed else str(name)

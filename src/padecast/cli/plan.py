@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from padecast import zoo
+from padecast._errors import InvalidOption
 from padecast.calibration import Calibration
 from padecast.calibration.choice import split
 from padecast.cli._files import as_json
@@ -41,9 +42,7 @@ def plan(
         if json:
             return typer.echo(as_json(described(calibration)))
         return show(calibration, stdout())
-    if decibels is not None and computed is None and speedup is None and not json:
-        _say(calibration.verdict(decibels))  # said too where no plan reaches it
-    wanted = calibration.budget(computed=computed, speedup=speedup, decibels=decibels)
+    wanted = _budget(calibration, computed, speedup, decibels, json=json)
     chosen: dict[str, Any] = {
         **row(calibration, wanted),
         "python": f"with padecast.accelerate(pipe, {python}, computed={wanted}) as run: ...",
@@ -54,6 +53,22 @@ def plan(
         return typer.echo(as_json(chosen))
     for text in _lines(chosen, calibration.steps):
         _say(text)
+
+
+def _budget(
+    calibration: Calibration, computed: int | None, speedup: float | None, decibels: float | None, *, json: bool
+) -> int:
+    """Return the number of computed steps that a wish comes to; the verdict on decibels is said, reached or not."""
+    judged = decibels is not None and computed is None and speedup is None and not json
+    if judged and decibels is not None:
+        _say(calibration.verdict(decibels))
+    try:
+        return calibration.budget(computed=computed, speedup=speedup, decibels=decibels)
+    except InvalidOption as error:
+        if not judged:
+            raise
+        first, _, _ = str(error).partition("\n")  # what is there was said by the verdict
+        raise InvalidOption(f"{first}\nCalibrate further budgets, or ask for what there is.") from None
 
 
 def found(file: str) -> tuple[Calibration, str]:

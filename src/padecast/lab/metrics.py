@@ -39,6 +39,15 @@ class Spread:
         return cls(float(samples.mean()), float(samples.quantile(0.05)), float(samples.min()))
 
 
+def check_installed() -> None:
+    """Raise if what measures SSIM is not installed, before anything is drawn.
+
+    Raises:
+        MissingPackage: With the command that installs it.
+    """
+    need("torchmetrics", "measuring SSIM")
+
+
 def ssim(images: Tensor, reference: Tensor, *, data_range: float = 1.0) -> Tensor:
     """Structural similarity of every sample, by torchmetrics, with a kernel that fits small images.
 

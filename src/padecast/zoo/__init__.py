@@ -8,6 +8,8 @@ For example::
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -88,25 +90,40 @@ def _digits(folder: Path) -> DigitsPipeline:
 
 
 def _scenes(folder: Path) -> Any:
-    from .scenes.pipeline import load
+    with _hushed():
+        from .scenes.pipeline import load
 
-    return load(folder)
+        return load(folder)
 
 
 def _motion(folder: Path) -> Any:
-    from .motion.pipeline import load
+    with _hushed():
+        from .motion.pipeline import load
 
-    return load(folder)
+        return load(folder)
+
+
+@contextmanager
+def _hushed() -> Iterator[None]:
+    """Keep transformers from saying which image processors it would rather load; no demo model has one."""
+    from transformers.utils import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
 
 
 _LOADERS = {"digits": _digits, "scenes": _scenes, "motion": _motion}
-_NAMES = tuple(_LOADERS)
+NAMES = tuple(_LOADERS)
 
 
 def _check(name: str) -> None:
     """Raise an UnknownName unless there is a demo model of that name."""
     if not isinstance(name, str) or name not in _LOADERS:
-        raise unknown("demo model", name, _NAMES)
+        raise unknown("demo model", name, NAMES)
 
 
 def calibration(name: str, setting: str) -> Calibration:

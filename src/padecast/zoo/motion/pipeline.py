@@ -1,14 +1,20 @@
-"""The motion pipeline as a folder: written in float16, loaded in float32."""
+"""The motion pipeline as a folder: written in float16, loaded in float32 with its clips' size."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from diffusers import WanPipeline
+import diffusers
 from torch import nn
 
+from ..scenes.layout import SIZE
+from ..sizes import sized
 from ..training import folder as folders
 from .build import assemble
+from .course import FRAMES
+
+WanPipeline = sized(diffusers.WanPipeline, __name__, height=SIZE, width=SIZE, num_frames=FRAMES)
 
 
 def export(parts: nn.ModuleDict, folder: Path) -> None:
@@ -20,14 +26,15 @@ def export(parts: nn.ModuleDict, folder: Path) -> None:
     folders.export(parts, folder, assemble, fewer="Recipe(layers=8, heads=4)")
 
 
-def load(folder: Path | str) -> WanPipeline:
-    """Load a motion pipeline in float32, on the CPU, ready to call.
-
-    It draws `height=64, width=64, num_frames=17`, which every call has to say: `WanPipeline` keeps no other default
-    than its own, 81 frames of 480 x 832 pixels.
+def load(folder: Path | str) -> Any:
+    """Load a motion pipeline in float32, so that `pipe(caption)` draws 17 frames of 64 x 64 pixels.
 
     Args:
         folder: what training wrote: `OUT/pipeline`.
+
+    Returns:
+        A `WanPipeline`, on the CPU, ready to call. `diffusers.WanPipeline.from_pretrained` loads the same, but draws
+        81 frames of 480 x 832 pixels unless every call says `height=64, width=64, num_frames=17`.
     """
     with folders.without_bars():
         return WanPipeline.from_pretrained(folder, use_safetensors=True)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from diffusers import FluxPipeline
+import diffusers
 from torch import nn
 
+from ..sizes import sized
 from ..training import folder as folders
 from .build import assemble
 from .layout import SIZE
+
+FluxPipeline = sized(diffusers.FluxPipeline, __name__, height=SIZE, width=SIZE)
 
 
 def export(parts: nn.ModuleDict, folder: Path) -> None:
@@ -21,15 +25,15 @@ def export(parts: nn.ModuleDict, folder: Path) -> None:
     folders.export(parts, folder, assemble, fewer="Recipe(layers=(2, 4), heads=6)")
 
 
-def load(folder: Path | str) -> FluxPipeline:
+def load(folder: Path | str) -> Any:
     """Load a scenes pipeline in float32, so that `pipe(caption)` draws 64 x 64 pixels.
 
     Args:
         folder: what training wrote: `OUT/pipeline`.
 
     Returns:
-        The pipeline, on the CPU, ready to call. `FluxPipeline.from_pretrained` loads the same, but does not know
-        the size of the picture, and needs `height=64, width=64` in every call.
+        A `FluxPipeline`, on the CPU, ready to call. `diffusers.FluxPipeline.from_pretrained` loads the same, but does
+        not know the size of the picture, and needs `height=64, width=64` in every call.
     """
     with folders.without_bars():
         pipe = FluxPipeline.from_pretrained(folder, use_safetensors=True)
