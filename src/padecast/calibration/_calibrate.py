@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from padecast._errors import CalibrationMismatch, InvalidOption, check
+from padecast._errors import CalibrationMismatch, InvalidOption, PadecastWarning, check
 from padecast._handle import check_unused, models_of
 from padecast._provenance import Provenance
 from padecast.calibration.calibration import Calibration
@@ -57,7 +58,7 @@ def calibrate(
         progress: Told after every call what was done and how many uncached samples' worth of steps it took.
 
     Returns:
-        The calibration.
+        The calibration. Of a single sample it comes with a warning.
 
     Raises:
         InvalidOption: If a budget is out of range, seeds repeat, or the call does not return images.
@@ -80,6 +81,13 @@ def calibrate(
     effort = effort or Effort()
     check_unused(pipe)
     check(0 < len(set(chosen)) == len(chosen), "seeds", list(chosen), "one seed or more, each once")
+    if len(chosen) == 1:
+        warnings.warn(
+            f"one calibration sample, seed {chosen[0]}: its PSNR says nothing of other samples.\n"
+            "Usual cause: a first try. Give 16 samples or more: seeds=range(16), on the command line --seeds 0-15",
+            PadecastWarning,
+            stacklevel=2,
+        )
     check(batch is None or batch >= 1, "batch", batch, "1 or more, or none for calls of a single seed")
     check(bool(wanted) and wanted[0] >= 1, "budgets", list(wanted), "one or more, each 1 or more")
     dtype = str(getattr(models_of(pipe)[0], "dtype", ""))

@@ -14,7 +14,7 @@ from padecast._errors import InvalidOption, PadecastError, UnwritableFile
 from padecast.cli import _options
 from padecast.cli._files import check_writable
 from padecast.cli._pipelines import load
-from padecast.cli._shell import FAILED, INTERRUPTED, Failure, ending, pipeline_errors, progress, stderr
+from padecast.cli._shell import FAILED, INTERRUPTED, Command, Failure, ending, pipeline_errors, progress, stderr
 from padecast.files import line
 from padecast.integrations.ray import Cluster, do
 from padecast.lab import figures, metrics
@@ -36,7 +36,7 @@ def lab() -> None:
     """Measure an experiment: pipelines, settings, methods, other caches."""
 
 
-@app.command("run")
+@app.command("run", cls=Command)
 def run_experiment(
     file: Path = FILE,
     out: Path = OUT,
