@@ -68,3 +68,36 @@ def test_methods_that_are_named_exist() -> None:
     known = set(padecast.methods())
     assert {name if name in known else f"tc-pade{name}" for name in named} <= known
     assert {"teacache", "easycache", "hicache", "toca"} <= named
+
+
+@pytest.mark.fault("recipes")
+@pytest.mark.parametrize(
+    ("arguments", "branches", "images"),
+    [
+        (arguments, branches, int(images))
+        for arguments, *row in re.findall(
+            r"^\| (?:`(--[^`]*)` )?\| (\d+) \| (\d+) \|$",
+            (ROOT / "docs" / "calibrating.md").read_text(encoding="utf-8"),
+            flags=re.MULTILINE,
+        )
+        for branches, images in enumerate(row, 1)
+    ]
+    or [("", 0, 0)],
+)
+def test_what_a_calibration_is_said_to_cost_is_what_a_dry_run_says(arguments: str, branches: int, images: int) -> None:
+    from padecast.calibration import estimate
+    from padecast.cli._options import numbers
+    from padecast.cli.calibrate import EFFORTS, Level
+
+    words = arguments.split()
+    given = dict(zip(words[::2], words[1::2], strict=True))
+    budgets = numbers([given.get("--budgets", "6,8,10")], "budgets")
+    seeds = numbers([given.get("--seeds", "0-15")], "seeds")
+    effort = EFFORTS[Level(given.get("--effort", "normal"))]
+    assert round(estimate(20, budgets, len(seeds), branches, effort)) == images > 0
+
+
+@pytest.mark.fault("recipes")
+def test_no_page_says_that_a_calibration_takes_minutes() -> None:
+    for page in (ROOT / "README.md", *PAGES):
+        assert not re.search(r"(some|a few) minutes", page.read_text(encoding="utf-8")), page.name
