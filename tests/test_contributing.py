@@ -88,7 +88,8 @@ import padecast.forecasters.halfway
 import padecast
 from padecast import forecasters, policies
 assert forecasters.Halfway() == forecasters.REGISTRY.make("halfway")
-assert policies.plan_of(policies.Alternate(), 8) == policies.plan_of(policies.REGISTRY.make("alternate"), 8) == "C.C.C.CC"
+alternate = policies.REGISTRY.make("alternate")
+assert policies.plan_of(alternate, 8) == policies.plan_of(policies.Alternate(), 8) == "C.C.C.CC"
 padecast.Session(padecast.policies.Alternate(), padecast.forecasters.Halfway(), 4)
 padecast.Method("mine", policies.Alternate(), forecasters.Halfway(), "mine")
 """

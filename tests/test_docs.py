@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import importlib.util
 import io
 import re
+import sys
+import types
 from pathlib import Path
 from typing import Any
 
@@ -101,3 +104,68 @@ def test_what_a_calibration_is_said_to_cost_is_what_a_dry_run_says(arguments: st
 def test_no_page_says_that_a_calibration_takes_minutes() -> None:
     for page in (ROOT / "README.md", *PAGES):
         assert not re.search(r"(some|a few) minutes", page.read_text(encoding="utf-8")), page.name
+
+
+# The page of the API -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def hook() -> Any:
+    """What rewrites docstrings for the site, without the documentation tool."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "griffe", types.SimpleNamespace(Extension=object, Object=object))
+        spec = importlib.util.spec_from_file_location("examples_hook", ROOT / "docs" / "hooks" / "examples.py")
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+
+def documented() -> dict[str, str]:
+    """The docstrings that the page of the API shows."""
+    text = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    names = re.findall(r"^::: padecast\.(\w+)", text, flags=re.MULTILINE)
+    listed = [name for row in re.findall(r"members: \[(.*?)\]", text) for name in row.split(", ")]
+    found: dict[str, str] = {}
+    for name in (*names, *listed):
+        for module in (padecast, padecast.forecasters, padecast.policies, padecast.targets):
+            part = getattr(module, name, None)
+            if part is not None and getattr(part, "__doc__", None):
+                members = vars(part).values() if isinstance(part, type) else ()
+                found[name] = "\n".join(str(one.__doc__ or "") for one in (part, *members) if hasattr(one, "__doc__"))
+    return found
+
+
+@pytest.mark.fault("api page")
+@pytest.mark.parametrize("name", sorted(documented()))
+def test_a_page_shows_names_and_formulas_without_the_marks_of_another_tool(hook: Any, name: str) -> None:
+    text = hook.markdown(documented()[name])
+    assert not re.search(r":\w+:`|\.\. math::", text)
+
+
+@pytest.mark.fault("api page")
+@pytest.mark.parametrize(
+    ("docstring", "shown"),
+    [
+        ("See :meth:`Forecaster.weights`.", None),
+        ("Return whether it is; see :meth:`Policy.leaves_out`.", "Return whether it is; see `Policy.leaves_out`."),
+        ("See :class:`~padecast.report.Report`.", None),
+        ("Of :class:`~padecast.report.Report`.", "Of `Report`."),
+        ("Half of :math:`x^2`.", "Half of `x^2`."),
+        ("A.\n\n.. math:: x = y\n\nB.", "A.\n\n```tex\nx = y\n```\n\nB."),
+        ("A.\n\n.. math::\n    x = \\\\\n    y\n\nB.", "A.\n\n```tex\nx = \\\\\ny\n```\n\nB."),
+        ("A.\n\nExample:\n    >>> 1\n    1", "A.\n\nExamples:\n    >>> 1\n    1"),
+    ],
+)
+def test_docstrings_are_rewritten_for_the_page(hook: Any, docstring: str, shown: str | None) -> None:
+    part = types.SimpleNamespace(docstring=types.SimpleNamespace(value=docstring))
+    hook.Examples().on_object(obj=part)
+    assert (part.docstring and part.docstring.value) == shown
+
+
+@pytest.mark.fault("api page")
+@pytest.mark.parametrize("name", ["renew", "decline", "hold", "serve", "ready", "learn", "begin", "observe", "forget"])
+def test_inner_methods_of_a_session_are_on_no_page(name: str) -> None:
+    text = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    members = re.findall(r"::: padecast\.Session\n.*\n\s+members: \[(.*?)\]", text)
+    assert members and name not in members[0].split(", ") and "step" in members[0].split(", ")
