@@ -238,7 +238,7 @@ KEYWORDS: dict[str, tuple[Any, ...]] = {
 WRONG = [(name, value) for name, values in KEYWORDS.items() for value in values]
 
 
-@pytest.mark.parametrize(("name", "value"), WRONG, ids=lambda value: repr(value)[:24])
+@pytest.mark.parametrize(("name", "value"), WRONG, ids=[f"{name}-{place}" for place, (name, _) in enumerate(WRONG)])
 def test_a_wrong_keyword_is_refused_at_once_or_when_it_is_switched_on(name: str, value: Any) -> None:
     pipe = loop()
     for make in (accelerate, enable):
@@ -248,21 +248,22 @@ def test_a_wrong_keyword_is_refused_at_once_or_when_it_is_switched_on(name: str,
     assert not padecast._handle.ENABLED or all(handle.target is not pipe for handle in padecast._handle.ENABLED)
 
 
-@pytest.mark.parametrize("name", ["computed", "speedup", "decibels"])
-@pytest.mark.parametrize("value", [0, -1, "8", True, math.nan, math.inf, 10**400, [], 1e-9])
+WISHES = [
+    *(("computed", value) for value in (0, -1, 2.5, 4, 15, 20)),
+    *(("speedup", value) for value in (0, -1, 0.5, 1e-9, 5.0, 1e9)),
+    *(("decibels", value) for value in (-1, -1e-9, 90, 1e308)),
+    *((name, value) for name in ("computed", "speedup", "decibels") for value in ("8", True, math.nan, math.inf, [])),
+    *((name, 10**400) for name in ("computed", "speedup", "decibels")),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), WISHES, ids=[f"{name}-{place}" for place, (name, _) in enumerate(WISHES)])
 def test_a_wish_that_no_calibration_fulfils_is_refused(name: str, value: Any) -> None:
     calibration = padecast.zoo.calibration("digits", "hard")
-    accepted = (name == "speedup" and isinstance(value, int | float) and value is not True and value <= 1.4) or (
-        name == "decibels" and isinstance(value, int | float) and value is not True and value < 30
-    )
-    if accepted:
-        assert accelerate(loop(), calibration, **{name: value}).method.name == (
-            "calibrated:14" if name == "speedup" else "calibrated:5"
-        )
-        return
     with pytest.raises(PadecastError) as caught:
         accelerate(loop(), calibration, **{name: value})
     explained(caught.value)
+    assert name in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -286,7 +287,8 @@ def test_the_message_of_a_keyword_says_what_to_write(options: dict[str, Any], sa
 def test_steps_that_contradict_a_plan_are_refused() -> None:
     with pytest.raises(InvalidOption, match=r"steps=20 contradicts the plan, which has 4 steps"):
         accelerate(dit(), policy="plan:steps=CC.C", steps=20)
-    assert accelerate(dit(), policy="plan:steps=CC.C", steps=4).method.policy == Plan("CC.C")
+    with accelerate(dit(), policy="plan:steps=CC.C", steps=4) as run:
+        assert run.method.policy == Plan("CC.C")
 
 
 # A span is the name of one, and Spectrum's is a number too -----------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -195,11 +196,13 @@ def disable(target: Any) -> None:
             handle.disable()
 
 
-def _wishes(computed: object, speedup: object, decibels: object) -> dict[str, Any]:
-    """Return what was wished of a calibration, once each wish is known to be a number."""
+def _wishes(computed: int | None, speedup: float | None, decibels: float | None) -> dict[str, Any]:
+    """Return what was wished of a calibration, once each wish is known to be a number in its range."""
     check_option("computed", computed, int | None, "Write computed=8: so many steps of a run")
     check_option("speedup", speedup, float | None, "Write speedup=2.5: so many times as fast at best")
     check_option("decibels", decibels, float | None, "Write decibels=35: so near to the uncached images")
+    for name, value, least in (("computed", computed, 1), ("speedup", speedup, 1), ("decibels", decibels, 0)):
+        check(value is None or least <= value < math.inf, name, value, f"{least} or more, and finite")
     return {"computed": computed, "speedup": speedup, "decibels": decibels}
 
 
