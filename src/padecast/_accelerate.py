@@ -8,7 +8,7 @@ import torch
 
 from padecast import forecasters, policies
 from padecast._errors import InvalidOption
-from padecast._handle import ENABLED, Handle
+from padecast._handle import Handle, handles_on
 from padecast._ring import Storage
 from padecast.forecasters import Forecaster
 from padecast.methods import DEFAULT, Method
@@ -142,7 +142,7 @@ def disable(target: Any) -> None:
         >>> handle.enabled
         False
     """
-    for handle in list(ENABLED):
+    for handle in handles_on():
         if handle.target is target:
             handle.disable()
 

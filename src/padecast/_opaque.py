@@ -114,7 +114,10 @@ class Opaque:
         return parameters_of(self.parts[0])[0]
 
     def _laid(self, likes: Sequence[Like], spec: TreeSpec) -> Layout:
-        listed, sizes = _has_list(spec), {like.shape[1 if self._second and len(like.shape) > 2 else 0] for like in likes}
+        listed, sizes = (
+            _has_list(spec),
+            {like.shape[1 if self._second and len(like.shape) > 2 else 0] for like in likes},
+        )
         return Layout(tuple(likes), listed and not self._packed, listed or len(sizes) > 1, self._second)
 
     def _starts(self, likes: list[Like], spec: TreeSpec) -> Streams:
