@@ -40,9 +40,13 @@ def replace(module: nn.Module, keep_as: str = "_kept") -> None:
     module.forward = functools.update_wrapper(functools.partial(new, module), kept)
 
 
+def on(module: nn.Module, around: Callable[..., Any]) -> Intercept:
+    return Intercept(module, "forward", around).install()
+
+
 def test_it_stands_in_on_one_instance() -> None:
     one, two = Doubling(), Doubling()
-    intercept = Intercept(one, "forward", adding(1))
+    intercept = on(one, adding(1))
     assert (one(3), two(3), one(3, twice=False)) == (7, 6, 4)
     intercept.remove()
     assert (one(3), vars(one).keys()) == (6, vars(two).keys())
@@ -50,14 +54,14 @@ def test_it_stands_in_on_one_instance() -> None:
 
 def test_it_may_decline_to_call_the_method() -> None:
     module = Doubling()
-    intercept = Intercept(module, "forward", lambda method, args, kwargs: "instead")
+    intercept = on(module, lambda method, args, kwargs: "instead")
     assert module(3) == "instead"
     intercept.remove()
 
 
 def test_any_method() -> None:
     module = Doubling()
-    intercept = Intercept(module, "extra_repr", lambda method, args, kwargs: f"[{method()}]")
+    intercept = Intercept(module, "extra_repr", lambda method, args, kwargs: f"[{method()}]").install()
     assert str(module) == "Doubling([])"
     intercept.remove()
     assert "extra_repr" not in vars(module)
@@ -67,14 +71,14 @@ def test_the_signature_stays_readable() -> None:
     module = Doubling()
     before = inspect.signature(module.forward)
     for _ in range(2):
-        Intercept(module, "forward", adding(1))
+        on(module, adding(1))
         assert inspect.signature(module.forward) == before
 
 
 @pytest.mark.parametrize("order", list(permutations(range(3))), ids=str)
 def test_several_are_removed_in_any_order(order: tuple[int, ...]) -> None:
     module = Doubling()
-    intercepts = [Intercept(module, "forward", adding(10**place)) for place in range(3)]
+    intercepts = [on(module, adding(10**place)) for place in range(3)]
     present = {0, 1, 2}
     for leaving in order:
         assert module(0) == sum(10**place for place in present)
@@ -86,7 +90,7 @@ def test_several_are_removed_in_any_order(order: tuple[int, ...]) -> None:
 
 def test_removing_twice() -> None:
     module = Doubling()
-    first, second = Intercept(module, "forward", adding(1)), Intercept(module, "forward", adding(10))
+    first, second = on(module, adding(1)), on(module, adding(10))
     first.remove()
     first.remove()
     assert module(0) == 10
@@ -100,7 +104,7 @@ class TestAnotherLibrary:
         module = Doubling()
         own = functools.partial(Doubling.forward, module)
         module.forward = own
-        intercepts = [Intercept(module, "forward", adding(1)), Intercept(module, "forward", adding(10))]
+        intercepts = [on(module, adding(1)), on(module, adding(10))]
         assert module(0) == 11
         for intercept in intercepts:
             intercept.remove()
@@ -108,9 +112,9 @@ class TestAnotherLibrary:
 
     def test_one_that_replaced_it_since_keeps_working(self) -> None:
         module = Doubling()
-        first, second = Intercept(module, "forward", adding(1)), Intercept(module, "forward", adding(10))
+        first, second = on(module, adding(1)), on(module, adding(10))
         replace(module)
-        third = Intercept(module, "forward", adding(100))
+        third = on(module, adding(100))
         replace(module, keep_as="_kept_again")
         assert module(0) == 2111
         second.remove()
@@ -124,7 +128,7 @@ class TestAnotherLibrary:
 
     def test_one_that_holds_it_out_of_sight_finds_it_harmless(self) -> None:
         module = Doubling()
-        intercept = Intercept(module, "forward", adding(1))
+        intercept = on(module, adding(1))
         hidden = module.forward
         module.forward = lambda *args, **kwargs: hidden(*args, **kwargs) + 1000
         assert module(0) == 1001
@@ -136,7 +140,7 @@ class TestAnotherLibrary:
     def test_wrappers_take_nothing_over(self) -> None:
         """functools.update_wrapper copies the __dict__ of what it wraps, and with it whatever hangs on it."""
         module = Doubling()
-        Intercept(module, "forward", adding(1))
+        on(module, adding(1))
         wrapper = functools.update_wrapper(functools.partial(module.forward), module.forward)
         assert set(vars(wrapper)) <= {
             "__wrapped__",
@@ -149,7 +153,7 @@ class TestAnotherLibrary:
 
     def test_what_is_removed_lets_go(self) -> None:
         module = Doubling()
-        intercept = Intercept(module, "forward", adding(1))
+        intercept = on(module, adding(1))
         intercept.remove()
         assert intercept._around is None
 
@@ -157,7 +161,7 @@ class TestAnotherLibrary:
 class TestCopies:
     def test_a_copy_is_not_intercepted_and_belongs_to_itself(self) -> None:
         module = nn.Sequential(nn.Linear(2, 2))
-        Intercept(module[0], "forward", adding(1))
+        on(module[0], adding(1))
         copied = copy.deepcopy(module)
         with torch.no_grad():
             copied[0].weight.zero_()
@@ -167,7 +171,7 @@ class TestCopies:
 
     def test_nested_intercepts(self) -> None:
         module = Doubling()
-        Intercept(module, "forward", adding(1))
-        Intercept(module, "forward", adding(10))
+        on(module, adding(1))
+        on(module, adding(10))
         assert copy.deepcopy(module)(3) == 6
         assert module(3) == 17

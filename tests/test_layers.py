@@ -20,7 +20,10 @@ LAYERS = (  # lowest first; "padecast" is the package's own face
     {"citations", "_record", "_watch", "_course", "_branches", "_forecast", "_renewal", "_session"},
     {"targets"},
     {
+        "_switch",
         "_intercept",
+        "_hook",
+        "_plain",
         "_frames",
         "_conditions",
         "_count",

@@ -11,7 +11,7 @@ from torch import nn
 
 from padecast import forecasters, policies
 from padecast._errors import InvalidOption, check
-from padecast._handle import ENABLED, Handle
+from padecast._handle import Handle, handles_on
 from padecast._options import check_option
 from padecast._ring import Storage
 from padecast._selection import Planned, Selection
@@ -191,7 +191,7 @@ def disable(target: Any) -> None:
         >>> handle.enabled
         False
     """
-    for handle in list(ENABLED):
+    for handle in handles_on():
         if handle.target is target:
             handle.disable()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,13 +18,16 @@ from padecast._conditions import Branch, Condition, conditions_of
 from padecast._count import Tick
 from padecast._errors import ConcurrentRun, FeatureChanged, PadecastError
 from padecast._frames import Caller, caller_of, is_inside
+from padecast._hook import Hook, outside_of_graphs
 from padecast._intercept import Around, Intercept, innermost, is_in_place
 from padecast._module import check_tokens
 from padecast._passage import Passage
+from padecast._plain import plain_copies
 from padecast._probe import Probe, probe_of
 from padecast._session import Session
 from padecast._stack import Stack, stacks_of
 from padecast._stopwatch import stopwatch
+from padecast._switch import Layer, Switch
 from padecast._tracks import Track, Tracks
 from padecast.targets import Target
 
@@ -52,10 +56,11 @@ class Attachment:
         listener: Is told of runs that end and of calls that are left alone. Default nobody.
         probe: What its policy wants to see. Default nothing.
         chooses: Whether its forecaster chooses tokens that modules compute. Default false.
+        switch: Whether it acts, together with others. Default one of its own, which is on inside a ``with`` block.
 
     Raises:
         UnknownName: If the model has no such span.
-        UnsupportedModel: If the span has no blocks. Nothing is left attached after an error.
+        UnsupportedModel: If the span has no blocks.
         InvalidOption: If the span is not one for such a policy or forecaster.
     """
 
@@ -69,6 +74,7 @@ class Attachment:
         listener: Listener | None = None,
         probe: str = "",
         chooses: bool = False,
+        switch: Switch | None = None,
     ) -> None:
         self.model, self.target, self.clock = model, target, clock
         self._make_session, self._listener = make_session, listener or Listener()
@@ -83,10 +89,14 @@ class Attachment:
         self._inside: set[int] = set()
         self._is_traced = False  # whether the model's forward runs as one compiled graph
         self._kind = probe
-        with contextlib.ExitStack() as undo:
-            self._probe: Probe | None = probe_of(probe, model, target, span, undo)
-            self._install(undo)
-            self._undo = undo.pop_all()
+        self._switch = switch or Switch()
+        self._probe: Probe | None = probe_of(probe, model, target, span, self._here)
+        self._layers = self._all_layers()
+
+    def install(self) -> None:
+        """Put it on the model, where it does nothing until its switch is on."""
+        for layer in self._layers:
+            layer.install()
 
     @property
     def session(self) -> Session | None:
@@ -98,16 +108,31 @@ class Attachment:
         self._tracks.latest.session = session
 
     def remove(self) -> None:
-        """Restore the model; safe to call twice."""
-        self._undo.close()
+        """Restore the model; safe to call twice, and again after an interrupt."""
+        self._switch.on = False
+        for layer in reversed(self._layers):
+            layer.remove()
         self.reset()
+        self._layers = []
+
+    def __enter__(self) -> Attachment:
+        try:
+            self.install()
+            self._switch.on = True
+        except BaseException:
+            self.remove()
+            raise
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.remove()
 
     def reset(self) -> None:
         """Drop the run in progress; the next call begins a new one."""
+        self.clock.reset()  # first, because it has the next call begin a run, if an interrupt comes now
         self._tracks.reset()
         self._replaced = self._refusal = None
         self._end_call()
-        self.clock.reset()
 
     def is_busy(self) -> bool:
         """Whether another thread is inside the model; calls that an interrupt ended are forgotten."""
@@ -118,34 +143,59 @@ class Attachment:
             self.reset()
         return False
 
-    def _install(self, undo: contextlib.ExitStack) -> None:
-        def before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            if module is self.model:
-                self._enter(args, kwargs)
-
-        def after(module: nn.Module, args: Any, output: Any) -> None:
-            if module is self.model:
-                self._leave(output)
-
-        before, after = torch.compiler.disable(before), torch.compiler.disable(after)
-        undo.callback(self.model.register_forward_pre_hook(before, with_kwargs=True).remove)
-        undo.callback(self.model.register_forward_hook(after, always_call=True).remove)
+    def _all_layers(self) -> list[Layer]:
+        before, after = (partial(outside_of_graphs(f), self) for f in (Attachment._before, Attachment._after))
+        layers: list[Layer] = [
+            *(self._probe.layers if self._probe is not None else ()),
+            Hook(self.model, "register_forward_pre_hook", before, with_kwargs=True),
+            Hook(self.model, "register_forward_hook", after, always_call=True),
+        ]
         if hasattr(self.model, "cache_context"):
-            undo.callback(Intercept(self.model, "cache_context", self._listen).remove)
-        self._look_at_rows(undo)
+            layers.append(Intercept(self.model, "cache_context", self._listen))
+        layers += self._layers_on_rows()
         for number, stack in enumerate(self._stacks):
             passage = Passage(stack, number, len(self._stacks) > 1, self._here, self._probe)
             for place, part in enumerate(stack.parts):
-                undo.callback(Intercept(innermost(part), "forward", passage.around(place)).remove)
+                layers.append(Intercept(innermost(part), "forward", passage.around(place)))
+        layers.append(Intercept(self.model, "forward", self._around_forward))
+        return [*plain_copies(layer.owner for layer in layers), *layers]
 
-    def _look_at_rows(self, undo: contextlib.ExitStack) -> None:
-        """Note which rows of a block list's streams count, where the parts of the stacks are not told."""
-        if not self.target.masks or all(isinstance(stack, Blocks) for stack in self._stacks):
+    def _before(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any] | None = None) -> None:
+        """Begin a call, unless torch asks while this is put on or taken off: it leaves out what is given by name."""
+        if module is not self.model or kwargs is None:
             return
-        for path in self.target.blocks:
-            for module in lookup(self.model, path)[:1]:
-                around = self._noting(Block(module, self.target.returns(path)))
-                undo.callback(Intercept(innermost(module), "forward", around).remove)
+        self._here.hooked = True
+        with self._switch.lock:
+            if self._switch.on:
+                self._enter(args, kwargs)
+
+    def _after(self, module: nn.Module, _args: Any, output: Any) -> None:
+        if module is self.model:
+            self._here.hooked = False
+            with self._switch.lock:
+                self._leave(output)
+
+    def _around_forward(self, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Begin and end a call of the model's ``forward`` itself, of which torch tells no hook."""
+        if torch.compiler.is_compiling() or getattr(self._here, "hooked", False):
+            return forward(*args, **kwargs)
+        output = None
+        self._before(self.model, args, kwargs)
+        try:
+            output = forward(*args, **kwargs)
+        finally:
+            self._after(self.model, args, output)
+        return output
+
+    def _layers_on_rows(self) -> list[Layer]:
+        """Return what notes which rows of a block list's streams count, where the parts of the stacks are not told."""
+        if not self.target.masks or all(isinstance(stack, Blocks) for stack in self._stacks):
+            return []
+        return [
+            Intercept(innermost(module), "forward", self._noting(Block(module, self.target.returns(path))))
+            for path in self.target.blocks
+            for module in lookup(self.model, path)[:1]
+        ]
 
     def _noting(self, block: Block) -> Around:
         def around(forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -262,8 +312,6 @@ class Attachment:
     ) -> Call:
         """Begin a call at a step of the run."""
         latents = self._given(self._parameters[0], args, kwargs)
-        if self._probe is not None:
-            self._probe.clear()
         if self._kind == "latents":
             session.observe(features_of(latents))
         watch = stopwatch(device_of(args, kwargs))

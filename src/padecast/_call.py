@@ -54,6 +54,9 @@ class Call:
         latents: Shape of the model's first argument, if that is a tensor.
         asks_gradient: Whether the output is to have a gradient, so that nothing may be forecast.
         known: Which rows count in the block list that was begun last.
+        seen: What a probe saw of it. A graph keeps what is written here, and would lose it elsewhere.
+        looks: Whether a probe looks at it still.
+        looks_alone: Whether the first part is run for the probe alone.
     """
 
     session: Session
@@ -63,6 +66,23 @@ class Call:
     latents: tuple[int, ...] = ()
     asks_gradient: bool = False
     known: Known = field(default_factory=dict)
+    seen: Streams | None = None
+    looks: bool = True
+    looks_alone: bool = False
+
+    def shown(self, absent: str) -> Streams:
+        """Return what was seen, after which nobody looks again.
+
+        Args:
+            absent: What to say if it was nothing.
+
+        Raises:
+            UnsupportedModel: If it was nothing.
+        """
+        seen, self.seen, self.looks = self.seen, None, False
+        if seen is None:
+            raise UnsupportedModel(absent)
+        return seen
 
 
 class Said:

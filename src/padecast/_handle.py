@@ -19,9 +19,11 @@ from padecast._frames import Caller
 from padecast._group import group_of
 from padecast._intercept import Intercept
 from padecast._memory import Memory
+from padecast._plain import plain_copies
 from padecast._record import NOTES
 from padecast._ring import Storage
 from padecast._session import Session
+from padecast._switch import SWITCHING, Layer, Switch
 from padecast._warn import Line, warn
 from padecast.methods import Method
 from padecast.report import Report, report_of
@@ -68,7 +70,8 @@ class Handle(Listener):
         self._steps, self._measure, self._storage, self._group = steps, measure, storage, group
         self._attachments: list[Attachment] = []
         self._pipeline = None if isinstance(target, nn.Module) else target
-        self._ending: Intercept | None = None  # of the pipeline's last act in a run
+        self._switch = Switch()
+        self._layers: list[Layer] = []  # on the pipeline, which tells by its last act that a run is over
         self._line: Line | None = Line.of_caller()  # where it was made; nothing once it was switched on
         self._warned = self._ran = False
         self._strangers = 0  # calls of other pipelines since it was switched on
@@ -77,7 +80,7 @@ class Handle(Listener):
     @property
     def enabled(self) -> bool:
         """Whether it is attached now."""
-        return bool(self._attachments)
+        return self._switch.on
 
     def enable(self) -> Handle:
         """Attach, all or nothing.
@@ -88,22 +91,12 @@ class Handle(Listener):
             CalibrationMismatch: If a calibration was made for another model.
         """
         self._line = None
-        if self.enabled:
-            return self
-        self._check_free()
-        if self._guard is not None:
-            self._guard(self.target, None)
-        with contextlib.ExitStack() as undo:
-            attachments = []
-            for model in models_of(self.target):
-                attachment = self._attach(model)
-                undo.callback(attachment.remove)
-                attachments.append(attachment)
-            if hasattr(self._pipeline, "maybe_free_model_hooks"):
-                self._ending = Intercept(self._pipeline, "maybe_free_model_hooks", self._end)
-            undo.pop_all()
-        self._attachments, self._strangers, self._ran = attachments, 0, False
-        ENABLED.add(self)
+        with SWITCHING:
+            if not self.enabled:
+                self._check_free()
+                if self._guard is not None:
+                    self._guard(self.target, None)
+                self._attach_all()
         return self
 
     def disable(self) -> None:
@@ -112,21 +105,16 @@ class Handle(Listener):
         Raises:
             ConcurrentRun: If another thread is sampling at this moment; nothing is detached then.
         """
-        if any(attachment.is_busy() for attachment in self._attachments):
-            raise ConcurrentRun(
-                "another thread is inside the model that was to be switched off.\n"
-                "Wait until its call has returned: guard the pipeline and its handle with one lock."
-            )
-        attachments, self._attachments = self._attachments, []
-        for attachment in attachments:
-            attachment.remove()
-        if self._ending is not None:
-            self._ending.remove()
-            self._ending = None
-        ENABLED.discard(self)
-        if attachments:
-            sessions = _sessions(attachments)
-            self._last = report_of(sessions, self._serving.name)
+        with SWITCHING:
+            sessions, was_on = _sessions(self._attachments), self.enabled
+            try:
+                self._switch_off()
+                self._take_off()
+            except BaseException:  # an interrupt waits until all is off, if anything is
+                if not self.enabled:
+                    self._take_off()
+                raise
+        if was_on:
             self._warn_if_idle(sessions)
             self._warn_if_unused()
 
@@ -164,17 +152,70 @@ class Handle(Listener):
             self._warn_if_off()
 
     def __enter__(self) -> Handle:
-        return self.enable()
+        try:
+            return self.enable()
+        except BaseException:
+            self.disable()
+            raise
 
     def __exit__(self, *error: object) -> None:
-        self.disable()
+        try:
+            self.disable()
+        except Exception:
+            raise
+        except BaseException:  # an interrupt: the block is over all the same
+            with contextlib.suppress(ConcurrentRun):
+                self.disable()
+            raise
 
     def _check_free(self) -> None:
         models = set(models_of(self.target))
-        for other in ENABLED:
+        for other in handles_on():
             bare = isinstance(self.target, nn.Module) or isinstance(other.target, nn.Module)
             if other.target is self.target or (bare and models & set(models_of(other.target))):
                 raise _already(self.target, other)
+
+    def _attach_all(self) -> None:
+        """Put layers on all models, and only then let them act."""
+        self._switch = Switch()
+        try:
+            self._attachments = [self._attach(model) for model in models_of(self.target)]
+            if hasattr(self._pipeline, "maybe_free_model_hooks"):
+                ending = Intercept(self._pipeline, "maybe_free_model_hooks", self._end)
+                self._layers = [*plain_copies([self._pipeline]), ending]
+            self._strangers, self._ran = 0, False
+            ENABLED.add(self)
+            for attachment in self._attachments:
+                attachment.install()
+            for layer in self._layers:
+                layer.install()
+            self._switch.on = True
+        except BaseException:
+            self._switch.on = False
+            self._take_off()
+            raise
+
+    def _switch_off(self) -> None:
+        """Keep the report, and have the layers act no more."""
+        if not self.enabled:
+            return
+        with self._switch.lock:  # no call begins or ends meanwhile
+            if any(attachment.is_busy() for attachment in self._attachments):
+                raise ConcurrentRun(
+                    "another thread is inside the model that was to be switched off.\n"
+                    "Wait until its call has returned: guard the pipeline and its handle with one lock."
+                )
+            self._last = report_of(_sessions(self._attachments), self._serving.name)
+            self._switch.on = False
+
+    def _take_off(self) -> None:
+        """Remove all layers, also what is left of them by an interrupt; until then they do nothing."""
+        for layer in reversed(self._layers):
+            layer.remove()
+        for attachment in self._attachments:
+            attachment.remove()
+        self._attachments, self._layers = [], []
+        ENABLED.discard(self)
 
     def _attach(self, model: nn.Module) -> Attachment:
         pipeline = None if isinstance(self.target, nn.Module) else self.target
@@ -191,10 +232,8 @@ class Handle(Listener):
             return self._session(total, spare, self._group or group_of(model))
 
         span = self.method.span
-        chooses = self.method.forecaster.renewed > 0
-        return Attachment(
-            model, targets.find(model, span), span, clock, session, self, self.method.policy.probe, chooses
-        )
+        probe, chooses = self.method.policy.probe, self.method.forecaster.renewed > 0
+        return Attachment(model, targets.find(model, span), span, clock, session, self, probe, chooses, self._switch)
 
     def _session(self, total: int, spare: list[Memory], group: Any) -> Session:
         self._ran = True
@@ -235,7 +274,7 @@ class Handle(Listener):
 
     def leave_alone(self, caller: Caller, timestep: Any) -> None:
         """Hear of a call that another pipeline makes; see :class:`Listener`."""
-        if any(other.target is caller.pipeline for other in ENABLED):
+        if any(other.target is caller.pipeline for other in list(ENABLED)):
             return  # which is accelerated by itself
         self._strangers += 1
         scheduler = caller.pipeline.scheduler
@@ -277,6 +316,16 @@ class Handle(Listener):
             )
 
 
+def handles_on() -> list[Handle]:
+    """Return the handles that are on; what interrupts left of others is taken off."""
+    with SWITCHING:
+        handles = list(ENABLED)
+        for handle in handles:
+            if not handle.enabled:
+                handle.disable()
+        return [handle for handle in handles if handle.enabled]
+
+
 def check_unused(target: Any) -> None:
     """Raise if anything accelerates a pipeline's models now; what is measured of them has to be theirs alone.
 
@@ -284,7 +333,7 @@ def check_unused(target: Any) -> None:
         AlreadyAccelerated: Naming the method.
     """
     models = set(models_of(target))
-    for other in ENABLED:
+    for other in handles_on():
         if models & set(models_of(other.target)):
             raise _already(target, other)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from typing import Any
 
 from torch import nn
+
+from padecast._switch import SWITCHING
 
 Around = Callable[[Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]
 
@@ -20,49 +21,76 @@ class Intercept:
     holds it in some other place, it stays in that library's chain and does nothing.
 
     Args:
-        module: The module, or another object, whose method is replaced.
+        owner: The module, or another object, whose method is replaced.
         name: The method, such as ``"forward"``.
         around: What to do instead.
     """
 
     # No __dict__: functools.update_wrapper would copy it into the wrappers of other libraries.
-    __slots__ = ("_around", "_had_own", "_module", "_name", "previous")
+    __slots__ = ("_around", "_had_own", "_name", "owner", "previous")
 
-    def __init__(self, module: Any, name: str, around: Around) -> None:
-        self._module, self._name = module, name
+    def __init__(self, owner: Any, name: str, around: Around) -> None:
+        self.owner, self._name, self._had_own = owner, name, name in vars(owner)
         self._around: Around | None = around
-        self._had_own = name in module.__dict__
-        self.previous: Callable[..., Any] = getattr(module, name)
-        setattr(module, name, self)
+        self.previous: Any = getattr(owner, name, None)
 
     @property
     def __wrapped__(self) -> Callable[..., Any]:
         """What was there before: the signature to be read by others."""
-        return self.previous
+        found: Callable[..., Any] = self.previous
+        return found
+
+    @property
+    def origin(self) -> Any:
+        """What was there before all of ours that lie one on the other."""
+        return self._lowest.previous
+
+    @property
+    def _lowest(self) -> Intercept:
+        lowest = self
+        while isinstance(lowest.previous, Intercept):
+            lowest = lowest.previous
+        return lowest
+
+    def stands_for_nothing(self, name: str) -> bool:
+        """Whether an object that holds it under a name held nothing there before: the method was that of its class."""
+        return self._lowest._name == name and not self._lowest._had_own
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the model's part, or what stands in for it."""
-        if self._around is None:
+        around = self._around  # another thread may remove it at any moment
+        if around is None:
             return self.previous(*args, **kwargs)
-        return self._around(self.previous, args, kwargs)
+        return around(self.previous, args, kwargs)
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
-        """A copied module is not accelerated: it gets a copy of what was there before."""
-        return copy.deepcopy(self.previous, memo)
+    def __reduce__(self) -> Any:
+        """A copy, also one that another library makes or pickles, is what was there before."""
+        return _same, (self.previous,)
+
+    def install(self) -> Intercept:
+        """Take the method's place, on top of whatever has it."""
+        with SWITCHING:
+            held = vars(self.owner)
+            self._had_own, self.previous = self._name in held, getattr(self.owner, self._name, None)
+            held[self._name] = self
+        return self
 
     def remove(self) -> None:
-        """Give the module its method back."""
+        """Give the object its method back; nothing happens if it is not there."""
         self._around = None
-        if self._module.__dict__.get(self._name) is self and not self._had_own:
-            delattr(self._module, self._name)
-            return
-        for name, kept in list(self._module.__dict__.items()):
-            if kept is self:
-                setattr(self._module, name, self.previous)
-            while isinstance(kept, Intercept):
-                if kept.previous is self:
-                    kept.previous, kept._had_own = self.previous, self._had_own
-                kept = kept.previous
+        with SWITCHING:
+            held = vars(self.owner)
+            if held.get(self._name) is self and not self._had_own:
+                del held[self._name]
+                return
+            for name, kept in list(held.items()):
+                if kept is self:
+                    held[name] = self.previous
+                while isinstance(kept, Intercept):
+                    if kept.previous is self:
+                        kept._had_own = self._had_own
+                        kept.previous = self.previous
+                    kept = kept.previous
 
 
 def innermost(module: nn.Module) -> Any:
@@ -82,3 +110,7 @@ def is_in_place(module: Any, name: str = "forward") -> bool:
     while method is not None and not isinstance(method, Intercept) and links < 32:
         method, links = getattr(method, "__wrapped__", None), links + 1
     return isinstance(method, Intercept)
+
+
+def _same(value: Any) -> Any:
+    return value

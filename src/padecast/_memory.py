@@ -178,13 +178,15 @@ class Memory:
 
     @torch.inference_mode(False)  # the next run, which uses the slots again, may not be in inference mode
     def _allocate(self, entry: Streams) -> None:
-        self._entry = [(x.shape, x.dtype, x.device) for x in entry]
-        self._ring = [Ring(x, self.window, self.storage) for x in entry]
+        ring = [Ring(x, self.window, self.storage) for x in entry]
         wide = [torch.promote_types(x.dtype, torch.float32) for x in entry]
-        self._sums = [x.new_zeros((self.moments, *x.shape), dtype=w) for x, w in zip(entry, wide, strict=True)]
-        if self.measure:
-            exact = torch.float32 if entry[0].device.type == "mps" else torch.float64
-            self._gram = entry[0].new_zeros((entry[0].shape[0], self.window, self.window), dtype=exact)
+        sums = [x.new_zeros((self.moments, *x.shape), dtype=w) for x, w in zip(entry, wide, strict=True)]
+        exact = torch.float32 if entry[0].device.type == "mps" else torch.float64
+        square = (entry[0].shape[0], self.window, self.window)
+        gram = entry[0].new_zeros(square, dtype=exact) if self.measure else None
+        # Nothing is kept of slots of which some could not be had; the ring, by which others see them, comes last.
+        self._entry, self._sums, self._gram = [(x.shape, x.dtype, x.device) for x in entry], sums, gram
+        self._ring = ring
 
     def _update_gram(self, place: int, residuals: Sequence[Tensor], rows: Rows) -> None:
         assert self._gram is not None

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from padecast._call import Call, Pass
+from padecast._hook import outside_of_graphs
 from padecast._intercept import Around
 from padecast._mix import Streams
 from padecast._module import Module
@@ -48,7 +49,7 @@ class Passage:
             if is_first and (call.computes or one.ready is not None) and torch.compiler.is_compiling():
                 _begin_in_graph(stack, one, args, kwargs)
             elif is_first:
-                begin(call, one, forward, args, kwargs)
+                begin(passage, call, one, forward, args, kwargs)
             one.reached_end = is_last and one.begun
             if one.forecast is not None:
                 return stack.skipped(place, args, kwargs, one.forecast if is_last else None)
@@ -57,7 +58,7 @@ class Passage:
             else:
                 output = module.watched(call, one, forward, args, kwargs)
             if notes:
-                ran(place, output)
+                ran(stack, place, output)
             if not one.reached_end:
                 return output
             if torch.compiler.is_compiling() and not call.session.forecaster.replays and not one.patches:
@@ -66,8 +67,8 @@ class Passage:
             return learn(stack, call, one, output)
 
         notes, module = stack.notes, stack if isinstance(stack, Module) else None
-        ran, learn = torch.compiler.disable(stack.ran), torch.compiler.disable(_learn)
-        begin = torch.compiler.disable(self._begin)
+        ran, learn = outside_of_graphs(_ran), outside_of_graphs(_learn)
+        begin, passage = outside_of_graphs(Passage._begin), self
         return around
 
     def _begin(self, call: Call, one: Pass, forward: Forward, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -75,7 +76,7 @@ class Passage:
         one.ready = None
         entry = stack.entry(args, kwargs)
         if self._probe is not None and session.waits_to_see:
-            looked = self._probe.look(forward, args, kwargs)
+            looked = self._probe.look(call, forward, args, kwargs)
             session.observe(looked, matching(stack.known(args, kwargs), looked))
         one.begun = True
         if not call.asks_gradient:
@@ -103,6 +104,10 @@ def _kept(stack: Stack, entry: Streams, output: Any) -> tuple[Streams, Streams]:
     """Return what there is to learn, safe from a model that goes on in place."""
     entry, streams = stack.learnt(entry, output)
     return tuple(x.clone() for x in entry), tuple(y.clone() for y in streams)
+
+
+def _ran(stack: Stack, place: int, output: Any) -> None:
+    stack.ran(place, output)
 
 
 def _learn(stack: Stack, call: Call, one: Pass, output: Any) -> Any:

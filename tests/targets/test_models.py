@@ -62,11 +62,8 @@ def attached(model: nn.Module, plan: str | Policy, forecaster: Forecaster, span:
         return Session(policy, forecaster, total)
 
     hand: Any = Hand(len(LEVELS))
-    attachment = Attachment(model, targets.find(model), span, hand, session, policy.probe)
-    try:
+    with Attachment(model, targets.find(model), span, hand, session, policy.probe) as attachment:
         yield attachment
-    finally:
-        attachment.remove()
 
 
 def run(case: Case, model: nn.Module, attachment: Attachment | None = None, moving: bool = True) -> list[list[Tensor]]:
@@ -191,8 +188,7 @@ def test_a_class_that_nobody_described(monkeypatch: pytest.MonkeyPatch) -> None:
     alike = run(case, model, moving=False)
     hand: Any = Hand(4)
     target = targets.find(model, "output")
-    attachment = Attachment(model, target, "output", hand, lambda total: Session(Plan("C.C."), Reuse(), total))
-    close(run(case, model, attachment, moving=False), alike)
-    attachment.remove()
+    with Attachment(model, target, "output", hand, lambda total: Session(Plan("C.C."), Reuse(), total)) as attachment:
+        close(run(case, model, attachment, moving=False), alike)
     with pytest.raises(UnsupportedModel, match='span="output"'):
         targets.find(model)

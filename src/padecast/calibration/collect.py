@@ -184,12 +184,10 @@ def watching(pipe: Any, span: str = "full", size: int | None = None, seed: int =
 
     with contextlib.ExitStack() as undo:
         clock = Clock(pipe, strides=True)
-        attachment = Attachment(
-            models[0], targets.find(models[0], span), span, clock, lambda total: Watcher(total, keeper)
-        )
-        undo.callback(attachment.remove)
+        target = targets.find(models[0], span)
+        undo.enter_context(Attachment(models[0], target, span, clock, lambda total: Watcher(total, keeper)))
         undo.callback(models[0].register_forward_hook(leave).remove)
-        undo.callback(Intercept(pipe.scheduler, "step", step).remove)
+        undo.callback(Intercept(pipe.scheduler, "step", step).install().remove)
         yield keeper
 
 

@@ -187,11 +187,8 @@ def attached(pipe: Any, span: str, make_session: Callable[[int], Session]) -> It
 
     model = models_of(pipe)[0]
     clock = Clock(pipe, strides=True)
-    attachment = Attachment(model, targets.find(model, span), span, clock, begin)
-    try:
+    with Attachment(model, targets.find(model, span), span, clock, begin):
         yield begun
-    finally:
-        attachment.remove()
 
 
 def check_once(runs: int) -> None:

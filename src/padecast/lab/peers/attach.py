@@ -46,7 +46,7 @@ def attached(pipe: Any, peer: Peer, steps: int) -> Iterator[Seen]:
         for model in models_of(pipe):
             if peer.by_context and hasattr(model, "cache_context"):
                 undo.enter_context(_context(model))
-                undo.callback(Intercept(model, "cache_context", seen.listen).remove)
+                undo.callback(Intercept(model, "cache_context", seen.listen).install().remove)
         yield seen
 
 
