@@ -134,6 +134,10 @@ class Attachment:
         self._replaced = self._refusal = None
         self._end_call()
 
+    def is_entered(self) -> bool:
+        """Whether this thread is inside a call of the model that is accelerated."""
+        return getattr(self._here, "call", None) is not None and is_inside(threading.get_ident(), self.model)
+
     def is_busy(self) -> bool:
         """Whether another thread is inside the model; calls that an interrupt ended are forgotten."""
         if any(is_inside(thread, self.model) for thread in self._inside if thread != threading.get_ident()):

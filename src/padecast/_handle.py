@@ -103,7 +103,8 @@ class Handle(Listener):
         """Detach and free the history; the models are as they were. The report stays readable.
 
         Raises:
-            ConcurrentRun: If another thread is sampling at this moment; nothing is detached then.
+            ConcurrentRun: If another thread is sampling at this moment, or this one is inside the model; nothing is
+                detached then.
         """
         with SWITCHING:
             sessions, was_on = _sessions(self._attachments), self.enabled
@@ -200,6 +201,11 @@ class Handle(Listener):
         if not self.enabled:
             return
         with self._switch.lock:  # no call begins or ends meanwhile
+            if any(attachment.is_entered() for attachment in self._attachments):
+                raise ConcurrentRun(
+                    "the model is in the middle of a call, of which a part was forecast perhaps.\n"
+                    "Usual cause: a hook on one of its blocks that switches it off. Do that between calls."
+                )
             if any(attachment.is_busy() for attachment in self._attachments):
                 raise ConcurrentRun(
                     "another thread is inside the model that was to be switched off.\n"

@@ -70,9 +70,9 @@ class Intercept:
     def install(self) -> Intercept:
         """Take the method's place, on top of whatever has it."""
         with SWITCHING:
-            held = vars(self.owner)
-            self._had_own, self.previous = self._name in held, getattr(self.owner, self._name, None)
-            held[self._name] = self
+            self._had_own = self._name in vars(self.owner)
+            self.previous = getattr(self.owner, self._name, None)
+            setattr(self.owner, self._name, self)
         return self
 
     def remove(self) -> None:

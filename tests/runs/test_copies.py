@@ -92,7 +92,7 @@ class TestModels:
                 pass
         assert torch.equal(pipe(), untouched)
 
-    @pytest.mark.parametrize("kind", METHODS)
+    @pytest.mark.parametrize("kind", ["blocks", "probe of a module", "probe of a block", "modules", "whole model"])
     def test_a_copy_lets_the_original_go(self, kind: str) -> None:
         model = Toy()
         with accelerate(Pipe(model), METHODS[kind]):
@@ -185,21 +185,21 @@ def parts(model: nn.Module) -> Iterator[Any]:
 
 
 class TestPipelines:
-    @pytest.mark.parametrize("way", WAYS)
+    @pytest.mark.parametrize("way", ["deepcopy", "pickle", "torch.save", "joblib"])
     @pytest.mark.parametrize("method", ["linear:every=2", "teacache:threshold=9"])
     def test_a_copied_pipeline_is_plain(self, method: str, way: str) -> None:
         pipe = loop()
-        untouched = pipe()
+        untouched = pipe(4)
         clean = set(vars(WAYS[way](pipe)))
         with accelerate(pipe, method):
-            forecast = pipe()
+            forecast = pipe(4)
             copied = WAYS[way](pipe)
             assert set(vars(copied)) == clean and hooks(copied.transformer) == 0
-            assert torch.equal(pipe(), forecast)
+            assert torch.equal(pipe(4), forecast)
         assert not torch.equal(forecast, untouched)
-        assert torch.equal(copied(), untouched)
+        assert torch.equal(copied(4), untouched)
         with accelerate(copied, method):
-            assert torch.equal(copied(), forecast)
+            assert torch.equal(copied(4), forecast)
 
     def test_its_parts_in_another_pipeline(self) -> None:
         pipe = flux_pipeline()
