@@ -85,6 +85,8 @@ def used(part: Any) -> None:
     if repr(part) in RUN:
         return
     RUN.add(repr(part))
+    wanted = max(part.window, part.moments) if isinstance(part, Forecaster) else part.looks_back
+    assert wanted < 1000, "more residuals than any memory holds"
     policy = part if isinstance(part, Policy) else Plan("CCC..C.C")
     forecaster = part if isinstance(part, Forecaster) else Lagrange()
     walk = torch.randn(8, 2, 6, generator=torch.Generator().manual_seed(0)).cumsum(0)
