@@ -99,7 +99,10 @@ def check(question: Question, outcome: Outcome) -> None:
     branches = KIND[question.kind].calls if question.run.guided else 1
     counted = outcome.calls - outcome.unplaced
     # where timesteps repeat, one call of a step may have a place and another none
-    assert counted == steps * branches or (outcome.unplaced and steps <= counted < steps * branches), (question, outcome)
+    assert counted == steps * branches or (outcome.unplaced and steps <= counted < steps * branches), (
+        question,
+        outcome,
+    )
 
 
 def tensors() -> list[Tensor]:

@@ -16,7 +16,7 @@ from tests.fuzz import fresh
 from tests.fuzz.changes import master
 from tests.fuzz.kinds import KINDS, Kind, Run, vae
 from tests.fuzz.leftovers import alive
-from tests.fuzz.setups import BY_FEATURES, EXACT, FIXED, SETUPS
+from tests.fuzz.setups import BY_FEATURES, EXACT, FIXED
 from tests.fuzz.trouble import PLACES, Stop
 from tests.fuzz.world import Member, World, is_deterministic
 
@@ -68,7 +68,9 @@ class Sequence(RuleBasedStateMachine):
         gc.freeze()
         self.world = World(self.kind)
 
-    @initialize(settings=st.tuples(runs, runs), setups=st.tuples(setups, setups), on=st.sampled_from((True, True, False)))
+    @initialize(
+        settings=st.tuples(runs, runs), setups=st.tuples(setups, setups), on=st.sampled_from((True, True, False))
+    )
     def choose(self, settings: tuple[Run, Run], setups: tuple[str, str], on: bool) -> None:
         """Choose what is told and switched on again and again, so that few fresh runs are needed."""
         self.runs, self.setups = settings, setups

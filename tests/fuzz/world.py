@@ -276,7 +276,9 @@ class World:
         if outcome.differs(expected(self.question(member, run))):
             untouched = expected(self.question(Member(member.pipe, member.role, member.scheduler), run))
             assert not (difference := outcome.looks_unlike(untouched)), difference
-            assert outcome.warned or member.handle is None or outcome.error or not loud, "nothing was forecast, silently"
+            assert outcome.warned or member.handle is None or outcome.error or not loud, (
+                "nothing was forecast, silently"
+            )
 
     def copied_for_a_request(self, member: Member, run: Run, loud: bool) -> None:
         """Run a shallow copy with a scheduler of its own, as servers make for every request."""
