@@ -14,7 +14,7 @@ READY := $(VENV)/.stamp
 LAYERS := $(wildcard tests/test_layers.py tests/test_surface.py tests/test_packaging.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check slow docs ray quantized bench comparison claims calibrations train-digits train-scenes train-motion format
+.PHONY: help demo test check slow docs fuzz ray quantized bench comparison claims calibrations train-digits train-scenes train-motion format
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' Makefile
@@ -33,6 +33,13 @@ check: $(READY) ## ruff, mypy and the tests of layers and packaging
 
 slow: $(READY) ## the tests left out of `make test` that need no GPU
 	$(BIN)/pytest -q -m "slow and not cuda" $(PYTEST_ARGS)
+
+# How many sequences of runs, and how many times the mutants of files that `make test` tries: make fuzz SEQUENCES=500
+SEQUENCES ?= 2000
+MUTANTS ?= 20
+fuzz: $(READY) ## 2,000 random sequences of runs against fresh worlds, and thousands of damaged files (hours on two cores)
+	PADECAST_FUZZ_SEQUENCES=$(SEQUENCES) PADECAST_FUZZ=$(MUTANTS) OMP_NUM_THREADS=1 \
+		$(BIN)/pytest -v -n auto --dist worksteal tests/fuzz tests/files/test_fuzz.py $(PYTEST_ARGS)
 
 docs: $(READY) ## the documentation as a site, strictly, into site/
 	$(BIN)/pip install -q -c constraints.txt -e ".[docs]"
@@ -94,9 +101,9 @@ format: $(READY) ## sort imports, apply safe fixes and format
 	$(BIN)/ruff format .
 
 # Nothing but the package index is ever asked for; help texts are plain, also on hosted runners.
-demo test check slow: export HF_HUB_OFFLINE = 1
-demo test check slow: export HF_HUB_DISABLE_TELEMETRY = 1
-demo test check slow: export TOKENIZERS_PARALLELISM = false
+demo test check slow fuzz: export HF_HUB_OFFLINE = 1
+demo test check slow fuzz: export HF_HUB_DISABLE_TELEMETRY = 1
+demo test check slow fuzz: export TOKENIZERS_PARALLELISM = false
 test check slow: export _TYPER_FORCE_DISABLE_TERMINAL = 1
 
 # A venv that cannot run pip (none yet, half made, its Python gone) is made afresh. A failed install leaves the stamp as

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -19,6 +19,7 @@ from padecast.forecasters import Forecaster
 from padecast.methods import DEFAULT, Method, check_part
 from padecast.methods import method as named
 from padecast.policies import Policy
+from padecast.report import Report
 
 
 def accelerate(
@@ -37,6 +38,7 @@ def accelerate(
     dtype: torch.dtype | None = None,
     offload: bool = False,
     group: Any = None,
+    on_run: Callable[[Report], None] | None = None,
 ) -> Handle:
     """Let a pipeline or a transformer forecast some of its steps.
 
@@ -59,6 +61,8 @@ def accelerate(
         offload: Whether the history lies in host memory and comes back when it is needed. Default false.
         group: ``torch.distributed`` group whose processes hold parts of the same tokens, or the branches of a step: all
             decide alike then. Found by itself where ``model.enable_parallelism`` splits the tokens. Default none.
+        on_run: Called with the report of every run when it ends, as for metrics of a server. The logger ``padecast``
+            has a line of level INFO for each. Default nothing.
 
     Returns:
         A handle: use it as a context manager, or call ``enable()`` and ``disable()``.
@@ -85,6 +89,7 @@ def accelerate(
         'CC.C'
     """
     check_option("measure", measure, bool, "Write measure=False, or leave it out")
+    check(on_run is None or callable(on_run), "on_run", on_run, "a function of a report")
     check_option("offload", offload, bool, "Write offload=True, or leave it out")
     check_option("span", span, str | None, 'Write span="full", or leave it out')
     wishes = _wishes(computed=computed, speedup=speedup, decibels=decibels)
@@ -106,6 +111,7 @@ def accelerate(
         measure=measure,
         storage=Storage(dtype, offload),
         group=group,
+        on_run=on_run,
         guard=None if selection is None else selection.choose,
         others=() if selection is None else selection.every,
     )
@@ -127,6 +133,7 @@ def enable(
     dtype: torch.dtype | None = None,
     offload: bool = False,
     group: Any = None,
+    on_run: Callable[[Report], None] | None = None,
 ) -> Handle:
     """Accelerate from now on, without a block: :func:`accelerate` followed by ``Handle.enable``.
 
@@ -145,6 +152,7 @@ def enable(
         dtype: Storage dtype of the history.
         offload: Whether the history lies in host memory.
         group: Processes that hold parts of the same tokens.
+        on_run: Called with the report of every run.
 
     Returns:
         The handle, switched on.
@@ -173,6 +181,7 @@ def enable(
         dtype=dtype,
         offload=offload,
         group=group,
+        on_run=on_run,
     ).enable()
 
 

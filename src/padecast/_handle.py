@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import sys
 import weakref
 from collections.abc import Callable, Sequence
@@ -29,6 +30,7 @@ from padecast.methods import Method
 from padecast.report import Report, report_of
 
 ENABLED: weakref.WeakSet[Handle] = weakref.WeakSet()  # a handle lives as long as the models that it is attached to
+LOG = logging.getLogger("padecast")
 MODELS = ("transformer", "transformer_2", "unet")
 Guard = Callable[[Any, int | None], Method | None]
 """Raises unless a method may serve a pipeline, and, given its length, the run that begins; may name another for it."""
@@ -64,6 +66,7 @@ class Handle(Listener):
         group: Any = None,
         guard: Guard | None = None,
         others: Sequence[Method] = (),
+        on_run: Callable[[Report], None] | None = None,
     ) -> None:
         self.target, self.method, self._guard = target, method, guard
         self._serving, self._every = method, (method, *others)  # what serves this run, of all that may serve one
@@ -75,6 +78,7 @@ class Handle(Listener):
         self._line: Line | None = Line.of_caller()  # where it was made; nothing once it was switched on
         self._warned = self._ran = False
         self._strangers = 0  # calls of other pipelines since it was switched on
+        self._on_run, self._runs_on = on_run, False  # whether a run has begun whose end was not told
         self._last = Report((), "", 0, (), method.name)
 
     @property
@@ -242,7 +246,7 @@ class Handle(Listener):
         return Attachment(model, targets.find(model, span), span, clock, session, self, probe, chooses, self._switch)
 
     def _session(self, total: int, spare: list[Memory], group: Any) -> Session:
-        self._ran = True
+        self._ran = self._runs_on = True
         self._warn_if_idle(_sessions(self._attachments))
         if self._guard is not None:
             self._serving = self._guard(self.target, total) or self.method
@@ -269,6 +273,7 @@ class Handle(Listener):
     def finish(self) -> None:
         """Hear that the last step of a run is done; see :class:`Listener`."""
         self._warn_if_idle(_sessions(self._attachments))
+        self._tell()
 
     def _end(self, method: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Hear that the pipeline is done with a run, as diffusers' pipelines say by their last act."""
@@ -276,7 +281,19 @@ class Handle(Listener):
         if self._is_replaced():
             warn(_replaced_model(self.target), self._pipeline)
         self._warn_if_idle(_sessions(self._attachments))
+        self._tell()
         return result
+
+    def _tell(self) -> None:
+        """Log what a run did, once, and hand its report to whoever wants it; nothing is read if nobody does."""
+        begun, self._runs_on = self._runs_on, False
+        if not begun or not (self._on_run or LOG.isEnabledFor(logging.INFO)):
+            return
+        report = report_of(_sessions(self._attachments), self._serving.name)
+        total = len(report.steps) + report.unplaced
+        LOG.info("%d of %d computed, %.1fx, %s", total - report.forecast, total, report.speedup, report.method)
+        if self._on_run is not None:
+            self._on_run(report)
 
     def leave_alone(self, caller: Caller, timestep: Any) -> None:
         """Hear of a call that another pipeline makes; see :class:`Listener`."""

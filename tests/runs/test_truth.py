@@ -263,6 +263,22 @@ class TestNothingIsSilentlyOff:
         assert run.report.plan == PLAN
 
 
+class TestEndsOfRuns:
+    @pytest.mark.parametrize("make", [loop, flux_pipeline], ids=["own loop", "diffusers"])
+    def test_every_run_is_logged_and_reported_once(self, make: Any, caplog: pytest.LogCaptureFixture) -> None:
+        pipe, reports = make(), []
+        sample = sample_flux if make is flux_pipeline else (lambda pipe: pipe())
+        with caplog.at_level("INFO", logger="padecast"), accelerate(pipe, **DRAWN, on_run=reports.append):
+            for _ in range(2):
+                sample(pipe)
+        assert [report.plan for report in reports] == [PLAN, PLAN]
+        assert [record.message.split(",")[0] for record in caplog.records] == [f"4 of {STEPS} computed"] * 2
+
+    def test_nothing_but_a_function_hears_of_runs(self) -> None:
+        with pytest.raises(padecast.InvalidOption, match="on_run"):
+            accelerate(loop(), "fora", on_run=3)  # type: ignore[arg-type]
+
+
 @pytest.mark.fault("left behind")
 @pytest.mark.parametrize("by_hand", [True, False])
 def test_what_a_caller_deletes_is_gone(by_hand: bool) -> None:
