@@ -10,6 +10,7 @@ import torch
 from tests.fuzz.changes import Change, changed
 from tests.fuzz.kinds import Kind, Run
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves, tree_map
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,14 +46,18 @@ class Call:
         return f"gradients differ: {wrong[:3]}" if wrong else ""
 
 
+def clone(leaf: Any) -> Any:
+    return leaf.clone() if isinstance(leaf, Tensor) else leaf  # a view would keep what it is a view of
+
+
 def leaves(output: Any) -> list[Tensor]:
-    return [leaf.detach() for leaf in torch.utils._pytree.tree_leaves(output) if isinstance(leaf, Tensor)]
+    return [leaf.detach() for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
 
 
 def gradients_of(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Tensor]:
     trained = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
     with torch.enable_grad():
-        outputs = torch.utils._pytree.tree_leaves(model(*args, **kwargs))
+        outputs = tree_leaves(model(*args, **kwargs))
         loss = sum(leaf.float().square().sum() for leaf in outputs if isinstance(leaf, Tensor))
         found = torch.autograd.grad(loss, list(trained.values()), allow_unused=True) if loss.requires_grad else ()
     return {name: gradient for name, gradient in zip(trained, found, strict=False) if gradient is not None}
@@ -67,7 +72,7 @@ def recorded(kind: Kind, changes: tuple[Change, ...]) -> tuple[Call, ...]:
 
     def record(name: str, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
         if sum(call.model == name for call in calls) < 2:
-            calls.append(Call(name, args, kwargs, leaves(output), {}))
+            calls.append(Call(name, *tree_map(clone, (args, kwargs, leaves(output))), {}))
 
     hooks = [
         model.register_forward_hook(functools.partial(record, name), with_kwargs=True) for name, model in models.items()
@@ -87,4 +92,4 @@ KEPT: list[Call] = []
 def kept() -> list[Tensor]:
     """Return all tensors that are kept to compare with."""
     held = [(call.args, call.kwargs, call.outputs, call.gradients) for call in KEPT]
-    return [leaf for leaf in torch.utils._pytree.tree_leaves(held) if isinstance(leaf, Tensor)]
+    return [leaf for leaf in tree_leaves(held) if isinstance(leaf, Tensor)]

@@ -29,6 +29,7 @@ class Run:
         guided: Whether classifier-free guidance is on.
         strength: How much of its schedule a run that starts from an image goes through.
         seed: Of the noise.
+        trained: Whether gradients are taken too, where there is no pipeline that switches them off.
     """
 
     steps: int = 3
@@ -36,6 +37,7 @@ class Run:
     guided: bool = True
     strength: float = 0.6
     seed: int = 3
+    trained: bool = False
 
     @property
     def start(self) -> int:
@@ -169,13 +171,16 @@ def guess_of(model: Any, x: Tensor, t: Tensor, run: Run) -> Tensor:
     return guess
 
 
-@torch.no_grad()
 def by_hand(pipe: Any, run: Run, between: Between) -> Tensor:
+    """Draw without a pipeline; returns the gradients of the image too, where they are taken."""
     x = latent(run)
-    for i, t in enumerate(torch.linspace(980, 20, run.steps)):
-        x = x - 0.2 * guess_of(pipe.transformer, x, t, run)
-        between(i)
-    return x
+    with torch.set_grad_enabled(run.trained):
+        for i, t in enumerate(torch.linspace(980, 20, run.steps)):
+            x = x - 0.2 * guess_of(pipe.transformer, x, t, run)
+            between(i)
+    weights = [weight for weight in pipe.transformer.parameters() if weight.requires_grad] if run.trained else []
+    gradients = torch.autograd.grad(x.square().sum(), weights, allow_unused=True, materialize_grads=True) if weights else ()
+    return torch.cat([x.flatten(), *(gradient.flatten() for gradient in gradients)])
 
 
 # Kinds ----------------------------------------------------------------------------------------------------------------

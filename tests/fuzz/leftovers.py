@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 from collections.abc import Collection
 from typing import Any
 
@@ -30,6 +31,7 @@ def traces(model: nn.Module) -> list[str]:
 
 def alive(besides: Collection[Any] = ()) -> list[str]:
     """Return what has been made since ``gc.freeze`` and is still there: tensors, and everything of padecast's."""
+    forget()
     gc.collect()
     kept = {id(thing) for thing in besides}
     return [
@@ -37,6 +39,14 @@ def alive(besides: Collection[Any] = ()) -> list[str]:
         for thing in gc.get_objects()
         if (issubclass(type(thing), Tensor) or is_ours(thing)) and id(thing) not in kept
     ]
+
+
+def forget() -> None:
+    """Empty the caches of functions, which hold so many results and no more."""
+    for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] == "padecast":
+            for function in vars(module).values():
+                getattr(function, "cache_clear", lambda: None)()
 
 
 def bytes_remembered() -> int:

@@ -12,9 +12,9 @@ EXACT: dict[str, dict[str, Any]] = {
     "every step": {"method": "linear:every=1"},
     "every step at last": {"method": "tc-pade:every=1", "measure": False},
 }
-PLANS = ("C.", "C.C", "CC.C", "CC..C.", "CC..C..C.")
+PLANS = {len(plan): plan for plan in ("C.", "C.C", "CC.C", "CC..C.", "CC..C..C.")}
 FIXED: dict[str, dict[str, Any]] = {
-    **{f"plan {plan}": {"policy": f"plan:steps={plan}", "forecaster": "lagrange"} for plan in PLANS},
+    **{f"plan {plan}": {"policy": f"plan:steps={plan}", "forecaster": "lagrange"} for plan in PLANS.values()},
     "linear": {"method": "linear:every=2"},
     "linear, unmeasured": {"method": "linear:every=2", "measure": False},
     "linear in bfloat16": {"method": "linear:every=2", "dtype": torch.bfloat16},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -73,8 +73,11 @@ def exit_of(model: nn.Module) -> nn.Module:
 
 
 @contextlib.contextmanager
-def interrupted_at_line(number: int) -> Iterator[list[str]]:
-    """Raise KeyboardInterrupt at the n-th line of padecast that this thread runs; yields which that was."""
+def interrupted_at_line(number: int, spared: Collection[str] = ()) -> Iterator[list[str]]:
+    """Raise KeyboardInterrupt at the n-th line of padecast that this thread runs; yields which that was.
+
+    Functions that are spared, by name, count no lines.
+    """
     left, where = [number], list[str]()
 
     def line(frame: FrameType, event: str, _: Any) -> Any:
@@ -86,7 +89,8 @@ def interrupted_at_line(number: int) -> Iterator[list[str]]:
         return line
 
     def call(frame: FrameType, event: str, _: Any) -> Any:
-        return line if frame.f_code.co_filename.startswith(SOURCE) and not where else None
+        code = frame.f_code
+        return line if code.co_filename.startswith(SOURCE) and code.co_name not in spared and not where else None
 
     before = sys.gettrace()
     sys.settrace(call)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
@@ -62,8 +62,9 @@ class World:
         return [member for member in self.members if member.handle is not None]
 
     @property
-    def is_on(self) -> bool:
-        return bool(self.on)
+    def has_room(self) -> bool:
+        """Whether another pipeline may be made of the same parts."""
+        return len(self.members) < 3 and self.kind.length is None
 
     @property
     def pairs(self) -> list[tuple[Member, Member]]:
@@ -94,9 +95,14 @@ class World:
                 size = handle.report.history_bytes
                 self.most_bytes[id(handle)] = max(size, self.most_bytes.get(id(handle), 0))
 
-    def run(self, member: Member, run: Run) -> None:
+    def run(self, member: Member, run: Run, in_a_thread: bool = False) -> None:
         """Run, and compare with a fresh world."""
-        self.compare(member, run, self.outcome(member, run))
+        if in_a_thread:
+            with ThreadPoolExecutor(1) as pool:
+                outcome = pool.submit(self.outcome, member, run).result(PATIENCE)
+        else:
+            outcome = self.outcome(member, run)
+        self.compare(member, run, outcome)
 
     def compare(self, member: Member, run: Run, outcome: Outcome, calls: bool = True) -> None:
         question = self.question(member, run)
@@ -104,10 +110,6 @@ class World:
             outcome = replace(outcome, calls=expected(question).calls)
         difference = outcome.differs(expected(question))
         assert not difference, f"{question}: {difference}"
-
-    def run_in_a_thread(self, member: Member, run: Run) -> None:
-        with ThreadPoolExecutor(1) as pool:
-            self.compare(member, run, pool.submit(self.outcome, member, run).result(PATIENCE))
 
     # Something happens in a run ----------------------------------------------------------------------------------
 
@@ -134,16 +136,16 @@ class World:
             self.compare(member, run, outcome)
         self.abandon(member)
 
-    def run_interrupted(self, member: Member, run: Run, line: int) -> None:
-        """Run, and interrupt it at some line of padecast."""
-        with interrupted_at_line(line):
+    def run_interrupted(self, member: Member, run: Run, line: int, spared: Collection[str] = ()) -> None:
+        """Run, and interrupt it at some line of padecast, but for those of some functions."""
+        with interrupted_at_line(line, spared):
             self.outcome(member, run)
         self.abandon(member)
 
-    def run_through(self, member: Member, run: Run, place: str, number: int, what: str) -> None:
+    def run_through(self, member: Member, run: Run, number: int, what: str) -> None:
         """Run, and reset or switch off and on in the middle; what is computed throughout does not change."""
         handle, happen = member.handle, {"reset": self.reset, "off": self.off, "off and on": self.off_and_on}[what]
-        outcome = self.run_while(member, run, place, number, lambda: happen(member))
+        outcome = self.run_while(member, run, "between", number, lambda: happen(member))
         if handle is not None and not handle.enabled:
             handle.enable()
         untouched = expected(self.question(Member(member.pipe, member.role, member.scheduler), run))
@@ -228,7 +230,7 @@ class World:
             member.handle.enable()
 
     def check_nothing_left(self) -> None:
-        if not self.is_on:
+        if not self.on:
             for name, model in self.models.items():
                 assert not (left := traces(model)), f"left on the {name}: {left}"
 
@@ -299,6 +301,8 @@ class World:
 
     def call(self, how: str) -> None:
         """Call the models by hand."""
+        if self.kind.length and any(expected(self.question(member, Run())).error for member in self.on):
+            return  # a plan of another length refuses every call
         for call in recorded(self.kind, self.changes):
             assert not (difference := getattr(call, how)(self.models)), difference
         for member in self.on:

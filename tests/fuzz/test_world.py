@@ -1,0 +1,117 @@
+"""The fuzzer itself: a fresh world is as good as a fresh process, memory is flat, and faults are found."""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import HealthCheck, Phase, seed, settings
+from hypothesis.stateful import run_state_machine_as_test
+from tests.fuzz.fresh import KIND, Question, answer, ask
+from tests.fuzz.kinds import KINDS, Kind, Run
+from tests.fuzz.test_sequences import Sequence
+from tests.fuzz.trouble import Stop
+from tests.fuzz.world import World
+
+import padecast
+from padecast.forecasters import Lagrange
+
+every_kind = pytest.mark.parametrize("kind", KINDS, ids=str)
+
+
+@pytest.fixture(autouse=True)
+def _thawed() -> Iterator[None]:
+    yield
+    gc.unfreeze()
+
+
+def test_a_fresh_world_is_as_good_as_a_fresh_process() -> None:
+    run, plan = Run(4), "plan CC.C"
+    questions = [
+        Question(kind.name, role, changes, scheduler, run, plan)
+        for kind in KINDS
+        for role, scheduler in zip(kind.pipelines, kind.schedulers, strict=False)
+        for changes in ((), (("adapt", 1),))
+    ]
+    assert ask(questions) == [answer(question).digest for question in reversed(questions)][::-1]
+
+
+def live_through(world: World) -> None:
+    """One of everything that may happen."""
+    (member,), run = world.members, Run(world.kind.length or 3)
+    scheduler = list(world.kind.schedulers)[-1]
+    world.enable(member, "linear")
+    world.run(member, run)
+    world.run_into(member, run, "inside", 2, Stop)
+    world.run_interrupted(member, run, 150)
+    world.set_scheduler(member, scheduler)
+    world.change("adapt", 1)
+    world.run(member, run, in_a_thread=True)
+    world.off_and_on(member)
+    world.change("unload", None)
+    world.disable(member, "function")
+    world.copied(member, "deep", run)
+    world.close(run)
+
+
+@pytest.mark.parametrize("kind", KINDS[:3], ids=str)
+def test_memory_is_flat(kind: Kind) -> None:
+    blocks = []
+    for _ in range(6):
+        live_through(World(kind))
+        gc.collect()
+        blocks.append(sys.getallocatedblocks())
+    assert blocks[-1] - blocks[2] < 200, blocks
+
+
+
+
+def forget_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have linear forecasts depend on how many there were in all."""
+    weights, asked = Lagrange.weights, [0]
+
+    def drift(self: Lagrange, *given: Any) -> Any:
+        asked[0] += 1
+        return weights(self, *given) * (1 + 0.01 * asked[0])
+
+    monkeypatch.setattr(Lagrange, "weights", drift)
+
+
+def stay_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have switching off do nothing at every second time."""
+    disable, times = padecast.Handle.disable, [0]
+
+    def hardly(self: padecast.Handle) -> None:
+        times[0] += 1
+        if times[0] % 2:
+            disable(self)
+
+    monkeypatch.setattr(padecast.Handle, "disable", hardly)
+
+
+def leak(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have every handle leave a tensor somewhere."""
+    enable, left = padecast.Handle.enable, list[Any]()
+
+    def littering(self: padecast.Handle) -> padecast.Handle:
+        left.append(torch.zeros(1))
+        return enable(self)
+
+    monkeypatch.setattr(padecast.Handle, "enable", littering)
+
+
+@pytest.mark.parametrize(
+    ("plant", "symptom"), [(forget_nothing, "off by"), (stay_on, "left on|switched on twice"), (leak, "still there")]
+)
+def test_a_planted_fault_is_found(plant: Any, symptom: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    plant(monkeypatch)
+    machine = type("Planted", (Sequence,), {"kind": KIND["bare"], "count": 0})
+    chosen = settings(
+        max_examples=60, deadline=None, phases=(Phase.generate,), suppress_health_check=list(HealthCheck)
+    )
+    with pytest.raises(AssertionError, match=symptom):
+        run_state_machine_as_test(seed(0)(machine), settings=settings(chosen, stateful_step_count=8))
