@@ -179,7 +179,8 @@ def by_hand(pipe: Any, run: Run, between: Between) -> Tensor:
             x = x - 0.2 * guess_of(pipe.transformer, x, t, run)
             between(i)
     weights = [weight for weight in pipe.transformer.parameters() if weight.requires_grad] if run.trained else []
-    gradients = torch.autograd.grad(x.square().sum(), weights, allow_unused=True, materialize_grads=True) if weights else ()
+    loss = x.square().sum()
+    gradients = torch.autograd.grad(loss, weights, allow_unused=True, materialize_grads=True) if weights else ()
     return torch.cat([x.flatten(), *(gradient.flatten() for gradient in gradients)])
 
 

@@ -18,7 +18,7 @@ def is_ours(thing: Any) -> bool:
 
 
 def traces(model: nn.Module) -> list[str]:
-    """Return what a model, or a part of it, holds of padecast: hooks, stand-ins for methods, anything of its classes."""
+    """Return what a model or a part of it holds of padecast: hooks, stand-ins for methods, anything of its classes."""
     left = []
     for name, module in model.named_modules():
         for key, value in vars(module).items():

@@ -25,8 +25,9 @@ SEQUENCES = int(os.environ.get("PADECAST_FUZZ_SEQUENCES", "100"))
 FIRST_SEED = int(os.environ.get("PADECAST_FUZZ_SEED", "0"))
 A_TEST = 50  # sequences at most
 LENGTH = 8
-FAULTS: frozenset[str] = frozenset()
-"""Rules that are left out, because they meet faults that are known."""
+FAULTS = frozenset({"a run that another overtook"})
+"""Rules that are left out, because they meet faults that are known: a run that waits between two steps while another
+thread samples to the end with the same model is not told that its place was taken."""
 
 members, either = st.integers(0, 2), st.integers(0, 1)
 places = st.sampled_from(PLACES)
@@ -40,7 +41,8 @@ runs = st.builds(
 )
 A_PLAN = "a plan"  # of as many steps as the run
 RULES = sorted(name for name in FIXED if not name.startswith("plan "))
-setups = st.one_of(*map(st.sampled_from, ([A_PLAN], RULES, RULES, sorted(BY_FEATURES), sorted(BY_FEATURES), sorted(EXACT))))
+SETUPS = ([A_PLAN], RULES, RULES, sorted(BY_FEATURES), sorted(BY_FEATURES), sorted(EXACT))
+setups = st.one_of(*map(st.sampled_from, SETUPS))
 
 
 def without(fault: str) -> bool:

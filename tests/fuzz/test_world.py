@@ -68,8 +68,6 @@ def test_memory_is_flat(kind: Kind) -> None:
     assert blocks[-1] - blocks[2] < 200, blocks
 
 
-
-
 def forget_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have linear forecasts depend on how many there were in all."""
     weights, asked = Lagrange.weights, [0]
@@ -110,8 +108,6 @@ def leak(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_planted_fault_is_found(plant: Any, symptom: str, monkeypatch: pytest.MonkeyPatch) -> None:
     plant(monkeypatch)
     machine = type("Planted", (Sequence,), {"kind": KIND["bare"], "count": 0})
-    chosen = settings(
-        max_examples=60, deadline=None, phases=(Phase.generate,), suppress_health_check=list(HealthCheck)
-    )
+    chosen = settings(max_examples=60, deadline=None, phases=(Phase.generate,), suppress_health_check=list(HealthCheck))
     with pytest.raises(AssertionError, match=symptom):
         run_state_machine_as_test(seed(0)(machine), settings=settings(chosen, stateful_step_count=8))

@@ -188,10 +188,12 @@ class World:
 
     def enable(self, member: Member, setup: str) -> None:
         """Switch on; where something is on, that is refused and nothing changes."""
-        before = [traces(model) for model in self.models.values()]
+        before, error = [traces(model) for model in self.models.values()], None
         try:
             handle = switch(self.kind, member.pipe, setup).enable()
-        except Exception as error:
+        except Exception as caught:
+            error = caught
+        if error is not None:
             assert before == [traces(model) for model in self.models.values()], f"left after {error}"
             if member.handle is not None:
                 assert isinstance(error, AlreadyAccelerated), repr(error)
@@ -260,7 +262,7 @@ class World:
         return is_adapted(self.changes)
 
     def replace_models(self, run: Run) -> None:
-        """Put other models in place of the pipelines' own; where something is on, it goes over or says that it does not."""
+        """Put other models in place of the pipelines'; where something is on, it goes over or says that it does not."""
         step = ("replace", 1 - next((seed for what, seed in self.changes if what == "replace"), 0))
         before, self.changes = self.models, followed(self.changes, step)
         self.models = changed(self.kind, self.changes)
