@@ -205,3 +205,27 @@ def test_a_mutant_is_read_or_refused_by_name(kind: str, number: int, folder: Pat
         except PadecastError as error:
             said = str(error)
     assert path.name in said
+
+
+@pytest.mark.fault("mutants of files")
+@pytest.mark.parametrize("what", ["folder", "loop", "endless", "missing", "unreadable"])
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if not kind.endswith("cell") or kind.startswith("measured")])
+def test_what_is_no_file_is_refused_by_name(kind: str, what: str, tmp_path: Path) -> None:
+    name, use, _, _ = KINDS[kind]
+    path = tmp_path / name
+    if what == "folder":
+        path.mkdir()
+    elif what in ("loop", "endless"):
+        path.symlink_to(path if what == "loop" else "/dev/zero")
+    elif what == "unreadable":
+        if os.geteuid() == 0:
+            pytest.skip("the superuser reads everything")
+        path.touch(mode=0)
+    if what == "missing" and kind in ("journal", "measured cell"):
+        pytest.skip("it is begun, or the folder is empty")
+    with at_most(200), pytest.raises(PadecastError, match=name.replace(".", "[.]")):
+        (Calibration.load if kind == "calibration" else go_on if kind == "journal" else use)(path)
+
+
+def go_on(path: Path) -> None:
+    Journal(path, HEADING)

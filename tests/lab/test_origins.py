@@ -66,7 +66,7 @@ def test_a_finished_cell_is_done_again_after_a_change(tmp_path: Path, monkeypatc
     (folder / "model_index.json").write_text('{"other": "weights"}')
     assert len(open_cells()) == 4
     finish()
-    assert len(list(shelf.documents())) == 4  # what was done anew took the place of what it was before
+    assert len(list(shelf.folder.iterdir())) == 4  # what was done anew took the place of what it was before
     (folder / "training.json").write_text("{}")
     assert not open_cells()  # a note beside the weights
 

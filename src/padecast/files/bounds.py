@@ -64,8 +64,9 @@ def check_toml(data: bytes, bounds: Bounds) -> None:
     )
     if found := DOTTED.search(outside):
         raise Excess(f"line {_line(outside, found.start())}: a key of more than 16 parts")
-    if outside.count(b"=") > bounds.values:
-        raise Excess(f"it has more than {bounds.values} keys")
+    for letter in (b"=", b"."):  # a dotted key is a table for each of its parts
+        if outside.count(letter) > bounds.values:
+            raise Excess(f"it has more than {bounds.values} keys")
     _check_outside(outside, bounds)
 
 

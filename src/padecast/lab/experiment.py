@@ -40,7 +40,7 @@ from padecast.lab.pretrained import check_metrics
 from padecast.lab.runner import Entry, Task
 from padecast.lab.scores import check_known
 
-BOUNDS = files.Bounds(size=2 * 2**20, values=200_000)
+BOUNDS = files.Bounds(size=2 * 2**20, values=100_000)
 CELLS, CALLS = 20_000, 10_000
 """Pieces of work of an experiment, and steps, seeds per call and repetitions, at most."""
 

@@ -44,10 +44,10 @@ def weights(source: str) -> str:
     """Return a digest of what a pipeline's folder loads; its name alone where it is no folder."""
     written = files.locate(source, "source")
     folder = zoo.WEIGHTS / written
-    if "/" in source or not os.path.isdir(folder):
+    if "/" in source or not source.strip(".") or not os.path.isdir(folder):
         folder = written
-    if not os.path.isfile(folder / "model_index.json"):  # no pipeline, so that nothing of it is ever loaded
-        return source
+        if not os.path.isfile(folder / "model_index.json"):  # no pipeline, so that nothing of it is ever loaded
+            return source
     try:
         inside = [*folder.glob("*.safetensors"), *folder.glob("model_index.json"), *folder.glob("*/**/*")]  # not notes
         found = sorted(path for path in inside if path.is_file())
