@@ -18,7 +18,7 @@ else:
     import tomli as tomllib
 
 ROOT = Path(__file__).parents[1]
-TARGETS = {"help", "demo", "test", "check", "slow", "docs", "ray", "quantized", "format", "bench", "comparison"}
+TARGETS = {"help", "demo", "test", "check", "slow", "fuzz", "docs", "ray", "quantized", "format", "bench", "comparison"}
 TARGETS |= {"claims", "calibrations", "train-digits", "train-scenes", "train-motion"}
 
 

@@ -283,7 +283,7 @@ def test_a_stack_that_ran_unseen_leaves_its_held_input_in_no_forecast() -> None:
     session.begin(Position.at(1, 4))
     assert session.forecast("", (x.clone().requires_grad_(),)) is None
     session.hold("", (torch.full((1, 2), 9.0),))
-    session.decline("", "bypassed")
+    session.lose("", "bypassed")
     assert session.begin(Position.at(2, 4)), "nothing is remembered that could be forecast from"
     assert session.forecast("", (x,)) is None and notes(session) == {1: {"": "bypassed"}}
 

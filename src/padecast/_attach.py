@@ -281,7 +281,8 @@ class Attachment:
     def _is_ours(self, track: Track, tick: Tick, conditions: tuple[Condition, ...], caller: Caller) -> bool:
         """Whether a call that fits the schedule belongs to its run, also where it is made by hand."""
         session, at = track.session, tick.position
-        if not self.clock.has_grid or not caller.is_by_hand or tick.begins or session is None or at is None:
+        by_hand = self.clock.pipeline is not None and self.clock.has_grid and caller.is_by_hand
+        if not by_hand or tick.begins or session is None or at is None:
             return True
         if not session.trace.steps or session.trace.steps[0].at.index == at.index:
             return True

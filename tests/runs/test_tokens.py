@@ -320,11 +320,12 @@ def test_the_report_counts_what_is_remembered_of_tokens() -> None:
 
 def test_a_model_that_computes_with_gradients_learns_as_usual() -> None:
     model = dit()
+    x, label = torch.ones(1, 4, 8, 8), torch.tensor([3])
     with accelerate(model, HALF, steps=3):
-        for time in (900, 600, 300):
-            label = torch.tensor([3])
-            x = torch.ones(1, 4, 8, 8)
-            y = model(x, timestep=torch.tensor([time]), class_labels=label).sample
+        for time in (900, 600):
+            model(x, timestep=torch.tensor([time]), class_labels=label)
+        with pytest.warns(PadecastWarning, match="gradients were asked for"):
+            y = model(x, timestep=torch.tensor([300]), class_labels=label).sample
     y.sum().backward()
     assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
 
@@ -339,7 +340,7 @@ def test_another_span_is_refused(span: str) -> None:
     with pytest.raises(InvalidOption, match=rf"span='{span}' has no modules.*\n.*span=\"modules\""):
         accelerate(pipe, f"toca:span={span}").enable()
     assert footprint(pipe.transformer) == before
-    with pytest.warns(PadecastWarning), accelerate(pipe, f"toca:fraction=0,every=1,span={span}"):
+    with accelerate(pipe, f"toca:fraction=0,every=1,span={span}"):
         sample_dit(pipe, 2)  # that is reuse, which has any span
 
 

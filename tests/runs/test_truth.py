@@ -184,7 +184,9 @@ class TestNothingIsSilentlyOff:
     def test_a_handle_that_was_on_says_nothing(self, way: str) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            run = accelerate(loop() if way != "an error" else torch.nn.Linear(2, 2), "fora", steps=4)
+            run = (
+                accelerate(loop(), "fora") if way != "an error" else accelerate(torch.nn.Linear(2, 2), "fora", steps=4)
+            )
             if way == "with":
                 with run:
                     pass

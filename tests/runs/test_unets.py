@@ -413,8 +413,8 @@ class TestGuidanceSwitchedOffInTheMiddle:
             sample(pipe, **self.after(1, name))
         assert run.report.plan == "CCC.C"
         assert runs == visits(span, STEPS, 4)
-        reason = "computed because the features changed shape, dtype or device"
-        assert run.report.notes == {"step 2, call 1": reason}
+        reason = "computed because nothing was remembered for this branch"
+        assert run.report.notes == {"step 2, call 2": reason}
 
     @pytest.mark.parametrize("span", ["full", "difference"])
     def test_and_on_again(self, span: str) -> None:

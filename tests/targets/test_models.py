@@ -39,16 +39,14 @@ pytestmark = [
 class Hand:
     """Places calls where it is told to, whatever their timesteps say."""
 
-    is_outdated = False
+    pipeline = steps = None
+    has_grid, is_outdated = True, False
 
     def __init__(self, total: int) -> None:
         self.index, self.total = 0, total
 
     def locate(self, *_: Any) -> Tick:
         return Tick(self.total, Position.at(self.index, self.total), self.index == 0)
-
-    def is_foreign(self) -> bool:
-        return False
 
     def reset(self) -> None:
         pass
@@ -62,7 +60,7 @@ def attached(model: nn.Module, plan: str | Policy, forecaster: Forecaster, span:
         return Session(policy, forecaster, total)
 
     hand: Any = Hand(len(LEVELS))
-    with Attachment(model, targets.find(model), span, hand, session, policy.probe) as attachment:
+    with Attachment(model, targets.find(model), span, hand, session, probe=policy.probe) as attachment:
         yield attachment
 
 
