@@ -13,6 +13,7 @@ from torch.utils._pytree import tree_leaves
 
 VARYING = re.compile(
     r"timestep|sigma|noise|control|residual|latent|guidance|scale|(?<!encoder_)hidden_states$|^sample$"
+    r"|(vision|sound|action|audio|video)_tokens$"
 )
 """Arguments of a model that change from step to step on one branch, by parts of their names."""
 SKETCH = 256
