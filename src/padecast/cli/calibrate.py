@@ -162,8 +162,8 @@ def kept_work(order: Order, branches: int) -> float:
     A journal that cannot be read keeps none: whether it can be gone on with is said where that is tried.
     """
     try:
-        lines = [plain.loads(text) for text in order.journal.read_text(encoding="utf-8").splitlines()[1:]]
-    except (OSError, ValueError):
+        lines = [line for _, line in files.read_lines(order.journal)][1:]
+    except (OSError, ValueError):  # a damaged file is a ValueError too
         return 0.0
     return sum(_worth(line, order, branches) for line in lines if isinstance(line, dict))
 
