@@ -57,14 +57,14 @@ def drawn(captions: Captions, who: Sequence[int], forecaster: Forecaster | None 
 
 @cache
 def uncached(name: str) -> float:
-    """Greatest difference between samples of one batch and alone without padecast."""
+    """Greatest difference of the sample with the short caption, in a batch and alone, without padecast."""
     return apart(next(captions for captions in CAPTIONS if str(captions) == name))
 
 
 def apart(captions: Captions, forecaster: Forecaster | None = None, span: str = "full") -> float:
     """The same with it."""
-    alone = torch.cat([drawn(captions, (place,), forecaster, span) for place in (0, 1)])
-    return float((drawn(captions, (0, 1), forecaster, span) - alone).abs().max())
+    alone = drawn(captions, (1,), forecaster, span)
+    return float((drawn(captions, (0, 1), forecaster, span)[1:] - alone).abs().max())
 
 
 @padded
@@ -80,8 +80,19 @@ ELSEWHERE = ("ErnieImage", "BriaFibo2", "Mochi")
 """Refused; puts captions elsewhere in a batch; attends to every sample by itself, which is seen of a single one."""
 
 
+FEW = ("ZImage", "Lumina2", "OmniGen", "Chroma", "HunyuanVideo15")
+
+
 @padded
-@pytest.mark.parametrize("captions", [c for c in BOTH if not str(c).startswith(ELSEWHERE)], ids=str)
+@pytest.mark.parametrize(
+    "captions",
+    [
+        pytest.param(c, marks=() if str(c).startswith(FEW) else pytest.mark.slow)
+        for c in BOTH
+        if not str(c).startswith(ELSEWHERE)
+    ],
+    ids=str,
+)
 def test_chosen_tokens_are_those_of_the_sample_alone(captions: Captions) -> None:
     assert apart(captions, ToCa(0.3), "modules") < 1e-5 + 10 * uncached(str(captions))
 
