@@ -99,9 +99,11 @@ class TestBesideRuns:
 
             toggling = pool.submit(toggle)
             plain = pool.submit(lambda: [one() for _ in range(25)])
-            images = [two() for _ in range(10)]
-            assert all(torch.equal(image, untouched) for image in plain.result(PATIENCE))
-            done.set()
+            try:
+                images = [two() for _ in range(10)]
+                assert all(torch.equal(image, untouched) for image in plain.result(PATIENCE))
+            finally:
+                done.set()
             assert toggling.result(PATIENCE)
             assert all(torch.equal(image, forecast) for image in images)
         assert held(model) == before
