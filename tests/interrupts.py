@@ -6,7 +6,6 @@ import contextlib
 import inspect
 import sys
 import threading
-from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
@@ -72,21 +71,16 @@ class Moments:
             self._arm()
 
 
-def moments(action: Callable[[], Any], files: tuple[str, ...] = (OURS,), most: int | None = 2) -> Iterator[int]:
-    """Give the moments of an action at which to interrupt it.
+def moments(action: Callable[[], Any], files: tuple[str, ...] = (OURS,)) -> Iterator[int]:
+    """Give the moments of an action at which to interrupt it: when each of its lines is reached the last time.
 
     Args:
         action: What is to be interrupted; it runs once.
         files: Beginnings of the names of files whose lines count.
-        most: How often each line, besides the last time. Default twice; none for always.
     """
     with Moments(files=files) as seen:
         action()
-    total, counts = Counter(seen.places), Counter[Place]()
-    for at, place in enumerate(seen.places):
-        counts[place] += 1
-        if most is None or counts[place] <= most or counts[place] == total[place]:
-            yield at
+    yield from sorted({place: at for at, place in enumerate(seen.places)}.values())
 
 
 def interrupted(action: Callable[[], Any], at: int, files: tuple[str, ...] = (OURS,), again: int | None = None) -> bool:
