@@ -135,7 +135,7 @@ def test_an_experiment_within_the_bounds_is_read(tmp_path: Path) -> None:
     assert [cell.chosen for cell in cells(read(path))] == ["fewer-steps", "fora:every=3"]
 
 
-@pytest.mark.parametrize("source", ["/", ".", "..", "/proc", "~"])
+@pytest.mark.parametrize("source", ["/", ".", "..", "/proc", "~", "~/", "~/.", "./..", ""])
 def test_a_folder_that_is_no_pipeline_is_not_read_through(source: str, tmp_path: Path) -> None:
     path = tmp_path / "e.toml"
     path.write_text(experiment(SOURCE=source))

@@ -43,8 +43,8 @@ def shipped(written: str) -> tuple[str, str] | None:
 def weights(source: str) -> str:
     """Return a digest of what a pipeline's folder loads; its name alone where it is no folder."""
     written = files.locate(source, "source")
-    folder = zoo.WEIGHTS / written
-    if "/" in source or not source.strip(".") or not os.path.isdir(folder):
+    folder = zoo.WEIGHTS / source
+    if not re.fullmatch(r"[\w-]+", source) or not os.path.isdir(folder):  # not the name of a demo model
         folder = written
         if not os.path.isfile(folder / "model_index.json"):  # no pipeline, so that nothing of it is ever loaded
             return source
