@@ -15,7 +15,7 @@ from padecast._block import Block, Blocks, lookup, parameters_of
 from padecast._call import Call, Pass, Said, device_of, features_of
 from padecast._clock import Clock
 from padecast._conditions import Branch, Condition, conditions_of
-from padecast._count import Tick
+from padecast._count import Tick, value_of
 from padecast._errors import ConcurrentRun, FeatureChanged, PadecastError
 from padecast._frames import Caller, caller_of, is_inside
 from padecast._hook import Hook, outside_of_graphs
@@ -31,6 +31,7 @@ from padecast._switch import Layer, Switch
 from padecast._tracks import Track, Tracks
 from padecast.targets import Target
 
+MOST_OVERTAKEN = 16
 MakeSession = Callable[[int], Session]
 
 
@@ -42,6 +43,9 @@ class Listener:
 
     def finish(self) -> None:
         """Hear that the last step of a run is done."""
+
+    def fail(self) -> None:
+        """Hear that a run could not be begun, or gone on with."""
 
 
 class Attachment:
@@ -84,7 +88,10 @@ class Attachment:
             check_tokens(self._stacks, target, span)
         self._tracks = Tracks(clock.steps)
         self._replaced: Session | None = None  # of the run before, while it is not certain that another has begun
-        self._refusal: PadecastError | None = None  # why a run that has perhaps begun cannot be served
+        # Why a run that has perhaps begun cannot be served, and its first step: it is not certain before the second.
+        self._refusal: tuple[PadecastError, int] | None = None
+        # Callers whose runs lost their place to another thread's: the schedule and the timestep where they were.
+        self._overtaken: dict[int, tuple[Any, float | None]] = {}
         self._here = threading.local()  # this thread's call and cache context
         self._inside: set[int] = set()
         self._is_traced = False  # whether the model's forward runs as one compiled graph
@@ -181,7 +188,7 @@ class Attachment:
 
     def _around_forward(self, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Begin and end a call of the model's ``forward`` itself, of which torch tells no hook."""
-        if torch.compiler.is_compiling() or getattr(self._here, "hooked", False):
+        if torch.compiler.is_compiling() or self._is_announced():
             return forward(*args, **kwargs)
         output = None
         self._before(self.model, args, kwargs)
@@ -190,6 +197,11 @@ class Attachment:
         finally:
             self._after(self.model, args, output)
         return output
+
+    def _is_announced(self) -> bool:
+        """Whether a hook has told of this call of ``forward``: of no later one, should an interrupt end this."""
+        hooked, self._here.hooked = getattr(self._here, "hooked", False), False
+        return hooked
 
     def _layers_on_rows(self) -> list[Layer]:
         """Return what notes which rows of a block list's streams count, where the parts of the stacks are not told."""
@@ -231,7 +243,8 @@ class Attachment:
 
     def _enter(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if self._end_call() is not None:
-            self.reset()  # an interrupt ended the call before
+            self.reset()  # an interrupt ended the call before, and the run
+            self.clock.spend()
         caller = caller_of(self.clock.pipeline, self.model)
         timestep = self._given(self.target.timestep, args, kwargs)
         if caller.pipeline is not self.clock.pipeline and not caller.is_by_hand:
@@ -243,6 +256,7 @@ class Attachment:
         if self.is_busy():
             self._tracks.latest.conflict = True  # the other run is spoilt too, and hears of it at the end of its call
             raise _concurrent()
+        self._check_overtaken(caller, timestep)
         conditions = conditions_of(self._conditioning(args, kwargs))
         track, tick = self._locate(timestep, conditions, args, kwargs, caller)
         if tick.foreign:
@@ -259,7 +273,10 @@ class Attachment:
             branch = self._branch(track, tick, conditions, self._given(self._parameters[0], args, kwargs))
         except BaseException:
             self.reset()
+            self.clock.spend()
+            self._listener.fail()
             raise
+        track.value = None if self.clock.has_grid or timestep is None else value_of(timestep)
         if branch is not None:
             self._here.call = self._call(session, branch.name, args, kwargs, asks_gradient)
             self._inside.add(threading.get_ident())
@@ -274,7 +291,7 @@ class Attachment:
     ) -> tuple[Track, Tick]:
         if self.clock.has_grid:
             by_hand = self.clock.pipeline is not None and caller.is_by_hand
-            return self._tracks.latest, self.clock.locate(timestep, self._context, by_hand)
+            return self._tracks.latest, self.clock.locate(timestep, self._context, by_hand, caller.site)
         features = self._given(self._parameters[0], args, kwargs)
         return self._tracks.locate(timestep, self._context, conditions, features)
 
@@ -340,8 +357,11 @@ class Attachment:
         """Return the session of the call's run with its step begun; ``None`` without a schedule."""
         if not tick.begins:
             self._check_thread(track, caller)
-        if self._refusal is not None and not tick.begins:
-            raise self._refusal  # it was a run of ours after all
+        if self._refusal is not None and not tick.begins and tick.position is not None:
+            error, first = self._refusal
+            if tick.position.index == first:
+                return None
+            raise error  # it was a run of ours after all
         if tick.total is not None and (tick.begins or track.session is None or tick.total != track.session.total):
             self._begin(track, tick, caller)
         session = track.session
@@ -359,21 +379,50 @@ class Attachment:
         assert tick.total is not None
         before = track.session
         if before is not None:
+            self._overtake(track, caller)
             before.forget()
         for stack in self._stacks:
             stack.clear()
         if not len(track.branches) or tick.begins:
             track.branches.clear()
-        self._replaced = before if tick.tentative else None
+        self._replaced, self._refusal = before if tick.tentative else None, None
         try:
             track.session = self._make_session(tick.total)
         except PadecastError as error:
             if not tick.tentative:
                 raise
-            self._refusal, track.session = error, None
+            assert tick.position is not None
+            self._refusal, track.session = (error, tick.position.index), None
             return
         track.session.begins_late = track.is_split
         track.thread, track.frame, track.conflict, track.passed = threading.get_ident(), caller.frame, False, None
+
+    def _overtake(self, track: Track, caller: Caller) -> None:
+        """Note whose run is not over and gives its place to one in another thread, to tell it when it goes on."""
+        if track.thread not in (None, threading.get_ident()) and track.frame != caller.frame:
+            self._overtaken[track.frame] = self.clock.grid, track.value
+            while len(self._overtaken) > MOST_OVERTAKEN:  # runs that were given up never come back
+                del self._overtaken[next(iter(self._overtaken))]
+
+    def _check_overtaken(self, caller: Caller, timestep: Any) -> None:
+        """Raise if a run goes on that lost its place to one in another thread, though that may be over by now.
+
+        The same caller may begin another run instead: then the schedule was set anew, or time turns back.
+        """
+        if caller.frame not in self._overtaken:
+            return
+        (grid, last), rising = self._overtaken.pop(caller.frame), self._tracks.latest.counter.rising
+        if self.clock.has_grid:
+            goes_on = self.clock.grid is grid or not self.clock.is_outdated
+        else:
+            value = None if timestep is None or last is None else value_of(timestep)
+            goes_on = value is not None and value != last and (value > last) == rising
+        if goes_on:
+            latest = self._tracks.latest
+            if latest.thread == threading.get_ident():
+                self.reset()
+            latest.conflict = not latest.is_over and latest.thread is not None
+            raise _concurrent()
 
     def _check_thread(self, track: Track, caller: Caller) -> None:
         """Raise if the call goes on with a run that belongs to another thread, or that another thread has spoilt.
@@ -389,7 +438,7 @@ class Attachment:
         if mine:
             self.reset()
         else:
-            track.conflict = True
+            self._overtake(track, caller)
         raise _concurrent()
 
     def _leave(self, output: Any) -> None:

@@ -47,6 +47,43 @@ class Relation:
 RELATIONS = (Relation(1.0), Relation(1000.0), Relation(-1.0, 1000.0), Relation(-1000.0, 1000.0))
 
 
+class Agreement:
+    """How what models are told is related to the timesteps of a scheduler: learnt from the first call of a run.
+
+    Models of one pipeline that share its scheduler share it: what the first has shown holds for the second.
+    """
+
+    def __init__(self) -> None:
+        self._grid: Any = None
+        self._relations: tuple[Relation, ...] | None = None
+        self._places: set[int] = set()  # at which they held
+
+    def breaks(self, grid: Any, index: int, value: float, strange: bool) -> bool:
+        """Whether a call does not fit what was learnt, so that it is somebody else's; else learn from it.
+
+        Args:
+            grid: The scheduler's timesteps.
+            index: The step at which it comes.
+            value: What the model is told.
+            strange: Whether the call comes from elsewhere than those of the run. What was learnt from one step alone
+                may have fitted by chance, and is given up for a call that is not.
+        """
+        if grid is not self._grid:
+            self._grid, self._relations, self._places = grid, None, set()
+        fitting = [relation for relation in RELATIONS if relation.holds(value, grid, index)]
+        if self._relations is None:
+            self._relations, self._places = tuple(fitting), {index}
+            return False
+        fitting = [relation for relation in fitting if relation in self._relations]
+        if fitting and not all(relation.fits_another(value, grid, index) for relation in fitting):
+            self._relations, self._places = tuple(fitting), {*self._places, index}
+            return False
+        if self._relations and (strange or len(self._places) > 1):
+            return True
+        self._relations = ()  # the first call fitted by chance: the model is told something else than the grid
+        return False
+
+
 class Clock:
     """Places the calls of one model in runs and schedules.
 
@@ -61,10 +98,14 @@ class Clock:
         pipeline: The pipeline whose ``scheduler`` leads; ``None`` for a bare model.
         steps: Length of the schedule where no scheduler says it.
         strides: Whether positions carry the sampler's strides; reading them waits for the GPU once per run.
+        agreement: How timesteps are told, as far as other models of the pipeline have shown it. Default nothing.
     """
 
-    def __init__(self, pipeline: Any, steps: int | None = None, strides: bool = False) -> None:
+    def __init__(
+        self, pipeline: Any, steps: int | None = None, strides: bool = False, agreement: Agreement | None = None
+    ) -> None:
         self.pipeline, self._strides_wanted = pipeline, strides
+        self._agreement = agreement or Agreement()
         self.steps = steps
         self._spent = self.grid  # a schedule that was set before is no sign that a run of ours begins
         self._walks = False  # whether a run by hand has moved on without stepping its scheduler
@@ -77,9 +118,8 @@ class Clock:
         self._place: int | None = None
         self._value: float | None = None
         self._scales = SCALES
-        self._tentative = False
-        self._relations: tuple[Relation, ...] | None = None
-        self._agreed: set[int] = set()
+        self._tentative = self._led = False
+        self._sites: set[Any] = set()  # where the calls of a step before came from
         self._strides: tuple[float, ...] | None = None
 
     @property
@@ -97,17 +137,18 @@ class Clock:
         """Whether the scheduler has begun another run than the one that the last call belonged to."""
         return self._grid is not self.grid
 
-    def locate(self, timestep: Any, context: Any, by_hand: bool = False) -> Tick:
+    def locate(self, timestep: Any, context: Any, by_hand: bool = False, site: Any = None) -> Tick:
         """Place one call in the scheduler's grid.
 
         Args:
             timestep: The model's timestep argument.
             context: Diffusers' cache context, if one is open.
             by_hand: Whether no pipeline makes the call. Its timestep is then read, for which a GPU is waited for.
+            site: The code that makes the call.
         """
         grid = self.grid
         fresh, total = self.is_outdated, self._length(grid)
-        if by_hand and not self._may_be_ours(grid, timestep, fresh):
+        if by_hand and (self._leads(fresh) or not self._may_be_ours(grid, timestep, fresh)):
             return Tick(total, foreign=True)
         if fresh:
             self.reset()
@@ -115,22 +156,30 @@ class Clock:
         index = None if is_spread(timestep, grid) else self._index(grid, timestep, value, context)
         if (index is None and by_hand) or (not fresh and self._stands(by_hand, index)):
             return Tick(total, foreign=True)
-        if index is not None and self._is_foreign(grid, index, value, by_hand):
+        strange = by_hand or site not in self._sites
+        if index is not None and self._is_foreign(grid, index, value, strange):
             return Tick(total, foreign=True)
         begins = fresh or (index is not None and self._last is not None and index < self._last)
-        tentative = by_hand and begins and grid is self._spent
+        tentative = by_hand and begins and (grid is self._spent or not self._is_set)
         self._tentative = tentative or (self._tentative and index == self._last)
         if tentative and index != (getattr(self.pipeline.scheduler, "begin_index", None) or 0):
             return Tick(total, foreign=True)
         if begins:
+            self._led, self._sites = not by_hand, set()
             self._strides = self._read_strides(total) if self._strides_wanted else None
         self._grid, self._value, self._place = grid, value, index
         if index is None:
             return Tick(total, None, begins)
-        if index != self._last and not begins:
+        if begins or index == self._last:
+            self._sites.add(site)
+        else:
             self._spent = grid
         self._last = index
         return Tick(total, Position.at(index, total, strides=self._strides), begins, tentative=tentative)
+
+    def _leads(self, fresh: bool) -> bool:
+        """Whether the run that the schedule was set for is a pipeline's, whose calls are none by hand."""
+        return self._led and not fresh
 
     def _may_be_ours(self, grid: Any, timestep: Any, fresh: bool) -> bool:
         """Whether a call by hand may go on with the run, or begin one; the model's timestep is looked at later."""
@@ -140,24 +189,22 @@ class Clock:
         goes_on = not fresh and self._last is not None and all(place >= self._last for place in places)
         return goes_on or grid is not self._spent
 
-    def _is_foreign(self, grid: Any, index: int, value: float | None, by_hand: bool) -> bool:
+    def _is_foreign(self, grid: Any, index: int, value: float | None, strange: bool) -> bool:
         """Whether a call belongs to somebody else: the scheduler stands, or says something else than the model."""
         if value is None:
             return False
         if index == self._last and self._moved(value):
             return True  # the scheduler stands still: somebody else samples with the model
-        fitting = [relation for relation in RELATIONS if relation.holds(value, grid, index)]
-        if self._relations is None:
-            self._relations, self._agreed = tuple(fitting), {index}
-            return False
-        fitting = [relation for relation in fitting if relation in self._relations]
-        if fitting and not all(relation.fits_another(value, grid, index) for relation in fitting):
-            self._relations, self._agreed = tuple(fitting), {*self._agreed, index}
-            return False
-        if self._relations and (by_hand or len(self._agreed) > 1):
-            return True
-        self._relations = ()  # the first call fitted by chance: the model is told something else than the grid
-        return False
+        return self._agreement.breaks(grid, index, value, strange)
+
+    @property
+    def _is_set(self) -> bool:
+        """Whether the scheduler was told how many steps a run has; before that its grid is one of training."""
+        return getattr(self.pipeline.scheduler, "num_inference_steps", None) is not None
+
+    def spend(self) -> None:
+        """Take the schedule for that of a run that was: a call by hand at its start is none of ours for sure."""
+        self._spent = self.grid
 
     def _length(self, grid: Any) -> int:
         """Return the number of steps of a run over the whole grid."""

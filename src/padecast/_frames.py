@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Any
 
 import torch
 
+HOLDERS = 3
+"""References to a dictionary of variables that a frame has made: its own, a variable's and an argument's."""
 LIBRARIES = tuple(str(Path(file).parent) for file in (__file__, str(torch.__file__)))
 
 
@@ -22,10 +25,12 @@ class Caller:
         pipeline: The innermost pipeline on the call stack that has the model; ``None`` for a call by hand.
         frame: Identity of the call of that pipeline, or of the function that called the model: calls that share it
             belong to one run, whichever threads they come from.
+        site: The code that calls the model: a pipeline's is another than that of a callback that it calls.
     """
 
     pipeline: Any
     frame: int
+    site: Any = None
 
     @property
     def is_by_hand(self) -> bool:
@@ -38,34 +43,48 @@ def caller_of(pipeline: Any, model: Any) -> Caller:
 
     A pipeline that is a part of ``pipeline``, as in diffusers' combined pipelines, counts as that pipeline.
     """
-    first = 0
+    first, site = 0, None
     for frame, owner in _owners(sys._getframe(1)):
         if not first and not frame.f_code.co_filename.startswith(LIBRARIES):
-            first = id(frame)
+            first, site = id(frame), frame.f_code
         if owner is None or owner is model:
             continue
         if owner is pipeline or (_is_pipeline_of(owner, model) and _is_part(owner, pipeline)):
-            return Caller(pipeline, id(frame))
+            return Caller(pipeline, id(frame), site)
         if _is_pipeline_of(owner, model):
-            return Caller(owner, id(frame))
-    return Caller(None, first)
+            return Caller(owner, id(frame), site)
+    return Caller(None, first, site)
 
 
 def is_inside(thread: int, model: Any) -> bool:
     """Whether a thread is running a method of the model at this moment."""
-    return any(owner is model for _, owner in _owners(sys._current_frames().get(thread)))
+    frame = sys._current_frames().get(thread)
+    return any(owner is model for _, owner in _owners(frame, here=thread == threading.get_ident()))
 
 
-def _owners(frame: FrameType | None) -> Iterator[tuple[FrameType, Any]]:
+def _owners(frame: FrameType | None, here: bool = True) -> Iterator[tuple[FrameType, Any]]:
     """Yield every frame of a call stack, innermost first, and ``self`` where it is a method's.
 
-    Reading the variables of a frame makes a dictionary of all of them, which up to Python 3.12 the frame keeps: what is
-    deleted later would live on in it. So only methods are looked into.
+    Only methods are looked into, for what is said at ``_self_of``.
     """
     while frame is not None:
         is_method = frame.f_code.co_varnames[:1] == ("self",)
-        yield frame, frame.f_locals.get("self") if is_method else None
+        yield frame, _self_of(frame, here) if is_method else None
         frame = frame.f_back
+
+
+def _self_of(frame: FrameType, here: bool) -> Any:
+    """Return the ``self`` of a method's frame.
+
+    Up to Python 3.12 reading a frame's variables makes a dictionary of them all, which the frame keeps: what the method
+    deletes later would live on in it. So the dictionary is emptied, unless somebody else holds it, as a method does
+    that calls ``locals()``. Frames of other threads are left as they are: a debugger there writes variables back.
+    """
+    variables = frame.f_locals
+    owner = variables.get("self")
+    if here and type(variables) is dict and sys.getrefcount(variables) == HOLDERS:
+        variables.clear()
+    return owner
 
 
 def _is_pipeline_of(owner: Any, model: Any) -> bool:

@@ -13,7 +13,7 @@ from torch import nn
 
 from padecast import targets
 from padecast._attach import Attachment, Listener
-from padecast._clock import Clock
+from padecast._clock import Agreement, Clock
 from padecast._display import block
 from padecast._errors import AlreadyAccelerated, ConcurrentRun, InvalidOption, UnsupportedModel
 from padecast._frames import Caller
@@ -184,7 +184,8 @@ class Handle(Listener):
         """Put layers on all models, and only then let them act."""
         self._switch = Switch()
         try:
-            self._attachments = [self._attach(model) for model in models_of(self.target)]
+            agreement = Agreement()
+            self._attachments = [self._attach(model, agreement) for model in models_of(self.target)]
             if hasattr(self._pipeline, "maybe_free_model_hooks"):
                 ending = Intercept(self._pipeline, "maybe_free_model_hooks", self._end)
                 self._layers = [*plain_copies([self._pipeline]), ending]
@@ -227,7 +228,7 @@ class Handle(Listener):
         self._attachments, self._layers = [], []
         ENABLED.discard(self)
 
-    def _attach(self, model: nn.Module) -> Attachment:
+    def _attach(self, model: nn.Module, agreement: Agreement) -> Attachment:
         pipeline = None if isinstance(self.target, nn.Module) else self.target
         if getattr(pipeline, "scheduler", None) is None and self._length() is None:
             raise InvalidOption(
@@ -235,7 +236,7 @@ class Handle(Listener):
                 "Say it, accelerate(..., steps=20), give a plan, or accelerate the pipeline instead of its transformer."
             )
         strides = any(one.policy.needs_stride or one.forecaster.needs_stride for one in self._every)
-        clock = Clock(pipeline, self._length(), strides)
+        clock = Clock(pipeline, self._length(), strides, agreement)
         spare = list[Memory]()
 
         def session(total: int) -> Session:
@@ -275,6 +276,11 @@ class Handle(Listener):
         self._warn_if_idle(_sessions(self._attachments))
         self._tell()
 
+    def fail(self) -> None:
+        """Hear that a run could not be begun, or gone on with; see :class:`Listener`."""
+        for attachment in self._attachments:  # no other of its models begins one on that schedule either
+            attachment.clock.spend()
+
     def _end(self, method: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Hear that the pipeline is done with a run, as diffusers' pipelines say by their last act."""
         result = method(*args, **kwargs)
@@ -302,8 +308,8 @@ class Handle(Listener):
         self._strangers += 1
         scheduler = caller.pipeline.scheduler
         length, place = len(getattr(scheduler, "timesteps", ())), getattr(scheduler, "step_index", None)
-        if not self._ran and (self._strangers >= length if place is None else place >= length - 1):
-            self._warn_if_unused()
+        if self._strangers >= length if place is None else place >= length - 1:
+            self._warn_if_unused(is_copy=_is_copy(caller.pipeline, self._pipeline))
 
     def _is_replaced(self) -> bool:
         """Whether a pipeline has other models than when it was switched on."""
@@ -318,14 +324,15 @@ class Handle(Listener):
             self._warned = True
             warn(_idle(self._serving, report_of(sessions, "")), self._pipeline)
 
-    def _warn_if_unused(self) -> None:
-        """Say so, once, when only other pipelines have sampled with the models."""
-        if self._strangers and not self._ran and not self._warned:
+    def _warn_if_unused(self, is_copy: bool = False) -> None:
+        """Say so, once, when only other pipelines have sampled with the models, or a copy has."""
+        if self._strangers and (is_copy or not self._ran) and not self._warned:
             self._warned = True
+            idle = "" if self._ran else ", which has not run yet"
             warn(
                 f"{self._strangers} calls by another pipeline that shares the models of this "
-                f"{type(self.target).__name__} were left alone: it is not the one that is accelerated, which has not "
-                "run yet.\nUsual cause: a copy of the pipeline for every request. Accelerate the copy: "
+                f"{type(self.target).__name__} were left alone: it is not the one that is accelerated{idle}.\n"
+                "Usual cause: a copy of the pipeline for every request. Accelerate the copy: "
                 "with padecast.accelerate(request): request(...)"
             )
 
@@ -337,6 +344,14 @@ class Handle(Listener):
                 "this handle was never switched on, so nothing was accelerated.\n"
                 "Write `with padecast.accelerate(pipe) as run:` around the calls, or `padecast.enable(pipe)` for good."
             )
+
+
+def _is_copy(pipeline: Any, original: Any) -> bool:
+    """Whether a pipeline is another's copy with a scheduler of its own: of its class, with all other parts the same."""
+    if original is None or type(pipeline) is not type(original):
+        return False
+    parts, theirs = (getattr(one, "components", {}) for one in (original, pipeline))
+    return all(theirs.get(name) is part for name, part in parts.items() if name != "scheduler")
 
 
 def handles_on() -> list[Handle]:

@@ -26,6 +26,7 @@ class Track:
         session: What it remembers; nothing before its first call with a known length.
         thread: In which its calls come; ``None`` between runs.
         frame: The call of a pipeline, or of the caller, to which its calls belong.
+        value: The timestep of its latest call, for a model without a scheduler.
         conflict: Whether another thread has called in between.
         is_split: Whether it was the branch of another run that fell behind, and so begins in the middle.
         passed: The step of the latest call by hand that was perhaps of another loop.
@@ -36,6 +37,7 @@ class Track:
     session: Session | None = None
     thread: int | None = None
     frame: int = 0
+    value: float | None = None
     conflict: bool = False
     is_split: bool = False
     passed: int | None = None

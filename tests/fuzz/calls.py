@@ -19,6 +19,7 @@ class Call:
 
     Args:
         model: Which, by name.
+        first: Whether it was at the first step, where a run may begin.
         args: What it was given.
         kwargs: What it was given by name.
         outputs: What came out.
@@ -26,10 +27,17 @@ class Call:
     """
 
     model: str
+    first: bool
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     outputs: list[Tensor]
     gradients: dict[str, Tensor]
+
+    def is_at(self, grid: Tensor) -> bool:
+        """Whether it is at a timestep of a schedule, as nearly as bfloat16 can tell."""
+        timestep = self.kwargs.get("timestep", self.args[1] if len(self.args) > 1 else None)
+        value = float(torch.as_tensor(timestep).flatten()[0])
+        return any(bool(((grid - scale * value).abs() <= 2**-6 * grid.abs().max()).any()) for scale in (1.0, 1000.0))
 
     def repeat(self, models: dict[str, nn.Module]) -> str:
         """Call a model so again; says how what comes out differs, ``""`` if it does not."""
@@ -65,25 +73,29 @@ def gradients_of(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
 
 @functools.cache
 def recorded(kind: Kind, changes: tuple[Change, ...]) -> tuple[Call, ...]:
-    """Return the first two calls of every model in a run with another scheduler, nothing being on."""
+    """Return two calls of every model at the start of a run with another scheduler, and two from its middle."""
     models = changed(kind, changes)
     role, scheduler = next(iter(kind.pipelines)), list(kind.schedulers.values())[-1]
-    calls = list[Call]()
+    made: dict[str, list[Any]] = {name: [] for name in models}
 
     def record(name: str, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-        if sum(call.model == name for call in calls) < 2:
-            calls.append(Call(name, *tree_map(clone, (args, kwargs, leaves(output))), {}))
+        made[name].append(tree_map(clone, (args, kwargs, leaves(output))))
 
     hooks = [
         model.register_forward_hook(functools.partial(record, name), with_kwargs=True) for name, model in models.items()
     ]
-    kind.draw(kind.pipelines[role](scheduler=scheduler(), **models), Run(kind.length or 3, seed=9))
+    steps = 7 if kind.name == "unet" else 12  # at no timestep but the first of the schedules that are drawn
+    kind.draw(kind.pipelines[role](scheduler=scheduler(), **models), Run(kind.length or steps, seed=9))
     for hook in hooks:
         hook.remove()
-    for call in calls:
-        call.gradients.update(gradients_of(models[call.model], call.args, call.kwargs))
+    calls = tuple(
+        Call(name, place < 2, *given, gradients_of(models[name], *given[:2]))
+        for name, listed in made.items()
+        for place, given in enumerate(listed)
+        if place < 2 or place in (len(listed) // 2, len(listed) // 2 + 1)
+    )
     KEPT.extend(calls)
-    return tuple(calls)
+    return calls
 
 
 KEPT: list[Call] = []

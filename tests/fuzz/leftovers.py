@@ -50,5 +50,6 @@ def forget() -> None:
 
 
 def bytes_remembered() -> int:
-    """Return the bytes of all histories that are there, whoever holds them."""
+    """Return the bytes of all histories that are there, whoever holds them, but for what an interrupt's frames held."""
+    gc.collect()
     return sum(thing.nbytes for thing in gc.get_objects() if is_ours(thing) and type(thing).__name__ == "Memory")

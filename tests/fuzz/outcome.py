@@ -73,10 +73,10 @@ def observe(draw: Callable[[], Tensor], models: dict[str, nn.Module], handle: Ha
             image = draw()
         except Exception as error:
             return Outcome(error=type(error).__name__)
+        report = None if handle is None else handle.report
     warned = any(issubclass(warning.category, PadecastWarning) for warning in heard)
-    if handle is None:
+    if report is None:
         return Outcome(image, calls=calls[0], warned=warned)
-    report = handle.report
     told = (report.plan, report.unplaced, report.branches, tuple(report.notes.items()))
     return Outcome(image, "", *told, calls[0], warned)
 

@@ -76,7 +76,8 @@ def exit_of(model: nn.Module) -> nn.Module:
 def interrupted_at_line(number: int, spared: Collection[str] = ()) -> Iterator[list[str]]:
     """Raise KeyboardInterrupt at the n-th line of padecast that this thread runs; yields which that was.
 
-    Functions that are spared, by name, count no lines.
+    Functions that are spared, by name, count no lines; nor does what Python calls when it frees something, where it
+    drops an interrupt.
     """
     left, where = [number], list[str]()
 
@@ -90,7 +91,9 @@ def interrupted_at_line(number: int, spared: Collection[str] = ()) -> Iterator[l
 
     def call(frame: FrameType, event: str, _: Any) -> Any:
         code = frame.f_code
-        return line if code.co_filename.startswith(SOURCE) and code.co_name not in spared and not where else None
+        if where or code.co_name in spared or not code.co_filename.startswith(SOURCE) or is_freeing(frame):
+            return None
+        return line
 
     before = sys.gettrace()
     sys.settrace(call)
@@ -100,6 +103,12 @@ def interrupted_at_line(number: int, spared: Collection[str] = ()) -> Iterator[l
         pass
     finally:
         sys.settrace(before)
+
+
+def is_freeing(frame: FrameType | None) -> bool:
+    while frame is not None and frame.f_code.co_name != "__del__":
+        frame = frame.f_back
+    return frame is not None
 
 
 class Meeting:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import pickle
+import warnings
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -20,7 +21,7 @@ from tests.fuzz.setups import EXACT
 from tests.fuzz.trouble import PATIENCE, Meeting, Nth, at, interrupted_at_line
 
 import padecast
-from padecast import AlreadyAccelerated, Handle
+from padecast import AlreadyAccelerated, Handle, PadecastWarning
 
 
 @dataclass
@@ -53,6 +54,7 @@ class World:
         role, scheduler = next(iter(kind.pipelines)), next(iter(kind.schedulers))
         self.members = [Member(self._around(role, kind.schedulers[scheduler]()), role, scheduler)]
         self.most_bytes: dict[int, int] = {}
+        self.heard: set[int] = set()  # handles that have said, once, that a run was not what was meant
 
     def _around(self, role: str, scheduler: Any) -> Any:
         return self.kind.pipelines[role](scheduler=scheduler, **self.models)
@@ -89,11 +91,19 @@ class World:
         draw = lambda: self.kind.draw(member.pipe, self._fitting(run), **options)  # noqa: E731
         handle = member.handle
         try:
-            return observe(draw, self.models, handle)
+            outcome = observe(draw, self.models, handle)
+            if outcome.warned:
+                self.heard |= {id(one.handle) for one in self.on}
+            return outcome
         finally:
-            if handle is not None:
+            self.weigh(handle)
+
+    def weigh(self, handle: Handle | None) -> None:
+        """Note how much a handle remembers."""
+        if handle is not None:
+            with warnings.catch_warnings(action="ignore", category=PadecastWarning):  # of a model that was replaced
                 size = handle.report.history_bytes
-                self.most_bytes[id(handle)] = max(size, self.most_bytes.get(id(handle), 0))
+            self.most_bytes[id(handle)] = max(size, self.most_bytes.get(id(handle), 0))
 
     def run(self, member: Member, run: Run, in_a_thread: bool = False) -> None:
         """Run, and compare with a fresh world."""
@@ -104,11 +114,13 @@ class World:
             outcome = self.outcome(member, run)
         self.compare(member, run, outcome)
 
-    def compare(self, member: Member, run: Run, outcome: Outcome, calls: bool = True) -> None:
+    def compare(self, member: Member, run: Run, outcome: Outcome, others: int = 0) -> None:
+        """Compare a run with a fresh world's, where so many other calls may count as unplaced."""
         question = self.question(member, run)
-        if not calls:
-            outcome = replace(outcome, calls=expected(question).calls)
-        difference = outcome.differs(expected(question))
+        right = expected(question)
+        if others and 0 <= outcome.unplaced - right.unplaced <= others:
+            outcome = replace(outcome, calls=right.calls, unplaced=right.unplaced)
+        difference = outcome.differs(right)
         assert not difference, f"{question}: {difference}"
 
     # Something happens in a run ----------------------------------------------------------------------------------
@@ -262,7 +274,7 @@ class World:
         return is_adapted(self.changes)
 
     def replace_models(self, run: Run) -> None:
-        """Put other models in place of the pipelines'; where something is on, it goes over or says that it does not."""
+        """Put other models in place of the pipelines'; where something is on, it goes over or says so, unless it is on a model by itself."""
         step = ("replace", 1 - next((seed for what, seed in self.changes if what == "replace"), 0))
         before, self.changes = self.models, followed(self.changes, step)
         self.models = changed(self.kind, self.changes)
@@ -270,7 +282,7 @@ class World:
             for name, model in self.models.items():
                 setattr(member.pipe, name, model)
         for member in self.on:
-            self.check_either(member, run, self.outcome(member, run), loud=True)
+            self.check_either(member, run, self.outcome(member, run), loud=not self.kind.length)
             self.disable(member, "handle")
         for name, model in before.items():
             assert not (left := traces(model)), f"left on the {name} of before: {left}"
@@ -280,9 +292,8 @@ class World:
         if outcome.differs(expected(self.question(member, run))):
             untouched = expected(self.question(Member(member.pipe, member.role, member.scheduler), run))
             assert not (difference := outcome.looks_unlike(untouched)), difference
-            assert outcome.warned or member.handle is None or outcome.error or not loud, (
-                "nothing was forecast, silently"
-            )
+            said = member.handle is None or id(member.handle) in self.heard
+            assert said or outcome.error or not loud, "nothing was forecast, silently"
 
     def copied_for_a_request(self, member: Member, run: Run, loud: bool) -> None:
         """Run a shallow copy with a scheduler of its own, as servers make for every request."""
@@ -301,24 +312,29 @@ class World:
         outcome = observe(lambda: self.kind.draw(pipe, self._fitting(run)), models)
         assert not (difference := outcome.differs(expected(self.question(twin, run)))), f"the copy: {difference}"
 
-    def call(self, how: str) -> None:
-        """Call the models by hand."""
+    def call(self, how: str, first: bool = True) -> None:
+        """Call the models by hand, also where a run may begin."""
         if self.kind.length and any(expected(self.question(member, Run())).error for member in self.on):
             return  # a plan of another length refuses every call
         for call in recorded(self.kind, self.changes):
-            assert not (difference := getattr(call, how)(self.models)), difference
+            if first or not (call.first or any(call.is_at(one.pipe.scheduler.timesteps) for one in self.on)):
+                assert not (difference := getattr(call, how)(self.models)), difference
         for member in self.on:
+            self.weigh(member.handle)
             self.abandon(member)
 
     def run_and_call(self, member: Member, run: Run, number: int, how: str) -> None:
-        """Call the models by hand between two steps of a run."""
-        self.compare(member, run, self.run_while(member, run, "between", number, lambda: self.call(how)), calls=False)
+        """Call the models by hand between two steps of a run, not at a timestep of it, which would be one of its calls."""
+        outcome = self.run_while(member, run, "between", number, lambda: self.call(how, first=False))
+        self.compare(member, run, outcome, others=len(recorded(self.kind, self.changes)))
 
     def switch_interrupted(self, member: Member, setup: str, line: int) -> None:
         """Interrupt switching on or off at some line: it is on then, or off, and nothing between."""
         handle = member.handle or switch(self.kind, member.pipe, setup)
         with contextlib.suppress(Exception), interrupted_at_line(line):
             (handle.disable if handle.enabled else handle.enable)()
+        with warnings.catch_warnings(action="ignore", category=PadecastWarning):  # that it was never switched on
+            assert handle.report is not None
         member.handle, member.setup = (handle, member.setup or setup) if handle.enabled else (None, "")
         self.check_nothing_left()
 

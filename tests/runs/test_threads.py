@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import FluxPipeline
-from tests.tiny import PLAN, flux_pipeline, loop, quiet, sample_flux
+from diffusers import DDIMScheduler, FlowMatchEulerDiscreteScheduler, FluxPipeline
+from tests.tiny import PLAN, STEPS, dit, flux_pipeline, loop, quiet, sample_flux
 from torch import Tensor
 
 from padecast import ConcurrentRun, accelerate
@@ -118,6 +118,69 @@ class TestOnePipeline:
         with accelerate(pipe, policy=DRAWN, forecaster=Lagrange()):
             expected = pipe()
             for _ in range(2):
+                assert torch.equal(pool.submit(pipe).result(PATIENCE), expected)
+
+
+@torch.no_grad()
+def sample_bare(model: Any, between: Callable[[int], None] = lambda i: None, at: float = 980.0) -> Tensor:
+    x = torch.ones(1, 4, 8, 8)
+    for i, t in enumerate(torch.linspace(at, 20, STEPS)):
+        x = x - 0.1 * model(x, timestep=t.expand(1), class_labels=torch.tensor([3])).sample
+        between(i)
+    return x
+
+
+class TestARunThatIsOvertaken:
+    """A run waits between two steps while another thread samples to the end with the same model."""
+
+    @pytest.mark.parametrize("step", range(1, STEPS))
+    @pytest.mark.parametrize("scheduler", [DDIMScheduler, FlowMatchEulerDiscreteScheduler])
+    def test_of_a_pipeline(self, pool: ThreadPoolExecutor, scheduler: Any, step: int) -> None:
+        pipe, first = loop(scheduler()), Meeting(at=step)
+        with accelerate(pipe, policy=DRAWN, forecaster=Lagrange()) as run:
+            expected = pipe()
+            one = pool.submit(pipe, between=first)
+            assert first.arrived.wait(PATIENCE)
+            assert torch.equal(pipe(), expected)
+            first.go_on.set()
+            assert outcome(one) in (ConcurrentRun, IndexError)  # a scheduler that counts its steps is at its end
+            assert torch.equal(pool.submit(pipe).result(PATIENCE), expected)
+        assert run.report.plan == PLAN
+
+    @pytest.mark.parametrize("step", range(1, STEPS))
+    def test_of_a_bare_model(self, pool: ThreadPoolExecutor, step: int) -> None:
+        model, first = dit(), Meeting(at=step)
+        with accelerate(model, policy=DRAWN, forecaster=Lagrange()) as run:
+            expected = sample_bare(model)
+            one = pool.submit(sample_bare, model, first)
+            assert first.arrived.wait(PATIENCE)
+            if step == 1:  # the first call of the second run may be another call of the first
+                with pytest.raises(ConcurrentRun):
+                    sample_bare(model)
+            else:
+                assert torch.equal(sample_bare(model), expected)
+            first.go_on.set()
+            assert outcome(one) is ConcurrentRun
+            assert torch.equal(pool.submit(sample_bare, model).result(PATIENCE), expected)
+        assert run.report.plan == PLAN
+
+    def test_which_is_given_up_leaves_its_thread_free(self, pool: ThreadPoolExecutor) -> None:
+        """Where a frame's identity comes again, as in a worker that serves the next request."""
+        pipe, first = loop(DDIMScheduler()), Meeting(at=3)
+
+        def give_up(i: int) -> None:
+            first(i)
+            if i == 2:
+                raise RuntimeError
+
+        with accelerate(pipe, policy=DRAWN, forecaster=Lagrange()):
+            expected = pipe()
+            one = pool.submit(pipe, between=give_up)
+            assert first.arrived.wait(PATIENCE)
+            pipe()
+            first.go_on.set()
+            assert outcome(one) is RuntimeError
+            for _ in range(4):
                 assert torch.equal(pool.submit(pipe).result(PATIENCE), expected)
 
 

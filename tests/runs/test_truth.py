@@ -264,6 +264,33 @@ class TestNothingIsSilentlyOff:
             pipe()
         assert run.report.plan == PLAN
 
+    @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, RuntimeError])
+    @pytest.mark.parametrize("calls", [1, 4])
+    def test_a_model_whose_forward_is_called_directly_after_a_usual_call_failed(
+        self, error: type[BaseException], calls: int
+    ) -> None:
+        model, left = dit(), iter(range(calls))
+
+        def fail(*_: Any) -> None:
+            if next(left, None) is None:
+                raise error
+
+        def sample(call: Any) -> Tensor:
+            x = torch.ones(1, 4, 8, 8)
+            with torch.no_grad():
+                for t in torch.linspace(980, 20, STEPS):
+                    x = x - 0.1 * call(x, timestep=t.expand(1), class_labels=torch.tensor([3])).sample
+            return x
+
+        with accelerate(model, **DRAWN) as run:
+            expected = sample(model)
+            hook = model.transformer_blocks[1].register_forward_pre_hook(fail)
+            with pytest.raises(error):
+                sample(model)
+            hook.remove()
+            assert torch.equal(sample(model.forward), expected)
+            assert run.report.plan == PLAN
+
 
 class TestEndsOfRuns:
     @pytest.mark.parametrize("make", [loop, flux_pipeline], ids=["own loop", "diffusers"])
