@@ -274,7 +274,7 @@ class World:
         return is_adapted(self.changes)
 
     def replace_models(self, run: Run) -> None:
-        """Put other models in place of the pipelines'; where something is on, it goes over or says so, unless it is on a model by itself."""
+        """Put other models in place of the pipelines'; where something is on a pipeline, it goes over or says so."""
         step = ("replace", 1 - next((seed for what, seed in self.changes if what == "replace"), 0))
         before, self.changes = self.models, followed(self.changes, step)
         self.models = changed(self.kind, self.changes)
@@ -324,7 +324,7 @@ class World:
             self.abandon(member)
 
     def run_and_call(self, member: Member, run: Run, number: int, how: str) -> None:
-        """Call the models by hand between two steps of a run, not at a timestep of it, which would be one of its calls."""
+        """Call the models by hand between two steps of a run, and not at a timestep of it: that would be its call."""
         outcome = self.run_while(member, run, "between", number, lambda: self.call(how, first=False))
         self.compare(member, run, outcome, others=len(recorded(self.kind, self.changes)))
 
