@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from diffusers import DiffusionPipeline, FlowMatchEulerDiscreteScheduler
+from tests.representative import CLASSES, representative
 from tests.targets.batches import SINGLE, accelerated, broken, call, latents, levels
 from tests.targets.case import noise
 from tests.targets.test_models import CASES
@@ -32,7 +33,6 @@ pytestmark = [
 NAN, INF = math.nan, math.inf
 PLAN = "CC.C"
 FIRST = {case.model: case for case in reversed(CASES) if case.model not in SINGLE}
-SLOW = ("Kandinsky6SRTransformer3DModel",)
 FLUX, LISTED, TURNED, OPAQUE = (
     *("FluxTransformer2DModel", "ZImageTransformer2DModel"),
     *("ErnieImageTransformer2DModel", "UNet2DConditionModel"),
@@ -87,7 +87,7 @@ def notes(session: Session) -> set[str]:
 # All models -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in SLOW else n for n in FIRST])
+@pytest.mark.parametrize("name", representative(FIRST, CLASSES))
 def test_a_broken_mate_of_any_model(name: str) -> None:
     expected, _ = run(name, TCPade())
     got, report = run(name, TCPade(), value=NAN)
