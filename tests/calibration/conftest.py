@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
-from tests.calibration.tiny import CASES, FITTING, Case, call_digits
+from tests.calibration.tiny import CASES, FITTING, Case, call_digits, sparing
 from tests.lab.tiny import digits
 
 from padecast import Calibration, calibrate
@@ -15,4 +17,12 @@ def case(request: pytest.FixtureRequest) -> Case:
 @pytest.fixture(scope="session")
 def made() -> Calibration:
     """Of the tiny digits pipeline, with two budgets and fitted weights; tests leave it as it is."""
-    return calibrate(digits(), call_digits, [2, 4], range(3), effort=FITTING, name="tiny")
+    with sparing():
+        return calibrate(digits(), call_digits, [2, 4], range(3), effort=FITTING, name="tiny")
+
+
+@pytest.fixture(name="sparing", scope="module")
+def _sparing() -> Iterator[None]:
+    """Calibrations that try little."""
+    with sparing():
+        yield

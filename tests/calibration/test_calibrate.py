@@ -16,9 +16,11 @@ from torch import Tensor
 import padecast
 from padecast import Calibration, CalibrationMismatch, InvalidOption, accelerate, calibrate
 from padecast._psnr import psnr
-from padecast.calibration import Effort, Refinement, Statistic, estimate
+from padecast.calibration import Effort, Statistic
 from padecast.calibration.choice import split
 from padecast.calibration.journal import Journal
+
+pytestmark = pytest.mark.usefixtures("sparing")
 
 
 class Calls:
@@ -245,31 +247,6 @@ def test_batches_larger_and_smaller_than_the_number_of_scouts(scouts: int) -> No
 
     assert calibrate(digits(), call, [3], range(5), batch=2, effort=effort).budgets == (3,)
     assert max(given) == 2
-
-
-# How long it takes ----------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "effort",
-    [
-        Effort(scouts=2, finalists=2, refinement=Refinement(window=2, steps=2)),
-        Effort(scouts=2, finalists=2, moves=0, refined=0),
-    ],
-    ids=["refined", "plain"],
-)
-def test_the_estimate_is_within_a_factor_of_two(effort: Effort) -> None:
-    work: list[float] = []
-    told = {"progress": lambda _what, steps: work.append(steps)}
-    calibrate(digits(), call_many, [3], range(4), batch=2, effort=effort, **told)
-    guess = estimate(STEPS, [3], 4, 2, effort)
-    assert 0.5 < guess / sum(work) < 2
-
-
-def test_more_of_anything_takes_longer() -> None:
-    plain = estimate(20, [8], 16)
-    assert plain < estimate(20, [8, 10], 16) and plain < estimate(20, [8], 24) and plain < estimate(20, [8], 16, 2)
-    assert plain > estimate(20, [8], 16, effort=QUICK)
 
 
 def test_a_pipeline_that_is_accelerated_already_is_refused() -> None:
