@@ -9,7 +9,7 @@ from tests.lab.tiny import digits
 from padecast import Calibration, calibrate
 
 
-@pytest.fixture(params=CASES, ids=str)
+@pytest.fixture(params=[pytest.param(CASES[0], marks=pytest.mark.slow), *CASES[1:]], ids=str)  # the third is a DiT too
 def case(request: pytest.FixtureRequest) -> Case:
     return request.param
 
