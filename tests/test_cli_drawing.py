@@ -15,6 +15,7 @@ import pytest
 import torch
 from PIL import Image
 from tests.lab.tiny import digits
+from tests.representative import representative
 from typer.testing import CliRunner, Result
 
 import padecast
@@ -51,6 +52,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> str:
 # Every bundled model through every command ---------------------------------------------------------------------------
 
 every_model = pytest.mark.parametrize("model", list(CAPTIONS))
+images = pytest.mark.parametrize("model", representative(CAPTIONS, ["digits", "scenes"]))  # clips take as long as both
 
 
 @pytest.mark.fault("sizes")
@@ -64,7 +66,7 @@ def test_generate_draws_with_every_bundled_model(model: str, tmp_path: Path) -> 
 
 
 @pytest.mark.fault("sizes")
-@every_model
+@images
 def test_compare_draws_with_every_bundled_model(model: str) -> None:
     result = run("compare", model, *CAPTIONS[model], *FEW, "--steps", "2", "--methods", "fora:every=2", "--json")
     assert result.exit_code == 0, result.output
@@ -80,7 +82,7 @@ def test_calibrate_draws_with_every_bundled_model(model: str, tmp_path: Path) ->
 
 
 @pytest.mark.fault("sizes")
-@every_model
+@images
 def test_an_experiment_draws_with_every_bundled_model(model: str, tmp_path: Path) -> None:
     prompts = f"prompts = {json.dumps(list(CAPTIONS[model][1:]))}" if CAPTIONS[model] else ""
     (tmp_path / "lab.toml").write_text(

@@ -201,7 +201,7 @@ def test_what_was_kept_of_another_model_is_refused(tmp_path: Path) -> None:
 def test_what_was_kept_of_another_sampler_is_refused(tmp_path: Path, change: dict[str, Any]) -> None:
     journal = tmp_path / "kept.jsonl"
     with pytest.raises(KeyboardInterrupt):
-        made_with(Calls(at=30), resume=journal)
+        made_with(Calls(at=12), resume=journal)
     with pytest.raises(CalibrationMismatch, match="the first samples are not those"):
         made_with(lambda pipe, seed: call_digits(pipe, seed, **change), resume=journal)
 

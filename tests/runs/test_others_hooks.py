@@ -11,6 +11,7 @@ import torch
 from accelerate import cpu_offload
 from accelerate.hooks import ModelHook, add_hook_to_module, remove_hook_from_module
 from diffusers.hooks import apply_group_offloading
+from tests.representative import representative
 from tests.tiny import FAMILIES, PLAN, Family, blocks, counted, flux_pipeline, footprint, sample_flux
 from torch import nn
 
@@ -49,7 +50,7 @@ def unhook_all(model: nn.Module) -> None:
         remove_hook_from_module(module)
 
 
-@pytest.fixture(params=FAMILIES, ids=str)
+@pytest.fixture(params=representative(FAMILIES, ["dit", "wan"]), ids=str)
 def family(request: pytest.FixtureRequest) -> Family:
     return request.param
 
