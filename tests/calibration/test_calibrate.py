@@ -10,6 +10,7 @@ import pytest
 import torch
 from tests.calibration.tiny import FITTING, QUICK, STEPS, Case, call_digits, call_dit, call_many
 from tests.lab.tiny import digits
+from tests.representative import representative
 from tests.tiny import dit_pipeline, footprint
 from torch import Tensor
 
@@ -121,10 +122,7 @@ def test_the_same_call_gives_the_same_calibration(whole: tuple[dict[str, Any], i
     assert said(made_with(call_digits)) == whole[0]
 
 
-LATER = (pytest.param(0.2, marks=pytest.mark.slow), 0.9)
-
-
-@pytest.mark.parametrize("share", [0.02, *LATER])
+@pytest.mark.parametrize("share", representative([0.02, 0.2, 0.9], ["0.02", "0.9"]))
 def test_an_interrupted_calibration_goes_on(whole: tuple[dict[str, Any], int], tmp_path: Path, share: float) -> None:
     expected, calls = whole
     journal, first, second = tmp_path / "kept.jsonl", Calls(at=max(2, int(share * calls))), Calls()
@@ -138,7 +136,7 @@ def test_an_interrupted_calibration_goes_on(whole: tuple[dict[str, Any], int], t
         assert second.count < 0.7 * calls
 
 
-@pytest.mark.parametrize("share", [0.5, pytest.param(0.9, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("share", representative([0.5, 0.9], ["0.5"]))
 def test_it_goes_on_with_fewer_calls(whole: tuple[dict[str, Any], int], tmp_path: Path, share: float) -> None:
     journal, second = tmp_path / "kept.jsonl", Calls()
     with pytest.raises(KeyboardInterrupt):
@@ -197,7 +195,9 @@ def test_what_was_kept_of_another_model_is_refused(tmp_path: Path) -> None:
         calibrate(dit_pipeline(), call_dit, [3], range(3), effort=FITTING, resume=journal)
 
 
-@pytest.mark.parametrize("change", [{"guidance": 5.0}, {"shift": 3.0}, {"steps": 8}], ids=str)
+@pytest.mark.parametrize(
+    "change", representative([{"guidance": 5.0}, {"shift": 3.0}, {"steps": 8}], ["{'shift': 3.0}"]), ids=str
+)
 def test_what_was_kept_of_another_sampler_is_refused(tmp_path: Path, change: dict[str, Any]) -> None:
     journal = tmp_path / "kept.jsonl"
     with pytest.raises(KeyboardInterrupt):
@@ -237,7 +237,7 @@ def test_scouts_are_drawn_as_calls_draw_them(case: Case) -> None:
     assert calibrate(case.make(), case.call, [3], range(3), effort=effort).budgets == (3,)
 
 
-@pytest.mark.parametrize("scouts", [2, 3])
+@pytest.mark.parametrize("scouts", representative([2, 3], ["3"]))
 def test_batches_larger_and_smaller_than_the_number_of_scouts(scouts: int) -> None:
     effort, given = Effort(scouts=scouts, finalists=1, moves=0, refined=0), []
 

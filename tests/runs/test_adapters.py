@@ -365,7 +365,9 @@ class TestStableDiffusion3:
         assert (sample() - self.sample(pipe)).abs().max() > 1e-2
         assert_right(sample, pipe, branches=1)
 
-    @pytest.mark.parametrize(("layers", "computed"), [([1, 2], NFE), ([0], STEPS), ([3], STEPS)], ids=str)
+    @pytest.mark.parametrize(
+        ("layers", "computed"), [([1, 2], NFE), ([0], STEPS), pytest.param([3], STEPS, marks=pytest.mark.slow)], ids=str
+    )
     def test_guidance_by_skipped_layers(self, layers: list[int], computed: int) -> None:
         """A second branch that runs fewer blocks; without the first or the last of them it cannot be forecast."""
         pipe = self.pipeline()

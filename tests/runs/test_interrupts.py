@@ -121,14 +121,14 @@ def test_switching_is_whole_at_every_line(action: str) -> None:
 
 
 @pytest.mark.fault("interrupts")
-@pytest.mark.parametrize("action", ["enable", "disable", "with"])
+@pytest.mark.parametrize("action", representative(["enable", "disable", "with"], ["enable", "disable"]))
 @pytest.mark.parametrize("kind", ["probe of a module", "probe of a block", "modules", "whole model"])
 def test_switching_is_whole_with_every_method(kind: str, action: str) -> None:
     assert faults(Scene(METHODS[kind]), action, every=16) == []
 
 
 @pytest.mark.fault("interrupts")
-@pytest.mark.parametrize("action", ACTIONS)
+@pytest.mark.parametrize("action", representative(ACTIONS, ["enable", "disable", "with"]))
 def test_switching_two_models_is_whole(action: str) -> None:
     assert faults(Scene("linear:every=2", models=2), action, every=10) == []
 
@@ -141,7 +141,7 @@ def test_switching_is_whole_at_every_line_with_every_method(kind: str, action: s
 
 
 @pytest.mark.fault("interrupts")
-@pytest.mark.parametrize("again", [1, 10, 40])
+@pytest.mark.parametrize("again", representative([1, 10, 40], ["1", "40"]))
 @pytest.mark.parametrize("action", ["enable", "disable", "with"])
 def test_a_second_interrupt_leaves_nothing_that_acts_or_stays(action: str, again: int) -> None:
     """What it leaves on the model does nothing, and goes when anything is switched again."""

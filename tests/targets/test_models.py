@@ -31,6 +31,8 @@ CASES = [
 every_case = pytest.mark.parametrize("case", representative(CASES, MODELS), ids=str)
 DEAR = {"Kandinsky6SRTransformer3DModel"}
 """Classes whose smallest instance takes seconds."""
+OPAQUE = ("Ideogram4", "ZImage", "Cosmos3Omni", "StableAudioDiT", "QwenImageT", "FluxT", "WanT", "UNet2DC", "OmniGen")
+"""Beginnings of classes that together return and take all that any does, for what sees a model from outside."""
 LEVELS = (0.9, 0.7, 0.5, 0.3)
 
 pytestmark = [
@@ -133,12 +135,13 @@ def test_a_plan_runs_every_block_as_often_as_it_says(case: Case) -> None:
 
 FIRST = list({case.model: case for case in reversed(CASES)}.values())
 WHOLE = [(case, "output") for case in FIRST] + [(case, "difference") for case in FIRST[:5]]
+OUTPUTS = {str(case) for case in FIRST if case.model.startswith(OPAQUE)}
 KINDS = {str(case) for case in FIRST if case.model in CLASSES}
 
 
 @pytest.mark.parametrize(
     ("case", "span"),
-    representative(WHOLE, KINDS),
+    representative(WHOLE, OUTPUTS),
     ids=str,
 )
 def test_the_output_of_any_model_can_be_forecast(case: Case, span: str) -> None:
@@ -182,7 +185,7 @@ def test_the_modulated_input_decides(case: Case) -> None:
     assert looked_at(case, Accumulated(1e-9), Accumulated(1e9), "full") == ("CCCC", "C..C")
 
 
-@pytest.mark.parametrize("case", representative(FIRST, KINDS), ids=str)
+@pytest.mark.parametrize("case", representative(FIRST, OUTPUTS), ids=str)
 def test_the_latents_decide(case: Case) -> None:
     if case.model == "Cosmos3OmniTransformer":  # is given text first
         with pytest.raises(UnsupportedModel, match="holds no latents"):
