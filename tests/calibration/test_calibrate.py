@@ -50,9 +50,10 @@ def test_a_calibration_measures_what_acceleration_gives(case: Case) -> None:
     pipe.set_progress_bar_config(disable=True)
     case.call(pipe, 0)
     before = footprint(pipe.transformer)
-    made = calibrate(pipe, case.call, [2, 4], range(3), effort=FITTING)
+    budgets = (2, 4) if case.name == "digits" else (2,)
+    made = calibrate(pipe, case.call, budgets, range(3), effort=FITTING)
     assert footprint(pipe.transformer) == before and "step" not in vars(pipe.scheduler)
-    assert made.steps == STEPS and made.budgets == (2, 4) and made.statistic.branches == case.branches
+    assert made.steps == STEPS and made.budgets == budgets and made.statistic.branches == case.branches
     assert made.name == type(pipe).__name__ and made.dtype == "float32" and made.seeds == (0, 1, 2)
     assert made.held_out == split(range(3))[1] and len(made.held_out) == 1
     for budget in made.budgets:

@@ -133,7 +133,7 @@ def in_groups(pipe: Any) -> None:
 
 
 @pytest.mark.parametrize("offload", [by_model, sequentially, in_groups])
-@pytest.mark.parametrize("first", ["offload", "accelerate"])
+@pytest.mark.parametrize("first", representative(["offload", "accelerate"], ["offload"]))
 def test_offloading(family: Family, offload: Callable[[Any], None], first: str) -> None:
     # Without a VAE the pipeline takes its device from the offloaded transformer, and not from the first of its models.
     pipe = family.make(vae=None) if family.name == "flux" else family.make()

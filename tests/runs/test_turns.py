@@ -145,7 +145,11 @@ class TestRequestsOnABareTransformer:
             yield x
 
     @pytest.mark.parametrize("seed", representative(range(6), "01"))
-    @pytest.mark.parametrize(("labels", "guided"), [((3, 700), False), ((3, 5, 7), False), ((3, 7), True)], ids=str)
+    @pytest.mark.parametrize(
+        ("labels", "guided"),
+        [pytest.param((3, 700), False, marks=pytest.mark.slow), ((3, 5, 7), False), ((3, 7), True)],
+        ids=str,
+    )
     def test_none_gets_a_forecast_from_anothers_residuals(self, labels: Any, guided: bool, seed: int) -> None:
         model = dit()
         settings = {"policy": Plan("CC..C.CC"), "forecaster": Lagrange(), "steps": len(self.TIMES)}
