@@ -53,7 +53,7 @@ def begin(kind: type[Stage[Recipe]], built: nn.ModuleDict, **changes: Any) -> An
     return kind(copy.deepcopy(built), replace(TINY, **changes), "cpu")
 
 
-@pytest.mark.parametrize("name", representative(STAGES, ["text"]))
+@pytest.mark.parametrize("name", representative(STAGES, ["text", "flow"]))
 def test_a_resumed_stage_equals_an_uninterrupted_one(name: str, built: nn.ModuleDict, tmp_path: Path) -> None:
     straight, resumed = (begin(KINDS[name], built) for _ in range(2))
     straight.step()

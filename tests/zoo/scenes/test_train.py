@@ -69,7 +69,7 @@ def measured(stage: Stage[Recipe]) -> float:
         return float(stage.loss())
 
 
-@pytest.mark.parametrize("name", representative(STAGES, ["text"]))
+@pytest.mark.parametrize("name", representative(STAGES, ["vae", "text"]))
 def test_a_resumed_stage_equals_an_uninterrupted_one(name: str, built: nn.ModuleDict, tmp_path: Path) -> None:
     straight, resumed = (begin(KINDS[name], built) for _ in range(2))
     straight.step()
