@@ -7,5 +7,5 @@ from hypothesis import settings
 
 torch.set_num_threads(1)
 
-settings.register_profile("padecast", deadline=None, derandomize=True, database=None, max_examples=15)
+settings.register_profile("padecast", deadline=None, derandomize=True, database=None, max_examples=10)
 settings.load_profile("padecast")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.calibration.tiny import sparing
 from tests.lab.tiny import digits
 from torch import Tensor
 from typer.testing import CliRunner, Result
@@ -29,6 +30,13 @@ def files(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
+@pytest.fixture
+def few() -> Iterator[None]:
+    """Calibrations try little, to save time."""
+    with sparing():
+        yield
+
+
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The folder of a tiny pipeline."""
@@ -41,7 +49,8 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> str:
 def made(saved: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
     """A calibration by the command line, and what it said."""
     out = tmp_path_factory.mktemp("calibrated") / "tiny.json"
-    return out, run("calibrate", saved, *QUICK, "--out", str(out), "--name", "tiny")
+    with sparing():
+        return out, run("calibrate", saved, *QUICK, "--out", str(out), "--name", "tiny")
 
 
 @pytest.mark.parametrize("command", ["calibrate", "plan"])
@@ -64,6 +73,7 @@ def test_a_calibration_is_a_file_a_picture_and_a_table(made: tuple[Path, Result]
     assert "about 10 seconds" in result.stderr and f"padecast plan {out}" in result.stderr
 
 
+@pytest.mark.usefixtures("few")
 def test_the_file_is_what_the_library_makes_of_the_same_call(made: tuple[Path, Result], saved: str) -> None:
     def call(pipe: Any, seeds: Sequence[int]) -> Tensor:
         return Sampling()(pipe, seeds, num_inference_steps=4)
@@ -148,13 +158,14 @@ def test_the_usual_budgets_are_shares_of_the_steps(saved: str, tmp_path: Path, m
     assert asked == [(6, 8, 10)]
 
 
+@pytest.mark.usefixtures("few")
 def test_an_interrupted_calibration_goes_on(saved: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     arguments = ("calibrate", saved, *QUICK, "--out", str(tmp_path / "c.json"))
     usual, calls = Sampling.__call__, [0]
 
     def counted(self: Sampling, pipe: Any, seeds: Sequence[int], /, **more: Any) -> Tensor:
         calls[0] += 1
-        if calls[0] == 45:
+        if calls[0] == 15:
             raise KeyboardInterrupt
         return usual(self, pipe, seeds, **more)
 
@@ -166,7 +177,7 @@ def test_an_interrupted_calibration_goes_on(saved: str, tmp_path: Path, monkeypa
     assert journal.read_text().count("\n") > 5
     other = run("calibrate", saved, *QUICK, "--guidance", "7", "--dry-run", "--out", str(tmp_path / "c.json"))
     assert "goes on from" not in other.stderr  # another sampler never takes up this one's numbers
-    calls[0] = 100  # never 20 again
+    calls[0] = 100  # never 15 again
     resumed = run(*arguments)
     assert resumed.exit_code == 0 and f"goes on from {journal}" in resumed.stderr
     assert files(tmp_path) == ["c.json", "c.png"]
@@ -175,6 +186,7 @@ def test_an_interrupted_calibration_goes_on(saved: str, tmp_path: Path, monkeypa
     assert taken_up < calls[0]  # from the beginning it takes more calls
 
 
+@pytest.mark.usefixtures("few")
 def test_an_interrupted_calibration_ends_where_an_uninterrupted_one_does(
     saved: str, tmp_path: Path, made: tuple[Path, Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:

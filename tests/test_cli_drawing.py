@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
+from tests.calibration.tiny import sparing
 from tests.lab.tiny import digits
+from tests.representative import representative
 from typer.testing import CliRunner, Result
 
 import padecast
@@ -51,6 +53,8 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> str:
 # Every bundled model through every command ---------------------------------------------------------------------------
 
 every_model = pytest.mark.parametrize("model", list(CAPTIONS))
+digits_alone = pytest.mark.parametrize("model", representative(CAPTIONS, ["digits"]))
+images = pytest.mark.parametrize("model", representative(CAPTIONS, ["digits", "scenes"]))  # clips take as long as both
 
 
 @pytest.mark.fault("sizes")
@@ -64,7 +68,7 @@ def test_generate_draws_with_every_bundled_model(model: str, tmp_path: Path) -> 
 
 
 @pytest.mark.fault("sizes")
-@every_model
+@digits_alone
 def test_compare_draws_with_every_bundled_model(model: str) -> None:
     result = run("compare", model, *CAPTIONS[model], *FEW, "--steps", "2", "--methods", "fora:every=2", "--json")
     assert result.exit_code == 0, result.output
@@ -80,7 +84,7 @@ def test_calibrate_draws_with_every_bundled_model(model: str, tmp_path: Path) ->
 
 
 @pytest.mark.fault("sizes")
-@every_model
+@images
 def test_an_experiment_draws_with_every_bundled_model(model: str, tmp_path: Path) -> None:
     prompts = f"prompts = {json.dumps(list(CAPTIONS[model][1:]))}" if CAPTIONS[model] else ""
     (tmp_path / "lab.toml").write_text(
@@ -254,7 +258,8 @@ def calibrated(saved: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[st
     """A calibration of the tiny pipeline by the command line, and what that said."""
     out = tmp_path_factory.mktemp("calibrated") / "c.json"
     arguments = ("--steps", "3", "--budgets", "2", "--seeds", "0-1", "--effort", "quick")
-    return str(out), run("calibrate", saved, *arguments, "--out", str(out))
+    with sparing():
+        return str(out), run("calibrate", saved, *arguments, "--out", str(out))
 
 
 @pytest.mark.fault("calibration used")
@@ -389,7 +394,7 @@ def test_one_calibration_sample_is_warned_of(seeds: tuple[int, ...]) -> None:
         return pipe([3], 3, generator=torch.Generator().manual_seed(seed), output_type="pt").images
 
     pipe, quick = digits(), Effort(scouts=1, finalists=1, moves=0, refined=0)
-    with pytest.warns(padecast.PadecastWarning, match="one calibration sample"):
+    with sparing(), pytest.warns(padecast.PadecastWarning, match="one calibration sample"):
         padecast.calibrate(pipe, call, [2], seeds, effort=quick)
 
 

@@ -71,6 +71,7 @@ def python(package: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=package, env=environment, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 @pytest.mark.fault("recipes")
 def test_both_recipes_pass_the_tests_of_the_package_when_they_are_put_where_they_say(package: Path) -> None:
     files = ("tests/forecasters/test_contract.py", "tests/policies/test_contract.py", "tests/policies/test_plans.py")

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests.calibration.tiny import sparing
 from tests.lab.tiny import digits
 from tests.tiny import dit
 from torch import Tensor
@@ -38,7 +39,8 @@ def calibrated(pipe: Any, steps: int, **options: Any) -> Calibration:
             [3] * len(seeds), num_inference_steps=steps, generator=generator, output_type="pt", **options
         ).images
 
-    return padecast.calibrate(pipe, call, [2, 3], range(2), batch=2, effort=QUICK, name=f"{steps}")
+    with sparing():
+        return padecast.calibrate(pipe, call, [2, 3], range(2), batch=2, effort=QUICK, name=f"{steps}")
 
 
 @pytest.fixture(scope="module")

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
-from tests.calibration.tiny import CASES, FITTING, Case, call_digits
+from tests.calibration.tiny import CASES, FITTING, Case, call_digits, sparing
 from tests.lab.tiny import digits
 
 from padecast import Calibration, calibrate
 
 
-@pytest.fixture(params=CASES, ids=str)
+@pytest.fixture(params=[pytest.param(CASES[0], marks=pytest.mark.slow), *CASES[1:]], ids=str)  # the third is a DiT too
 def case(request: pytest.FixtureRequest) -> Case:
     return request.param
 
@@ -15,4 +17,12 @@ def case(request: pytest.FixtureRequest) -> Case:
 @pytest.fixture(scope="session")
 def made() -> Calibration:
     """Of the tiny digits pipeline, with two budgets and fitted weights; tests leave it as it is."""
-    return calibrate(digits(), call_digits, [2, 4], range(3), effort=FITTING, name="tiny")
+    with sparing():
+        return calibrate(digits(), call_digits, [2, 4], range(3), effort=FITTING, name="tiny")
+
+
+@pytest.fixture(name="sparing", scope="module")
+def _sparing() -> Iterator[None]:
+    """Calibrations that try little."""
+    with sparing():
+        yield

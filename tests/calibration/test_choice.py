@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -120,8 +121,13 @@ def test_a_candidate_is_built_with_the_calibrated_matrix() -> None:
     assert Candidate(plan, "lagrange", offsets).key != Candidate(plan, "lagrange").key
 
 
+@functools.cache
+def proposed() -> tuple[str, ...]:
+    return tuple(proposals(statistic(), STRIDES, [4])[4])
+
+
 def chosen(bench: Field, effort: Effort) -> Choice:
-    return choose(bench, statistic(), proposals(statistic(), STRIDES, [4])[4], effort)
+    return choose(bench, statistic(), proposed(), effort)
 
 
 @pytest.mark.parametrize("effort", [QUICK, FITTING, Effort(scouts=2, finalists=3, moves=2, refined=0)], ids=range(3))

@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.representative import representative
 
 from padecast import Geometry, InvalidOption, Position
 from padecast.calibration import Objective, exact_plans, propose
@@ -76,8 +77,11 @@ def by_hand(gram: Array, strides: list[float], plan: str, objective: Objective) 
     return float((1 - objective.coherent) * independent + objective.coherent * coherent)
 
 
+OPTIONS = [{"coherent": 0.0}, {"coherent": 0.3}, {"coherent": 1.0}, {"path": 2.0}]
+
+
 @every_rule
-@pytest.mark.parametrize("options", [{"coherent": 0.0}, {"coherent": 0.3}, {"coherent": 1.0}, {"path": 2.0}], ids=str)
+@pytest.mark.parametrize("options", representative(OPTIONS, map(str, OPTIONS[1::2])), ids=str)
 @given(st.integers(0, 99), st.lists(st.sampled_from("C."), min_size=TOTAL - 1, max_size=TOTAL - 1))
 def test_costs_are_those_of_a_loop_over_the_steps(
     rule: Forecaster, options: dict[str, float], seed: int, rest: list[str]
@@ -113,7 +117,7 @@ def greedy(gram: Array, strides: list[float], budgets: list[int], objective: Obj
 
 
 @every_rule
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", representative(range(2), "0"))
 def test_proposals_are_plans_of_the_wanted_size_and_no_worse_than_their_start(rule: Forecaster, seed: int) -> None:
     gram, strides, budgets = gram_of(seed, 12), strides_of(seed, 12), [1, 3, 5, 12]
     objective = Objective(rule)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
 import torch
 from tests.lab.tiny import digits
 from tests.tiny import dit_pipeline, sample_dit, sample_wan, wan_pipeline
 from torch import Tensor
 
 from padecast._psnr import psnr
-from padecast.calibration import Effort, Refinement
+from padecast.calibration import Effort, Refinement, choice, proposals
 from padecast.calibration.trials import Bench, Tape
 from padecast.forecasters import Forecaster, Refined
 from padecast.policies import Plan
@@ -20,6 +22,19 @@ from padecast.policies import Plan
 STEPS = 6
 QUICK = Effort(scouts=1, finalists=1, moves=0, refined=0)
 FITTING = Effort(scouts=1, finalists=1, moves=1, refined=1, refinement=Refinement(window=1, rounds=1, steps=1))
+
+
+@contextlib.contextmanager
+def sparing() -> Iterator[None]:
+    """Let calibrations try a few plans and forecasters instead of a hundred, which makes them three times as fast."""
+    few = proposals.objectives()[::6]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(proposals, "objectives", lambda: few)
+        patch.setattr(proposals, "GRID", 3)
+        patch.setattr(proposals, "HALVINGS", 1)
+        patch.setattr(choice, "SCOUTS", choice.SCOUTS[:1])
+        patch.setattr(choice, "OTHERS", choice.OTHERS[:1])
+        yield
 
 
 def call_dit(pipe: Any, seed: int | list[int]) -> Tensor:

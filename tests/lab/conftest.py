@@ -13,6 +13,6 @@ def pipe() -> DigitsPipeline:
     return digits()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def task(pipe: DigitsPipeline) -> Task:
     return Task(pipe, Sampling(guidance=3.0, shift=2.0), steps=10, seeds=(0, 1, 2, 3), batch=2, name="tiny")

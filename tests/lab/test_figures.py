@@ -12,8 +12,9 @@ from PIL import Image
 from padecast.lab import Comparison, Task, compare, figures
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def compared(task: Task) -> Comparison:
+    """Tests leave it as it is."""
     return compare(task, ["fora", "adaptive"], nfe=[4])
 
 

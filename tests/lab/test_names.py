@@ -18,6 +18,7 @@ import matplotlib.font_manager
 import matplotlib.text
 import pytest
 import torch
+from tests.representative import representative
 from typer.testing import CliRunner
 
 from padecast import zoo
@@ -125,7 +126,13 @@ FEW = ("a formula", "dollars", "two lines", "Chinese", "half a letter", "an unde
 @pytest.mark.fault("names in pictures")
 @pytest.mark.parametrize(
     ("picture", "name"),
-    [(picture, name) for picture in DRAWN for name in (NAMES if picture == "trade-off" else FEW)],
+    [(picture, name) for picture in DRAWN for name in (NAMES if picture == "trade-off" else FEW[:2])]
+    + [
+        pytest.param(picture, name, marks=pytest.mark.slow)
+        for picture in DRAWN
+        for name in FEW[2:]
+        if picture != "trade-off"
+    ],
 )
 def test_a_picture_shows_any_name_as_text(picture: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Before anything is drawn: no text is a formula, and all of it is on one line in letters of the font."""
@@ -238,7 +245,7 @@ def plain_page(field: str, monkeypatch: pytest.MonkeyPatch) -> Reader:
 
 @pytest.mark.fault("names on pages")
 @pytest.mark.parametrize("name", HOSTILE, ids=range(len(HOSTILE)))
-@pytest.mark.parametrize("field", [*FIELDS, "title"])
+@pytest.mark.parametrize("field", representative([*FIELDS, "title"], ["method", "prompt", "command", "title"]))
 def test_a_page_shows_any_name_as_text(field: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     usual, hostile = plain_page(field, monkeypatch), Reader()
     text = page_of(lambda d: FIELDS.get(field, lambda *_: None)(d, name), monkeypatch, name)

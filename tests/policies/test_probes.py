@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests.representative import representative
 from tests.tiny import dit_pipeline, flux_pipeline, footprint, sample_dit, sample_flux, sample_wan, wan_pipeline
 from torch import Tensor, nn
 
@@ -143,7 +144,7 @@ def test_a_threshold_out_of_reach_computes_the_ends_alone(model: str, method: st
     assert run.report.plan == ends[method.split(":")[0]]
 
 
-@every_model
+@pytest.mark.parametrize("model", representative(SAMPLED, ["dit", "wan"]))
 @pytest.mark.parametrize(
     "method", ["teacache:threshold=1e-9", "first-block:threshold=1e-9", "easycache:threshold=1e-9"]
 )

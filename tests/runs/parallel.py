@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from tests.tiny import PLAN, flux_pipeline, sample_flux, sample_wan, wan_pipeline
 from torch import Tensor, distributed
 from torch import multiprocessing as processes
 
@@ -18,6 +17,7 @@ from padecast.forecasters import TCPade
 from padecast.policies import Plan, Tolerance
 
 STEPS = 12
+PLAN = "CC..C..C"
 RULES = {
     "plan": {"policy": f"plan:steps={PLAN}", "forecaster": "lagrange"},
     "adaptive": {"method": "adaptive:tolerance=0.02"},
@@ -79,7 +79,9 @@ def measured(own: slice, group: Any) -> Tensor:
 
 def context_parallel(_rank: int, name: str) -> dict[str, Any]:
     """Sample with the tokens split over both processes by diffusers."""
+    # diffusers takes longer to import than all else that the processes do without it
     from diffusers import ContextParallelConfig
+    from tests.tiny import flux_pipeline, sample_flux, sample_wan, wan_pipeline
 
     torch.accelerator.device_count = lambda: 1  # diffusers asks for accelerators, of which a CPU has none
     draw = torch.Generator().manual_seed(6)

@@ -11,6 +11,7 @@ import pytest
 import torch
 from diffusers import FluxPipeline
 from diffusers.callbacks import IPAdapterScaleCutoffCallback, SD3CFGCutoffCallback
+from tests.representative import representative
 from tests.tiny import (
     PLAN,
     STEPS,
@@ -100,7 +101,14 @@ UNSEEN = {"unfuse", "fuse"}
 
 # What diffusers says of a second adapter, which is what is meant.
 @pytest.mark.filterwarnings("ignore:Already found a `peft_config` attribute in the model")
-@pytest.mark.parametrize(("name", "when"), [("flux", "while on"), ("flux", "in between"), ("wan", "while on")])
+@pytest.mark.parametrize(
+    ("name", "when"),
+    [
+        pytest.param("flux", "while on", marks=pytest.mark.slow),
+        pytest.param("flux", "in between", marks=pytest.mark.slow),
+        ("wan", "while on"),
+    ],
+)
 def test_lora(name: str, when: str) -> None:
     pytest.importorskip("peft")
     make, short = {"flux": flux_pipeline, "wan": wan_pipeline}[name], "CC.C"
@@ -243,7 +251,7 @@ class TestIPAdapter:
         load_ip_adapter(pipe)
         return pipe
 
-    @pytest.mark.parametrize("span", ["full", "double", "single"])
+    @pytest.mark.parametrize("span", representative(["full", "double", "single"], ["full"]))
     def test_exact(self, span: str) -> None:
         pipe = self.adapted()
         untouched = sample_flux(pipe, **PROMPTED)
@@ -357,7 +365,9 @@ class TestStableDiffusion3:
         assert (sample() - self.sample(pipe)).abs().max() > 1e-2
         assert_right(sample, pipe, branches=1)
 
-    @pytest.mark.parametrize(("layers", "computed"), [([1, 2], NFE), ([0], STEPS), ([3], STEPS)], ids=str)
+    @pytest.mark.parametrize(
+        ("layers", "computed"), [([1, 2], NFE), ([0], STEPS), pytest.param([3], STEPS, marks=pytest.mark.slow)], ids=str
+    )
     def test_guidance_by_skipped_layers(self, layers: list[int], computed: int) -> None:
         """A second branch that runs fewer blocks; without the first or the last of them it cannot be forecast."""
         pipe = self.pipeline()
@@ -399,7 +409,11 @@ class Prompted(FluxPipeline):
         return *repeated, torch.zeros(5, 3)
 
 
-@pytest.mark.parametrize("forecaster", [Lagrange(), Pade(guard=20.0)], ids=lambda part: type(part).__name__)
+@pytest.mark.parametrize(
+    "forecaster",
+    [pytest.param(Lagrange(), marks=pytest.mark.slow), Pade(guard=20.0)],
+    ids=lambda part: type(part).__name__,
+)
 def test_every_image_of_a_prompt_is_what_it_is_alone(forecaster: Any) -> None:
     pipe, names = flux_pipeline(Prompted), ["a fish", "two birds"]
 
@@ -489,7 +503,9 @@ SOLVERS: dict[str, tuple[str, dict[str, Any]]] = {
 # diffusers hands torch tensors to numpy in a dozen schedulers; nothing of ours is involved.
 @pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
 @pytest.mark.filterwarnings("ignore:__array_wrap__ must accept context")
-@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize(
+    "solver", representative(SOLVERS, ["Euler ancestral", "DPM2 ancestral", "DPM++ single step", "LCM"])
+)
 def test_solvers_that_draw_noise_or_evaluate_twice(solver: str) -> None:
     kind, options = SOLVERS[solver]
     pipe = loop(getattr(diffusers, f"{kind}Scheduler")(**options))

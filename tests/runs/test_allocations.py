@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from tests.interrupts import OURS
+from tests.representative import representative
 from tests.toy import METHODS, Pipe, Toy, described
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -79,7 +80,10 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("kind", OPTIONS)
+SLOW = {"tokens", "modules", "moments in float8", "published", "probe of latents", "halves"}
+
+
+@pytest.mark.parametrize("kind", representative(OPTIONS, OPTIONS.keys() - SLOW))
 def test_the_runs_after_one_without_memory_are_those_of_a_fresh_process(kind: str) -> None:
     pipe = Pipe(Toy())
     with accelerate(pipe, **OPTIONS[kind]) as handle:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from diffusers import FluxPipeline
+from tests.representative import representative
 from tests.tiny import (
     FAMILIES,
     PLAN,
@@ -72,16 +73,26 @@ def failing_scheduler(pipe: Any, fail: Callable[..., Any]) -> Iterator[None]:
         del pipe.scheduler.step
 
 
-@pytest.mark.parametrize(
-    ("failing", "error"),
-    [
-        (failing_embedding, KeyboardInterrupt),
-        (failing_block, KeyboardInterrupt),
-        (failing_block, Stop),
-        (failing_scheduler, KeyboardInterrupt),
-    ],
+FAILING = (
+    (failing_embedding, KeyboardInterrupt),
+    (failing_block, KeyboardInterrupt),
+    (failing_block, Stop),
+    (failing_scheduler, KeyboardInterrupt),
 )
-@pytest.mark.parametrize("family", FAMILIES, ids=str)
+
+
+@pytest.mark.parametrize(
+    ("family", "failing", "error"),
+    [(FAMILIES[0], *how) for how in FAILING]
+    + [(family, failing_block, KeyboardInterrupt) for family in FAMILIES[1:]]
+    + [
+        pytest.param(family, *how, marks=pytest.mark.slow)
+        for family in FAMILIES[1:]
+        for how in FAILING
+        if how != (failing_block, KeyboardInterrupt)
+    ],
+    ids=str,
+)
 def test_after_an_error_the_next_run_is_that_of_a_fresh_pipeline(family: Family, failing: Any, error: Any) -> None:
     pipe = family.make()
     untouched = family.sample(pipe)
@@ -98,7 +109,7 @@ def test_after_an_error_the_next_run_is_that_of_a_fresh_pipeline(family: Family,
     assert torch.equal(family.sample(pipe), untouched)
 
 
-@pytest.mark.parametrize("family", FAMILIES[1:], ids=str)
+@pytest.mark.parametrize("family", representative(FAMILIES[1:], ["wan"]), ids=str)
 @pytest.mark.parametrize("steps_before", [1, 3])
 class TestCallbacks:
     def test_an_error_in_a_callback(self, family: Family, steps_before: int) -> None:
@@ -154,7 +165,7 @@ CHANGES: dict[str, tuple[Callable[..., Any], Callable[..., Tensor], list[dict[st
 }
 
 
-@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("change", representative(CHANGES, ["steps", "size", "batch", "batched guidance"]))
 def test_changes_between_runs_need_nothing(change: str) -> None:
     make, sample, settings = CHANGES[change]
     pipe = make()

@@ -32,6 +32,7 @@ PLAN = "CC.C"
 POSITIONS = ("QwenImage21Transformer2DModel",)
 """Classes that place image tokens behind the longest caption of the batch, so that images differ without padecast."""
 BOTH = [c for c in CAPTIONS if c.case.model not in POSITIONS]
+FEW = ("ZImage", "Lumina2", "OmniGen", "Chroma", "HunyuanVideo15")
 JOINT = ("ZImage", "Lumina2", "Ernie", "Krea2", "Ideogram4", "OmniGen", "BriaFibo2", "QwenImage21")
 """Classes whose one stream holds image and caption."""
 
@@ -68,8 +69,12 @@ def apart(captions: Captions, forecaster: Forecaster | None = None, span: str = 
 
 
 @padded
-@pytest.mark.parametrize("captions", BOTH, ids=str)
-@pytest.mark.parametrize("span", ["full", "halves", "modules"])
+@pytest.mark.parametrize(
+    ("captions", "span"),
+    [(c, span) for c in BOTH for span in ("full", "halves")]
+    + [pytest.param(c, "modules", marks=() if str(c).startswith(FEW) else pytest.mark.slow) for c in BOTH],
+    ids=str,
+)
 def test_a_sample_is_what_it_is_alone(captions: Captions, span: str) -> None:
     if (span == "full") != str(captions).startswith(JOINT) and span != "modules":
         pytest.skip("one stream holds image and caption" if span == "halves" else "the caption is not remembered")
@@ -78,9 +83,6 @@ def test_a_sample_is_what_it_is_alone(captions: Captions, span: str) -> None:
 
 ELSEWHERE = ("ErnieImage", "BriaFibo2", "Mochi")
 """Refused; puts captions elsewhere in a batch; attends to every sample by itself, which is seen of a single one."""
-
-
-FEW = ("ZImage", "Lumina2", "OmniGen", "Chroma", "HunyuanVideo15")
 
 
 @padded

@@ -123,7 +123,7 @@ def sample(model: nn.Module) -> Tensor:
     "method", ["first-block:threshold=9", pytest.param("teacache:threshold=9", marks=pytest.mark.slow)]
 )
 def test_repeated_blocks_of_a_model_of_diffusers(method: str) -> None:
-    model = flux(num_layers=1, num_single_layers=2)
+    model = flux(num_layers=1, num_single_layers=1)
     with accelerate(model, method, steps=4):
         expected = sample(model)
     model.compile_repeated_blocks(backend="eager")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from tests.representative import representative
 from tests.tiny import FAMILIES, NFE, PLAN, STEPS, Family, counted, flux_pipeline, flux_prompt, footprint, sample_flux
 
 from padecast import UnknownName, accelerate
@@ -70,7 +71,7 @@ def test_half_precision(family: Family) -> None:
     assert run.report.plan == PLAN
 
 
-@pytest.mark.parametrize("span", ["full", "double", "single"])
+@pytest.mark.parametrize("span", representative(["full", "double", "single"], ["double"]))
 class TestFluxSpans:
     def test_computing_every_step_is_bit_identical(self, span: str) -> None:
         pipe = flux_pipeline()

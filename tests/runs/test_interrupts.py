@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from tests.interrupts import OURS, PYTHON, THEIRS, interrupted, moments
+from tests.representative import representative
 from tests.toy import METHODS, Pipe, Toy, described, held
 
 from padecast import Handle, accelerate, disable
@@ -120,14 +121,14 @@ def test_switching_is_whole_at_every_line(action: str) -> None:
 
 
 @pytest.mark.fault("interrupts")
-@pytest.mark.parametrize("action", ["enable", "disable", "with"])
+@pytest.mark.parametrize("action", representative(["enable", "disable", "with"], ["enable", "disable"]))
 @pytest.mark.parametrize("kind", ["probe of a module", "probe of a block", "modules", "whole model"])
 def test_switching_is_whole_with_every_method(kind: str, action: str) -> None:
     assert faults(Scene(METHODS[kind]), action, every=16) == []
 
 
 @pytest.mark.fault("interrupts")
-@pytest.mark.parametrize("action", ACTIONS)
+@pytest.mark.parametrize("action", representative(ACTIONS, ["enable", "disable", "with"]))
 def test_switching_two_models_is_whole(action: str) -> None:
     assert faults(Scene("linear:every=2", models=2), action, every=10) == []
 
@@ -140,7 +141,7 @@ def test_switching_is_whole_at_every_line_with_every_method(kind: str, action: s
 
 
 @pytest.mark.fault("interrupts")
-@pytest.mark.parametrize("again", [1, 10, 40])
+@pytest.mark.parametrize("again", representative([1, 10, 40], ["1", "40"]))
 @pytest.mark.parametrize("action", ["enable", "disable", "with"])
 def test_a_second_interrupt_leaves_nothing_that_acts_or_stays(action: str, again: int) -> None:
     """What it leaves on the model does nothing, and goes when anything is switched again."""
@@ -186,7 +187,7 @@ def broken_runs(kind: str, every: int) -> list[int]:
 
 
 @pytest.mark.fault("interrupts")
-@pytest.mark.parametrize("kind", METHODS)
+@pytest.mark.parametrize("kind", representative(METHODS, METHODS.keys() - {"tokens", "modules", "halves"}))
 def test_the_run_after_an_interrupted_one_is_a_fresh_one(kind: str) -> None:
     assert broken_runs(kind, every=128 if kind in ("modules", "tokens") else 64) == []
 

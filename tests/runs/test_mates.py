@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from diffusers import DiffusionPipeline, FlowMatchEulerDiscreteScheduler
+from tests.representative import CLASSES, representative
 from tests.targets.batches import SINGLE, accelerated, broken, call, latents, levels
 from tests.targets.case import noise
 from tests.targets.test_models import CASES
@@ -32,7 +33,6 @@ pytestmark = [
 NAN, INF = math.nan, math.inf
 PLAN = "CC.C"
 FIRST = {case.model: case for case in reversed(CASES) if case.model not in SINGLE}
-SLOW = ("Kandinsky6SRTransformer3DModel",)
 FLUX, LISTED, TURNED, OPAQUE = (
     *("FluxTransformer2DModel", "ZImageTransformer2DModel"),
     *("ErnieImageTransformer2DModel", "UNet2DConditionModel"),
@@ -87,7 +87,7 @@ def notes(session: Session) -> set[str]:
 # All models -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in SLOW else n for n in FIRST])
+@pytest.mark.parametrize("name", representative(FIRST, CLASSES))
 def test_a_broken_mate_of_any_model(name: str) -> None:
     expected, _ = run(name, TCPade())
     got, report = run(name, TCPade(), value=NAN)
@@ -156,7 +156,7 @@ def inputs(residuals: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("name", [name for name in FORECASTERS if name not in ("oracle", "toca")])
 @pytest.mark.parametrize("stored", STORED)
-@pytest.mark.parametrize("value", [NAN, -INF], ids=str)
+@pytest.mark.parametrize("value", representative([NAN, -INF], ["nan"]), ids=str)
 def test_a_broken_mate_and_any_forecaster(name: str, stored: str, value: float) -> None:
     residuals, forecaster = walk(3), FORECASTERS.make(name)
     expected, _ = sampled(Plan(LONG), forecaster, residuals, **STORED[stored])
@@ -172,8 +172,8 @@ DECIDES = (
 
 
 @pytest.mark.parametrize("policy", DECIDES, ids=lambda policy: str(policy)[:24])
-@pytest.mark.parametrize("since", [0, 3, 8])
-@pytest.mark.parametrize("value", [NAN, INF], ids=str)
+@pytest.mark.parametrize("since", representative([0, 3, 8], ["0", "3"]))
+@pytest.mark.parametrize("value", representative([NAN, INF], ["nan"]), ids=str)
 def test_a_broken_mate_decides_nothing(policy: Policy, since: int, value: float) -> None:
     """The plan is that of the batch without it, and so are the images."""
     residuals = walk(1).expand(-1, 3, -1, -1)  # all alike, so that nothing but its being broken tells them apart

@@ -11,6 +11,7 @@ import torch
 from accelerate import cpu_offload
 from accelerate.hooks import ModelHook, add_hook_to_module, remove_hook_from_module
 from diffusers.hooks import apply_group_offloading
+from tests.representative import representative
 from tests.tiny import FAMILIES, PLAN, Family, blocks, counted, flux_pipeline, footprint, sample_flux
 from torch import nn
 
@@ -49,7 +50,7 @@ def unhook_all(model: nn.Module) -> None:
         remove_hook_from_module(module)
 
 
-@pytest.fixture(params=FAMILIES, ids=str)
+@pytest.fixture(params=representative(FAMILIES, ["dit", "wan"]), ids=str)
 def family(request: pytest.FixtureRequest) -> Family:
     return request.param
 
@@ -132,7 +133,7 @@ def in_groups(pipe: Any) -> None:
 
 
 @pytest.mark.parametrize("offload", [by_model, sequentially, in_groups])
-@pytest.mark.parametrize("first", ["offload", "accelerate"])
+@pytest.mark.parametrize("first", representative(["offload", "accelerate"], ["offload"]))
 def test_offloading(family: Family, offload: Callable[[Any], None], first: str) -> None:
     # Without a VAE the pipeline takes its device from the offloaded transformer, and not from the first of its models.
     pipe = family.make(vae=None) if family.name == "flux" else family.make()

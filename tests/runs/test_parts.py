@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests.representative import representative
 from tests.tiny import (
     blocks,
     counted,
@@ -117,7 +118,7 @@ def test_modules_found(model: str) -> None:
 
 
 @pytest.mark.parametrize("method", ["fora:span=modules", "taylorseer:span=modules", "delta-dit", "toca"])
-@every_model
+@pytest.mark.parametrize("model", representative(SAMPLED, ["dit", "wan"]))
 def test_methods(model: str, method: str) -> None:
     make, sample = SAMPLED[model]
     pipe = make()

@@ -8,6 +8,7 @@ from typing import Any
 import diffusers
 import pytest
 import torch
+from tests.representative import representative
 from tests.runs.families_image import FLUX, OTHER_IMAGE, QWEN, STABLE_DIFFUSION
 from tests.runs.families_video import OTHER_VIDEO, WAN
 from tests.runs.family import (
@@ -39,7 +40,14 @@ pytestmark = [
 ]
 
 FAMILIES: tuple[Family, ...] = (*FLUX, *STABLE_DIFFUSION, *QWEN, *WAN, *OTHER_VIDEO, *OTHER_IMAGE)
-every_family = pytest.mark.parametrize("family", FAMILIES, ids=str)
+KINDS = (
+    *("PixArtSigmaPipeline", "LattePipeline", "ErnieImagePipeline", "FluxInpaintPipeline", "CogVideoXPipeline"),
+    *("Cosmos2TextToImagePipeline", "AuraFlowPipeline", "LTXImageToVideoPipeline", "MochiPipeline", "ZImagePipeline"),
+    *("WanPipeline timestep per token", "Kandinsky5T2VPipeline", "StableDiffusion3Pipeline", "QwenImagePipeline"),
+    "SanaPipeline",
+)
+"""Pipelines that together run every line that any does: one of every way to tell the timestep and the guidance."""
+every_family = pytest.mark.parametrize("family", representative(FAMILIES, KINDS), ids=str)
 
 # What is looked at ----------------------------------------------------------------------------------------------------
 

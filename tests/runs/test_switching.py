@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import pytest
 import torch
 from diffusers import DDIMScheduler
+from tests.representative import representative
 from tests.tiny import Loop, dit, footprint
 from tests.toy import METHODS, Pipe, Toy, described, held
 
@@ -177,7 +178,7 @@ class Nothing:
 class TestHundredsOfTimes:
     pytestmark = pytest.mark.fault("growth")
 
-    @pytest.mark.parametrize("kind", ["blocks", "probe of a block", "tokens"])
+    @pytest.mark.parametrize("kind", representative(["blocks", "probe of a block", "tokens"], ["tokens"]))
     def test_no_object_more(self, kind: str) -> None:
         model = Toy()
         pipe, counts = Pipe(model), list[int]()

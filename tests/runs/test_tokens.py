@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from diffusers import FluxPipeline
+from tests.representative import representative
 from tests.tiny import (
     FAMILIES,
     Family,
@@ -35,7 +36,7 @@ from padecast.forecasters import Reuse, ToCa
 from padecast.policies import Plan
 from padecast.targets import HIDDEN, Target
 
-every_family = pytest.mark.parametrize("family", FAMILIES, ids=str)
+every_family = pytest.mark.parametrize("family", representative(FAMILIES, ["dit", "wan"]), ids=str)
 STEPS = 5
 HALF = "toca:fraction=0.5,every=3"
 LISTS = {"dit": "transformer_blocks", "flux": "transformer_blocks", "wan": "blocks"}

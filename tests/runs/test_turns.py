@@ -10,6 +10,7 @@ from typing import Any
 import diffusers
 import pytest
 import torch
+from tests.representative import representative
 from tests.tiny import PLAN, STEPS, Loop, dit, loop
 from torch import Tensor
 
@@ -63,7 +64,7 @@ def by_turns(requests: dict[str, Iterator[Tensor]], order: random.Random) -> dic
 class TestLoopsWithSchedulersOfTheirOwn:
     """One of two requests is accelerated; the loops over the other's scheduler are nobody's."""
 
-    @pytest.mark.parametrize("seed", range(3))
+    @pytest.mark.parametrize("seed", representative(range(3), "0"))
     @pytest.mark.parametrize("name", SCHEDULERS)
     def test_by_turns(self, name: str, seed: int) -> None:
         model = dit()
@@ -82,7 +83,7 @@ class TestLoopsWithSchedulersOfTheirOwn:
         assert torch.equal(images["fast"], alone)
 
     @pytest.mark.parametrize("name", SCHEDULERS + WITHOUT_INDEX)
-    @pytest.mark.parametrize("plan", [PLAN, "CC.C"], ids=["fits", "of another length"])
+    @pytest.mark.parametrize("plan", representative([PLAN, "CC.C"], [PLAN]), ids=["fits", "of another length"])
     def test_a_loop_by_hand_after_the_pipelines_run(self, name: str, plan: str) -> None:
         pipe, other = loop(scheduler(name)), scheduler(name)
         untouched = last(request(pipe.transformer, other, 7))
@@ -143,8 +144,12 @@ class TestRequestsOnABareTransformer:
             x = x - 0.1 * guess
             yield x
 
-    @pytest.mark.parametrize("seed", range(6))
-    @pytest.mark.parametrize(("labels", "guided"), [((3, 700), False), ((3, 5, 7), False), ((3, 7), True)], ids=str)
+    @pytest.mark.parametrize("seed", representative(range(6), "01"))
+    @pytest.mark.parametrize(
+        ("labels", "guided"),
+        [pytest.param((3, 700), False, marks=pytest.mark.slow), ((3, 5, 7), False), ((3, 7), True)],
+        ids=str,
+    )
     def test_none_gets_a_forecast_from_anothers_residuals(self, labels: Any, guided: bool, seed: int) -> None:
         model = dit()
         settings = {"policy": Plan("CC..C.CC"), "forecaster": Lagrange(), "steps": len(self.TIMES)}

@@ -13,6 +13,7 @@ import diffusers
 import pytest
 import torch
 from diffusers.callbacks import SDCFGCutoffCallback, SDXLCFGCutoffCallback
+from tests.representative import representative
 from tests.tiny import footprint, quiet, vae
 from torch import Tensor, nn
 
@@ -190,12 +191,14 @@ def test_half_precision(span: str) -> None:
 
 
 class TestSchedulers:
-    @pytest.mark.parametrize("name", ["EulerDiscrete", "DPMSolverMultistep", "LCM"])
+    @pytest.mark.parametrize(
+        "name", representative(["EulerDiscrete", "DPMSolverMultistep", "LCM"], ["DPMSolverMultistep"])
+    )
     def test_one_evaluation_a_step(self, name: str) -> None:
         pipe = pipeline(scheduler=scheduler(name))
         assert_right(lambda: sample(pipe), pipe)
 
-    @pytest.mark.parametrize("name", ["HeunDiscrete", "KDPM2Discrete"])
+    @pytest.mark.parametrize("name", representative(["HeunDiscrete", "KDPM2Discrete"], ["HeunDiscrete"]))
     def test_two_evaluations_a_step(self, name: str) -> None:
         pipe = pipeline(scheduler=scheduler(name))
         assert_right(lambda: sample(pipe, 4), pipe, plan="CC..C..")
@@ -215,7 +218,11 @@ class TestSchedulers:
 class TestFromTheMiddle:
     @pytest.mark.parametrize(
         ("kind", "strength", "seen"),
-        [("DDIM", 0.6, "  C.C"), ("DDIM", 0.8, " C..C"), ("DPMSolverMultistep", 0.6, "  C.C")],
+        [
+            pytest.param("DDIM", 0.6, "  C.C", marks=pytest.mark.slow),
+            ("DDIM", 0.8, " C..C"),
+            ("DPMSolverMultistep", 0.6, "  C.C"),
+        ],
     )
     def test_strength(self, kind: str, strength: float, seen: str) -> None:
         pipe = pipeline("StableDiffusionImg2Img", scheduler=scheduler(kind))
@@ -347,7 +354,7 @@ def changes() -> list[dict[str, Any]]:
     ]
 
 
-@pytest.mark.parametrize("span", ["full", "difference"])
+@pytest.mark.parametrize("span", representative(["full", "difference"], ["full"]))
 def test_changes_between_runs_need_nothing(span: str) -> None:
     pipe = pipeline()
     options: dict[str, Any] = {"policy": Interval(every=3), "forecaster": Lagrange(), "span": span}
@@ -363,7 +370,7 @@ def test_changes_between_runs_need_nothing(span: str) -> None:
         assert torch.equal(got, known[repr(setting)])
 
 
-@pytest.mark.parametrize("span", ["full", "difference"])
+@pytest.mark.parametrize("span", representative(["full", "difference"], ["full"]))
 @pytest.mark.parametrize("size", [(10, 7)], ids=str)
 def test_a_size_that_the_strides_do_not_divide(size: tuple[int, int], span: str) -> None:
     pipe = pipeline()
@@ -371,7 +378,7 @@ def test_a_size_that_the_strides_do_not_divide(size: tuple[int, int], span: str)
     assert_right(lambda: sample(pipe, latents=start), pipe, span)
 
 
-@pytest.mark.parametrize("span", ["full", "difference"])
+@pytest.mark.parametrize("span", representative(["full", "difference"], ["full"]))
 def test_an_image_is_independent_of_its_batch_mates(span: str) -> None:
     pipe, seeds = pipeline(), (1, 2, 3)
     with accelerate(pipe, policy=DRAWN, forecaster=Lagrange(), span=span):
@@ -391,7 +398,7 @@ class TestGuidanceSwitchedOffInTheMiddle:
         cutoff = CUTOFFS[name](cutoff_step_ratio=None, cutoff_step_index=step)
         return {"callback_on_step_end": cutoff, "callback_on_step_end_tensor_inputs": cutoff.tensor_inputs}
 
-    @pytest.mark.parametrize("name", CUTOFFS)
+    @pytest.mark.parametrize("name", representative(CUTOFFS, ["StableDiffusion"]))
     def test_before_a_computed_step(self, name: str) -> None:
         pipe = pipeline(name)
         assert (sample(pipe, **self.after(0, name)) - sample(pipe)).abs().max() > 0.1
@@ -490,7 +497,7 @@ def of_a_fresh_pipeline(span: str) -> tuple[Tensor, Tensor]:
             (place, "full")
             for place in ("callback", "conv_in", "down_blocks.2", "up_blocks.1", "up_blocks.2.resnets.0")
         ),
-        *((place, "difference") for place in ("callback", "conv_in")),
+        *(pytest.param(place, "difference", marks=pytest.mark.slow) for place in ("callback", "conv_in")),
     ],
 )
 def test_after_an_error_the_next_run_is_that_of_a_fresh_pipeline(place: str, span: str) -> None:

@@ -72,10 +72,10 @@ def calibrate(
         >>> pipe = zoo.load("digits")
         >>> def call(pipe, seed):
         ...     noise = torch.Generator().manual_seed(seed)
-        ...     return pipe([seed % 10], num_inference_steps=4, generator=noise, output_type="pt").images
+        ...     return pipe([seed % 10], num_inference_steps=2, generator=noise, output_type="pt").images
         >>> quick = Effort(scouts=1, finalists=1, moves=0, refined=0)
-        >>> calibrate(pipe, call, budgets=[2], seeds=range(2), effort=quick).method(computed=2).policy.nfe
-        2
+        >>> calibrate(pipe, call, budgets=[1], seeds=range(2), effort=quick).method(computed=1).policy.nfe
+        1
     """
     chosen, wanted = tuple(seeds), tuple(sorted(set(budgets)))
     effort = effort or Effort()

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests.representative import representative
 from tests.zoo.stages import weights
 from torch import nn
 
@@ -52,7 +53,7 @@ def begin(kind: type[Stage[Recipe]], built: nn.ModuleDict, **changes: Any) -> An
     return kind(copy.deepcopy(built), replace(TINY, **changes), "cpu")
 
 
-@pytest.mark.parametrize("name", STAGES)
+@pytest.mark.parametrize("name", representative(STAGES, ["text", "flow"]))
 def test_a_resumed_stage_equals_an_uninterrupted_one(name: str, built: nn.ModuleDict, tmp_path: Path) -> None:
     straight, resumed = (begin(KINDS[name], built) for _ in range(2))
     straight.step()
@@ -79,7 +80,14 @@ def test_stages_build_on_one_another(tmp_path: Path) -> None:
         assert torch.equal(shipped.transformer.state_dict()[name], weight.half().float()), name
 
 
-@pytest.mark.parametrize(("kind", "count"), [(Autoencoder, 10), (Words, 8), (Flow, 7)])
+@pytest.mark.parametrize(
+    ("kind", "count"),
+    [
+        pytest.param(Autoencoder, 10, marks=pytest.mark.slow),
+        (Words, 8),
+        pytest.param(Flow, 7, marks=pytest.mark.slow),
+    ],
+)
 def test_training_lowers_the_loss(kind: type[Stage[Recipe]], count: int, built: nn.ModuleDict) -> None:
     changes: dict[str, Any] = {"curriculum": (1.0, 1.0), "rates": (3e-3, 5e-3, 5e-3), "refresh": 100}
     stage = begin(kind, built, steps=count, batches=(1, 16, 4), **changes)

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests.representative import representative
 from tests.zoo.stages import weights
 from torch import nn
 
@@ -68,7 +69,7 @@ def measured(stage: Stage[Recipe]) -> float:
         return float(stage.loss())
 
 
-@pytest.mark.parametrize("name", STAGES)
+@pytest.mark.parametrize("name", representative(STAGES, ["vae", "text"]))
 def test_a_resumed_stage_equals_an_uninterrupted_one(name: str, built: nn.ModuleDict, tmp_path: Path) -> None:
     straight, resumed = (begin(KINDS[name], built) for _ in range(2))
     straight.step()
@@ -81,6 +82,7 @@ def test_a_resumed_stage_equals_an_uninterrupted_one(name: str, built: nn.Module
     assert torch.equal(straight.generator.get_state(), resumed.generator.get_state())
 
 
+@pytest.mark.slow
 def test_stages_build_on_one_another(tmp_path: Path) -> None:
     once = replace(TINY, steps=1)
     straight = train(training.SCENES, once, tmp_path / "straight", quiet=True)
@@ -96,7 +98,14 @@ def test_stages_build_on_one_another(tmp_path: Path) -> None:
         assert torch.equal(shipped.transformer.state_dict()[name], weight.half().float()), name
 
 
-@pytest.mark.parametrize(("kind", "count"), [(Autoencoder, 6), (Captions, 8), (Flow, 10)])
+@pytest.mark.parametrize(
+    ("kind", "count"),
+    [
+        pytest.param(Autoencoder, 6, marks=pytest.mark.slow),
+        (Captions, 8),
+        pytest.param(Flow, 10, marks=pytest.mark.slow),
+    ],
+)
 def test_training_lowers_the_loss(kind: type[Stage[Recipe]], count: int, built: nn.ModuleDict) -> None:
     stage = begin(kind, built, steps=count, batches=(2, 8, 4, 4), rates=(2e-3, 5e-3, 5e-3, 3e-3), warmup=2)
     before = measured(stage)

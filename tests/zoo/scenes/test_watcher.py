@@ -49,7 +49,7 @@ def test_right_counts_tokens_of_each_question() -> None:
     assert right(logits, facts).tolist() == [0.75] + [1.0] * (len(SHOWN) - 1)
 
 
-@pytest.mark.parametrize("steps", [2])
+@pytest.mark.parametrize("steps", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_training_repeats_and_states_what_it_saved(tmp_path: Path, steps: int) -> None:
     stated = [train(tmp_path / name, steps=steps, quiet=True) for name in ("one", "two")]
     assert stated[0] == stated[1] and stated[0]["parameters"] == sum(w.numel() for w in SceneWatcher().parameters())
