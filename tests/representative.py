@@ -32,4 +32,5 @@ def representative(cases: Iterable[Any], fast: Iterable[str]) -> list[Any]:
     for case in cases:
         values = case if isinstance(case, tuple) else (case,)
         marked.append(pytest.param(*values, marks=() if str(values[0]) in kept else pytest.mark.slow))
+    assert any(not case.marks for case in marked), f"no case has one of these names: {kept}"
     return marked

@@ -414,9 +414,11 @@ class Attachment:
         (grid, last), rising = self._overtaken.pop(caller.frame), self._tracks.latest.counter.rising
         if self.clock.has_grid:
             goes_on = self.clock.grid is grid or not self.clock.is_outdated
+        elif timestep is None or last is None:
+            goes_on = False
         else:
-            value = None if timestep is None or last is None else value_of(timestep)
-            goes_on = value is not None and value != last and (value > last) == rising
+            value = value_of(timestep)
+            goes_on = value != last and (value > last) == rising
         if goes_on:
             latest = self._tracks.latest
             if latest.thread == threading.get_ident():

@@ -77,7 +77,7 @@ class Handle(Listener):
         self._layers: list[Layer] = []  # on the pipeline, which tells by its last act that a run is over
         self._line: Line | None = Line.of_caller()  # where it was made; nothing once it was switched on
         self._warned = self._ran = False
-        self._strangers = 0  # calls of other pipelines since it was switched on
+        self._strangers = self._copies = 0  # calls of other pipelines since it was switched on; copies of this one
         self._on_run, self._runs_on = on_run, False  # whether a run has begun whose end was not told
         self._last = Report((), "", 0, (), method.name)
 
@@ -186,10 +186,11 @@ class Handle(Listener):
         try:
             agreement = Agreement()
             self._attachments = [self._attach(model, agreement) for model in models_of(self.target)]
+            if self._pipeline is not None:
+                self._layers = [*plain_copies([self._pipeline], self._count_copy)]
             if hasattr(self._pipeline, "maybe_free_model_hooks"):
-                ending = Intercept(self._pipeline, "maybe_free_model_hooks", self._end)
-                self._layers = [*plain_copies([self._pipeline]), ending]
-            self._strangers, self._ran = 0, False
+                self._layers.append(Intercept(self._pipeline, "maybe_free_model_hooks", self._end))
+            self._strangers, self._ran, self._copies = 0, False, 0
             ENABLED.add(self)
             for attachment in self._attachments:
                 attachment.install()
@@ -309,7 +310,10 @@ class Handle(Listener):
         scheduler = caller.pipeline.scheduler
         length, place = len(getattr(scheduler, "timesteps", ())), getattr(scheduler, "step_index", None)
         if self._strangers >= length if place is None else place >= length - 1:
-            self._warn_if_unused(is_copy=_is_copy(caller.pipeline, self._pipeline))
+            self._warn_if_unused(is_copy=self._copies > 0 and _is_like(caller.pipeline, self._pipeline))
+
+    def _count_copy(self) -> None:
+        self._copies += 1
 
     def _is_replaced(self) -> bool:
         """Whether a pipeline has other models than when it was switched on."""
@@ -346,8 +350,8 @@ class Handle(Listener):
             )
 
 
-def _is_copy(pipeline: Any, original: Any) -> bool:
-    """Whether a pipeline is another's copy with a scheduler of its own: of its class, with all other parts the same."""
+def _is_like(pipeline: Any, original: Any) -> bool:
+    """Whether a pipeline may be another's copy with a scheduler of its own: it has its class and all other parts."""
     if original is None or type(pipeline) is not type(original):
         return False
     parts, theirs = (getattr(one, "components", {}) for one in (original, pipeline))

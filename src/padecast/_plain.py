@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from padecast._hook import HOOKS, numbers_of
 from padecast._intercept import Intercept
 
 
-def plain_copies(owners: Iterable[Any]) -> list[Intercept]:
+def plain_copies(owners: Iterable[Any], on_copy: Callable[[], None] = lambda: None) -> list[Intercept]:
     """Return the layers by which copies and pickles of objects, and replicas of modules, have nothing of ours.
 
     ``copy`` and ``pickle``, and with them ``torch.save``, joblib and processes that are spawned, ask an object for its
@@ -18,10 +18,11 @@ def plain_copies(owners: Iterable[Any]) -> list[Intercept]:
 
     Args:
         owners: The objects that other layers are on.
+        on_copy: Is called when one is copied or pickled. Default nothing.
     """
     layers = []
     for owner in {id(owner): owner for owner in owners}.values():
-        layers.append(Intercept(owner, "__getstate__", functools.partial(_state, owner)))
+        layers.append(Intercept(owner, "__getstate__", functools.partial(_state, owner, on_copy)))
         if hasattr(owner, "_replicate_for_data_parallel"):
             layers.append(Intercept(owner, "_replicate_for_data_parallel", _replica))
     return layers
@@ -42,7 +43,8 @@ def without_ours(held: dict[str, Any]) -> dict[str, Any]:
     return plain
 
 
-def _state(owner: Any, method: Any, _args: tuple[Any, ...], _kwargs: dict[str, Any]) -> Any:
+def _state(owner: Any, on_copy: Callable[[], None], method: Any, _args: Any, _kwargs: Any) -> Any:
+    on_copy()
     # Before Python 3.11 objects have no such method of their own; some that have slots give a pair.
     state = vars(owner) if method is None else method()
     if isinstance(state, tuple) and state and isinstance(state[0], dict):

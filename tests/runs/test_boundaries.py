@@ -91,7 +91,7 @@ FAILING = (
         for how in FAILING
         if how != (failing_block, KeyboardInterrupt)
     ],
-    ids=str,
+    ids=lambda value: getattr(value, "__name__", str(value)),
 )
 def test_after_an_error_the_next_run_is_that_of_a_fresh_pipeline(family: Family, failing: Any, error: Any) -> None:
     pipe = family.make()

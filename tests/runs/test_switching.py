@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import gc
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator
@@ -32,8 +33,12 @@ def toy() -> Iterator[None]:
 
 @pytest.fixture
 def pool() -> Iterator[ThreadPoolExecutor]:
+    """Threads that take turns often, so that many places are met, and none holds the interpreter for long."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-4)
     with ThreadPoolExecutor(3) as pool:
         yield pool
+    sys.setswitchinterval(before)
 
 
 class TestBesideRuns:
