@@ -28,6 +28,7 @@ class Outcome:
         notes: What it says did not go as decided.
         calls: How often the models were called.
         warned: Whether padecast said that the run was not what was meant.
+        remembered: Bytes of the history that the run took.
     """
 
     image: Tensor | None = None
@@ -38,6 +39,7 @@ class Outcome:
     notes: tuple[tuple[str, str], ...] = ()
     calls: int = 0
     warned: bool = False
+    remembered: int = 0
 
     def differs(self, other: Outcome) -> str:
         """Say how it differs from what it should be, ``""`` if it does not. Warnings come once a handle."""
@@ -78,7 +80,7 @@ def observe(draw: Callable[[], Tensor], models: dict[str, nn.Module], handle: Ha
     if report is None:
         return Outcome(image, calls=calls[0], warned=warned)
     told = (report.plan, report.unplaced, report.branches, tuple(report.notes.items()))
-    return Outcome(image, "", *told, calls[0], warned)
+    return Outcome(image, "", *told, calls[0], warned, report.history_bytes)
 
 
 @contextlib.contextmanager

@@ -89,21 +89,17 @@ class World:
 
     def outcome(self, member: Member, run: Run, **options: Any) -> Outcome:
         draw = lambda: self.kind.draw(member.pipe, self._fitting(run), **options)  # noqa: E731
-        handle = member.handle
+        handle, outcome = member.handle, None
         try:
             outcome = observe(draw, self.models, handle)
             if outcome.warned:
                 self.heard |= {id(one.handle) for one in self.on}
             return outcome
         finally:
-            self.weigh(handle)
-
-    def weigh(self, handle: Handle | None) -> None:
-        """Note how much a handle remembers."""
-        if handle is not None:
-            with warnings.catch_warnings(action="ignore", category=PadecastWarning):  # of a model that was replaced
-                size = handle.report.history_bytes
-            self.most_bytes[id(handle)] = max(size, self.most_bytes.get(id(handle), 0))
+            if handle is not None:  # a run that failed may have remembered as much as one that did not
+                whole = outcome is not None and not outcome.error
+                size = outcome.remembered if whole else expected(self.question(member, run)).remembered
+                self.most_bytes[id(handle)] = max(size, self.most_bytes.get(id(handle), 0))
 
     def run(self, member: Member, run: Run, in_a_thread: bool = False) -> None:
         """Run, and compare with a fresh world."""
@@ -316,11 +312,13 @@ class World:
         """Call the models by hand, also where a run may begin."""
         if self.kind.length and any(expected(self.question(member, Run())).error for member in self.on):
             return  # a plan of another length refuses every call
+        before = bytes_remembered()
         for call in recorded(self.kind, self.changes):
             if first or not (call.first or any(call.is_at(one.pipe.scheduler.timesteps) for one in self.on)):
                 assert not (difference := getattr(call, how)(self.models)), difference
+        taken = max(bytes_remembered() - before, 0)  # such a call may be the first of a run
         for member in self.on:
-            self.weigh(member.handle)
+            self.most_bytes[id(member.handle)] = taken + self.most_bytes.get(id(member.handle), 0)
             self.abandon(member)
 
     def run_and_call(self, member: Member, run: Run, number: int, how: str) -> None:
