@@ -37,7 +37,7 @@ slow: $(READY) ## the tests left out of `make test` that need no GPU
 # How many sequences of runs, and how many times the mutants of files that `make test` tries: make fuzz SEQUENCES=500
 SEQUENCES ?= 2000
 MUTANTS ?= 20
-fuzz: $(READY) ## 2,000 random sequences of runs against fresh worlds, and thousands of damaged files (hours on two cores)
+fuzz: $(READY) ## 2,000 random sequences of runs against fresh worlds, and thousands of damaged files (about half an hour on two cores)
 	PADECAST_FUZZ_SEQUENCES=$(SEQUENCES) PADECAST_FUZZ=$(MUTANTS) OMP_NUM_THREADS=1 \
 		$(BIN)/pytest -v -n auto --dist worksteal tests/fuzz tests/files/test_fuzz.py $(PYTEST_ARGS)
 

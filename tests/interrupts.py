@@ -14,11 +14,25 @@ from typing import Any
 import torch
 
 import padecast
+from padecast._handle import ENABLED
+from padecast._switch import SWITCHING
 
 OURS = str(Path(padecast.__file__).parent)
 THEIRS = tuple(str(Path(torch.__file__).parent / name) for name in ("nn/modules/module.py", "utils/hooks.py"))
 PYTHON = (contextlib.__file__, str(Path(contextlib.__file__).with_name("_weakrefset.py")))
 Place = tuple[str, int, str]
+
+
+def release_locks() -> None:
+    """Release what this thread holds of padecast's locks.
+
+    A trace function also raises where Python heeds no signal, between the end of a ``with`` block and its exit: a lock
+    would stay held that no interrupt leaves so.
+    """
+    for lock in (SWITCHING, *(handle._switch.lock for handle in list(ENABLED))):
+        with contextlib.suppress(RuntimeError):  # it is not held, or no more
+            while True:
+                lock.release()
 
 
 class Moments:
@@ -42,6 +56,7 @@ class Moments:
     def __exit__(self, *error: object) -> None:
         sys.setprofile(None)
         sys.settrace(self._before)
+        release_locks()
 
     def _arm(self) -> None:
         sys.settrace(self._called)

@@ -239,6 +239,7 @@ def _unfrozen() -> Iterator[None]:
     gc.collect()
 
 
+@pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
 @pytest.mark.filterwarnings("ignore::padecast.PadecastWarning")  # what a run said is looked at, but not what others say
 @pytest.mark.parametrize(("kind", "number", "count"), portions())
 def test_every_run_of_a_sequence_is_that_of_a_fresh_world(kind: Kind, number: int, count: int) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from tests.interrupts import release_locks
 from torch import nn
 
 import padecast
@@ -103,6 +104,7 @@ def interrupted_at_line(number: int, spared: Collection[str] = ()) -> Iterator[l
         pass
     finally:
         sys.settrace(before)
+        release_locks()
 
 
 def is_freeing(frame: FrameType | None) -> bool:
