@@ -146,7 +146,7 @@ def test_names_and_options_are_split_outside_parentheses() -> None:
     [
         ("lagrange:degree=3", Lagrange(3)),
         ("pade:order=(2,1),guard=3", Pade((2, 1), 3.0)),
-        ("tcpade:early=0.1,form=published", TCPade(early=0.1, form="published")),
+        ("tcpade:early=0.1,late=0.3", TCPade(early=0.1, late=0.3)),
         ("chebyshev:span=50,abscissa=time", Chebyshev(span=50, abscissa="time")),
         ("blend:first=taylor,share=1", Blend(first=Taylor(), share=1.0)),
         ("blend:second=(pade:order=(2,1)),share=0.25", Blend(second=Pade((2, 1)), share=0.25)),

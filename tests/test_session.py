@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -432,6 +433,15 @@ def test_a_step_outside_the_schedule_is_refused(index: int) -> None:
 def test_a_plan_of_another_length_is_refused_before_the_run() -> None:
     with pytest.raises(InvalidPlan, match=r"has 20 steps, the plan 'CC\.\.' has 4"):
         Session(Plan("CC.."), Reuse(), total=20)
+
+
+@pytest.mark.parametrize(
+    ("policy", "forecaster", "said"),
+    [("interval", forecasters.Pade(), "policy='interval'"), (policies.Interval(every=2), "pade", "forecaster='pade'")],
+)
+def test_parts_given_by_name_are_refused(policy: Any, forecaster: Any, said: str) -> None:
+    with pytest.raises(InvalidOption, match=said):
+        Session(policy, forecaster, total=5)
 
 
 @pytest.mark.parametrize("total", [0, -3])

@@ -71,6 +71,8 @@ class Session:
         group: Any = None,
         strides: Sequence[float] | None = None,
     ) -> None:
+        check(isinstance(policy, Policy), "policy", policy, "a policy, such as policies.Interval(every=3)")
+        check(isinstance(forecaster, Forecaster), "forecaster", forecaster, "a forecaster, such as forecasters.Pade()")
         check(total >= 1, "total", total, "1 step or more")
         policy.check(total)
         self.policy, self.forecaster, self.total = policy, forecaster, total

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from padecast import Geometry, Position, Session, policies
+from padecast import Geometry, InvalidOption, Position, Session, policies
 from padecast.forecasters import Feedback, Pade, TCPade
 from padecast.forecasters.tcpade import confirmed
 
@@ -95,6 +96,15 @@ def test_the_late_rule_adds_the_last_change_in_the_last_fifth() -> None:
 
 
 # The published form --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "option",
+    [{"order": (1, 2)}, {"guard": 3.0}, {"damping": 1.0}, {"feedback": 0.0}, {"hindsight": False}, {"early": 0.1}],
+)
+def test_options_that_the_published_form_ignores_are_refused(option: dict[str, Any]) -> None:
+    with pytest.raises(InvalidOption, match=next(iter(option))):
+        TCPade(form="published", **option)
 
 
 def as_printed(history: list[Tensor], index: int) -> Tensor:

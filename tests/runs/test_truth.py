@@ -327,3 +327,90 @@ def test_what_a_caller_deletes_is_gone(by_hand: bool) -> None:
     del pipe, handle
     gc.collect()
     assert gone() is None
+
+
+class TestWhoCalls:
+    @pytest.mark.fault("untrue words")
+    @pytest.mark.parametrize("step", range(STEPS - 1))
+    def test_a_callback_that_evaluates_the_model_elsewhere_is_no_call_of_the_run(self, step: int) -> None:
+        pipe = loop()
+        elsewhere = torch.tensor([437.0])
+
+        def evaluate(i: int) -> None:
+            if i == step:
+                with torch.no_grad():
+                    pipe.transformer(torch.ones(1, 4, 8, 8), timestep=elsewhere, class_labels=torch.tensor([7]))
+
+        with accelerate(pipe, **DRAWN) as run:
+            expected, branches = pipe(), run.report.branches
+            assert torch.equal(pipe(between=evaluate), expected)
+            assert run.report.branches == branches
+            assert run.report.unplaced == 1
+
+    @pytest.mark.fault("other loops")
+    @pytest.mark.parametrize("calls", [1, 2, 5])
+    def test_after_a_run_that_failed_a_call_by_hand_is_none_of_it(self, calls: int) -> None:
+        pipe, left = loop(), iter(range(calls))
+
+        def fail(*_: Any) -> None:
+            if next(left, None) is None:
+                raise KeyboardInterrupt
+
+        def by_hand(t: Tensor) -> Tensor:
+            with torch.no_grad():
+                output: Tensor = pipe.transformer(
+                    torch.ones(1, 4, 8, 8), timestep=t.expand(1), class_labels=torch.tensor([3])
+                ).sample
+            return output
+
+        pipe()
+        untouched = [by_hand(t) for t in pipe.scheduler.timesteps]
+        with accelerate(pipe, **DRAWN):
+            hook = pipe.transformer.transformer_blocks[1].register_forward_pre_hook(fail)
+            with pytest.raises(KeyboardInterrupt):
+                pipe()
+            hook.remove()
+            assert all(map(torch.equal, [by_hand(t) for t in pipe.scheduler.timesteps], untouched))
+
+    @pytest.mark.fault("silent no-ops")
+    @pytest.mark.parametrize("runs", [0, 1, 3])
+    def test_a_copy_of_the_pipeline_is_said_however_often_the_original_has_run(self, runs: int) -> None:
+        pipe = loop()
+        with accelerate(pipe, **DRAWN):
+            for _ in range(runs):
+                pipe()
+            request = copy.copy(pipe)
+            request.scheduler = copy.deepcopy(pipe.scheduler)
+            with pytest.warns(PadecastWarning, match="left alone"):
+                request()
+
+    def test_another_pipeline_beside_one_that_runs_is_as_it_should_be(self) -> None:
+        pipe = loop()
+        other = loop(transformer=pipe.transformer)
+        with accelerate(pipe, **DRAWN):
+            pipe()
+            other()
+
+    @pytest.mark.fault("growth")
+    def test_what_a_method_deletes_is_freed_while_it_samples(self) -> None:
+        pipe = loop()
+
+        class Service:
+            def draw(self) -> Any:
+                large = torch.ones(8)
+                gone = weakref.ref(large)
+                with accelerate(pipe, **DRAWN):
+                    pipe()
+                del large
+                return gone()
+
+            def draw_with_locals(self) -> dict[str, Any]:
+                large = torch.ones(8)
+                variables = locals()
+                with accelerate(pipe, **DRAWN):
+                    pipe()
+                assert large is variables["large"]
+                return variables
+
+        assert Service().draw() is None
+        assert set(Service().draw_with_locals()) >= {"self", "large"}

@@ -88,6 +88,9 @@ class TCPade(Forecaster):
         check(self.early is None or 0 <= self.early <= 1, "early", self.early, "a share between 0 and 1, or none")
         check(-10 <= self.late <= 10, "late", self.late, "-10 to 10")
         check(0 <= self.feedback <= 2, "feedback", self.feedback, "0 to 2")
+        for name in ("order", "guard", "damping", "feedback", "hindsight", "early", "late"):
+            usual, value = getattr(type(self), name), getattr(self, name)
+            check(self.form == "damped" or value == usual, name, value, "nothing: the published form has no options")
         self._pade  # noqa: B018 - validates order and guard
 
     @property
