@@ -44,8 +44,8 @@ class Listener:
     def finish(self) -> None:
         """Hear that the last step of a run is done."""
 
-    def fail(self) -> None:
-        """Hear that a run could not be begun, or gone on with."""
+    def fail(self, grid: Any) -> None:
+        """Hear that a run on some schedule could not be begun, or gone on with."""
 
 
 class Attachment:
@@ -90,8 +90,8 @@ class Attachment:
         self._replaced: Session | None = None  # of the run before, while it is not certain that another has begun
         # Why a run that has perhaps begun cannot be served, and its first step: it is not certain before the second.
         self._refusal: tuple[PadecastError, int] | None = None
-        # Callers whose runs lost their place to another thread's: the schedule and the timestep where they were.
-        self._overtaken: dict[int, tuple[Any, float | None]] = {}
+        # Callers whose runs lost their place to another thread's: their thread, the schedule, and where they were.
+        self._overtaken: dict[int, tuple[int | None, Any, float | None]] = {}
         self._here = threading.local()  # this thread's call and cache context
         self._inside: set[int] = set()
         self._is_traced = False  # whether the model's forward runs as one compiled graph
@@ -243,8 +243,8 @@ class Attachment:
 
     def _enter(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if self._end_call() is not None:
-            self.reset()  # an interrupt ended the call before, and the run
-            self.clock.spend()
+            self.clock.spend(self.clock.latest)  # an interrupt ended the call before, and the run
+            self.reset()
         caller = caller_of(self.clock.pipeline, self.model)
         timestep = self._given(self.target.timestep, args, kwargs)
         if caller.pipeline is not self.clock.pipeline and not caller.is_by_hand:
@@ -272,9 +272,10 @@ class Attachment:
                 return
             branch = self._branch(track, tick, conditions, self._given(self._parameters[0], args, kwargs))
         except BaseException:
+            grid = self.clock.latest
             self.reset()
-            self.clock.spend()
-            self._listener.fail()
+            self.clock.spend(grid)
+            self._listener.fail(grid)
             raise
         track.value = None if self.clock.has_grid or timestep is None else value_of(timestep)
         if branch is not None:
@@ -398,9 +399,13 @@ class Attachment:
         track.thread, track.frame, track.conflict, track.passed = threading.get_ident(), caller.frame, False, None
 
     def _overtake(self, track: Track, caller: Caller) -> None:
-        """Note whose run is not over and gives its place to one in another thread, to tell it when it goes on."""
-        if track.thread not in (None, threading.get_ident()) and track.frame != caller.frame:
-            self._overtaken[track.frame] = self.clock.grid, track.value
+        """Note whose run is not over and gives its place to one in another thread, to tell it when it goes on.
+
+        Of a loop by hand over a pipeline's parts it is not known whether it goes on: its calls share no frame.
+        """
+        by_hand = self.clock.has_grid and caller.is_by_hand
+        if track.thread not in (None, threading.get_ident()) and track.frame != caller.frame and not by_hand:
+            self._overtaken[track.frame] = track.thread, self.clock.grid, track.value
             while len(self._overtaken) > MOST_OVERTAKEN:  # runs that were given up never come back
                 del self._overtaken[next(iter(self._overtaken))]
 
@@ -411,14 +416,15 @@ class Attachment:
         """
         if caller.frame not in self._overtaken:
             return
-        (grid, last), rising = self._overtaken.pop(caller.frame), self._tracks.latest.counter.rising
+        (thread, grid, last), rising = self._overtaken[caller.frame], self._tracks.latest.counter.rising
+        value = None if timestep is None or last is None or self.clock.has_grid else value_of(timestep)
+        if value is not None and value == last:
+            return  # another call of the step where it was, or the first of another run: the next one tells
+        del self._overtaken[caller.frame]
         if self.clock.has_grid:
-            goes_on = self.clock.grid is grid or not self.clock.is_outdated
-        elif timestep is None or last is None:
-            goes_on = False
+            goes_on = not caller.is_by_hand and (self.clock.grid is grid or not self.clock.is_outdated)
         else:
-            value = value_of(timestep)
-            goes_on = value != last and (value > last) == rising
+            goes_on = value is not None and thread == threading.get_ident() and (value > (last or 0)) == rising
         if goes_on:
             latest = self._tracks.latest
             if latest.thread == threading.get_ident():

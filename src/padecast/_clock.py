@@ -50,37 +50,48 @@ RELATIONS = (Relation(1.0), Relation(1000.0), Relation(-1.0, 1000.0), Relation(-
 class Agreement:
     """How what models are told is related to the timesteps of a scheduler: learnt from the first call of a run.
 
-    Models of one pipeline that share its scheduler share it: what the first has shown holds for the second.
+    Models of one pipeline share it. Each may be told in its own way; where the first call of one comes from elsewhere
+    than the calls of the others, it has to fit what these have shown.
     """
 
     def __init__(self) -> None:
         self._grid: Any = None
-        self._relations: tuple[Relation, ...] | None = None
-        self._places: set[int] = set()  # at which they held
+        self._learnt: dict[int, tuple[tuple[Relation, ...], frozenset[int]]] = {}  # of each model, and at which places
+        self._sites: set[Any] = set()
 
-    def breaks(self, grid: Any, index: int, value: float, strange: bool) -> bool:
+    def sites(self, grid: Any) -> set[Any]:
+        """Return the code from which the calls of a run's first steps came."""
+        if grid is not self._grid:
+            self._grid, self._learnt, self._sites = grid, {}, set()
+        return self._sites
+
+    def breaks(self, model: int, grid: Any, index: int, value: float, strange: bool) -> bool:
         """Whether a call does not fit what was learnt, so that it is somebody else's; else learn from it.
 
         Args:
+            model: Whose call, by a number of the model's clock.
             grid: The scheduler's timesteps.
             index: The step at which it comes.
             value: What the model is told.
             strange: Whether the call comes from elsewhere than those of the run. What was learnt from one step alone
                 may have fitted by chance, and is given up for a call that is not.
         """
-        if grid is not self._grid:
-            self._grid, self._relations, self._places = grid, None, set()
-        fitting = [relation for relation in RELATIONS if relation.holds(value, grid, index)]
-        if self._relations is None:
-            self._relations, self._places = tuple(fitting), {index}
+        self.sites(grid)
+        fitting = tuple(relation for relation in RELATIONS if relation.holds(value, grid, index))
+        if model not in self._learnt:
+            others = [relations for relations, _ in self._learnt.values() if relations]
+            if strange and others and not any(set(fitting) & set(relations) for relations in others):
+                return True
+            self._learnt[model] = fitting, frozenset({index})
             return False
-        fitting = [relation for relation in fitting if relation in self._relations]
+        relations, places = self._learnt[model]
+        fitting = tuple(relation for relation in fitting if relation in relations)
         if fitting and not all(relation.fits_another(value, grid, index) for relation in fitting):
-            self._relations, self._places = tuple(fitting), {*self._places, index}
+            self._learnt[model] = fitting, places | {index}
             return False
-        if self._relations and (strange or len(self._places) > 1):
+        if relations and (strange or len(places) > 1):
             return True
-        self._relations = ()  # the first call fitted by chance: the model is told something else than the grid
+        self._learnt[model] = (), places  # the first call fitted by chance: it is told something else than the grid
         return False
 
 
@@ -119,7 +130,6 @@ class Clock:
         self._value: float | None = None
         self._scales = SCALES
         self._tentative = self._led = False
-        self._sites: set[Any] = set()  # where the calls of a step before came from
         self._strides: tuple[float, ...] | None = None
 
     @property
@@ -156,26 +166,33 @@ class Clock:
         index = None if is_spread(timestep, grid) else self._index(grid, timestep, value, context)
         if (index is None and by_hand) or (not fresh and self._stands(by_hand, index)):
             return Tick(total, foreign=True)
-        strange = by_hand or site not in self._sites
+        strange = by_hand or site not in self._agreement.sites(grid)
         if index is not None and self._is_foreign(grid, index, value, strange):
             return Tick(total, foreign=True)
+        if strange and not by_hand and not fresh and self._last not in (None, index) and not self._counts:
+            return Tick(total, foreign=True)  # a run moves on where it was, and not in a callback
         begins = fresh or (index is not None and self._last is not None and index < self._last)
         tentative = by_hand and begins and (grid is self._spent or not self._is_set)
         self._tentative = tentative or (self._tentative and index == self._last)
         if tentative and index != (getattr(self.pipeline.scheduler, "begin_index", None) or 0):
             return Tick(total, foreign=True)
         if begins:
-            self._led, self._sites = not by_hand, set()
+            self._led = not by_hand
             self._strides = self._read_strides(total) if self._strides_wanted else None
         self._grid, self._value, self._place = grid, value, index
         if index is None:
             return Tick(total, None, begins)
         if begins or index == self._last:
-            self._sites.add(site)
+            self._agreement.sites(grid).add(site)
         else:
             self._spent = grid
         self._last = index
         return Tick(total, Position.at(index, total, strides=self._strides), begins, tentative=tentative)
+
+    @property
+    def _counts(self) -> bool:
+        """Whether the scheduler has a step index."""
+        return hasattr(self.pipeline.scheduler, "step_index")
 
     def _leads(self, fresh: bool) -> bool:
         """Whether the run that the schedule was set for is a pipeline's, whose calls are none by hand."""
@@ -183,7 +200,7 @@ class Clock:
 
     def _may_be_ours(self, grid: Any, timestep: Any, fresh: bool) -> bool:
         """Whether a call by hand may go on with the run, or begin one; the model's timestep is looked at later."""
-        if hasattr(self.pipeline.scheduler, "step_index"):
+        if self._counts:
             return True
         places = [] if timestep is None else [place for place, _ in look_up(grid, timestep)]
         goes_on = not fresh and self._last is not None and all(place >= self._last for place in places)
@@ -195,16 +212,21 @@ class Clock:
             return False
         if index == self._last and self._moved(value):
             return True  # the scheduler stands still: somebody else samples with the model
-        return self._agreement.breaks(grid, index, value, strange)
+        return self._agreement.breaks(id(self), grid, index, value, strange)
 
     @property
     def _is_set(self) -> bool:
         """Whether the scheduler was told how many steps a run has; before that its grid is one of training."""
         return getattr(self.pipeline.scheduler, "num_inference_steps", None) is not None
 
-    def spend(self) -> None:
-        """Take the schedule for that of a run that was: a call by hand at its start is none of ours for sure."""
-        self._spent = self.grid
+    @property
+    def latest(self) -> Any:
+        """The schedule of the latest run, or what the scheduler has before the first."""
+        return self.grid if self._grid is None else self._grid
+
+    def spend(self, grid: Any) -> None:
+        """Take a schedule for that of a run that was: a call by hand at its start is none of ours for sure."""
+        self._spent = grid
 
     def _length(self, grid: Any) -> int:
         """Return the number of steps of a run over the whole grid."""

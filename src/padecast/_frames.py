@@ -77,13 +77,15 @@ def _self_of(frame: FrameType, here: bool) -> Any:
     """Return the ``self`` of a method's frame.
 
     Up to Python 3.12 reading a frame's variables makes a dictionary of them all, which the frame keeps: what the method
-    deletes later would live on in it. So the dictionary is emptied, unless somebody else holds it, as a method does
-    that calls ``locals()``. Frames of other threads are left as they are: a debugger there writes variables back.
+    deletes later would live on in it. So they are taken out of it again, unless somebody else holds it, as a method
+    does that calls ``locals()``. Under a debugger, which writes variables back, and in other threads it is left alone.
     """
-    variables = frame.f_locals
+    variables, code = frame.f_locals, frame.f_code
     owner = variables.get("self")
-    if here and type(variables) is dict and sys.getrefcount(variables) == HOLDERS:
-        variables.clear()
+    traced = frame.f_trace is not None or sys.gettrace() is not None
+    if here and not traced and type(variables) is dict and sys.getrefcount(variables) == HOLDERS:
+        for name in (*code.co_varnames, *code.co_cellvars, *code.co_freevars):  # and not what ``exec`` has added
+            variables.pop(name, None)
     return owner
 
 

@@ -277,10 +277,10 @@ class Handle(Listener):
         self._warn_if_idle(_sessions(self._attachments))
         self._tell()
 
-    def fail(self) -> None:
+    def fail(self, grid: Any) -> None:
         """Hear that a run could not be begun, or gone on with; see :class:`Listener`."""
         for attachment in self._attachments:  # no other of its models begins one on that schedule either
-            attachment.clock.spend()
+            attachment.clock.spend(grid)
 
     def _end(self, method: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Hear that the pipeline is done with a run, as diffusers' pipelines say by their last act."""
@@ -351,11 +351,11 @@ class Handle(Listener):
 
 
 def _is_like(pipeline: Any, original: Any) -> bool:
-    """Whether a pipeline may be another's copy with a scheduler of its own: it has its class and all other parts."""
-    if original is None or type(pipeline) is not type(original):
+    """Whether a pipeline may be another's copy with a scheduler of its own: it has its class and all of its models."""
+    if type(pipeline) is not type(original):
         return False
-    parts, theirs = (getattr(one, "components", {}) for one in (original, pipeline))
-    return all(theirs.get(name) is part for name, part in parts.items() if name != "scheduler")
+    models = {name: part for name, part in vars(original).items() if isinstance(part, nn.Module)}
+    return all(vars(pipeline).get(name) is part for name, part in models.items())
 
 
 def handles_on() -> list[Handle]:

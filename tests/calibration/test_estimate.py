@@ -14,7 +14,7 @@ from padecast.calibration import Effort, Refinement, estimate
     "effort",
     [
         Effort(scouts=2, finalists=2, refinement=Refinement(window=2, steps=2)),
-        Effort(scouts=2, finalists=2, moves=0, refined=0),
+        pytest.param(Effort(scouts=2, finalists=2, moves=0, refined=0), marks=pytest.mark.slow),
     ],
     ids=["refined", "plain"],
 )

@@ -302,7 +302,7 @@ KINDS = (
         lambda pipe, run, between: pipe(run, between),
         {"flow": FLOW["flow"], **DISCRETE, **FLOW_HEUN},
         calls=2,
-        share=30,
+        share=38,
     ),
     Kind(
         "sd3",
@@ -336,7 +336,7 @@ KINDS = (
         draw_unet,
         DISCRETE,
         calls=1,
-        share=10,
+        share=4,
     ),
     Kind(
         "experts",
@@ -345,6 +345,6 @@ KINDS = (
         draw_wan,
         {"flow UniPC": FLOW["flow UniPC"], "flow": FLOW["flow"], "flow DPM++": FLOW["flow DPM++"]},
         calls=2,
-        share=8,
+        share=6,
     ),
 )

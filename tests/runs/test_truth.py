@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import gc
+import sys
 import warnings
 import weakref
 from concurrent.futures import ThreadPoolExecutor
@@ -391,6 +392,7 @@ class TestWhoCalls:
             pipe()
             other()
 
+    @pytest.mark.skipif(sys.gettrace() is not None, reason="under a debugger or coverage variables are left alone")
     @pytest.mark.fault("growth")
     def test_what_a_method_deletes_is_freed_while_it_samples(self) -> None:
         pipe = loop()
@@ -414,3 +416,69 @@ class TestWhoCalls:
 
         assert Service().draw() is None
         assert set(Service().draw_with_locals()) >= {"self", "large"}
+
+    def test_a_debugger_keeps_the_variables_of_the_frames_that_it_looks_at(self) -> None:
+        pipe = loop()
+
+        class Service:
+            def draw(self) -> tuple[Any, int]:
+                answer = 42
+                pipe()
+                return self, answer
+
+        def look(frame: Any, _event: str, _argument: Any) -> Any:
+            assert frame.f_locals is not None
+            return look
+
+        service, before = Service(), sys.gettrace()
+        sys.settrace(look)
+        try:
+            with accelerate(pipe, **DRAWN):
+                assert service.draw() == (service, 42)
+        finally:
+            sys.settrace(before)
+
+    @pytest.mark.fault("other loops")
+    @pytest.mark.parametrize("scheduler", [DDIMScheduler, FlowMatchEulerDiscreteScheduler])
+    @pytest.mark.parametrize("step", [0, 3, 6])
+    def test_a_loop_in_a_callback_is_none_of_the_run(self, scheduler: Any, step: int) -> None:
+        pipe, inner = loop(scheduler()), scheduler()
+        inner.set_timesteps(STEPS - 3)
+        preview: list[Tensor] = []
+
+        def draw(i: int) -> None:
+            x = torch.ones(1, 4, 8, 8)
+            with torch.no_grad():
+                for t in inner.timesteps[1:] if i == step else []:
+                    x = x - 0.1 * pipe.transformer(x, timestep=t.expand(1), class_labels=torch.tensor([7])).sample
+            preview.append(x)
+
+        untouched = pipe(between=draw)
+        alone, preview[:] = preview[step], []
+        assert untouched is not None
+        with accelerate(pipe, **DRAWN) as run:
+            expected = pipe()
+            assert torch.equal(pipe(between=draw), expected)
+            assert run.report.plan == PLAN
+        assert torch.equal(preview[step], alone)
+
+    @pytest.mark.parametrize("fraction", [1.0, 0.7])
+    def test_requests_one_after_another_in_threads_get_no_error(self, fraction: float) -> None:
+        """By hand through a helper, whose frames' identities come again; some are given up between two steps."""
+        pipe = loop()
+
+        def predict(x: Tensor, t: Tensor) -> Tensor:
+            output: Tensor = pipe.transformer(x, timestep=t.expand(1), class_labels=torch.tensor([3])).sample
+            return output
+
+        def serve(steps: int) -> None:
+            pipe.scheduler.set_timesteps(STEPS)
+            x = torch.ones(1, 4, 8, 8)
+            with torch.no_grad():
+                for t in pipe.scheduler.timesteps[:steps]:
+                    x = pipe.scheduler.step(predict(x, t), t, x).prev_sample
+
+        with accelerate(pipe, **DRAWN), ThreadPoolExecutor(1) as one, ThreadPoolExecutor(1) as two:
+            for number in range(12):
+                steps = STEPS if number % 3 else int(fraction * STEPS) - 1
+                (one, two)[number % 2].submit(serve, steps).result(60)

@@ -493,10 +493,8 @@ def of_a_fresh_pipeline(span: str) -> tuple[Tensor, Tensor]:
 @pytest.mark.parametrize(
     ("place", "span"),
     [
-        *(
-            (place, "full")
-            for place in ("callback", "conv_in", "down_blocks.2", "up_blocks.1", "up_blocks.2.resnets.0")
-        ),
+        *((place, "full") for place in ("callback", "conv_in", "up_blocks.2.resnets.0")),
+        *(pytest.param(place, "full", marks=pytest.mark.slow) for place in ("down_blocks.2", "up_blocks.1")),
         *(pytest.param(place, "difference", marks=pytest.mark.slow) for place in ("callback", "conv_in")),
     ],
 )

@@ -156,7 +156,9 @@ def test_a_run_leaves_the_schedulers_shift_alone(tiny: DigitsPipeline, scheduler
     assert dict(scheduler.config) == config and getattr(scheduler, "_shift", None) == shift
 
 
-@pytest.mark.parametrize("kind", [FlowMatchHeunDiscreteScheduler, UniPCMultistepScheduler])
+@pytest.mark.parametrize(
+    "kind", [pytest.param(FlowMatchHeunDiscreteScheduler, marks=pytest.mark.slow), UniPCMultistepScheduler]
+)
 def test_other_schedulers_draw_digits_too(shipped: DigitsPipeline, kind: type) -> None:
     unipc = kind is UniPCMultistepScheduler
     scheduler = kind(prediction_type="flow_prediction", use_flow_sigmas=True) if unipc else kind()
