@@ -68,7 +68,12 @@ def count(source: Path, paths: list[str]) -> dict[str, dict[str, int]]:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "kinds.jsonl"
         file.touch()
-        environment = {**os.environ, "PYTHONPATH": str(source), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+        environment = {
+            **os.environ,
+            "PYTHONPATH": f"{source}{os.pathsep}{ROOT}",
+            "OMP_NUM_THREADS": "1",
+            "HF_HUB_OFFLINE": "1",
+        }
         command = [sys.executable, __file__, "--kinds", str(file), *paths]
         while True:
             process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=sys.stderr)

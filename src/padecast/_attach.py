@@ -242,7 +242,8 @@ class Attachment:
     # One call of the model ---------------------------------------------------------------------------------------
 
     def _enter(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if self._end_call() is not None:
+        ended = self._end_call()
+        if ended is not None and ended.session is self.session:  # and no other thread's run has begun since
             self.clock.spend(self.clock.latest)  # an interrupt ended the call before, and the run
             self.reset()
         caller = caller_of(self.clock.pipeline, self.model)

@@ -184,6 +184,31 @@ class TestARunThatIsOvertaken:
                 assert torch.equal(pool.submit(pipe).result(PATIENCE), expected)
 
 
+def test_what_an_interrupt_left_in_a_thread_ends_no_run_of_another(pool: ThreadPoolExecutor) -> None:
+    """The interrupted thread goes on with another pipeline, while a run of the accelerated one is under way."""
+    pipe = loop(DDIMScheduler())
+    other = loop(DDIMScheduler(), pipe.transformer)
+    for calls in range(1, 2 * STEPS, 3):
+        meeting, left = Meeting(at=4), iter(range(calls))
+
+        def fail(*_: Any, left: Any = left) -> None:
+            if next(left, None) is None:
+                raise KeyboardInterrupt
+
+        with accelerate(pipe, policy=DRAWN, forecaster=Lagrange()) as run:
+            expected = pipe()
+            hook = pipe.transformer.proj_out_2.register_forward_pre_hook(fail)
+            with pytest.raises(KeyboardInterrupt):
+                pipe()
+            hook.remove()
+            one = pool.submit(pipe, between=meeting)
+            assert meeting.arrived.wait(PATIENCE)
+            other()
+            meeting.go_on.set()
+            assert torch.equal(one.result(PATIENCE), expected)
+            assert run.report.plan == PLAN
+
+
 class TestPipelinesThatShareWeights:
     """One guided run, and one of twice as many steps without guidance: as many calls, in other branches."""
 
