@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from datetime import datetime, timezone
@@ -49,3 +50,41 @@ def test_a_machine_without_git_has_no_commit(monkeypatch: pytest.MonkeyPatch, tm
 
 def test_the_device_is_named_in_words() -> None:
     assert device_name() == device_name("cpu") and len(device_name()) > len("CPU, ")
+
+
+ROOT = Path(__file__).parent.parent
+ABSOLUTE = re.compile(r"(?<![\w.:/*<>~)\]}-])/(?!/)(?:[\w.+-]+/)*[\w.+-]+")
+"""A path from the root of a machine: no address, no fraction, no path below something else."""
+
+
+@pytest.mark.parametrize("text", ["run --out /somewhere/runs", '"/home/a.json"', "--out=/runs", "(/a/b)"])
+def test_a_path_of_a_machine_is_noticed(text: str) -> None:
+    assert ABSOLUTE.search(text)
+
+
+@pytest.mark.parametrize("text", ["https://arxiv.org/abs/1", "runs/a", "a/b", "1 / 2", "../a", "s/step"])
+def test_what_is_no_path_of_a_machine_is_left_alone(text: str) -> None:
+    assert not ABSOLUTE.search(text)
+
+
+@pytest.mark.parametrize("folder", ["benchmarks/results", "src/padecast/zoo"])
+def test_no_result_and_no_calibration_names_a_path_of_a_machine(folder: str) -> None:
+    files = sorted((ROOT / folder).rglob("*.json"))
+    assert files
+    named = {path.name: match[0] for path in files if (match := ABSOLUTE.search(path.read_text(encoding="utf-8")))}
+    assert not named
+
+
+def test_a_command_is_told_without_the_folders_of_the_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = [
+        "/opt/bin/padecast",
+        "lab",
+        "run",
+        str(tmp_path / "runs" / "a.toml"),
+        "--out=/elsewhere/b",
+        "--seeds",
+        "0-3",
+    ]
+    monkeypatch.setattr(sys, "argv", given)
+    assert Provenance.of().command == "padecast lab run runs/a.toml --out=b --seeds 0-3"

@@ -49,8 +49,23 @@ class Provenance:
             device=device_name(getattr(pipe, "device", None)),
             threads=torch.get_num_threads(),
             date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            command=" ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+            command=" ".join([Path(sys.argv[0]).name, *map(_portable, sys.argv[1:])]),
         )
+
+
+def _portable(argument: str) -> str:
+    """Return an argument of a command without the folders of this machine: as seen from here, or by its name.
+
+    Example:
+        >>> _portable("--out=/somewhere/else/runs"), _portable("--seeds"), _portable("benchmarks/digits.toml")
+        ('--out=runs', '--seeds', 'benchmarks/digits.toml')
+    """
+    option, equals, value = argument.partition("=") if argument.startswith("-") else ("", "", argument)
+    path = Path(value)
+    if not path.is_absolute():
+        return argument
+    here = Path.cwd()
+    return f"{option}{equals}{path.relative_to(here) if path.is_relative_to(here) else path.name}"
 
 
 def commit(folder: Path) -> str | None:
