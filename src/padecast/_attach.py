@@ -32,6 +32,7 @@ from padecast._tracks import Track, Tracks
 from padecast.targets import Target
 
 MOST_OVERTAKEN = 16
+"""Runs that lost their place to another thread's and are still told so when they go on."""
 MakeSession = Callable[[int], Session]
 
 

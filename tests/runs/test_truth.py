@@ -388,9 +388,11 @@ class TestWhoCalls:
     def test_another_pipeline_beside_one_that_runs_is_as_it_should_be(self) -> None:
         pipe = loop()
         other = loop(transformer=pipe.transformer)
-        with accelerate(pipe, **DRAWN):
+        untouched = other()
+        with accelerate(pipe, **DRAWN) as run:
             pipe()
-            other()
+            assert torch.equal(other(), untouched)  # and no warning, which would be an error here
+            assert run.report.plan == PLAN
 
     @pytest.mark.skipif(sys.gettrace() is not None, reason="under a debugger or coverage variables are left alone")
     @pytest.mark.fault("growth")
@@ -478,7 +480,8 @@ class TestWhoCalls:
                 for t in pipe.scheduler.timesteps[:steps]:
                     x = pipe.scheduler.step(predict(x, t), t, x).prev_sample
 
-        with accelerate(pipe, **DRAWN), ThreadPoolExecutor(1) as one, ThreadPoolExecutor(1) as two:
+        with accelerate(pipe, **DRAWN) as run, ThreadPoolExecutor(1) as one, ThreadPoolExecutor(1) as two:
             for number in range(12):
                 steps = STEPS if number % 3 else int(fraction * STEPS) - 1
                 (one, two)[number % 2].submit(serve, steps).result(60)
+                assert steps < STEPS or run.report.plan == PLAN
