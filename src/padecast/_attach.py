@@ -279,7 +279,7 @@ class Attachment:
             self.clock.spend(grid)
             self._listener.fail(grid)
             raise
-        track.value = None if self.clock.has_grid or timestep is None else value_of(timestep)
+        track.value = track.counter.value
         if branch is not None:
             self._here.call = self._call(session, branch.name, args, kwargs, asks_gradient)
             self._inside.add(threading.get_ident())

@@ -57,6 +57,11 @@ class Counter:
         self._input: Any = None
         self._turned = self._doubtful = False
 
+    @property
+    def value(self) -> float | None:
+        """The timestep of the latest call; nothing where a scheduler says what the schedule is."""
+        return self._value
+
     def fork(self, index: int) -> Counter:
         """Return a counter that stands just before a step that this one has passed."""
         other = Counter(self._steps, self.rising)
