@@ -348,6 +348,22 @@ class TestWhoCalls:
             assert run.report.branches == branches
             assert run.report.unplaced == 1
 
+    @pytest.mark.parametrize(("scheduler", "more"), [(DDIMScheduler, 0), (FlowMatchEulerDiscreteScheduler, 1)])
+    def test_a_callback_that_evaluates_the_coming_step_is_a_branch_of_it(self, scheduler: Any, more: int) -> None:
+        """Where the scheduler keeps a step index; else it is left alone."""
+        pipe = loop(scheduler())
+
+        def evaluate(i: int) -> None:
+            with torch.no_grad():
+                for t in pipe.scheduler.timesteps[i + 1 : i + 2]:
+                    pipe.transformer(torch.ones(1, 4, 8, 8), timestep=t.expand(1), class_labels=torch.tensor([7]))
+
+        with accelerate(pipe, **DRAWN) as run:
+            expected, branches = pipe(), run.report.branches
+            assert torch.equal(pipe(between=evaluate), expected)
+            assert len(run.report.branches) == len(branches) + more
+            assert run.report.plan == PLAN
+
     @pytest.mark.fault("other loops")
     @pytest.mark.parametrize("calls", [1, 2, 5])
     def test_after_a_run_that_failed_a_call_by_hand_is_none_of_it(self, calls: int) -> None:
