@@ -11,7 +11,6 @@ from torch import nn
 from padecast._block import Block, lookup, samples_first
 from padecast._call import Call
 from padecast._errors import InvalidOption, UnsupportedModel, unknown
-from padecast._hook import Hook
 from padecast._intercept import Intercept, innermost
 from padecast._mix import Streams
 from padecast._switch import Layer
@@ -60,15 +59,17 @@ class Modulated:
                 "or take a method that looks at no block, such as adaptive."
             )
         self._here = here
-        self.layers: list[Layer] = [Hook(found[0], "register_forward_hook", self._note)]
+        # No hook: while an exception passes, torch goes through a module's hooks, which another thread may change then.
+        self.layers: list[Layer] = [Intercept(innermost(found[0]), "forward", self._around)]
 
-    def _note(self, _module: nn.Module, _args: Any, output: Any) -> None:
+    def _around(self, forward: Forward, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        output = forward(*args, **kwargs)
         call: Call | None = getattr(self._here, "call", None)
-        if call is None or not call.looks:
-            return
-        call.seen = (output[0] if isinstance(output, (tuple, list)) else output,)
-        if call.looks_alone:
-            raise _Enough
+        if call is not None and call.looks:
+            call.seen = (output[0] if isinstance(output, (tuple, list)) else output,)
+            if call.looks_alone:
+                raise _Enough
+        return output
 
     def look(self, call: Call, forward: Forward, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Streams:
         """Return the module's output of this call."""

@@ -120,13 +120,16 @@ def test_a_wrapped_policy_sees_too() -> None:
 
 
 class Seeing:
-    """What a model's part gives at every call, seen from outside."""
+    """What a model's part gives at every call, looks among them, seen from outside."""
 
-    def __init__(self, module: nn.Module, first: bool = False) -> None:
+    def __init__(self, module: nn.Module) -> None:
         self.outputs: list[Tensor] = []
-        module.register_forward_hook(
-            lambda _m, _a, y: self.outputs.append((y[0] if isinstance(y, tuple) else y).clone())
-        )
+        self._forward, module.forward = module.forward, self._call
+
+    def _call(self, *args: Any, **kwargs: Any) -> Any:
+        output = self._forward(*args, **kwargs)
+        self.outputs.append((output[0] if isinstance(output, tuple) else output).clone())
+        return output
 
 
 def relative(one: Tensor, other: Tensor) -> float:

@@ -114,6 +114,24 @@ class TestBesideRuns:
             assert all(torch.equal(image, forecast) for image in images)
         assert held(model) == before
 
+    def test_switched_while_the_exception_that_ends_a_look_passes_a_module(self) -> None:
+        """Torch goes through the module's hooks then, one of which is somebody's."""
+        model = Toy()
+        two, three = Pipe(model), Pipe(model)
+        calls = [0]
+
+        def switch(*_: Any) -> None:
+            calls[0] += 1
+            with accelerate(three, METHODS["probe of a module"]):
+                pass
+
+        with accelerate(two, METHODS["probe of a module"]):
+            expected = two()
+            model.blocks[0].norm1.register_forward_hook(switch, always_call=True)
+            model.blocks[0].norm1.register_forward_hook(lambda *_: None)  # torch comes to this one after it
+            assert torch.equal(two(), expected)
+        assert calls[0]
+
     def test_two_threads_that_switch_one_pipeline_on(self, pool: ThreadPoolExecutor) -> None:
         model = Toy()
         pipe, before = Pipe(model), held(model)
