@@ -63,6 +63,7 @@ def test_what_is_not_measured_anew_stays(module: Any, monkeypatch: pytest.Monkey
     }
 
 
+@pytest.mark.slow
 def test_unseen_captions_are_those_of_the_experiment(module: Any) -> None:
     (setting,) = read(FOLDER / "experiments" / "scenes.toml").settings
     assert module("common").captioned("scenes", 20, held_out=True).call.prompts == tuple(setting.prompts)

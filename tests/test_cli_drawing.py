@@ -54,7 +54,6 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 every_model = pytest.mark.parametrize("model", list(CAPTIONS))
 digits_alone = pytest.mark.parametrize("model", representative(CAPTIONS, ["digits"]))
-images = pytest.mark.parametrize("model", representative(CAPTIONS, ["digits", "scenes"]))  # clips take as long as both
 
 
 @pytest.mark.fault("sizes")
@@ -76,7 +75,7 @@ def test_compare_draws_with_every_bundled_model(model: str) -> None:
 
 
 @pytest.mark.fault("sizes")
-@every_model
+@digits_alone
 def test_calibrate_draws_with_every_bundled_model(model: str, tmp_path: Path) -> None:
     out = ("--budgets", "1", "--steps", "2", "--dry-run", "--out", str(tmp_path / "c.json"))
     result = run("calibrate", model, *CAPTIONS[model], *FEW, *out)
@@ -84,7 +83,7 @@ def test_calibrate_draws_with_every_bundled_model(model: str, tmp_path: Path) ->
 
 
 @pytest.mark.fault("sizes")
-@images
+@digits_alone
 def test_an_experiment_draws_with_every_bundled_model(model: str, tmp_path: Path) -> None:
     prompts = f"prompts = {json.dumps(list(CAPTIONS[model][1:]))}" if CAPTIONS[model] else ""
     (tmp_path / "lab.toml").write_text(
@@ -564,6 +563,7 @@ def test_a_bar_begins_where_it_was_and_ends_at_its_end(
     assert bar.tasks[0].completed == total and any(isinstance(c, TimeRemainingColumn) for c in columns)
 
 
+@pytest.mark.slow
 @pytest.mark.fault("progress")
 def test_a_calibration_that_goes_on_begins_its_bar_where_it_was(
     saved: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

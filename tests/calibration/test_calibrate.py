@@ -76,6 +76,7 @@ def test_batches_of_seeds_are_calibrated_like_single_ones() -> None:
     torch.testing.assert_close(several.statistic.gram(), single.statistic.gram(), rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_sketch_is_noted() -> None:
     small: dict[str, Any] = {"budgets": [3], "seeds": range(2), "effort": QUICK}
     assert made_with(call_digits, sketch=101, **small).sketch == {"size": 101, "seed": 0}
@@ -119,6 +120,7 @@ def whole() -> tuple[dict[str, Any], int]:
     return said(made_with(call)), call.count
 
 
+@pytest.mark.slow
 def test_the_same_call_gives_the_same_calibration(whole: tuple[dict[str, Any], int]) -> None:
     assert said(made_with(call_digits)) == whole[0]
 
@@ -137,6 +139,7 @@ def test_an_interrupted_calibration_goes_on(whole: tuple[dict[str, Any], int], t
         assert second.count < 0.7 * calls
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", representative([0.5, 0.9], ["0.5"]))
 def test_it_goes_on_with_fewer_calls(whole: tuple[dict[str, Any], int], tmp_path: Path, share: float) -> None:
     journal, second = tmp_path / "kept.jsonl", Calls()

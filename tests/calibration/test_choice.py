@@ -194,6 +194,7 @@ def test_one_seed_is_enough() -> None:
     assert list(choice.best.psnr) == [4] and choice.held_out == choice.best.mean
 
 
+@pytest.mark.slow
 def test_adaptive_plans_are_those_of_the_tolerance_policy_at_several_tolerances() -> None:
     told: list[float] = []
     bench = Bench(wan_pipeline(), call_wan, (0,), progress=lambda _what, work: told.append(work))

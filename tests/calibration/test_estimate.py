@@ -10,6 +10,7 @@ from padecast import calibrate
 from padecast.calibration import Effort, Refinement, estimate
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "effort",
     [

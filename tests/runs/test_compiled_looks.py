@@ -64,7 +64,7 @@ def in_place(pipe: Pipe) -> None:
     pipe.transformer.compile(backend=backend)
 
 
-FAST = [("first-block:threshold=0.2", blocks), ("first-block:threshold=0.2", whole), ("teacache:threshold=0.3", blocks)]
+FAST = [("first-block:threshold=0.2", whole), ("teacache:threshold=0.3", blocks)]
 CASES = [
     pytest.param(method, compiled, marks=() if (method, compiled) in FAST else pytest.mark.slow)
     for method in LOOKS

@@ -109,6 +109,7 @@ class TestLayerwiseCasting:
         """Whether every block's weights are stored narrow at this moment."""
         return all(block.attn.to_q.weight.dtype == FLOAT8 for block in pipe.transformer.transformer_blocks)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("span", representative(["full", "double", "single"], ["double"]))
     def test_float8_storage(self, span: str) -> None:
         pipe = self.cast(flux_pipeline())
@@ -117,6 +118,7 @@ class TestLayerwiseCasting:
         assert_right(pipe, span)
         assert self.narrow(pipe)
 
+    @pytest.mark.slow
     def test_and_bfloat16_computing(self) -> None:
         pipe = flux_pipeline()
         pipe.to(dtype=torch.bfloat16)

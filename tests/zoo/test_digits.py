@@ -61,6 +61,7 @@ def calls_of(pipe: DigitsPipeline, **arguments: Any) -> list[dict[str, Any]]:
 # samples
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("guidance", "shift"), [pytest.param(3.0, 1.0, marks=pytest.mark.slow), (5.0, 3.0)])
 def test_samples_are_read_as_their_label(shipped: DigitsPipeline, guidance: float, shift: float) -> None:
     images, labels = sample(shipped, 10, steps=6, guidance=guidance, shift=shift, batch=5)
@@ -68,6 +69,7 @@ def test_samples_are_read_as_their_label(shipped: DigitsPipeline, guidance: floa
     assert share_read(images, labels) >= 0.95
 
 
+@pytest.mark.slow
 def test_background_is_dark(shipped: DigitsPipeline) -> None:
     images = shipped([0, 1, 2, 3], 8, generator=seeded(), output_type="pt").images
     assert images[:, :, :, [0, -1]].mean() < 0.02

@@ -54,6 +54,7 @@ def test_export_holds_the_average_in_float16(trained: Training, folder: Path) ->
         assert torch.equal(pipe.transformer.state_dict()[name], weight.half().float()), name
 
 
+@pytest.mark.slow
 def test_training_lowers_the_loss() -> None:
     training = Training(Recipe(steps=40, batch=16, warmup=5, rate=3e-3, layers=2, heads=1, bfloat16=False))
     losses = [training.step() for _ in range(40)]

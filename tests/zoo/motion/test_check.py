@@ -26,6 +26,7 @@ def wrong(seen: Tensor) -> set[str]:
     return {kind for kind, right in found.items() if not right} - {"all"}
 
 
+@pytest.mark.slow
 def test_rendered_clips_obey_their_captions(clips: list[Clip], filmed: Tensor) -> None:
     found = shares(clips[:32], filmed)
     assert set(found) == set(KINDS) and found["all"] >= 0.99

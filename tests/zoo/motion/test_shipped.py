@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import torch
 from diffusers import WanPipeline
 
@@ -14,6 +15,7 @@ from padecast.zoo.motion.grammar import draw
 FOLDER = Path(zoo.__file__).parent / "weights" / "motion"
 
 
+@pytest.mark.slow
 def test_unseen_captions_are_obeyed_by_what_from_pretrained_loads() -> None:
     pipe = WanPipeline.from_pretrained(FOLDER)
     pipe.set_progress_bar_config(disable=True)

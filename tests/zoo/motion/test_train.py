@@ -53,6 +53,7 @@ def begin(kind: type[Stage[Recipe]], built: nn.ModuleDict, **changes: Any) -> An
     return kind(copy.deepcopy(built), replace(TINY, **changes), "cpu")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", representative(STAGES, ["text", "flow"]))
 def test_a_resumed_stage_equals_an_uninterrupted_one(name: str, built: nn.ModuleDict, tmp_path: Path) -> None:
     straight, resumed = (begin(KINDS[name], built) for _ in range(2))
@@ -66,6 +67,7 @@ def test_a_resumed_stage_equals_an_uninterrupted_one(name: str, built: nn.Module
     assert torch.equal(straight.generator.get_state(), resumed.generator.get_state())
 
 
+@pytest.mark.slow
 def test_stages_build_on_one_another(tmp_path: Path) -> None:
     once = replace(TINY, steps=1)
     straight = train(training.MOTION, once, tmp_path / "straight", quiet=True)
@@ -111,6 +113,7 @@ def test_fast_channels_stay_disconnected(built: nn.ModuleDict) -> None:
     assert weight[:, fast].eq(0).all() and weight[:, ~fast].ne(0).any()
 
 
+@pytest.mark.slow
 def test_the_residual_stream_is_float32_in_bfloat16(built: nn.ModuleDict) -> None:
     stage = begin(Flow, built, bfloat16=True)
     seen: list[torch.dtype] = []

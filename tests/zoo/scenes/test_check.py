@@ -17,6 +17,7 @@ from padecast.zoo.scenes.read import read, split
 Draw = Callable[..., Tensor]
 
 
+@pytest.mark.slow
 def test_drawn_scenes_obey_their_captions(scenes: list[Scene], pictures: Tensor) -> None:
     found = shares(scenes[:48], pictures[:48])
     assert set(found) == {"count", "shape", "colour", "size", "texture", "relation", "background", "all"}

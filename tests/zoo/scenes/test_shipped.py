@@ -25,6 +25,7 @@ def pipe() -> FluxPipeline:
     return loaded
 
 
+@pytest.mark.slow
 def test_unseen_captions_are_obeyed(pipe: FluxPipeline) -> None:
     generator = torch.Generator().manual_seed(6)
     scenes = [draw(generator, held_out=True) for _ in range(16)]

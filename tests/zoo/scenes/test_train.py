@@ -69,6 +69,7 @@ def measured(stage: Stage[Recipe]) -> float:
         return float(stage.loss())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", representative(STAGES, ["vae", "text"]))
 def test_a_resumed_stage_equals_an_uninterrupted_one(name: str, built: nn.ModuleDict, tmp_path: Path) -> None:
     straight, resumed = (begin(KINDS[name], built) for _ in range(2))
@@ -114,6 +115,7 @@ def test_training_lowers_the_loss(kind: type[Stage[Recipe]], count: int, built: 
     assert measured(stage) < 0.85 * before
 
 
+@pytest.mark.slow
 def test_distillation_begins_as_the_teacher_and_aims_at_the_guided_velocity(built: nn.ModuleDict) -> None:
     for weight in (parts := copy.deepcopy(built))["transformer"].parameters():
         if weight.eq(0).all():
@@ -136,6 +138,7 @@ def test_fast_channels_stay_disconnected(built: nn.ModuleDict) -> None:
         assert weight[:, fast].eq(0).all() and weight[:, ~fast].ne(0).any()
 
 
+@pytest.mark.slow
 def test_the_residual_stream_is_float32_in_bfloat16(built: nn.ModuleDict) -> None:
     stage = begin(Flow, built, bfloat16=True)
     seen: list[torch.dtype] = []

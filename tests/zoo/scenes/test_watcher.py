@@ -21,6 +21,7 @@ def test_the_shipped_network_says_what_unseen_scenes_show() -> None:
     assert min(shares.values()) > 0.93 and style > 0.6, (shares, style)
 
 
+@pytest.mark.slow
 def test_the_distance_grows_with_what_is_lost(pictures: Tensor) -> None:
     distance = scores_of(object(), scores="scenes")["FID-scenes"]
     assert isinstance(distance, Distance)
@@ -49,6 +50,7 @@ def test_right_counts_tokens_of_each_question() -> None:
     assert right(logits, facts).tolist() == [0.75] + [1.0] * (len(SHOWN) - 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_training_repeats_and_states_what_it_saved(tmp_path: Path, steps: int) -> None:
     stated = [train(tmp_path / name, steps=steps, quiet=True) for name in ("one", "two")]
