@@ -21,7 +21,7 @@ from tests.toy import METHODS, Pipe, Toy, described, held
 from padecast import AlreadyAccelerated, ConcurrentRun, Handle, accelerate, disable
 from padecast._handle import ENABLED
 
-PATIENCE = 60
+PATIENCE = 240  # seconds after which a thread that waits is taken for stuck: ten times what a busy machine took
 KINDS = ("blocks", "moments", "probe of a module", "probe of a block", "modules", "whole model")
 
 
