@@ -13,7 +13,7 @@ import padecast
 
 ROOT = Path(padecast.__file__).parent
 LAYERS = (  # lowest first; "padecast" is the package's own face
-    {"_errors", "_warn", "files", "_options", "_history", "_psnr", "_quiet", "_provenance"},
+    {"_errors", "_warn", "files", "_options", "_noise", "_history", "_psnr", "_quiet", "_provenance"},
     {"_registry", "_group", "_ring", "_mix", "_memory", "_tokens", "forecasters"},
     {"policies"},
     {"methods"},

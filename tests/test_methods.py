@@ -24,6 +24,7 @@ def test_a_method_is_made_of_registered_parts(name: str) -> None:
     assert type(made.forecaster) in forecasters.REGISTRY.values() and isinstance(made.forecaster, Forecaster)
     assert made.summary and "\n" not in made.summary
     spans = {"first-block": "rest", "easycache": "difference", "delta-dit": "halves", "toca": "modules"}
+    spans |= {"adaptive": "output", "tc-pade": "output"}
     assert made.span == spans.get(name, "full")
 
 
@@ -74,8 +75,9 @@ def test_the_span_is_an_option() -> None:
 
 
 def test_a_part_inside_a_part_is_an_option() -> None:
-    policy = method("adaptive:reference=(pade:order=(2,1))").policy
-    assert isinstance(policy, policies.Tolerance) and policy.reference == Pade((2, 1))
+    made = dataclasses.replace(method("linear"), forecaster=forecasters.Feedback())
+    inner = made.configured({"inner": "(pade:order=(2,1))"}).forecaster
+    assert isinstance(inner, forecasters.Feedback) and inner.inner == Pade((2, 1))
 
 
 def test_configuring_leaves_the_registered_method_alone() -> None:

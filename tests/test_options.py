@@ -360,4 +360,4 @@ def test_a_policy_for_runs_of_any_length_has_none(policy: Policy) -> None:
 def test_warnings_of_arithmetic_are_none_of_the_users() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        used(policies.Spaced(every=1e308, power=1e308))
+        used(policies.Spaced(every=1e308, density=1e308))

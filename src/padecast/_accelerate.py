@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -52,8 +53,9 @@ def accelerate(
         otherwise: The method of runs that no calibration was made for. By default such a run is an error.
         policy: When to compute, in place of the method's.
         forecaster: With which weights to forecast, in place of the method's.
-        span: Which block lists of the model, in place of the method's; ``"full"``, and for FLUX ``"double"`` and
-            ``"single"``.
+        span: What of the model is forecast, in place of the method's: ``"output"`` is what it returns, ``"full"`` what
+            its blocks add together; FLUX has ``"double"`` and ``"single"`` too. Where both a policy and a forecaster
+            are given, ``"full"`` is the default.
         steps: Steps of the schedule, for a bare transformer without a plan. A pipeline's scheduler knows it.
         measure: Whether to measure inner products for the report. Default true.
         dtype: Storage dtype of the history, such as ``torch.bfloat16`` or ``torch.float8_e4m3fn``. Default that of the
@@ -97,7 +99,7 @@ def accelerate(
     if calibrations := _calibrations(method):
         _refuse_span(span)
         chosen = tuple(_replaced(one.method(**wishes), policy, forecaster, None) for one in calibrations)
-        other = None if otherwise is None else _named(otherwise, "otherwise")
+        other = None if otherwise is None else _at_span(_named(otherwise, "otherwise"), chosen[0].span)
         selection = Selection(calibrations, chosen, other)
         main = selection.every[0]
     else:
@@ -234,6 +236,11 @@ def _calibrations(method: object) -> tuple[Planned, ...]:
     return tuple(method)
 
 
+def _at_span(method: Method, span: str) -> Method:
+    """Return a method that forecasts the model's output at the span of calibrations: one handle has one span."""
+    return replace(method, span=span) if method.span == "output" else method
+
+
 def _named(method: object, role: str) -> Method:
     """Return a method by its name, or as it is.
 
@@ -310,5 +317,5 @@ def _replaced(
         forecaster=method.forecaster if forecaster is None else forecaster,
         summary="chosen by the caller",
         cites=method.cites,
-        span=method.span if span is None else span,
+        span=span if span is not None else method.span if len(changed) < 2 else "full",
     )

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from padecast._block import Block, Blocks, lookup, parameters_of
-from padecast._call import Call, Pass, Said, device_of, features_of
+from padecast._call import Call, Pass, Said, device_of, features_of, size_of
 from padecast._clock import Clock
 from padecast._conditions import Branch, Condition, conditions_of
 from padecast._count import Tick, value_of
@@ -23,7 +23,7 @@ from padecast._intercept import Around, Intercept, innermost, is_in_place
 from padecast._module import check_tokens
 from padecast._passage import Passage
 from padecast._plain import plain_copies
-from padecast._probe import Probe, probe_of
+from padecast._probe import Probe, on_grid, probe_of
 from padecast._session import Session
 from padecast._stack import Stack, stacks_of
 from padecast._stopwatch import stopwatch
@@ -292,10 +292,11 @@ class Attachment:
         kwargs: dict[str, Any],
         caller: Caller,
     ) -> tuple[Track, Tick]:
+        features = self._given(self._parameters[0], args, kwargs)
         if self.clock.has_grid:
             by_hand = self.clock.pipeline is not None and caller.is_by_hand
-            return self._tracks.latest, self.clock.locate(timestep, self._context, by_hand, caller.site)
-        features = self._given(self._parameters[0], args, kwargs)
+            size = size_of(features)
+            return self._tracks.latest, self.clock.locate(timestep, self._context, by_hand, caller.site, size)
         return self._tracks.locate(timestep, self._context, conditions, features)
 
     def _is_ours(self, track: Track, tick: Tick, conditions: tuple[Condition, ...], caller: Caller) -> bool:
@@ -339,6 +340,8 @@ class Attachment:
         latents = self._given(self._parameters[0], args, kwargs)
         if self._kind == "latents":
             session.observe(features_of(latents))
+        elif self._kind == "spectrum":
+            session.observe(on_grid(features_of(latents), dict(self._conditioning(args, kwargs))))
         watch = stopwatch(device_of(args, kwargs))
         certain = asks_gradient or session.records[-1].computed
         computes = certain and not session.forecaster.replays and self._probe is None

@@ -109,6 +109,19 @@ def features_of(given: Any) -> Streams:
     return Layout(tuple(map(Like.of, features)), listed=isinstance(given, list)).inward(features)
 
 
+def size_of(given: Any) -> int:
+    """Return how many numbers one sample of the model's first argument has; 0 if it holds no tensors.
+
+    Example:
+        >>> size_of(torch.zeros(2, 4, 8, 8)), size_of([torch.zeros(16, 1, 8, 8), torch.zeros(16, 1, 8, 8)])
+        (256, 1024)
+    """
+    if isinstance(given, Tensor):
+        return given[:1].numel()
+    parts = [x for x in tree_leaves(given) if isinstance(x, Tensor)]
+    return max((x.numel() for x in parts), default=0)
+
+
 def device_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.device:
     """Return where a call takes place: the device of its first tensor."""
     given = (*args, *kwargs.values())

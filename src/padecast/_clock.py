@@ -16,6 +16,7 @@ from torch import Tensor
 
 from padecast._count import Tick, value_of
 from padecast._history import Position, normalised
+from padecast._noise import Noise, noise_of
 
 SCALES: tuple[float, ...] = (1.0, 1000.0)
 ENDING = ("SCMScheduler", "DDPMWuerstchenScheduler")
@@ -108,7 +109,8 @@ class Clock:
     Args:
         pipeline: The pipeline whose ``scheduler`` leads; ``None`` for a bare model.
         steps: Length of the schedule where no scheduler says it.
-        strides: Whether positions carry the sampler's strides; reading them waits for the GPU once per run.
+        strides: Whether positions carry the sampler's strides and noise levels; reading them waits for the GPU once per
+            run.
         agreement: How timesteps are told, as far as other models of the pipeline have shown it. Default nothing.
     """
 
@@ -131,6 +133,7 @@ class Clock:
         self._scales = SCALES
         self._tentative = self._led = False
         self._strides: tuple[float, ...] | None = None
+        self._noise: Noise | None = None
 
     @property
     def grid(self) -> Any:
@@ -147,7 +150,7 @@ class Clock:
         """Whether the scheduler has begun another run than the one that the last call belonged to."""
         return self._grid is not self.grid
 
-    def locate(self, timestep: Any, context: Any, by_hand: bool = False, site: Any = None) -> Tick:
+    def locate(self, timestep: Any, context: Any, by_hand: bool = False, site: Any = None, size: float = 0) -> Tick:
         """Place one call in the scheduler's grid.
 
         Args:
@@ -155,6 +158,7 @@ class Clock:
             context: Diffusers' cache context, if one is open.
             by_hand: Whether no pipeline makes the call. Its timestep is then read, for which a GPU is waited for.
             site: The code that makes the call.
+            size: Numbers of one sample's latents, which say how noisy they look.
         """
         grid = self.grid
         fresh, total = self.is_outdated, self._length(grid)
@@ -179,6 +183,7 @@ class Clock:
         if begins:
             self._led = not by_hand
             self._strides = self._read_strides(total) if self._strides_wanted else None
+            self._noise = noise_of(self.pipeline.scheduler, size) if self._strides_wanted else None
         self._grid, self._value, self._place = grid, value, index
         if index is None:
             return Tick(total, None, begins)
@@ -187,7 +192,9 @@ class Clock:
         else:
             self._spent = grid
         self._last = index
-        return Tick(total, Position.at(index, total, strides=self._strides), begins, tentative=tentative)
+        return Tick(
+            total, Position.at(index, total, strides=self._strides, noise=self._noise), begins, tentative=tentative
+        )
 
     @property
     def _counts(self) -> bool:

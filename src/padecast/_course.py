@@ -77,7 +77,8 @@ class Course:
         record = self.records[-1]
         if self._watch is None or not self.waits_to_see:
             return
-        record.at = replace(record.at, seen=self._watch.see(features, rows))
+        seen = self._watch.see(self._policy.filter(features, record.at), rows)
+        record.at = replace(record.at, seen=seen)
         if self._undecided is not None:
             record.computed = self._policy.computes(record.at, self.trace.before, self._undecided)
             self._undecided = None
@@ -121,7 +122,7 @@ def check_shown(policy: Policy) -> None:
     Raises:
         InvalidOption: Naming what it decides by.
     """
-    if policy.probe not in ("", "latents"):
+    if policy.probe not in ("", "latents", "spectrum"):
         raise InvalidOption(
             f"{type(policy).__name__} decides by {PROBES[policy.probe]}, which a session does not see by itself.\n"
             "Give it: session.step(x, index=i, compute=..., probe=features)"

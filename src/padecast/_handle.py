@@ -27,6 +27,7 @@ from padecast._session import Session
 from padecast._switch import SWITCHING, Layer, Switch
 from padecast._warn import Line, warn
 from padecast.methods import Method
+from padecast.policies.published import follows, offers
 from padecast.report import Report, report_of
 
 ENABLED: weakref.WeakSet[Handle] = weakref.WeakSet()  # a handle lives as long as the models that it is attached to
@@ -141,7 +142,18 @@ class Handle(Listener):
         return self._reported()
 
     def _reported(self) -> Report:
-        return report_of(_sessions(self._attachments), self._serving.name) if self.enabled else self._last
+        return self._draw_up() if self.enabled else self._last
+
+    def _draw_up(self) -> Report:
+        return report_of(_sessions(self._attachments), self._serving.name, self._offers())
+
+    def _offers(self) -> tuple[str, ...]:
+        """Name published plans for a run of all steps that ended, unless it followed one."""
+        if follows(self._serving.policy):
+            return ()
+        pairs = [(type(attachment.model).__name__, attachment.session) for attachment in self._attachments]
+        whole = [(model, run.total) for model, run in pairs if run is not None and len(run.records) == run.total]
+        return tuple(dict.fromkeys(name for model, total in whole for name in offers(model, total)))
 
     def __repr__(self) -> str:
         state = "on" if self.enabled else "off"
@@ -217,7 +229,7 @@ class Handle(Listener):
                     "another thread is inside the model that was to be switched off.\n"
                     "Wait until its call has returned: guard the pipeline and its handle with one lock."
                 )
-            self._last = report_of(_sessions(self._attachments), self._serving.name)
+            self._last = self._draw_up()
             self._switch.on = False
 
     def _take_off(self) -> None:
@@ -296,7 +308,7 @@ class Handle(Listener):
         begun, self._runs_on = self._runs_on, False
         if not begun or not (self._on_run or LOG.isEnabledFor(logging.INFO)):
             return
-        report = report_of(_sessions(self._attachments), self._serving.name)
+        report = self._draw_up()
         total = len(report.steps) + report.unplaced
         LOG.info("%d of %d computed, %.1fx, %s", total - report.forecast, total, report.speedup, report.method)
         if self._on_run is not None:

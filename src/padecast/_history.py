@@ -9,6 +9,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from padecast._noise import Noise
+
 
 @dataclass(frozen=True)
 class Seen:
@@ -43,6 +45,8 @@ class Position:
             ``None`` where no noise level is known, which counts as ``1 / total``.
         strides: The strides of all places of the grid, where they are known.
         seen: What the policy's probe saw of it, where it has one and did.
+        noise: How noisy the latents are at all places of the grid, where the scheduler tells it.
+        times: The abscissae of all places, where they are not the step indices.
 
     Example:
         >>> Position.at(3, 20)
@@ -57,6 +61,8 @@ class Position:
     stride: float | None = None
     strides: tuple[float, ...] | None = field(default=None, repr=False, compare=False)
     seen: Seen | None = field(default=None, repr=False, compare=False)
+    noise: Noise | None = field(default=None, repr=False, compare=False)
+    times: tuple[float, ...] | None = field(default=None, repr=False, compare=False)
 
     @classmethod
     def at(
@@ -66,10 +72,11 @@ class Position:
         time: float | None = None,
         stride: float | None = None,
         strides: tuple[float, ...] | None = None,
+        noise: Noise | None = None,
     ) -> Position:
         """Place a step; ``time`` is the step index unless given, ``stride`` its place in ``strides``."""
-        own = strides[index] if stride is None and strides is not None else stride
-        return cls(index, total, float(index if time is None else time), own, strides)
+        stride = strides[index] if stride is None and strides is not None else stride
+        return cls(index, total, float(index if time is None else time), stride, strides, noise=noise)
 
     @property
     def is_last(self) -> bool:
@@ -84,6 +91,29 @@ class Position:
     def weight_of(self, index: int) -> float:
         """Share of the whole way that another step of the same grid moves the state."""
         return self.weight if self.strides is None else abs(self.strides[index])
+
+
+def by_noise(geometry: Geometry, at: Position) -> tuple[Geometry, Position]:
+    r"""Return the same with abscissae that go with the noise that there is to see, in place of step indices.
+
+    .. math:: t_i = -T \sigma_{\text{eff}, i}
+
+    Where a model changes fast, at the start, these lie far apart, and what it says is nearly a line over them; towards
+    the end they close up, and a line is hardly drawn out. Levels are those for twice the kappa here, which was chosen
+    by measurement. Nothing changes where no noise levels are known, where two steps have the same one, or where the
+    caller chose abscissae.
+
+    Args:
+        geometry: Of what is remembered.
+        at: The step to forecast.
+    """
+    levels = None if at.noise is None else at.noise.abscissae
+    chosen = at.times is not None or at.time != at.index or geometry.time != tuple(map(float, geometry.index))
+    if levels is None or chosen or len(levels) != at.total:
+        return geometry, at
+    times = tuple(level * at.total for level in levels)
+    placed = replace(geometry, time=tuple(times[index] for index in geometry.index))
+    return placed, replace(at, time=times[at.index], times=times)
 
 
 @dataclass(frozen=True)

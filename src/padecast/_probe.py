@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from torch import nn
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from padecast._block import Block, lookup, samples_first
 from padecast._call import Call
@@ -143,3 +145,37 @@ def probe_of(kind: str, model: nn.Module, target: Target, span: str, here: threa
     if kind == "modulated":
         return Modulated(model, target, here)
     return FirstResidual(model, target, here) if kind == "first-block" else None
+
+
+def on_grid(features: Streams, given: Mapping[str, Any]) -> Streams:
+    """Return packed latents with their height and width, where the model is told them; others as they are.
+
+    Args:
+        features: The model's first argument; packed it is ``(B, N, C)``, and becomes ``(B, C, H, W)``, or
+            ``(B, C, F, H, W)`` in a model of clips.
+        given: Its other arguments by name. Of ``img_ids`` the ends are read, which on a GPU is a wait.
+
+    Example:
+        >>> import torch
+        >>> on_grid((torch.zeros(1, 6, 64),), {"height": 2, "width": 3})[0].shape
+        torch.Size([1, 64, 2, 3])
+    """
+    grid = _grid(given) if any(x.ndim == 3 for x in features) else ()
+    return tuple(_unpacked(x, grid) if x.ndim == 3 else x for x in features)
+
+
+def _unpacked(x: Tensor, grid: tuple[int, ...]) -> Tensor:
+    """Return ``(B, N, C)`` as ``(B, C, *grid)``, if the grid has N places."""
+    fits = len(grid) > 1 and math.prod(grid) == x.shape[1]
+    return x.transpose(1, 2).unflatten(2, grid) if fits else x
+
+
+def _grid(given: Mapping[str, Any]) -> tuple[int, ...]:
+    """Return how many tokens lie along every axis, as far as a model is told; nothing if it is not."""
+    ids = given.get("img_ids")
+    if isinstance(ids, Tensor) and ids.ndim > 1 and ids.shape[-1] > 2 and len(ids):
+        rows = ids.reshape(-1, ids.shape[-1])[:, 1:3]  # of an image's row and column; the first tells images apart
+        return tuple(int(size) + 1 for size in (rows.amax(0) - rows.amin(0)).tolist())
+    named = [given[name] for name in ("num_frames", "height", "width") if given.get(name) is not None]
+    sizes = named or tree_leaves(given.get("img_shapes"))[:3]
+    return tuple(sizes) if all(isinstance(size, int) for size in sizes) else ()

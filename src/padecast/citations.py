@@ -44,6 +44,14 @@ BIBTEX = {
   journal = {arXiv preprint arXiv:2411.19108},
   year    = {2024}
 }""",
+    "seacache": """@inproceedings{chung2026seacache,
+  title     = {{SeaCache}: Spectral-Evolution-Aware Cache for Accelerating Diffusion Models},
+  author    = {Chung, Jiwoo and Hyun, Sangeek and Lee, MinKyu and Han, Byeongju and Cha, Geonho and Wee, Dongyoon and
+               Hong, Youngjun and Heo, Jae-Pil},
+  booktitle = {IEEE/CVF Conference on Computer Vision and Pattern Recognition},
+  year      = {2026},
+  note      = {arXiv:2602.18993}
+}""",
     "magcache": """@article{ma2025magcache,
   title   = {{MagCache}: Fast Video Generation with Magnitude-Aware Cache},
   author  = {Ma, Zehong and others},

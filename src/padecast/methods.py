@@ -21,10 +21,12 @@ from padecast.policies import (
     Magnitude,
     Policy,
     Rate,
+    Sea,
     Spaced,
     Stability,
     Tolerance,
 )
+from padecast.policies.published import WORD, find
 
 
 @dataclass(frozen=True)
@@ -141,10 +143,18 @@ METHODS = (
         "adaptive",
         Tolerance(),
         TCPade(),
-        "computes when forecasts have extrapolated too far (default)",
+        "computes when forecasts may have led the image astray (default)",
         ("tc-pade", "padecast"),
+        span="output",
     ),
-    Method("tc-pade", Spaced(), TCPade(), "damped vector Padé, a fixed number of computed steps", ("tc-pade",)),
+    Method(
+        "tc-pade",
+        Spaced(),
+        TCPade(),
+        "damped vector Padé, a fixed number of computed steps",
+        ("tc-pade",),
+        span="output",
+    ),
     Method(
         "tc-pade-fast",
         Stability(0.7),
@@ -183,6 +193,7 @@ METHODS = (
     Method(
         "teacache", Accumulated(), Reuse(), "repeats until the first block's input has changed enough", ("teacache",)
     ),
+    Method("seacache", Sea(), Reuse(), "repeats until what noise does not hide has changed enough", ("seacache",)),
     Method(
         "first-block",
         FirstBlock(),
@@ -210,6 +221,7 @@ METHODS = (
         span="modules",
     ),
     Method("linear", Interval(every=4), Lagrange(1), "linear extrapolation on even plans", ("padecast",)),
+    Method("seacache-linear", Sea(), Lagrange(1), "as seacache, with linear extrapolation", ("seacache",)),
     Method("none", Always(), Reuse(), "computes every step: the untouched model, measured", ("padecast",)),
 )
 REGISTRY: dict[str, Method] = {m.name: m for m in METHODS}
@@ -223,7 +235,8 @@ def method(written: str) -> Method:
     """Build the method that ``name:option=value,...`` describes.
 
     Args:
-        written: Such as ``"tc-pade"`` or ``"tc-pade-fast:threshold=0.8,every=5"``.
+        written: Such as ``"tc-pade"`` or ``"tc-pade-fast:threshold=0.8,every=5"``; ``"published:flux-50-9"`` follows a
+            published plan (:func:`padecast.policies.published.published`), with options behind a comma.
 
     Raises:
         UnknownName: If the name or an option is unknown; the message names the nearest one.
@@ -232,20 +245,42 @@ def method(written: str) -> Method:
     Example:
         >>> method("spectrum:ridge=0.5").forecaster.ridge
         0.5
+        >>> method("published:flux-50-9,damping=3").policy.nfe
+        9
         >>> method("tcpade")
         Traceback (most recent call last):
             ...
         padecast._errors.UnknownName: unknown method 'tcpade'; the nearest is 'tc-pade'.
         Known: adaptive, delta-dit, easycache, first-block, foca, fora, hicache, linear, magcache, none, pade, \
-spectrum, spectrum-fast, taylorseer, tc-pade, tc-pade-careful, tc-pade-fast, tc-pade-published, tc-pade-slow, \
-teacache, toca
+seacache, seacache-linear, spectrum, spectrum-fast, taylorseer, tc-pade, tc-pade-careful, tc-pade-fast, \
+tc-pade-published, tc-pade-slow, teacache, toca
     """
-    name, options = parse(written)
+    name, options = split(written)
     return registered(name).configured(dict(options))
 
 
+def split(written: str) -> tuple[str, dict[str, str]]:
+    """Split what was written into the name of a method and its options, as text.
+
+    Args:
+        written: As for :func:`method`.
+
+    Raises:
+        InvalidOption: If an option has no value, or two.
+
+    Example:
+        >>> split("fora:every=3"), split("published:flux-50-9,damping=3")
+        (('fora', {'every': '3'}), ('published:flux-50-9', {'damping': '3'}))
+    """
+    if not isinstance(written, str) or not written.strip().startswith(f"{WORD}:"):
+        return parse(written)
+    name, _, rest = written.strip().partition(",")
+    _, options = parse(f"{WORD}:{rest}")
+    return name.strip(), options
+
+
 def registered(name: str) -> Method:
-    """Return the method of a name, without options.
+    """Return the method of a name, without options; ``published:NAME`` is one that follows a published plan.
 
     Raises:
         UnknownName: If there is none; the message says which have a part of that name, or names the nearest.
@@ -257,9 +292,18 @@ def registered(name: str) -> Method:
         padecast._errors.UnknownName: unknown method 'chebyshev'; that is the forecaster of spectrum, spectrum-fast.
         Known: adaptive, ... toca
     """
+    if name == WORD or name.startswith(f"{WORD}:"):
+        return _following(name.removeprefix(WORD).removeprefix(":").strip())
     if name not in REGISTRY:
         raise unknown("method", name, REGISTRY, _with_part(name))
     return REGISTRY[name]
+
+
+def _following(name: str) -> Method:
+    """Return the method that follows a published plan."""
+    found = find(name)
+    summary = f"plan for {found.model}, found by {found.search}"
+    return Method(found.written, found.plan, TCPade(), summary, ("tc-pade",), span="output")
 
 
 def _with_part(name: str) -> str:

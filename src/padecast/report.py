@@ -56,6 +56,7 @@ class Report:
         branches: The conditionings of the run.
         method: What forecast it.
         unplaced: Calls of the model that were computed because their place in the schedule is unknown.
+        offers: Methods that follow published plans of this model at so many steps, where another method was in use.
 
     Example:
         >>> print(Report((StepReport(0, True, 0.2), StepReport(1, False, 0.01)), "C.", 1024, ("call 1",), "reuse"))
@@ -70,6 +71,10 @@ class Report:
     branches: tuple[str, ...]
     method: str
     unplaced: int = 0
+    offers: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "offers", tuple(self.offers))  # a list, where it was read from JSON
 
     @classmethod
     def of(cls, session: Session, method: str = "by hand") -> Report:
@@ -148,7 +153,11 @@ class Report:
             lines.append(f"note: {self.unplaced} calls: computed because their place in the schedule is unknown")
         if measured := self._ranges():
             lines.append(measured)
-        return "\n".join(lines + [f"note: {where}: {why}" for where, why in self.notes.items()])
+        lines += [f"note: {where}: {why}" for where, why in self.notes.items()]
+        if self.offers:
+            known = f"searched plans of this model at {len(self.plan)} steps are published: {', '.join(self.offers)}"
+            lines.append(f"note: {known}; see padecast methods published")
+        return "\n".join(lines)
 
     def __repr__(self) -> str:
         done = f"{len(self.steps)} steps, {self.computed} computed" if self.steps else "no step was run yet"
@@ -193,8 +202,14 @@ class Report:
         return median(times) if times else 0.0
 
 
-def report_of(sessions: Iterable[Session], method: str) -> Report:
-    """Draw up the report of the sessions of one run (one per model). Reads tensors, so it waits for the GPU."""
+def report_of(sessions: Iterable[Session], method: str, offers: tuple[str, ...] = ()) -> Report:
+    """Draw up the report of the sessions of one run (one per model). Reads tensors, so it waits for the GPU.
+
+    Args:
+        sessions: Of the run.
+        method: What forecast it.
+        offers: Methods that follow published plans of its model.
+    """
     sessions = list(sessions)
     records = sorted((record for s in sessions for record in s.records), key=lambda record: record.at.index)
     total = max((s.total for s in sessions), default=0)
@@ -204,7 +219,7 @@ def report_of(sessions: Iterable[Session], method: str) -> Report:
     branches = dict.fromkeys(branch for record in records for branch in record.geometry)
     steps = tuple(_step(record) for record in records)
     size, unplaced = sum(s.peak_bytes for s in sessions), sum(s.unplaced for s in sessions)
-    return Report(steps, "".join(letters).rstrip(), size, tuple(branches), method, unplaced)
+    return Report(steps, "".join(letters).rstrip(), size, tuple(branches), method, unplaced, offers)
 
 
 def size(count: int) -> str:

@@ -217,7 +217,7 @@ def test_a_budget_between_two_tolerances_of_the_grid_is_found(monkeypatch: pytes
 
 def test_both_rules_propose(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        proposals_module, "_adaptive_plan", lambda _bench, policy, _seeds: "CC...." if policy.prior > 5 else "C.C..."
+        proposals_module, "_adaptive_plan", lambda _bench, policy, _seeds: "CC...." if policy.warmup > 2 else "C.C..."
     )
     assert adaptive_plans(None, [2], (0,)) == ["CC....", "C.C..."]
 

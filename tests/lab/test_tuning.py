@@ -77,7 +77,7 @@ def test_halving_finds_the_step_of_a_staircase(rising: bool) -> None:
         assert steps == (max(wanted, 6) if rising else wanted)
 
 
-@pytest.mark.parametrize(("name", "nfe"), [("teacache", 4), ("first-block", 4), ("easycache", 5)])
+@pytest.mark.parametrize(("name", "nfe"), [("teacache", 4), ("first-block", 4), ("easycache", 5), ("seacache", 4)])
 def test_rules_that_look_before_they_decide_are_tuned_by_running(task: Task, name: str, nfe: int) -> None:
     entry = tune(task.tuning(), Entry.of(name, wanted=nfe), nfe)
     assert draw(task, entry, task.tuning().seeds).nfe == nfe

@@ -20,14 +20,15 @@ VARIANTS = {
     "plan": ("plan:steps=CC..C..C...C",),  # the default, one step, serves no run of twelve
     "interval": ("interval", "interval:every=3,warmup=2,last=false"),
     "stability": ("stability", "stability:threshold=1.3", "stability:indicator=curvature,threshold=0.3"),
-    "spaced": ("spaced", "spaced:every=2.5,power=1,ends=0", "spaced:noise=1"),
+    "spaced": ("spaced", "spaced:every=2.5,density=2", "spaced:last=false"),
     "growing": ("growing", "growing:window=1,growth=0.5,warmup=1,last=true"),
-    "tolerance": ("tolerance", "tolerance:tolerance=0.001", "tolerance:reference=lagrange,last=true"),
+    "tolerance": ("tolerance", "tolerance:tolerance=0.001", "tolerance:warmup=2,last=true"),
     "accumulated": ("accumulated", "accumulated:threshold=0.8,coefficients=(2.0,0.5,0.0),last=false"),
     "first-block": ("first-block", "first-block:threshold=0.6,last=true"),
     "magnitude": ("magnitude", "magnitude:ratios=(1.0,0.9,0.8),limit=2,retention=0.0,last=false"),
     "delta": ("delta", "delta:every=3,switch=0.25,last=false"),
     "rate": ("rate", "rate:threshold=0.5,warmup=3,last=false"),
+    "sea": ("sea", "sea:threshold=0.8,exponent=3.0,last=false"),
     "ends": ("ends", "ends:policy=(plan:steps=C...........),first=2,last=3", "ends:policy=stability"),
     "cap": ("cap", "cap:policy=tolerance,limit=2"),
 }
@@ -135,14 +136,15 @@ def test_a_policy_goes_with_a_forecaster_that_keeps_moments(policy: Policy) -> N
 OUT_OF_RANGE = {
     "interval": ("every=0", "warmup=-1"),
     "stability": ("threshold=-0.1", "threshold=2.1", "every=0", "indicator=sine"),
-    "spaced": ("every=0.5", "power=0", "ends=-1", "noise=1.5"),
+    "spaced": ("every=0.5", "density=0"),
     "growing": ("window=0.5", "growth=-1.0", "warmup=0"),
-    "tolerance": ("tolerance=0", "tolerance=-1.0", "prior=-1.0", "doubt=0.5", "warmup=0", "reference=oracle"),
+    "tolerance": ("tolerance=0", "tolerance=-1.0", "warmup=0", "warmup=1"),
     "accumulated": ("threshold=0", "coefficients=()"),
     "first-block": ("threshold=0",),
     "magnitude": ("ratios=()", "threshold=-1.0", "limit=0", "retention=1.0"),
     "rate": ("threshold=0", "warmup=1"),
     "delta": ("every=0", "switch=1.5"),
+    "sea": ("threshold=0", "exponent=0"),
     "ends": ("first=-1", "last=-1"),
     "cap": ("limit=0",),
 }
@@ -158,6 +160,7 @@ FORECASTERS_OUT_OF_RANGE = {
         "early=1.5",
         "early=-0.1",
         "late=11.0",
+        "axis=time",
         "form=released",
     ),
     "chebyshev": ("degree=-1", "ridge=-0.1", "blend=1.5", "blend=-0.1", "span=1", "abscissa=sigma"),
@@ -174,7 +177,14 @@ CASES = [
 ]
 # Options that every value of their type fits, and those with an error of their own.
 ALL_FIT = {f"{name}.last" for name in ("stability", "interval", "growing", "tolerance", "accumulated", "first-block")}
-ALL_FIT |= {"delta.last", "magnitude.last", "rate.last", "foca.corrected", "tcpade.hindsight"}
+ALL_FIT |= {"spaced.last"} | {
+    "delta.last",
+    "magnitude.last",
+    "rate.last",
+    "sea.last",
+    "foca.corrected",
+    "tcpade.hindsight",
+}
 ELSEWHERE = {"plan.steps", "ends.policy", "cap.policy", "wiener.gram", "wiener.strides"}
 ELSEWHERE |= {"refined.offsets", "refined.branches"}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import combinations, pairwise
+from itertools import pairwise
 from math import floor
 
 import pytest
@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from padecast import InvalidPlan, Session
 from padecast._history import Geometry, Position, Trace
+from padecast._noise import Noise
 from padecast.forecasters import Reuse
 from padecast.policies import REGISTRY, Cap, Ends, Growing, Interval, Plan, Spaced, plan_of
 
@@ -26,9 +27,8 @@ TABLE = {
     "interval:every=1": "CCCCC",
     "interval:every=9": "C....C",
     "interval:warmup=9": "CCCCC",
-    "spaced": "C...C...C...C...C..C",
-    "spaced:every=3": "C.C..C..C..C..C..C.C",
-    "spaced:every=2.2,power=1": "C.C.C.C.C..C.C.C.C.C",
+    "spaced": "C...C...C..C...C...C",
+    "spaced:every=3": "C..C.C..C..C..C.C..C",
     "spaced:every=1": "CCCC",
     "spaced:every=30": "C.......C",
     "plan:steps=CC..C.": "CC..C.",
@@ -156,60 +156,88 @@ def test_wrappers_need_what_they_wrap() -> None:
 
 # Spaced -------------------------------------------------------------------------------------------------------------
 
-SHIFTED = [3 * u / (1 + 2 * u) for u in (1 - i / 20 for i in range(20))] + [0.0]  # noise levels of rectified flow
-STRIDES = tuple(a - b for a, b in pairwise(SHIFTED))
+EVEN = [1 - i / 20 for i in range(20)]
+SHIFTED = [3 * u / (1 + 2 * u) for u in EVEN]  # noise levels of rectified flow
 
 
-def spaced(policy: Spaced, strides: tuple[float, ...] | None, total: int, start: int = 0) -> str:
-    """The plan in a run whose strides are known."""
+def noise(size: float, sigmas: list[float] = SHIFTED) -> Noise:
+    return Noise((*(1 - s for s in sigmas), 1.0), (*sigmas, 0.0), size, tuple(sigmas))
+
+
+def spaced(policy: Spaced, levels: Noise | None, total: int, start: int = 0) -> str:
+    """The plan in a run whose noise levels are known, or not."""
     trace = Trace()
     for index in range(start, total):
-        at = Position.at(index, total, strides=strides)
+        at = Position.at(index, total, noise=levels)
         known = tuple(reversed(trace.computed))
         computed = not known or policy.computes(at, trace, Geometry(known, tuple(map(float, known))))
         trace = trace.then(at, computed)
     return "".join("C" if step.computed else "." for step in trace)
 
 
-def cost(plan: str, strides: tuple[float, ...], policy: Spaced) -> float:
-    """The sum that the policy minimises, from its formula."""
-    way = [sum(strides[:i]) for i in range(len(plan))]
-    found, last = 0.0, 0
-    for i, letter in enumerate(plan):
-        last = i if letter == "C" else last
-        counts = strides[i] * (1 + policy.ends * (2 * i / (len(plan) - 1) - 1) ** 2)
-        found += counts * (way[i] - way[last]) ** policy.power
-    return found
+def test_computed_steps_are_closest_at_the_start() -> None:
+    plan = spaced(Spaced(every=2.9), noise(262_144), 20)
+    nodes = [index for index, letter in enumerate(plan) if letter == "C"]
+    gaps = [b - a for a, b in pairwise(nodes)]
+    assert len(nodes) == 8 and gaps[:2] == [1, 1] and gaps == sorted(gaps) and plan.endswith("C")
 
 
-def test_long_strides_are_computed_more_often() -> None:
-    assert spaced(Spaced(noise=1.0), STRIDES, 20) == "C......C....C..C.C.C"
-    assert spaced(Spaced(every=3, noise=1.0), STRIDES, 20) == "C.....C...C..C.C.CCC"
-    assert spaced(Spaced(every=3, noise=0.5), STRIDES, 20) == "C...C..C..C..C.C.C.C"
+def test_large_latents_and_few_computed_steps_are_computed_earlier() -> None:
+    def centre(plan: str) -> float:
+        nodes = [index for index, letter in enumerate(plan) if letter == "C"]
+        return sum(nodes) / len(nodes)
+
+    for every in (2.0, 2.9, 4.0):
+        by_size = [centre(spaced(Spaced(every=every), noise(size), 20)) for size in (256, 16_384, 2_000_000)]
+        assert by_size == sorted(by_size, reverse=True) and by_size[0] > by_size[-1] + 1
+    dense, usual = spaced(Spaced(density=4), noise(16_384), 20), spaced(Spaced(), noise(16_384), 20)
+    assert centre(dense) < centre(usual)
 
 
-def test_strides_do_not_matter_unless_noise_levels_are_asked_for() -> None:
-    assert spaced(Spaced(), STRIDES, 20) == spaced(Spaced(noise=1.0), None, 20) == "C...C...C...C...C..C"
+def test_as_large_a_latent_as_its_noise_is_shifted_has_the_same_plan() -> None:
+    """The latents of an enlarged model, each pixel k x k times at k times the shift, are as noisy to see."""
+    for every in (2.0, 2.9, 4.0):
+        plans = [
+            spaced(Spaced(every=every), noise(size, [s * u / (1 + (s - 1) * u) for u in EVEN]), 20)
+            for size, s in ((1024, 0.2), (262_144, 3.2))
+        ]
+        assert plans[0] == plans[1]
 
 
-def test_no_other_plan_of_as_many_steps_costs_less() -> None:
-    policy, strides = Spaced(every=2.0, power=2.0, noise=1.0), tuple(0.1 + (i * 7 % 5) / 10 for i in range(9))
-    own = spaced(policy, strides, 9)
-    every = [
-        "C" + "".join("C" if i in some else "." for i in range(1, 8)) + "C" for some in combinations(range(1, 8), 3)
-    ]
-    assert own.count("C") == 5
-    assert cost(own, strides, policy) == pytest.approx(min(cost(plan, strides, policy) for plan in every))
+def test_without_noise_levels_steps_are_even() -> None:
+    assert spaced(Spaced(), None, 20) == "C...C...C..C...C...C"
+    assert spaced(Spaced(last=False), None, 20) == "C..C...C..C..C...C.."
+
+
+def test_places_are_even_in_the_root_of_the_effective_level() -> None:
+    """From the formula: the j-th computed step is the nearest to the j-th even place."""
+    policy, levels = Spaced(every=19 / 7), noise(262_144)
+    kappa = 0.02 * 512 * (20 / 8) ** 1.05
+    places = [(s / (s + kappa * (1 - s))) ** 0.5 for s in SHIFTED]
+    nodes = [index for index, letter in enumerate(spaced(policy, levels, 20)) if letter == "C"]
+    assert len(nodes) == 8
+    for number, node in enumerate(nodes):
+        wanted = places[0] + (places[-1] - places[0]) * number / 7
+        nearest = min(range(20), key=lambda index: abs(places[index] - wanted))
+        assert node == nearest or places[nearest] == places[0] or nearest in nodes[:number]
+
+
+def test_the_image_is_a_place_where_the_last_step_need_not_be_computed() -> None:
+    levels = noise(1024, [0.2 * u / (1 - 0.8 * u) for u in EVEN])
+    for every in (3.0, 4.0):
+        plan = spaced(Spaced(every=every, last=False), levels, 20)
+        assert plan.endswith(".") and plan.count("C") == Spaced(every=every).computed(20)
 
 
 def test_a_run_that_starts_late_spaces_what_is_left() -> None:
-    policy = Spaced(noise=1.0)
-    whole, late = spaced(policy, None, 12), spaced(policy, None, 20, start=8)
+    whole, late = spaced(Spaced(), None, 12), spaced(Spaced(), None, 20, start=8)
     assert late == whole and late[0] == late[-1] == "C"
-    assert spaced(policy, STRIDES, 20, start=8) != late
+    assert spaced(Spaced(), noise(262_144), 20, start=8) != spaced(Spaced(), noise(256), 20, start=8)
 
 
 @pytest.mark.parametrize("every", [1.0, 1.5, 2.111, 3.0, 19.0, 40.0])
-def test_as_many_steps_are_computed_as_said(every: float) -> None:
-    for strides in (None, STRIDES):
-        assert spaced(Spaced(every=every, noise=0.5), strides, 20).count("C") == Spaced(every=every).computed(20)
+@pytest.mark.parametrize("last", [True, False])
+def test_as_many_steps_are_computed_as_said(every: float, last: bool) -> None:
+    for levels in (None, noise(256), noise(2_000_000)):
+        plan = spaced(Spaced(every=every, last=last), levels, 20)
+        assert plan.count("C") == Spaced(every=every).computed(20) and plan.startswith("C")

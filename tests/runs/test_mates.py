@@ -166,7 +166,7 @@ def test_a_broken_mate_and_any_forecaster(name: str, stored: str, value: float) 
 
 
 DECIDES = (
-    *(Tolerance(0.05, prior=1.0), Tolerance(0.01), Stability(0.5, every=6), Stability(1.5), Accumulated(0.05)),
+    *(Tolerance(0.05), Tolerance(0.001), Stability(0.5, every=6), Stability(1.5), Accumulated(0.05)),
     *(FirstBlock(0.02), Rate(0.15), Rate(0.3)),
 )
 

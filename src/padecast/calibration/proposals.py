@@ -85,7 +85,7 @@ def _plans_of(bench: Bench, rule: Tolerance, budgets: Sequence[int], seeds: Sequ
     return [made[tolerance] for tolerance in sorted(made)]
 
 
-RULES = (Tolerance(), Tolerance(prior=1.5, doubt=1.5))
+RULES = (Tolerance(), Tolerance(warmup=2))
 """The default, and one that leaves a longer first stretch, for models whose residuals change little at first."""
 GRID = 12
 """Tolerances at most: 0.0025 to 0.22."""

@@ -15,24 +15,26 @@ from rich.text import Text
 import padecast
 from padecast import forecasters, policies, targets
 from padecast._errors import unknown
-from padecast._registry import parse
 from padecast.citations import BIBTEX
 from padecast.cli._files import as_json
 from padecast.cli._shell import stdout
 from padecast.cli._tables import new_table
-from padecast.methods import DEFAULT, Method, registered
+from padecast.methods import DEFAULT, Method, registered, split
+from padecast.policies.published import WORD, published
 
 JSON = typer.Option(False, "--json", help="Print JSON for scripts.")
 WIDE = 120  # columns from which the parts of a method stand in the table itself
 
 
 def methods(
-    name: str = typer.Argument("", help="One method, to see its options, their defaults and ranges."),
+    name: str = typer.Argument("", help="One method, to see its options; published: the plans of searches."),
     json: bool = JSON,
 ) -> None:
     """List the methods: when they compute, with what they forecast, and where they come from."""
+    if name == WORD:
+        return _show_published(json=json)
     if name:
-        return _show_method(registered(parse(name)[0]), json=json)
+        return _show_method(registered(split(name)[0]), json=json)
     rows = [_method(method) for method in padecast.methods().values()]
     if json:
         return typer.echo(as_json(rows))
@@ -46,6 +48,7 @@ def methods(
     console.print(table, highlight=False, markup=False)
     hint = f"default: {DEFAULT}; options are written tc-pade:every=3, and listed by: padecast methods tc-pade"
     console.print(hint, style="dim", highlight=False, soft_wrap=True)
+    console.print(f"plans that searches found: padecast methods {WORD}", style="dim", highlight=False, soft_wrap=True)
 
 
 def models(
@@ -100,6 +103,37 @@ def _targets(name: str) -> list[targets.Target]:
     return found
 
 
+def _show_published(*, json: bool) -> None:
+    """Print the plans that searches found, with the indices of the computed steps; sources stand below by number."""
+    found = published().values()
+    if json:
+        rows = [
+            {
+                "name": one.written,
+                "model": one.model,
+                "steps": one.steps,
+                "computed": one.plan.nfe,
+                "plan": list(one.plan.indices),
+                "search": one.search,
+                "source": one.source,
+            }
+            for one in found
+        ]
+        return typer.echo(as_json(rows))
+    console = stdout()
+    sources = list(dict.fromkeys(one.source for one in found))
+    table = new_table("name", "model", ">steps", ">computed", "plan", "search", ">source")
+    for one in found:
+        indices, source = " ".join(map(str, one.plan.indices)), f"[{sources.index(one.source) + 1}]"
+        table.add_row(one.written, one.model, str(one.steps), str(one.plan.nfe), indices, one.search, source)
+    _keep_whole(table, "name")
+    console.print(table, highlight=False, markup=False)
+    for number, source in enumerate(sources, 1):
+        console.print(f"[{number}] {source}", highlight=False, soft_wrap=True)
+    hint = f"written {WORD}:NAME, with options behind a comma: {WORD}:flux-50-9,damping=3"
+    console.print(hint, style="dim", highlight=False, soft_wrap=True)
+
+
 def _show_method(method: Method, *, json: bool) -> None:
     """Print what a method is, its options with their defaults and meanings, and its sources."""
     parts: dict[str, tuple[Any, Any]] = {
@@ -125,7 +159,8 @@ def _show_method(method: Method, *, json: bool) -> None:
     console.print(table)
     for text in dict.fromkeys(sources):
         console.print(text, style="dim")
-    console.print(f"written {method.name}:option=value; whom to cite: padecast cite {method.name}", style="dim")
+    sign = "," if ":" in method.name else ":"
+    console.print(f"written {method.name}{sign}option=value; whom to cite: padecast cite {method.name}", style="dim")
 
 
 def _options(part: Any) -> Iterable[tuple[dataclasses.Field[Any], str]]:
@@ -190,7 +225,9 @@ def _part(part: Any, registry: Any, *, number: bool = False) -> str:
     options = {field.name: getattr(part, field.name) for field in dataclasses.fields(part)}
     first = next((key for key, value in options.items() if number and isinstance(value, int | float)), None)
     changed = [
-        f"{key}={value}".lower() for key, value in options.items() if key == first or value != getattr(plain, key)
+        f"{key}={value if isinstance(value, str) else str(value).lower()}"
+        for key, value in options.items()
+        if key == first or value != getattr(plain, key)
     ]
     name = registry.name_of(part)
     return f"{name}:{','.join(changed)}" if changed else str(name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import fmean
 from typing import ClassVar
 
@@ -93,8 +93,9 @@ class Feedback(Forecaster):
         pace = (geometry.time[0] - geometry.time[1]) / (geometry.index[0] - geometry.index[1])
         debt = torch.zeros(len(geometry), dtype=torch.float64)
         for index in stretch:
-            time = geometry.time[1] + pace * (index - geometry.index[1])
-            said = self.inner.weights(before, Position.at(index, at.total, time, strides=at.strides))
+            time = geometry.time[1] + pace * (index - geometry.index[1]) if at.times is None else at.times[index]
+            step = replace(at, index=index, time=time, stride=None if at.strides is None else at.strides[index])
+            said = self.inner.weights(before, step)
             said = torch.nn.functional.pad(fitted(said, len(before)), (1, 0))
             known = fitted(lagrange_basis(nodes, time), len(geometry))
             debt = debt.to(said) + at.weight_of(index) * (said - known.to(said))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from padecast._errors import check
-from padecast._history import TINY, Geometry, Position, precise, unit
+from padecast._history import TINY, Geometry, Position, by_noise, precise, unit
 from padecast.forecasters.base import Forecaster
 from padecast.forecasters.feedback import Feedback
 from padecast.forecasters.lagrange import lagrange_basis
@@ -38,13 +38,16 @@ class TCPade(Forecaster):
     Args:
         order: Order of the Padé approximant. Default ``(1, 1)``.
         guard: Its pole guard. Default 2.
-        damping: ``lambda``, at least 0; 0 does not damp. Default 3 (the paper prints 10).
-        feedback: Share of that error that is paid back, in [0, 2]; 0 pays nothing. Default 0.75.
+        damping: ``lambda``, at least 0; 0 does not damp. Default 8 (the paper prints 10).
+        feedback: Share of that error that is paid back, in [0, 2]; 0 pays nothing. Default 1.
         hindsight: Whether hindsight damps too, once three residuals are known. Default true. Stage rules and the
             published form have none.
         early: Weight of the second residual in the first 30 % of the steps, or ``None`` (default) for no early
             rule. The released code has 0.1.
         late: Weight of the last change in the last 20 % of the steps. Default 0. The released code has 0.3.
+        axis: ``"noise"`` (default): forecasts are made over the noise that there is to see, see
+            :meth:`padecast._noise.Noise.effective`; ``"steps"``: over step indices. Where the scheduler tells no noise
+            levels, both are the same.
         form: ``"damped"`` (default) or ``"published"``, the element-wise predictor as printed, for comparison.
 
     Returns:
@@ -72,11 +75,12 @@ class TCPade(Forecaster):
 
     order: tuple[int, int] = (1, 1)
     guard: float = 2.0
-    damping: float = 3.0
-    feedback: float = 0.75
+    damping: float = 8.0
+    feedback: float = 1.0
     hindsight: bool = True
     early: float | None = None
     late: float = 0.0
+    axis: str = "noise"
     form: str = "damped"
     needs_gram: ClassVar[bool] = True
     needs_stride: ClassVar[bool] = True
@@ -84,11 +88,12 @@ class TCPade(Forecaster):
     def __post_init__(self) -> None:
         super().__post_init__()
         check(self.form in ("damped", "published"), "form", self.form, "'damped' or 'published'")
+        check(self.axis in ("noise", "steps"), "axis", self.axis, "'noise' or 'steps'")
         check(0 <= self.damping < math.inf, "damping", self.damping, "0 or more, and finite")
         check(self.early is None or 0 <= self.early <= 1, "early", self.early, "a share between 0 and 1, or none")
         check(-10 <= self.late <= 10, "late", self.late, "-10 to 10")
         check(0 <= self.feedback <= 2, "feedback", self.feedback, "0 to 2")
-        for name in ("order", "guard", "damping", "feedback", "hindsight", "early", "late"):
+        for name in ("order", "guard", "damping", "feedback", "hindsight", "early", "late", "axis"):
             usual, value = getattr(type(self), name), getattr(self, name)
             check(self.form == "damped" or value == usual, name, value, "nothing: the published form has no options")
         self._pade  # noqa: B018 - validates order and guard
@@ -116,6 +121,8 @@ class TCPade(Forecaster):
 
     def weights(self, geometry: Geometry, at: Position) -> Tensor:
         """See :meth:`Forecaster.weights`."""
+        if self.axis == "noise" and self.form != "published":
+            geometry, at = by_noise(geometry, at)
         if self.feedback > 0 and self.form != "published":
             return Feedback(replace(self, feedback=0.0), self.feedback).weights(geometry, at)
         size = len(geometry)

@@ -25,6 +25,7 @@ from padecast.policies import (
     Magnitude,
     Policy,
     Rate,
+    Sea,
     Spaced,
     Stability,
     Tolerance,
@@ -45,6 +46,7 @@ KNOBS: dict[type[Policy], Knob] = {
     Accumulated: Knob("threshold", 1e-3, 100.0, rising=False, logarithmic=True),
     FirstBlock: Knob("threshold", 1e-4, 10.0, rising=False, logarithmic=True),
     Rate: Knob("threshold", 1e-3, 100.0, rising=False, logarithmic=True),
+    Sea: Knob("threshold", 1e-3, 100.0, rising=False, logarithmic=True),
 }
 """What is turned where only a run shows the number of computed steps."""
 
@@ -57,10 +59,10 @@ def tune(task: Task, entry: Entry, nfe: int) -> Entry:
     change. So is
     the rule of magnitudes, once their ratios are known from a run of the task's seeds: first its threshold, then also
     how many forecasts may be in a row, and the share of steps that is computed first. Rules that read the features
-    (stability, tolerance) or look at them before they decide (accumulated, first-block, rate) are halved on the task's
-    seeds, in the batches that will be measured: their decisions are shared within a batch. A method whose free number
-    was written down, or that has none, is left alone. A peer is turned by its own numbers, on the same seeds; one that
-    cannot be put on the pipeline says why.
+    (stability, tolerance) or look at them before they decide (accumulated, first-block, rate, sea) are halved on the
+    task's seeds, in the batches that will be measured: their decisions are shared within a batch. A method whose free
+    number was written down, or that has none, is left alone. A peer is turned by its own numbers, on the same seeds;
+    one that cannot be put on the pipeline says why.
 
     Args:
         task: What to sample, on seeds kept for this.

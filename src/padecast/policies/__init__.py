@@ -12,6 +12,7 @@ from padecast.policies.interval import Interval
 from padecast.policies.magnitude import Magnitude
 from padecast.policies.plan import Plan
 from padecast.policies.rate import Rate
+from padecast.policies.sea import Sea
 from padecast.policies.spaced import Spaced
 from padecast.policies.stability import Stability
 from padecast.policies.tolerance import Tolerance
@@ -32,6 +33,7 @@ REGISTRY: Registry[Policy] = Registry(
         "first-block": FirstBlock,
         "magnitude": Magnitude,
         "rate": Rate,
+        "sea": Sea,
         "delta": Delta,
         "ends": Ends,
         "cap": Cap,
@@ -84,6 +86,7 @@ __all__ = [
     "Plan",
     "Policy",
     "Rate",
+    "Sea",
     "Spaced",
     "Stability",
     "Tolerance",

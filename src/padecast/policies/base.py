@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from padecast._history import Geometry, Position, Trace
+from padecast._mix import Streams
 from padecast._options import check_types
 
 PROBES = {
     "latents": "the model's first argument",
+    "spectrum": "the model's first argument with its height and width, to be filtered",
     "modulated": "the first block's normalised input, shifted and scaled by the timestep",
     "first-block": "what the first block adds; the span is then the blocks after it",
 }
@@ -39,7 +41,7 @@ class Policy(ABC):
     needs_gram: ClassVar[bool] = False
     """Whether the decision reads the Gram matrix; on a GPU that is one synchronisation per decision."""
     needs_stride: ClassVar[bool] = False
-    """Whether it reads ``Position.stride``; the noise levels are then read once per run."""
+    """Whether it reads ``Position.stride`` or ``Position.noise``; the noise levels are then read once per run."""
 
     def __post_init__(self) -> None:
         """Check that every option is of the type that it is annotated with.
@@ -63,6 +65,15 @@ class Policy(ABC):
         computed one.
         """
         return ""
+
+    def filter(self, features: Streams, at: Position) -> Streams:
+        """Return what is compared from step to step of what it wanted to see; all of it by default.
+
+        Args:
+            features: What its probe shows, ``(B, ...)`` per stream.
+            at: The step.
+        """
+        return features
 
     @property
     def looks_back(self) -> int:

@@ -1,83 +1,91 @@
-"""Compute a given number of steps, evenly but for a little closer ones at both ends, or as the sampler moves."""
+"""Compute a given number of steps, evenly over the noise that there is to see."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-
-import torch
+from typing import ClassVar
 
 from padecast._errors import check
-from padecast._history import TINY, Geometry, Position, Trace
+from padecast._history import Geometry, Position, Trace
 from padecast.policies.base import Policy
+
+FACTOR, POWER = 0.02, 1.05
+"""c and q, see :class:`Spaced`."""
 
 
 @dataclass(frozen=True)
 class Spaced(Policy):
-    r"""Compute so many steps, the first and the last among them, where forecasts would cost most.
+    r"""Compute so many steps, the first and the last among them, closest where the model changes fastest.
 
-    Of a run of n steps with strides :math:`d_i = |\sigma_i - \sigma_{i+1}|`, step i takes the part
-    :math:`h_i = (1 - s) / n + s \, d_i / \sum_j d_j` of the way, of which :math:`w_i = \sum_{j < i} h_j` lies before
-    it. Where c(i) is the last computed step before step i, the computed ones minimise this sum over all forecast ones:
+    Of m computed steps, the j-th is the one whose place is nearest to the j-th of m evenly spaced ones, where a step's
+    place is the root of the effective noise level,
 
-    .. math:: \sum_i h_i \, \bigl(1 + e \, (2 i / (n - 1) - 1)^2\bigr) \, (w_i - w_{c(i)})^p
+    .. math:: p_i = \sqrt{\frac{\sigma_i}{\sigma_i + \kappa \alpha_i}},
+              \qquad \kappa = c \, \sqrt{D} \, \left(\frac{n}{m}\right)^{q}, \quad c = 0.02, \; q = 1.05
 
-    There are :math:`1 + \lceil (n - 1) / every \rceil` computed steps, as many as of ``every``-th ones and the last.
+    with the amplitudes of signal and noise, the number D of one sample's latents and the number n of steps. Plans are
+    dense at the start, the denser the fewer computed steps there are and the larger the latents. Where the scheduler
+    tells no noise levels, steps are evenly spaced.
+
+    There are :math:`m = 1 + \lceil (n - 1) / every \rceil` computed steps, as many as of ``every``-th ones and the
+    last.
 
     Args:
         every: Distance of computed steps on average, 1 or more. Default 4.
-        power: p, how fast a forecast's error grows with its distance, above 0. Default 3.
-        ends: e, by how much an error at either end counts more than one in the middle, at least 0. Default 1,
-            which was better than 0 in the mean over the demo models.
-        noise: s, the share of the way that is measured by noise levels, from 0 to 1: above 0 more steps are computed
-            where the sampler takes long strides. Where no noise levels are known, all steps count alike. Default 0.
+        density: Factor of kappa, above 0: more computes more steps at the start. Default 1.
+        last: Whether the last step is computed (default true); if not, the image itself is the place after the last of
+            the computed steps.
 
     Raises:
         InvalidOption: If an option is out of range.
 
     Example:
         >>> from padecast.policies import plan_of
-        >>> plan_of(Spaced(), 20), plan_of(Spaced(every=2.5), 20)
-        ('C...C...C...C...C..C', 'C.C.C..C..C..C.C.C.C')
+        >>> plan_of(Spaced(), 20)
+        'C...C...C..C...C...C'
 
     Note:
-        Rectified flow with shift 3 takes most of its way in the last steps: of 20 steps, ``Spaced(every=3, noise=1)``
-        then computes ``C.....C...C..C.C.CCC``. With 6, 8 and 10 computed steps this is better on demo digits with that
-        shift, and worse on demo scenes and motion, where captions decide early what goes where (docs/comparison.md),
-        and so it is no default.
+        c and q were fitted together to searched plans of FLUX, Qwen-Image, HunyuanVideo and Wan (published) and to the
+        matched demo models, by ``benchmarks/plans.py``; docs/plans.md has the plans side by side.
 
     Reference:
-        Ours. The power was chosen on the demo digits, seeds 1000 to 1007, the share of noise levels on digits and
-        scenes, 1000 to 1015, the ends on all demo models, 1000 to 1023.
+        Ours. Searched plans of the same shape: arXiv:2609.39343.
     """
 
     every: float = 4.0
-    power: float = 3.0
-    ends: float = 1.0
-    noise: float = 0.0
+    density: float = 1.0
+    last: bool = True
+    needs_stride: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check(1 <= self.every < math.inf, "every", self.every, "1 or more")
-        check(0 < self.power < math.inf, "power", self.power, "above 0")
-        check(0 <= self.ends < math.inf, "ends", self.ends, "0 or more")
-        check(0 <= self.noise <= 1, "noise", self.noise, "0 to 1")
-
-    @property
-    def needs_stride(self) -> bool:  # type: ignore[override]
-        """Whether the way is measured by noise levels at all."""
-        return self.noise > 0
+        check(0 < self.density < math.inf, "density", self.density, "above 0")
 
     def computes(self, at: Position, trace: Trace, geometry: Geometry) -> bool:
         """See :meth:`Policy.computes`."""
         start = trace.steps[0].at.index
-        size = at.total - start
-        parts = (1.0,) * size
-        if self.noise > 0 and at.strides is not None:
-            way = max(sum(at.strides[start:]), TINY)
-            parts = tuple((1 - self.noise) / size + self.noise * stride / way for stride in at.strides[start:])
-        return at.index - start in chosen(parts, self.computed(size), self.power, self.ends)
+        count = self.computed(at.total - start)
+        places = self.places(at, start, count)
+        if self.last:
+            return at.index - start in chosen(places[:-1], count)
+        return at.index - start in chosen(places, count + 1)
+
+    def places(self, at: Position, start: int, count: int) -> tuple[float, ...]:
+        """Return the places of the steps of a run from its start on, and of the image, falling.
+
+        Args:
+            at: Any step of the run.
+            start: Its first step.
+            count: How many steps are computed.
+        """
+        if at.noise is None:
+            return tuple(float(at.total - index) for index in range(start, at.total + 1))
+        kappa = self.density * FACTOR * math.sqrt(at.noise.size) * (at.total / count) ** POWER
+        return tuple(math.sqrt(level) for level in at.noise.effective(kappa)[start:])
 
     def computed(self, steps: int) -> int:
         """How many of so many steps are computed."""
@@ -85,31 +93,24 @@ class Spaced(Policy):
 
 
 @lru_cache(maxsize=64)
-def chosen(parts: tuple[float, ...], count: int, power: float, ends: float) -> frozenset[int]:
-    """Return the places of the computed steps, by dynamic programming over the latest computed step.
+def chosen(places: Sequence[float], count: int) -> frozenset[int]:
+    """Return the steps nearest to evenly spaced places, each once, the first and the last among them.
 
-    Args:
-        parts: Of the way, that each step takes.
-        count: How many are computed, the first and the last among them.
-        power: See :class:`Spaced`.
-        ends: See :class:`Spaced`.
+    Example:
+        >>> sorted(chosen((1.0, 0.6, 0.5, 0.45, 0.4, 0.2, 0.0), 4))
+        [0, 1, 4, 6]
     """
-    size = len(parts)
-    steps = torch.tensor(parts, dtype=torch.float64, device="cpu")
-    way = (steps.cumsum(0) - steps) / steps.sum().clamp_min(TINY)
-    index = torch.arange(size, dtype=torch.float64, device="cpu")
-    counts = steps * (1 + ends * (2 * index / max(size - 1, 1) - 1).square())
-    costs = (counts * (way - way[:, None]).clamp_min(0) ** power).cumsum(1)
-    # costs[c, e]: of forecasting the steps between c and e; none that comes after e begins before c
-    costs = torch.cat([costs.new_zeros(size, 1), costs[:, :-1]], 1).masked_fill(
-        costs.new_ones(size, size).tril().bool(), math.inf
-    )
-    best, befores = costs.new_full((size,), math.inf), []
-    best[0] = 0
-    for _ in range(min(count, size) - 1):
-        best, before = (best[:, None] + costs).min(0)
-        befores.append(before.tolist())
-    places = [size - 1]
-    for before in reversed(befores):
-        places.append(before[places[-1]])
-    return frozenset(places)
+    size = len(places)
+    count = min(count, size)
+    if count < 2:
+        return frozenset(range(count))
+    first, last = places[0], places[-1]
+    steps: list[int] = []
+    for number in range(count):
+        wanted = first + (last - first) * number / (count - 1)
+        nearest = min(range(size), key=lambda index: abs(places[index] - wanted))
+        steps.append(max(nearest, steps[-1] + 1 if steps else 0))
+    steps[-1] = size - 1
+    for number in range(count - 2, -1, -1):  # as many as were asked for, where several fall on one step
+        steps[number] = min(steps[number], steps[number + 1] - 1)
+    return frozenset(steps)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from padecast._errors import check
 from padecast._history import Geometry, Position, Trace
+from padecast._mix import Streams
 from padecast.policies.base import Policy
 from padecast.policies.interval import Interval
 
@@ -34,6 +35,10 @@ class Wrapper(Policy):
     def probe(self) -> str:
         """What the wrapped policy wants to see."""
         return self.policy.probe
+
+    def filter(self, features: Streams, at: Position) -> Streams:
+        """Return what the wrapped policy compares from step to step."""
+        return self.policy.filter(features, at)
 
     @property
     def looks_back(self) -> int:

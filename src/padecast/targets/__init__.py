@@ -39,11 +39,15 @@ def find(model: nn.Module, span: str = "full") -> Target:
         span: What is to be forecast. A span in ``WHOLE`` needs no description.
 
     Raises:
-        UnsupportedModel: If none is described; the message holds the lines to write.
+        UnsupportedModel: If none is described; the message holds the lines to write. Of a span that needs no
+            description, if no argument of the model's forward can be its timestep.
 
     Example:
-        >>> find(nn.Linear(2, 2), "output").model
-        'Linear'
+        >>> class Denoiser(nn.Module):
+        ...     def forward(self, x, timestep):
+        ...         return x
+        >>> find(Denoiser(), "output").model
+        'Denoiser'
         >>> find(nn.Linear(2, 2))  # doctest: +ELLIPSIS
         Traceback (most recent call last):
             ...
@@ -72,9 +76,21 @@ def find(model: nn.Module, span: str = "full") -> Target:
 
 
 def _timestep(model: nn.Module) -> str:
-    """Guess the argument of a model's forward that holds the timestep."""
+    """Guess the argument of a model's forward that holds the timestep.
+
+    Raises:
+        UnsupportedModel: If there is none, nor any further arguments that might hold it.
+    """
     names = inspect.signature(type(model).forward).parameters
-    return next((name for name in TIMESTEPS if name in names), TIMESTEPS[0])
+    further = any(parameter.kind is parameter.VAR_KEYWORD for parameter in names.values())
+    known = next((name for name in TIMESTEPS if name in names), TIMESTEPS[0] if further else None)
+    if known is None:
+        raise UnsupportedModel(
+            f"{type(model).__name__} takes {', '.join(list(names)[1:]) or 'nothing'}, and no timestep.\n"
+            f"Usual cause: another part of the pipeline than its denoiser. Give the pipeline, or its transformer; what "
+            f"the timestep may be called: {', '.join(TIMESTEPS)}"
+        )
+    return known
 
 
 TIMESTEPS = ("timestep", "timesteps", "t", "time", "sigma", "sigmas")

@@ -8,7 +8,7 @@ For example::
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
@@ -18,6 +18,7 @@ import torch
 from .. import files
 from .._errors import PadecastError, UnknownName, missing, unknown
 from ..calibration import Calibration
+from .worlds import WORLDS, enter
 
 if TYPE_CHECKING:
     from .digits import DigitsPipeline
@@ -44,6 +45,9 @@ def load(name: str, *, dtype: torch.dtype = torch.float32, device: str | torch.d
         name: "digits": class-conditional handwritten digits of 16 x 16 pixels. "scenes": a `FluxPipeline` that draws
             captions such as "a large red circle left of a small blue square" in 64 x 64 pixels. "motion": a
             `WanPipeline` that draws captions such as "a large red star moving left" as 17 frames of 64 x 64 pixels.
+            With ":matched" behind it, as in "scenes:matched", its schedule and guidance are such that it behaves as
+            real models do; with ":as-flux" (digits, scenes) or ":as-wan" (motion) its latents and noise levels are
+            those of that model besides, and its images those of a matched setting.
         dtype: of the weights, default float32; they are stored in float16.
         device: default the CPU.
 
@@ -59,9 +63,10 @@ def load(name: str, *, dtype: torch.dtype = torch.float32, device: str | torch.d
         >>> load("digits").transformer.dtype
         torch.float32
     """
-    _check(name)
+    _check(name, (*NAMES, *WORLDS))
+    model = name.partition(":")[0]
     try:
-        pipe = _LOADERS[name](WEIGHTS / name)
+        pipe = _LOADERS[model](WEIGHTS / model)
     except ModuleNotFoundError as error:
         if error.name is None or error.name.split(".")[0] not in ("diffusers", "transformers", "tokenizers"):
             raise
@@ -70,7 +75,8 @@ def load(name: str, *, dtype: torch.dtype = torch.float32, device: str | torch.d
         raise
     except Exception as error:  # whatever a damaged file leads its library to
         fact = f"its pipeline cannot be loaded: {type(error).__name__}: {files.line(error)}"
-        raise files.damaged(WEIGHTS / name, fact) from error
+        raise files.damaged(WEIGHTS / model, fact) from error
+    pipe = enter(pipe, WORLDS[name]) if name in WORLDS else pipe
     for part in pipe.components.values():
         if isinstance(part, torch.nn.Module):
             torch.nn.Module.to(part, device, dtype)  # diffusers' own `to` warns, and renamed torch_dtype
@@ -120,10 +126,10 @@ _LOADERS = {"digits": _digits, "scenes": _scenes, "motion": _motion}
 NAMES = tuple(_LOADERS)
 
 
-def _check(name: str) -> None:
+def _check(name: str, known: Iterable[str]) -> None:
     """Raise an UnknownName unless there is a demo model of that name."""
-    if not isinstance(name, str) or name not in _LOADERS:
-        raise unknown("demo model", name, NAMES)
+    if not isinstance(name, str) or name not in known:
+        raise unknown("demo model", name, known)
 
 
 def calibration(name: str, setting: str) -> Calibration:
@@ -146,7 +152,7 @@ def calibration(name: str, setting: str) -> Calibration:
         >>> calibration("digits", "easy").budgets
         (5, 6, 7, 8, 9, 10, 11, 12, 13, 14)
     """
-    _check(name)
+    _check(name, NAMES)
     settings, command = _SETTINGS[name], f"benchmarks/calibrations.py --model {name} --setting {setting}"
     if setting not in settings:
         raise unknown(f"setting of {name}", setting, settings)

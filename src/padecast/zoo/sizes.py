@@ -7,7 +7,7 @@ import inspect
 from typing import Any
 
 
-def sized(kind: Any, module: str, **sizes: int) -> Any:
+def sized(kind: Any, module: str, **sizes: float) -> Any:
     """Return a pipeline class whose call has these defaults; in all else it is the class, and has its name.
 
     It keeps the name, so that a saved folder names a class that diffusers has, and lies in a module under that name,
