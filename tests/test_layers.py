@@ -42,7 +42,7 @@ LAYERS = (  # lowest first; "padecast" is the package's own face
         "_tracks",
         "_attach",
     },
-    {"_selection", "_display", "_handle", "_accelerate", "report"},
+    {"_selection", "_display", "_retrace", "_handle", "_accelerate", "report"},
     {"calibration"},
     {"padecast", "zoo", "lab"},
     {"integrations"},

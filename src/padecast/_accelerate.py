@@ -318,4 +318,5 @@ def _replaced(
         summary="chosen by the caller",
         cites=method.cites,
         span=span if span is not None else method.span if len(changed) < 2 else "full",
+        retrace=method.retrace and len(changed) < 2,
     )

@@ -42,6 +42,9 @@ class Listener:
     def leave_alone(self, caller: Caller, timestep: Any) -> None:
         """Hear of a call that another pipeline makes."""
 
+    def note(self, session: Session) -> None:
+        """Hear that a call of the model is done, of the step that a session has begun last."""
+
     def finish(self) -> None:
         """Hear that the last step of a run is done."""
 
@@ -489,6 +492,7 @@ class Attachment:
                     "Usual cause: offloading switched on or off in a callback. Do that between runs."
                 )
             call.session.lose(one.key, "bypassed" if self._is_displaced(number) else "left out")
+        self._listener.note(call.session)
         if call.session.complete:
             call.session.forget()
             self._tracks.latest.thread = None

@@ -22,10 +22,12 @@ from padecast._intercept import Intercept
 from padecast._memory import Memory
 from padecast._plain import plain_copies
 from padecast._record import NOTES
+from padecast._retrace import Retrace, suited
 from padecast._ring import Storage
 from padecast._session import Session
 from padecast._switch import SWITCHING, Layer, Switch
 from padecast._warn import Line, warn
+from padecast.forecasters import Forecaster
 from padecast.methods import Method
 from padecast.policies.published import follows, offers
 from padecast.report import Report, report_of
@@ -76,6 +78,7 @@ class Handle(Listener):
         self._pipeline = None if isinstance(target, nn.Module) else target
         self._switch = Switch()
         self._layers: list[Layer] = []  # on the pipeline, which tells by its last act that a run is over
+        self._retrace: Retrace | None = None
         self._line: Line | None = Line.of_caller()  # where it was made; nothing once it was switched on
         self._warned = self._ran = False
         self._strangers = self._copies = 0  # calls of other pipelines since it was switched on; copies of this one
@@ -200,6 +203,9 @@ class Handle(Listener):
             self._attachments = [self._attach(model, agreement) for model in models_of(self.target)]
             if self._pipeline is not None:
                 self._layers = [*plain_copies([self._pipeline], self._count_copy)]
+                if any(one.retrace for one in self._every):
+                    self._retrace = Retrace(self._pipeline, self._switch)
+                    self._layers.append(self._retrace)
             if hasattr(self._pipeline, "maybe_free_model_hooks"):
                 self._layers.append(Intercept(self._pipeline, "maybe_free_model_hooks", self._end))
             self._strangers, self._ran, self._copies = 0, False, 0
@@ -238,7 +244,7 @@ class Handle(Listener):
             layer.remove()
         for attachment in self._attachments:
             attachment.remove()
-        self._attachments, self._layers = [], []
+        self._attachments, self._layers, self._retrace = [], [], None
         ENABLED.discard(self)
 
     def _attach(self, model: nn.Module, agreement: Agreement) -> Attachment:
@@ -269,7 +275,7 @@ class Handle(Listener):
                 attachment.session = None
         return Session(
             self._serving.policy,
-            self._serving.forecaster,
+            self._forecaster(),
             total,
             measure=self._measure,
             dtype=self._storage.dtype,
@@ -278,11 +284,24 @@ class Handle(Listener):
             group=group,
         )
 
+    def _forecaster(self) -> Forecaster:
+        """Return what forecasts the run that begins, as it goes with the scheduler."""
+        if self._retrace is not None:
+            self._retrace.acts = self._serving.retrace
+        if self._retrace is None or self._pipeline is None or not self._serving.retrace:
+            return self._serving.forecaster
+        return suited(self._serving.forecaster, self._pipeline.scheduler, self._retrace.renew())
+
     def _length(self) -> int | None:
         """Steps of a bare transformer's schedule: as told, or the only ones that its policy serves."""
         return self._steps or self.method.policy.length
 
     # What is said at the end of a run ---------------------------------------------------------------------------
+
+    def note(self, session: Session) -> None:
+        """Hear that a call of a model is done; see :class:`Listener`."""
+        if self._retrace is not None:
+            self._retrace.note(session)
 
     def finish(self) -> None:
         """Hear that the last step of a run is done; see :class:`Listener`."""

@@ -58,6 +58,12 @@ class Noise:
         return falling if all(a < b for a, b in pairwise(falling)) else None
 
     @cached_property
+    def roots(self) -> tuple[float, ...] | None:
+        """Minus the square roots of the effective levels at the steps; nothing unless they rise."""
+        falling = tuple(-math.sqrt(level) for level in self.levels[:-1])
+        return falling if all(a < b for a, b in pairwise(falling)) else None
+
+    @cached_property
     def levels(self) -> tuple[float, ...]:
         """The effective levels at the steps, and after the last."""
         return self.effective()
@@ -126,6 +132,36 @@ def is_flow(scheduler: Any) -> bool:
 
 
 FLOWS = ("FlowMatch", "FlowMap", "RFScheduler", "Piflow", "Helios")
+
+
+def is_random(scheduler: Any) -> bool:
+    """Whether a scheduler draws noise at its steps, so that the way from one to the next is none that a line follows.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> is_random(SimpleNamespace(config={"algorithm_type": "sde-dpmsolver++"}))
+        True
+    """
+    config = getattr(scheduler, "config", {})
+    told = config.get("stochastic_sampling") or str(config.get("algorithm_type", "")).startswith("sde")
+    return bool(told) or any(word in type(scheduler).__name__ for word in RANDOM)
+
+
+def is_multistep(scheduler: Any) -> bool:
+    """Whether a scheduler mixes outputs of several steps, and so has a history of them.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> is_multistep(SimpleNamespace(config={"solver_order": 2})), is_multistep(SimpleNamespace(config={}))
+        (True, False)
+    """
+    order = getattr(scheduler, "config", {}).get("solver_order")
+    return (order or 1) > 1 or any(word in type(scheduler).__name__ for word in MULTISTEP)
+
+
+MULTISTEP = ("LMS", "PNDM", "SASolver")
+RANDOM = ("Ancestral", "SDE", "LCM", "TCD", "DDPM", "SASolver", "RePaint", "UnCLIP", "Stochastic", "SCM", "VQDiffusion")
+"""Words in the names of schedulers that draw noise."""
 
 
 def _of_ratio(ratio: float) -> tuple[float, float]:

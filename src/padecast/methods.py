@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from padecast import forecasters, policies
-from padecast._errors import InvalidOption, nearest, quoted, unknown
+from padecast._errors import InvalidOption, check, nearest, quoted, unknown
 from padecast._options import check_option
 from padecast._registry import configure, parse
 from padecast.forecasters import Chebyshev, FoCa, Forecaster, Hermite, Lagrange, Pade, Reuse, Taylor, TCPade, ToCa
@@ -40,6 +40,8 @@ class Method:
         summary: One line on what it is and when to take it.
         cites: Keys of :mod:`padecast.citations`.
         span: Which block lists of the model, ``"full"`` by default.
+        retrace: Whether stretches of forecast steps are gone through again once the computed step after them is known;
+            see :class:`padecast._retrace.Retrace`. Default false.
 
     Example:
         >>> method("fora:every=3").policy
@@ -52,6 +54,7 @@ class Method:
     summary: str
     cites: tuple[str, ...] = ()
     span: str = "full"
+    retrace: bool = False
 
     def __post_init__(self) -> None:
         """Check that it is made of parts.
@@ -86,20 +89,21 @@ class Method:
         """
         parts: dict[str, Policy | Forecaster] = {"policy": self.policy, "forecaster": self.forecaster}
         changes: dict[str, dict[str, Any]] = {"policy": {}, "forecaster": {}}
-        span = self.span
+        span, retrace = self.span, self.retrace
         known = {role: {f.name for f in dataclasses.fields(part) if f.init} for role, part in parts.items()}
         for key, value in options.items():
             role = next((role for role in parts if key in known[role]), None)
             if key == "span" and (role is None or _is_name(value)):
                 span = value
+            elif key == "retrace" and role is None:
+                retrace = _flag(key, value)
             elif role is not None:
                 changes[role][key] = value
             else:
-                raise unknown(f"option of method {self.name}", key, {"span"}.union(*known.values()))
+                raise unknown(f"option of method {self.name}", key, {"span", "retrace"}.union(*known.values()))
         policy = _replaced(self.policy, changes["policy"], self.name)
-        return dataclasses.replace(
-            self, policy=policy, forecaster=_replaced(self.forecaster, changes["forecaster"], self.name), span=span
-        )
+        forecaster = _replaced(self.forecaster, changes["forecaster"], self.name)
+        return dataclasses.replace(self, policy=policy, forecaster=forecaster, span=span, retrace=retrace)
 
 
 def check_part(role: str, part: object, kind: type) -> None:
@@ -131,6 +135,17 @@ def _is_name(value: object) -> bool:
 _VALUES = ("none", "true", "false")
 
 
+def _flag(key: str, value: object) -> bool:
+    """Read yes or no.
+
+    Raises:
+        InvalidOption: If it is neither.
+    """
+    read = {"true": True, "false": False}.get(value.strip().lower(), value) if isinstance(value, str) else value
+    check(isinstance(read, bool), key, value, "true or false")
+    return bool(read)
+
+
 def _replaced(part: Any, changes: dict[str, Any], owner: str) -> Any:
     if not changes:
         return part
@@ -146,6 +161,7 @@ METHODS = (
         "computes when forecasts may have led the image astray (default)",
         ("tc-pade", "padecast"),
         span="output",
+        retrace=True,
     ),
     Method(
         "tc-pade",
@@ -154,6 +170,7 @@ METHODS = (
         "damped vector Padé, a fixed number of computed steps",
         ("tc-pade",),
         span="output",
+        retrace=True,
     ),
     Method(
         "tc-pade-fast",
@@ -303,7 +320,7 @@ def _following(name: str) -> Method:
     """Return the method that follows a published plan."""
     found = find(name)
     summary = f"plan for {found.model}, found by {found.search}"
-    return Method(found.written, found.plan, TCPade(), summary, ("tc-pade",), span="output")
+    return Method(found.written, found.plan, TCPade(), summary, ("tc-pade",), span="output", retrace=True)
 
 
 def _with_part(name: str) -> str:

@@ -40,7 +40,7 @@ WORLDS = {
     "motion:matched": World("motion", 0.25, 5.0),
     "motion:as-wan": World("motion", 5.0, 5.0, 20),
 }
-"""Enlarged latents have as many numbers as those of FLUX at 1024 x 1024, and nearly as many as those of Wan 2.1 at 480p."""
+"""Enlarged latents are as large as those of FLUX at 1024 x 1024, and nearly as large as those of Wan 2.1 at 480p."""
 
 
 def enter(pipe: Any, world: World) -> Any:
