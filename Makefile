@@ -19,7 +19,7 @@ LAYERS := $(wildcard tests/test_layers.py tests/test_surface.py tests/test_packa
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' Makefile
 
-demo: $(READY) ## compare the methods on the bundled digits model, into demo-output/
+demo: $(READY) ## compare the methods on the bundled scenes model, into demo-output/
 	$(BIN)/padecast demo --out demo-output
 
 test: $(READY) ## fast tests and the examples in docstrings

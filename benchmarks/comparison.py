@@ -93,6 +93,10 @@ INTRODUCTION = """# Everything at equal numbers of computed steps
 
 <!-- written by benchmarks/comparison.py from benchmarks/results/comparison-*.json -->
 
+This page is of the demo models at their usual settings, which are far smoother than real models, and of adaptive and
+tc-pade as they were before [worlds like real models](worlds.md): on blocks, with errors weighed by the sampler's
+strides. They forecast the model's output since, and that page has them as they ship.
+
 All methods, and all caches of diffusers and cache-dit that can be put on the model, with thresholds, intervals and
 growths tuned to the same number of computed steps (NFE) on seeds that are not measured. PSNR in dB and SSIM are against
 the uncached images of the same seeds; p5 is the 5th percentile. FID is the Fréchet distance between the features of a

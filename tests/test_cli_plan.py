@@ -1,4 +1,4 @@
-"""``padecast plan``, the picture of a trade-off, and the calibrated entry of the demo, on plans of known PSNR."""
+"""``padecast plan`` and the picture of a trade-off, on plans of known PSNR."""
 
 from __future__ import annotations
 
@@ -18,11 +18,10 @@ from padecast import calibration, zoo
 from padecast.calibration import Calibration
 from padecast.calibration.candidate import Candidate, Measured
 from padecast.calibration.choice import Choice
-from padecast.cli import app, demo
+from padecast.cli import app
 from padecast.cli.calibrate import EFFORTS, Level
 from padecast.lab.calls import Sampling
 from padecast.lab.curve import curve
-from padecast.lab.runner import Entry
 
 
 def run(*arguments: str) -> Result:
@@ -112,7 +111,7 @@ def test_a_shipped_calibration_goes_by_name(known: Path, monkeypatch: pytest.Mon
     assert 'padecast.zoo.calibration("digits", "hard"), computed=2)' in result.stdout
 
 
-# the picture, and the demo -------------------------------------------------------------------------------------------
+# the picture ---------------------------------------------------------------------------------------------------------
 
 
 def test_the_picture_has_room_for_every_plan(known: Path, tmp_path: Path) -> None:
@@ -120,36 +119,3 @@ def test_the_picture_has_room_for_every_plan(known: Path, tmp_path: Path) -> Non
         width, height = image.size
         assert width > height > 500
         assert len(image.convert("RGB").getcolors(maxcolors=2**20) or ()) > 50
-
-
-def test_the_demo_enters_what_ships_for_both_settings(known: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(zoo, "calibration", lambda name, setting: Calibration.load(known))
-    entries = demo.calibrated(4, 2)
-    assert list(entries) == list(demo.SETTINGS)
-    entry: Entry = entries["hard"]
-    assert (entry.name, entry.wanted) == ("calibrated", 2) and entry.method is not None
-
-
-@pytest.mark.parametrize(("steps", "nfe"), [(5, 2), (4, 4)])
-def test_the_demo_says_what_it_leaves_out(
-    known: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], steps: int, nfe: int
-) -> None:
-    monkeypatch.setattr(zoo, "calibration", lambda name, setting: Calibration.load(known))
-    assert demo.calibrated(steps, nfe) == {}
-    assert (
-        "calibrated is left out: hard digits are calibrated for 1, 2, 3 computed of 4 steps" in capsys.readouterr().err
-    )
-
-
-def test_the_demo_measures_the_calibrated_plan_beside_the_others(
-    known: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(zoo, "calibration", lambda name, setting: Calibration.load(known))
-    monkeypatch.setattr(demo, "load", lambda name, device: digits())
-    monkeypatch.setattr(demo, "METHODS", ("fora",))
-    result = run("demo", "--out", str(tmp_path / "demo"), "--seeds", "2", "--steps", "4", "--nfe", "2", "--json")
-    assert result.exit_code == 0, result.output
-    for comparison in json.loads(result.stdout)["comparisons"]:
-        names = [found["name"] for found in comparison["results"]]
-        assert names == ["uncached", "fewer-steps", "calibrated", "fora"]
-        assert comparison["results"][2]["plans"] == ["C.C."]

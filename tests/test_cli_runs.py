@@ -15,7 +15,10 @@ from typer.testing import CliRunner, Result
 
 import padecast
 from padecast.cli import app, demo, generate
+from padecast.lab.calls import Sampling
+from padecast.lab.runner import Entry
 from padecast.zoo.digits import DigitsPipeline
+from padecast.zoo.scenes import grammar
 
 
 def run(*arguments: str) -> Result:
@@ -203,6 +206,7 @@ def test_compare_overwrites_nothing_unasked(saved: str, tmp_path: Path) -> None:
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """The demo on a tiny pipeline with few methods."""
     monkeypatch.setattr(demo, "load", lambda name, device: digits())
+    monkeypatch.setattr(demo, "sampling", lambda: Sampling(guidance=5.0))
     monkeypatch.setattr(demo, "METHODS", ("adaptive", "fora"))
     monkeypatch.setattr(demo, "DEVELOPMENT", (10_000,))
 
@@ -214,17 +218,19 @@ def test_the_demo_asks_for_what_it_draws_with_before_it_runs(tmp_path: Path, mon
 
 
 @pytest.mark.usefixtures("small")
-def test_the_demo_writes_tables_pictures_and_numbers(tmp_path: Path) -> None:
+def test_the_demo_writes_a_table_pictures_and_numbers(tmp_path: Path) -> None:
     out = tmp_path / "demo"
     arguments = ("demo", "--out", str(out), "--seeds", "2", "--steps", "6", "--nfe", "4")
     result = run(*arguments)
     assert result.exit_code == 0, result.output
-    assert files(out) == ["images-easy.png", "images-hard.png", "results.json", "steps.png"]
-    assert result.stdout.count("fewer-steps") == 2 and str(out) in result.stdout
+    assert files(out) == ["images.png", "results.json", "steps.png"]
+    assert result.stdout.count("fewer-steps") == 1 and str(out) in result.stdout
     read = strictly((out / "results.json").read_text())
     assert read["kind"] == "padecast demo"
-    guidance = [comparison["settings"]["sampling"]["guidance"] for comparison in read["comparisons"]]
-    assert guidance == [5.0, 3.0]
+    (compared,) = read["comparisons"]
+    assert compared["settings"]["sampling"]["guidance"] == 5.0
+    assert [found["name"] for found in compared["results"]] == ["uncached", "fewer-steps", "adaptive (default)", "fora"]
+    assert compared["results"][2]["written"].startswith("adaptive")  # as it is written to run it again
     again = run(*arguments, "--json")  # its own folder is refreshed
     assert again.exit_code == 0 and strictly(again.stdout)["nfe"] == 4
 
@@ -235,8 +241,23 @@ def test_the_demo_leaves_a_foreign_folder_alone(tmp_path: Path) -> None:
     assert result.exit_code == 2 and "not empty" in result.stderr and files(tmp_path) == ["thesis.tex"]
 
 
-def test_the_demo_runs_on_the_shipped_digits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_demo_draws_unseen_captions_in_the_matched_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demo, "METHODS", ("fora",))
-    result = run("demo", "--out", str(tmp_path / "demo"), "--seeds", "1", "--steps", "4", "--nfe", "2")
+    out = tmp_path / "demo"
+    result = run("demo", "--out", str(out), "--seeds", "1", "--steps", "4", "--nfe", "2")
     assert result.exit_code == 0, result.output
-    assert set(demo.SETTINGS) == {"hard", "easy"}
+    settings = strictly((out / "results.json").read_text())["comparisons"][0]["settings"]
+    assert (settings["pipeline"], settings["sampling"]["guidance"]) == ("FluxPipeline", 5.0)
+    assert settings["name"] == "scenes:matched (guidance 5, shift 0.2)"
+
+
+def test_the_demo_tunes_on_captions_that_a_dozen_seeds_do_not_draw() -> None:
+    captions = demo.sampling().prompts
+    assert len(set(captions)) == len(captions) and all(grammar.parse(caption).held_out for caption in captions)
+    drawn, tuned = ({seed % len(captions) for seed in seeds} for seeds in (range(12), demo.DEVELOPMENT))
+    assert not drawn & tuned
+
+
+def test_every_method_of_the_demo_is_one_and_the_default_is_among_them() -> None:
+    assert [Entry.of(name).name for name in demo.METHODS] == list(demo.METHODS)
+    assert padecast.methods.DEFAULT in demo.METHODS

@@ -17,7 +17,9 @@ ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("script", ["readme.py", "comparison.py", "claims_page.py"])  # the others write docs/*.md
+@pytest.mark.parametrize(
+    "script", ["readme.py", "comparison.py", "claims_page.py", "plans.py"]
+)  # three write docs/*.md
 def test_tables_are_what_the_result_files_say(script: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_canvas, "DPI", 10)  # pictures are drawn, and thrown away
     monkeypatch.setattr(sys, "argv", [script, "--check"])

@@ -15,7 +15,7 @@ GRID = (900, 750, 600, 450, 300, 150)
 METHODS = {
     "blocks": "linear:every=2",
     "moments": "spectrum:warmup=2,degree=1",
-    "matrix": "tc-pade:every=2",
+    "matrix": "tc-pade:every=2,span=full",
     "probe of a module": "teacache:threshold=9",
     "probe of a block": "first-block:threshold=9",
     "probe of latents": "easycache:threshold=9",

@@ -148,7 +148,17 @@ class Handle(Listener):
         return self._draw_up() if self.enabled else self._last
 
     def _draw_up(self) -> Report:
-        return report_of(_sessions(self._attachments), self._serving.name, self._offers())
+        sessions = _sessions(self._attachments)
+        return report_of(sessions, self._serving.name, self._offers(), self._remarks(sessions))
+
+    def _remarks(self, sessions: list[Session]) -> tuple[str, ...]:
+        """Say so where our own methods, which go by the noise in the latents, are told nothing of it."""
+        begun = [session.records[0] for session in sessions if session.records]
+        if not self._serving.retrace or not begun or any(record.at.noise is not None for record in begun):
+            return ()
+        scheduler = getattr(self._pipeline, "scheduler", None)
+        teller = "there is no scheduler" if scheduler is None else f"{type(scheduler).__name__} tells no noise levels"
+        return (f"steps count by their index: {teller}",)
 
     def _offers(self) -> tuple[str, ...]:
         """Name published plans for a run of all steps that ended, unless it followed one."""
@@ -254,7 +264,7 @@ class Handle(Listener):
                 f"a {type(self.target).__name__} without a scheduler does not say how many steps a run has.\n"
                 "Say it, accelerate(..., steps=20), give a plan, or accelerate the pipeline instead of its transformer."
             )
-        strides = any(one.policy.needs_stride or one.forecaster.needs_stride for one in self._every)
+        strides = any(one.policy.needs_stride or one.forecaster.needs_stride or one.retrace for one in self._every)
         clock = Clock(pipeline, self._length(), strides, agreement)
         spare = list[Memory]()
 

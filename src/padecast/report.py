@@ -57,6 +57,7 @@ class Report:
         method: What forecast it.
         unplaced: Calls of the model that were computed because their place in the schedule is unknown.
         offers: Methods that follow published plans of this model at so many steps, where another method was in use.
+        remarks: What the method could not know of the run.
 
     Example:
         >>> print(Report((StepReport(0, True, 0.2), StepReport(1, False, 0.01)), "C.", 1024, ("call 1",), "reuse"))
@@ -72,9 +73,11 @@ class Report:
     method: str
     unplaced: int = 0
     offers: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "offers", tuple(self.offers))  # a list, where it was read from JSON
+        for name in ("offers", "remarks"):  # lists, where they were read from JSON
+            object.__setattr__(self, name, tuple(getattr(self, name)))
 
     @classmethod
     def of(cls, session: Session, method: str = "by hand") -> Report:
@@ -154,6 +157,7 @@ class Report:
         if measured := self._ranges():
             lines.append(measured)
         lines += [f"note: {where}: {why}" for where, why in self.notes.items()]
+        lines += [f"note: {remark}" for remark in self.remarks]
         if self.offers:
             known = f"searched plans of this model at {len(self.plan)} steps are published: {', '.join(self.offers)}"
             lines.append(f"note: {known}; see padecast methods published")
@@ -202,13 +206,16 @@ class Report:
         return median(times) if times else 0.0
 
 
-def report_of(sessions: Iterable[Session], method: str, offers: tuple[str, ...] = ()) -> Report:
+def report_of(
+    sessions: Iterable[Session], method: str, offers: tuple[str, ...] = (), remarks: tuple[str, ...] = ()
+) -> Report:
     """Draw up the report of the sessions of one run (one per model). Reads tensors, so it waits for the GPU.
 
     Args:
         sessions: Of the run.
         method: What forecast it.
         offers: Methods that follow published plans of its model.
+        remarks: What the method could not know of the run.
     """
     sessions = list(sessions)
     records = sorted((record for s in sessions for record in s.records), key=lambda record: record.at.index)
@@ -219,7 +226,7 @@ def report_of(sessions: Iterable[Session], method: str, offers: tuple[str, ...] 
     branches = dict.fromkeys(branch for record in records for branch in record.geometry)
     steps = tuple(_step(record) for record in records)
     size, unplaced = sum(s.peak_bytes for s in sessions), sum(s.unplaced for s in sessions)
-    return Report(steps, "".join(letters).rstrip(), size, tuple(branches), method, unplaced, offers)
+    return Report(steps, "".join(letters).rstrip(), size, tuple(branches), method, unplaced, offers, remarks)
 
 
 def size(count: int) -> str:

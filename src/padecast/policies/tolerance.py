@@ -32,7 +32,7 @@ class Tolerance(Policy):
     the share of the noise that the step takes away. Where no noise levels are known, all steps count alike.
 
     Args:
-        tolerance: Larger is faster. Above 0. Default 0.002.
+        tolerance: Larger is faster. Above 0. Default 0.0005.
         warmup: Steps computed at the start, at least 2: a pace is known from two steps. Default 3, so that the first
             extrapolation was confirmed.
         last: Whether the last step is always computed. Default false: the tolerance decides there too.
@@ -55,7 +55,7 @@ class Tolerance(Policy):
         and Wanner, "Solving Ordinary Differential Equations I", 1993, section II.4.
     """
 
-    tolerance: float = 0.002
+    tolerance: float = 0.0005
     warmup: int = 3
     last: bool = False
     needs_gram: ClassVar[bool] = True
