@@ -18,7 +18,7 @@ TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
-    "script", ["readme.py", "comparison.py", "claims_page.py", "plans.py"]
+    "script", ["readme.py", "comparison.py", "claims_page.py", "plans.py", "worlds.py"]
 )  # three write docs/*.md
 def test_tables_are_what_the_result_files_say(script: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_canvas, "DPI", 10)  # pictures are drawn, and thrown away

@@ -132,3 +132,11 @@ def test_decisions_are_shared_by_the_batch() -> None:
     policy = Tolerance(0.005)
     alone, together = plan(policy, still), plan(policy, torch.cat([still, moving], dim=1))
     assert together.count("C") > alone.count("C") == 3
+
+
+def test_a_way_that_leads_to_noise_is_gone_as_well() -> None:
+    """As inversion goes, from the image to noise: the same decisions for the levels in the other order."""
+    sigmas = [1 - i / TOTAL for i in range(TOTAL)]
+    rising = Noise((*sigmas, 0.0), (*(1 - s for s in sigmas), 1.0), 25.0, (1.0,) * TOTAL)
+    horizons = [horizon(Tolerance(tolerance), walk(0), rising) for tolerance in (1e-9, 0.05, 1e6)]
+    assert horizons[0] == 0 < horizons[1] < horizons[2] == TOTAL

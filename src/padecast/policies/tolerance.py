@@ -85,7 +85,7 @@ class Tolerance(Policy):
         """Return the relative change of the residual over the newest stretch, per unit of the way to the image."""
         apart = geometry.distance(unit(len(geometry), 0), unit(len(geometry), 1))
         newest, before = geometry.index[:2]
-        return float(apart.square().mean().sqrt()) / max(place_of(at, newest) - place_of(at, before), TINY)
+        return float(apart.square().mean().sqrt()) / max(abs(place_of(at, newest) - place_of(at, before)), TINY)
 
 
 TINY = 1e-12
@@ -104,8 +104,8 @@ def place_of(at: Position, index: int) -> float:
 
 
 def way(at: Position, since: int) -> float:
-    """Return how far a step is from a computed one; nothing where it does not lie behind it."""
-    return max(place_of(at, at.index) - place_of(at, since), 0.0)
+    """Return how far a step is from a computed one before it, also on a way that leads to noise; else nothing."""
+    return abs(place_of(at, at.index) - place_of(at, since)) if since < at.index else 0.0
 
 
 def weight(at: Position) -> float:
@@ -113,4 +113,4 @@ def weight(at: Position) -> float:
     if at.noise is None:
         return 1.0 / at.total
     level, after = at.noise.levels[at.index : at.index + 2]
-    return at.noise.gains[at.index] * max(level - after, 0.0) / max(level, TINY)
+    return at.noise.gains[at.index] * abs(level - after) / max(level, after, TINY)
