@@ -118,6 +118,8 @@ def solvers() -> dict[str, Any]:
     rows = []
     for model, shift in (("motion", 0.25), ("digits", 0.2)):
         for name, make in track(list(SOLVERS.items()), model):
+            if model == "motion" and name.endswith("SDE"):
+                continue  # its pipeline hands the solver no generator, so that two uncached runs differ
             pipe, draw = drawing(model)
             pipe.scheduler = make(shift)
             uncached = draw()
