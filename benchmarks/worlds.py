@@ -205,7 +205,7 @@ def excerpt() -> str:
         f"PSNR in dB against the uncached run of the same seed, mean over samples ({', '.join(samples)}), drawn in 20 "
         "steps with 6, 8 and 10 of them computed. The models are small ones of our own, in settings in which they "
         "behave as real models do: [docs/worlds.md](docs/worlds.md). Every method is tuned to within half a step of "
-        "that number on other seeds. A number in brackets is how many steps it computed where these are fewer; an empty "
+        "that number on other seeds. In brackets is how many steps it computed where these are fewer; an empty "
         "field says that it did not get there."
     )
     lines = [*textwrap.wrap(told, 118), ""]
