@@ -215,6 +215,8 @@ class Sequence(RuleBasedStateMachine):
             return
         world.close(self.runs[0])
         del world
+        if sys.gettrace() is not None:
+            return  # under a debugger, or where coverage is measured, frames keep their variables on purpose
         left = alive(besides=fresh.tensors())
         assert not left, f"still there: {left[:20]}"
 
