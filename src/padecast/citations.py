@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from padecast._registry import parse
-from padecast.methods import registered
+from padecast.methods import registered, split
 
 BIBTEX = {
     "padecast": """@software{padecast,
@@ -111,5 +110,5 @@ def cite(name: str) -> str:
         >>> cite("spectrum").splitlines()[0]
         '@inproceedings{han2026spectrum,'
     """
-    written, _ = parse(name)
+    written, _ = split(name)
     return "\n\n".join(BIBTEX[key] for key in dict.fromkeys((*registered(written).cites, "padecast")))

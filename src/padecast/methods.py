@@ -75,6 +75,7 @@ class Method:
             (any(part.needs_gram for part in parts), "inner products"),
             (any(part.needs_stride for part in parts), "noise levels"),
             (bool(self.policy.probe), f"{self.policy.probe} at every step"),
+            (self.retrace, "the scheduler's step"),
             (self.forecaster.moments > 0, f"{self.forecaster.moments} moments"),
             (True, f"{max(self.forecaster.window, self.policy.looks_back)} residuals"),
         )

@@ -221,3 +221,7 @@ def test_the_list_of_methods_says_where_plans_are_listed() -> None:
 def test_a_wrong_name_ends_the_command_with_2() -> None:
     result = CliRunner().invoke(app, ["methods", "published:flux-50-99"])
     assert result.exit_code == 2 and "the nearest is 'flux-50-9'" in result.output
+
+
+def test_a_published_plan_is_cited_as_its_forecaster_is() -> None:
+    assert padecast.cite("published:flux-50-9,damping=3") == padecast.cite("tc-pade")
