@@ -28,6 +28,7 @@ from typing import Any, ClassVar
 
 import torch
 from common import CALLS, RESULTS, progress, write
+from plans_page import page
 
 import padecast
 from padecast import files, lab, zoo
@@ -36,8 +37,7 @@ from padecast._noise import Noise
 from padecast._provenance import Provenance
 from padecast._psnr import psnr
 from padecast._quiet import quiet
-from padecast.forecasters import TCPade
-from padecast.methods import Method
+from padecast.methods import DAMPED, Method
 from padecast.policies import Plan, Policy, Spaced
 from padecast.policies.published import Published, published
 from padecast.policies.spaced import FACTOR, POWER, chosen
@@ -175,7 +175,7 @@ def demo(name: str, seeds: Steps, tell: Any) -> dict[str, Any]:
     pipe, call = zoo.load(name), call_of(name)
 
     def drawn(policy: Policy) -> torch.Tensor:
-        chosen_by = Method("plan", policy, TCPade(), "tc-pade's forecaster", span="output", retrace=True)
+        chosen_by = Method("plan", policy, DAMPED, "tc-pade's forecaster", span="output", retrace=True)
         with padecast.accelerate(pipe, chosen_by, measure=False):
             return torch.as_tensor(call(pipe, seeds, num_inference_steps=STEPS))
 
@@ -367,181 +367,6 @@ def compared(cell: tuple[str, int], plan: Steps, several: list[Published]) -> di
     }
 
 
-# The page -------------------------------------------------------------------------------------------------------------
-
-SEARCHES = {"Golden Path's exhaustive search": "exhaustive"}
-"""What searches are called in the tables, where not by their name."""
-
-
-def page(found: dict[str, Any], demos: dict[str, Any]) -> str:
-    """Write the page."""
-    errors, shipped, best = found["errors"], found["shipped"], found["fitted"]
-    settings, valley = found["settings"], found["valley"]
-    c, q = shipped["factor"], shipped["power"]
-    rows = found["rows"]
-    number = sum(len(row["searched"]) for row in rows)
-    near, varies = settings["near"], found["varies"]
-    far = max(rows, key=lambda row: min(row["errors"].values()))
-    wide = max((row for row in rows if row["searches"] is not None), key=lambda row: row["searches"])
-    lines = [
-        "# Plans of the rule, and searched ones",
-        "",
-        "<!-- written by benchmarks/plans.py from benchmarks/results/plans.json and plans-demos.json -->",
-        "",
-        "`tc-pade` computes a given number of steps. Which ones, a rule with two constants says: they are even in the "
-        f"root of the effective noise level, with kappa = c √D (n/m)^q, c = {c:g}, q = {q:g} "
-        "(`padecast.policies.Spaced`; D numbers in a sample's latents, m of n steps computed). Others searched such "
-        f"plans on real models. This page puts both side by side: {number} searched plans of {settings['steps']} "
-        "steps, published; we ran none of these models.",
-        "",
-        "The error of a plan is how far its j-th computed step lies from the j-th of the searched plan, on average "
-        "over the computed steps, in % of the number of steps.",
-        "",
-        "| compared with the searched plans | error, % of the steps |",
-        "|---|---:|",
-        f"| even spacing | {errors['even']:.1f} |",
-        f"| the rule, one pair of constants for all models | {errors['rule']:.1f} |",
-        f"| the rule, kappa free for every model and number | {errors['kappa free']:.1f} |",
-        f"| the rule, kappa free for every single plan | {errors['kappa free for each']:.1f} |",
-        f"| one search against another, same model and number | {errors['searches among themselves']:.1f} |",
-        f"| the rule against the mean of the searches | {errors['rule to the mean of searches']:.1f} |",
-        *(f"| the rule against {name} alone | {error:.1f} |" for name, error in by_search(rows).items()),
-        "",
-        "The searches disagree among themselves about as much as the rule disagrees with them. So a better fit to "
-        "these plans need not be a better rule. The rule lies closest to MeanCache, whose plans are the smoothest. "
-        f"The searches are farthest apart for {name_of(wide)}: {wide['searches']:.1f} %. Without that, they are "
-        f"{without(rows, wide, 'searches'):.1f} % apart, and the rule is {without(rows, wide, 'error'):.1f} % from "
-        f"them. Farthest from every search is the rule for {name_of(far)}: "
-        f"{min(far['errors'].values()):.1f} % from the nearest. What images under its plans are worth, only a run of "
-        "the model shows.",
-    ]
-    for name, model in found["models"].items():
-        lines += ["", f"## {model['title']}", "", about(model, found["by model"][name]), ""]
-        lines += model_table([row for row in rows if row["model"] == name])
-    lines += [
-        "",
-        "## Demo models",
-        "",
-        f"Mean PSNR in dB to the uncached images, {demos['settings']['steps']} steps, by the density: a factor of "
-        "kappa, 1 in the rule. More computes more steps at the start. The demo models are the matched ones, on "
-        "development seeds: "
-        + ", ".join(f"{len(demo['seeds'])} of {short(name)}" for name, demo in demos["demos"].items())
-        + ", too few for differences below a decibel. Forecasts are those of `tc-pade`. "
-        "Best of a row in bold; equal plans have equal figures.",
-        "",
-        *demo_table(demos),
-        "",
-        "## The fit",
-        "",
-        "c and q make a sum smallest: the mean error to the searched plans, in % of the steps, and the demos' mean "
-        f"loss in dB against the best density, times {settings['weight']:g}. Between densities the loss is "
-        "interpolated over log kappa, and beyond the outermost it is theirs. The weight makes both parts matter alike: "
-        f"between densities {near[0]:g} and {near[-1]:g} the error varies by {varies['error']:.1f} %, and the loss by "
-        f"{varies['loss']:.0f} dB, which count as {varies['loss'] * settings['weight']:.1f} %.",
-        "",
-        "| constants | c | q | error, % | loss, dB | sum |",
-        "|---|---:|---:|---:|---:|---:|",
-        *(
-            f"| {words} | {at['factor']:.4f} | {at['power']:.2f} | {at['error']:.2f} | {at['loss']:.2f} "
-            f"| {at['sum']:.2f} |"
-            for words, at in (
-                ("shipped", shipped),
-                ("best of the grid", best),
-                ("best for the searched plans alone", found["plans alone"]),
-                ("best for the demos alone", found["demos alone"]),
-            )
-        ),
-        "",
-        f"The sum is flat: within {settings['valley']:g} of the smallest are c from {valley['factor'][0]:.3f} to "
-        f"{valley['factor'][1]:.3f}, and q from {valley['power'][0]:.2f} to {valley['power'][1]:.2f}. The shipped "
-        f"constants are {shipped['sum'] - best['sum']:.2f} above the smallest. No density suits every demo: with the "
-        f"shipped constants they lose {shipped['loss']:.1f} dB on average against the best density of each, digits by "
-        "too low a density, motion mostly by too high a one.",
-        "",
-        "## Sources",
-        "",
-        *sources(rows),
-        "",
-        f"Demos: `benchmarks/results/{DEMO_FILE}`, made by `python benchmarks/{demos['provenance']['command']}`. "
-        f"All else: `benchmarks/results/{FILE}`, made by `python benchmarks/{found['provenance']['command']}`.",
-        "",
-    ]
-    return "\n".join(lines)
-
-
-def about(model: dict[str, Any], error: float) -> str:
-    """Return what the rule knows of a model, and its error there."""
-    stretched = f", stretched to end at {model['terminal']:g}" if model["terminal"] is not None else ""
-    return (
-        f"{model['size']:,} numbers in a sample's latents, shift {model['shift']:.3g}{stretched}. Error {error:.1f} %."
-    )
-
-
-def model_table(rows: list[dict[str, Any]]) -> list[str]:
-    """Return the plans of one model, the rule's before those that were searched."""
-    lines = ["| computed | plan | steps | error of the rule, % |", "|---:|---|---|---:|"]
-    for row in rows:
-        lines.append(f"| {row['computed']} | **rule** | {listed(row['rule'])} | |")
-        for name, plan in row["searched"].items():
-            search = row["searches by"][name]
-            words = f"{SEARCHES.get(search, search)}, published"
-            lines.append(f"| {row['computed']} | {words} | {listed(plan)} | {row['errors'][name]:.1f} |")
-    return lines
-
-
-def demo_table(demos: dict[str, Any]) -> list[str]:
-    """Return the PSNR of the demos by density."""
-    densities = demos["settings"]["densities"]
-    lines = [
-        "| demo | computed | " + " | ".join(f"{density:g}" for density in densities) + " |",
-        "|---|---:|" + "---:|" * len(densities),
-    ]
-    for name, demo in demos["demos"].items():
-        for count in demos["settings"]["counts"]:
-            values = [round(row["psnr"], 1) for row in demo["rows"] if row["computed"] == count]
-            shown = [f"**{value:.1f}**" if value == max(values) else f"{value:.1f}" for value in values]
-            lines.append(f"| {short(name)} | {count} | " + " | ".join(shown) + " |")
-    return lines
-
-
-def sources(rows: list[dict[str, Any]]) -> list[str]:
-    """Return where the searched plans are published, each source once."""
-    names: dict[str, list[str]] = defaultdict(list)
-    for row in rows:
-        for name, source in row["sources"].items():
-            names[source].append(f"`{name}`")
-    return [f"- {source}: {', '.join(which)}" for source, which in names.items()]
-
-
-def name_of(row: dict[str, Any]) -> str:
-    """Return model and number of a row in words."""
-    return f"{MODELS[row['model']].title.partition(',')[0]} with {row['computed']} computed steps"
-
-
-def without(rows: list[dict[str, Any]], left_out: dict[str, Any], key: str) -> float:
-    """Return a mean over all rows but one."""
-    return fmean(row[key] for row in rows if row is not left_out and row[key] is not None)
-
-
-def by_search(rows: list[dict[str, Any]]) -> dict[str, float]:
-    """Return the mean error of the rule against the plans of every search."""
-    errors: dict[str, list[float]] = defaultdict(list)
-    for row in rows:
-        for name, error in row["errors"].items():
-            errors[row["searches by"][name]].append(error)
-    return {name: fmean(several) for name, several in errors.items()}
-
-
-def listed(plan: Sequence[int]) -> str:
-    """Write a plan index by index."""
-    return " ".join(map(str, plan))
-
-
-def short(name: str) -> str:
-    """Return a demo model's name without its setting."""
-    return name.partition(":")[0]
-
-
 def main() -> None:
     """Measure and fit unless only the page is wanted, and write or check it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -554,7 +379,7 @@ def main() -> None:
     demos = files.read_json(RESULTS / DEMO_FILE)
     if not options.page and not options.check:
         write(FILE, fitted(demos["demos"]))
-    text = page(files.read_json(RESULTS / FILE), demos)
+    text = page(files.read_json(RESULTS / FILE), demos, (FILE, DEMO_FILE))
     if options.check:
         same = PAGE.read_text(encoding="utf-8") == text
         sys.exit(0 if same else "docs/plans.md does not show what the result files say: run benchmarks/plans.py --page")

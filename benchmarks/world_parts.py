@@ -26,7 +26,7 @@ from padecast import accelerate, zoo
 from padecast._provenance import Provenance
 from padecast._quiet import quiet
 from padecast.forecasters import Forecaster, Lagrange, Reuse, TCPade
-from padecast.methods import Method
+from padecast.methods import DAMPED, Method
 from padecast.policies import Interval, Plan, Policy
 
 COUNTS = {"digits": 16, "scenes": 12, "motion": 4}
@@ -90,7 +90,7 @@ def levels() -> dict[str, Any]:
         for span, budget in track([(s, b) for s in spans for b in PLANS], model):
             plan = Plan.at(PLANS[budget], STEPS)
             for name, retrace in (("feedback", False), ("retraced", True)):
-                forecaster = TCPade() if name == "feedback" else TCPade(feedback=0.0, damping=16.0)
+                forecaster = TCPade() if name == "feedback" else DAMPED
                 images, report = run(pipe, draw, plan, forecaster, span, retrace)
                 row = {"model": model, "span": span, "computed": budget, "way": name}
                 cost = {"bytes": report.history_bytes, "forecast": report.seconds_forecast / max(report.forecast, 1)}
@@ -132,7 +132,7 @@ def solvers() -> dict[str, Any]:
                     "linear": (Lagrange(), False),
                     "TC-Padé, feedback": (TCPade(), False),
                     "repetition, retraced": (Reuse(), True),
-                    "tc-pade": (TCPade(), True),
+                    "tc-pade": (DAMPED, True),
                 }
                 for way, (forecaster, retrace) in ways.items():
                     images, _ = run(pipe, draw, plan, forecaster, "output", retrace)

@@ -45,11 +45,11 @@ A latent of D numbers shows its structure at the **effective noise level**
 
     sigma_eff = sigma / (sigma + kappa (1 - sigma)),    kappa = sqrt(D / 25)
 
-Three settings make the demo models like real ones. `padecast.zoo.load("scenes:matched")` has a schedule and a guidance
-at which few plain steps lose what they lose on real models. `scenes:as-flux`, `digits:as-flux` and `motion:as-wan` are
-enlarged besides: every latent pixel is there k x k times, so that latents and noise levels are those of FLUX at
-1024 x 1024 pixels, or nearly those of Wan 2.1 at 480p. The images are those of a small model at shift / k, exactly;
-tests/zoo/test_worlds.py holds that.
+Matched settings make the demo models more like real ones. `padecast.zoo.load("scenes:matched")` has a schedule and a
+guidance at which the first steps decide; which lines of real models each meets stands below. `scenes:as-flux`,
+`digits:as-flux` and `motion:as-wan` are enlarged besides: every latent pixel is there k x k times, so that latents and
+noise levels are those of FLUX at 1024 x 1024 pixels, or nearly those of Wan 2.1 at 480p. The images are those of a
+small model at shift / k, exactly; tests/zoo/test_worlds.py holds that (for motion under Euler).
 
 All figures are PSNR in dB to the uncached images of the same seeds. Thresholds and intervals are tuned to the same
 number of computed steps (NFE) on seeds that are not measured. What ran here are demo models; no figure on this page is

@@ -10,7 +10,7 @@ import diffusers
 import pytest
 import torch
 
-from padecast._noise import Noise, is_flow, noise_of
+from padecast._noise import Noise, is_flow, is_random, noise_of
 
 STEPS = 6
 FLOW = {"prediction_type": "flow_prediction", "use_flow_sigmas": True}
@@ -121,3 +121,43 @@ def test_one_latent_is_as_noisy_as_another_that_repeats_its_pixels() -> None:
 
 def test_signal_and_noise_alone() -> None:
     assert Noise((0.0, 1.0), (1.0, 0.0), 1e6).effective() == (1.0, 0.0)
+
+
+def made(name: str, **config: Any) -> Any:
+    """A scheduler with its timesteps set; nothing if it needs more than that, or a package that is not here."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            scheduler = getattr(diffusers, name)(**config)
+            scheduler.set_timesteps(STEPS)
+        except Exception:
+            return None
+    return scheduler if hasattr(scheduler, "timesteps") and len(scheduler.timesteps) > 1 else None
+
+
+def first_steps(name: str, config: dict[str, Any], seed: int) -> torch.Tensor | None:
+    """The latents after two steps, with what torch draws by itself seeded; nothing if its step takes other things."""
+    scheduler, x = made(name, **config), torch.full((1, 4, 8, 8), 0.5)
+    torch.manual_seed(seed)
+    try:
+        for t in scheduler.timesteps[:2]:
+            x = scheduler.step(0.1 * x, t, x).prev_sample
+    except Exception:
+        return None
+    return x
+
+
+ALL = sorted(name for name in dir(diffusers) if name.endswith("Scheduler"))
+SDE = [("DPMSolverMultistepScheduler", {"algorithm_type": "sde-dpmsolver++"})]
+SDE += [("FlowMatchEulerDiscreteScheduler", {"stochastic_sampling": True})]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("name", "config"), [*((name, {}) for name in ALL), *SDE], ids=str)
+def test_schedulers_that_draw_noise_are_known(name: str, config: dict[str, Any]) -> None:
+    """Each steps twice with other seeds of torch: where the latents differ, it draws."""
+    once, again = (None if made(name, **config) is None else first_steps(name, config, seed) for seed in (1, 2))
+    if once is None or again is None:
+        pytest.skip("its step takes something else")
+    draws = not torch.equal(once, again)
+    assert is_random(made(name, **config)) or not draws

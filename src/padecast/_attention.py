@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 from torch.overrides import TorchFunctionMode
 
-from padecast._history import TINY
+from padecast._noise import TINY
 from padecast._rows import Known, joint
 
 QUERIES = 256

@@ -152,13 +152,20 @@ class Handle(Listener):
         return report_of(sessions, self._serving.name, self._offers(), self._remarks(sessions))
 
     def _remarks(self, sessions: list[Session]) -> tuple[str, ...]:
-        """Say so where our own methods, which go by the noise in the latents, are told nothing of it."""
-        begun = [session.records[0] for session in sessions if session.records]
-        if not self._serving.retrace or not begun or any(record.at.noise is not None for record in begun):
+        """Say what our own methods could not know of a run, and where they had to do with less."""
+        begun = [session for session in sessions if session.records]
+        if not self._serving.retrace or not begun:
             return ()
-        scheduler = getattr(self._pipeline, "scheduler", None)
-        teller = "there is no scheduler" if scheduler is None else f"{type(scheduler).__name__} tells no noise levels"
-        return (f"steps count by their index: {teller}",)
+        name = type(getattr(self._pipeline, "scheduler", None)).__name__
+        remarks = []
+        if all(session.records[0].at.noise is None for session in begun):
+            teller = "there is no scheduler" if name == "NoneType" else f"{name} tells no noise levels"
+            remarks.append(f"steps count by their index: {teller}")
+        if any(type(session.forecaster) is not type(self._serving.forecaster) for session in begun):
+            remarks.append(
+                f"forecast steps repeat: {name} draws noise, or mixes the outputs of several steps by itself"
+            )
+        return tuple(remarks)
 
     def _offers(self) -> tuple[str, ...]:
         """Name published plans for a run of all steps that ended, unless it followed one."""

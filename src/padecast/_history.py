@@ -9,7 +9,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from padecast._noise import Noise
+from padecast._noise import TINY, Noise
 
 
 @dataclass(frozen=True)
@@ -291,9 +291,6 @@ class Geometry:
         lengths = (self.quadratic(last, last) * self.quadratic(before, before)).clamp_min(0).sqrt()
         cosine = self.quadratic(last, before) / lengths.clamp_min(TINY)
         return 1 + torch.where(lengths <= TINY, torch.ones_like(lengths), cosine).clamp(-1, 1)
-
-
-TINY = 1e-30
 
 
 def normalised(strides: Sequence[float]) -> tuple[float, ...] | None:

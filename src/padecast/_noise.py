@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -54,14 +54,12 @@ class Noise:
     @cached_property
     def abscissae(self) -> tuple[float, ...] | None:
         """Minus the effective levels at the steps, for twice the kappa; nothing unless they rise."""
-        falling = tuple(-level for level in self.effective(2 * self.kappa)[:-1])
-        return falling if all(a < b for a, b in pairwise(falling)) else None
+        return _rising(-level for level in self.effective(2 * self.kappa)[:-1])
 
     @cached_property
     def roots(self) -> tuple[float, ...] | None:
         """Minus the square roots of the effective levels at the steps; nothing unless they rise."""
-        falling = tuple(-math.sqrt(level) for level in self.levels[:-1])
-        return falling if all(a < b for a, b in pairwise(falling)) else None
+        return _rising(-math.sqrt(level) for level in self.levels[:-1])
 
     @cached_property
     def levels(self) -> tuple[float, ...]:
@@ -75,6 +73,12 @@ class Noise:
 
 
 TINY = 1e-30
+
+
+def _rising(numbers: Iterable[float]) -> tuple[float, ...] | None:
+    """Return numbers that rise from each to the next; nothing if any does not."""
+    listed = tuple(numbers)
+    return listed if all(a < b for a, b in pairwise(listed)) else None
 
 
 def noise_of(scheduler: Any, size: float = ORIGIN) -> Noise | None:
@@ -160,7 +164,11 @@ def is_multistep(scheduler: Any) -> bool:
 
 
 MULTISTEP = ("LMS", "PNDM", "SASolver")
-RANDOM = ("Ancestral", "SDE", "LCM", "TCD", "DDPM", "SASolver", "RePaint", "UnCLIP", "Stochastic", "SCM", "VQDiffusion")
+"""Words in the names of schedulers that mix outputs, and say no order."""
+RANDOM = (
+    *("Ancestral", "SDE", "LCM", "TCD", "DDPM", "SASolver", "RePaint", "UnCLIP", "Stochastic", "SCM", "VQDiffusion"),
+    *("CogVideoXDPM", "CosineDPM", "ScoreSde", "KarrasVe"),
+)
 """Words in the names of schedulers that draw noise."""
 
 

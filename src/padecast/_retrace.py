@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from padecast._intercept import Intercept
+from padecast._mix import weighted_sum
 from padecast._noise import is_multistep, is_random
 from padecast._plain import plain_copies
 from padecast._record import Record
@@ -44,6 +45,12 @@ class Stretch:
     steps: list[tuple[Record, Any, dict[str, Any]]] = field(default_factory=list)
     outputs: list[tuple[Record, Tensor]] = field(default_factory=list)
     result: Tensor | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the outputs and latents that are kept, whatever the scheduler itself remembers."""
+        kept = [output for _, output in self.outputs] + ([] if self.sample is None else [self.sample])
+        return sum(x.numel() * x.element_size() for x in kept)
 
 
 class Retrace:
@@ -127,6 +134,7 @@ class Retrace:
             stretch.steps.append((record, timestep, others))
         result = step(output, timestep, sample, **others)
         stretch.result = _latents(result)
+        session.set_aside(stretch.nbytes)
         self._here.stretch = None if record.at.is_last else stretch
         return result
 
@@ -145,9 +153,9 @@ class Retrace:
             for record, timestep, others in stretch.steps:
                 output = known
                 if record is not first:
-                    weights = lagrange_basis(tuple(nodes), times[record.at.index]).tolist()
-                    output = sum((w * v for w, (_, v) in zip(weights, stretch.outputs, strict=True)), start=0 * known)
-                sample = _latents(step(output.to(known.dtype), timestep, sample, **others))
+                    weights = lagrange_basis(tuple(nodes), times[record.at.index])
+                    output = weighted_sum(torch.zeros_like(known), (v for _, v in stretch.outputs), weights)
+                sample = _latents(step(output, timestep, sample, **others))
         return sample
 
 
@@ -162,7 +170,7 @@ def suited(forecaster: Forecaster, scheduler: Any, retraced: bool) -> Forecaster
     """Return the forecaster of our own methods that a scheduler goes with.
 
     Schedulers that draw noise, and multistep solvers, which extrapolate by themselves, get repetition. Where stretches
-    are gone through again, errors need not be paid back, and extrapolations that are damped more are better starts.
+    are gone through again, errors need not be paid back.
 
     Args:
         forecaster: Of the method.
@@ -173,14 +181,7 @@ def suited(forecaster: Forecaster, scheduler: Any, retraced: bool) -> Forecaster
         return forecaster
     if is_random(scheduler) or is_multistep(scheduler):
         return Reuse()
-    usual = TCPade.damping == forecaster.damping
-    return (
-        replace(forecaster, feedback=0.0, damping=RETRACED if usual else forecaster.damping) if retraced else forecaster
-    )
-
-
-RETRACED = 16.0
-"""Damping of forecasts that are only a start."""
+    return replace(forecaster, feedback=0.0) if retraced else forecaster
 
 
 def _arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Tensor, Any, Tensor, dict[str, Any]] | None:
@@ -192,10 +193,13 @@ def _arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Tensor, A
         return None
     output, timestep, sample = (named.pop(name) for name in ARGUMENTS)
     tensors = isinstance(output, Tensor) and isinstance(sample, Tensor) and output.shape == sample.shape
-    return (output, timestep, sample, named) if tensors and set(named) <= HARMLESS else None
+    draws = any(named.get(name) for name in DRAWING)
+    return (output, timestep, sample, named) if tensors and not draws and set(named) <= HARMLESS else None
 
 
-HARMLESS = frozenset({"return_dict", "generator", "eta", "s_churn", "s_tmin", "s_tmax", "s_noise", "variance_noise"})
+DRAWING = ("eta", "s_churn")
+"""Arguments by which a step that else draws no noise is told to."""
+HARMLESS = frozenset({"return_dict", "generator", "s_tmin", "s_tmax", "s_noise", *DRAWING})
 """Further arguments of a step that hold nothing of the step before."""
 
 

@@ -86,7 +86,7 @@ class Session:
         spare = [] if spare is None else spare
         self._memories = Branches(window, forecaster.moments, measure, Storage(dtype, offload), spare, group)
         self.renewal = Renewal(forecaster, alone=group is None)
-        self.peak_bytes = 0
+        self.peak_bytes = self._aside = 0
         self.begins_late = False  # in the middle of a schedule, as what fell behind another run does
         self.reset()
 
@@ -297,8 +297,13 @@ class Session:
             self._memories[branch].renew(detached(entry), detached(output))
         self._count_bytes()
 
+    def set_aside(self, size: int) -> None:
+        """Count bytes that are kept elsewhere for this run, until another number is said."""
+        self._aside = size
+        self._count_bytes()
+
     def _count_bytes(self) -> None:
-        size = self._memories.nbytes + self._course.nbytes + self.renewal.nbytes
+        size = self._memories.nbytes + self._course.nbytes + self.renewal.nbytes + self._aside
         self.peak_bytes = max(self.peak_bytes, size)
 
     def decline(self, branch: str, note: str) -> Streams | None:

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from padecast._group import summed
-from padecast._history import TINY, Seen
+from padecast._history import Seen
 from padecast._mix import Rows, Streams, elements
+from padecast._noise import TINY
 
 
 class Watch:

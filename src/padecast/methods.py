@@ -154,11 +154,13 @@ def _replaced(part: Any, changes: dict[str, Any], owner: str) -> Any:
     return configure(type(part), {**kept, **changes}, f"method {owner}")
 
 
+DAMPED = TCPade(damping=16.0)
+"""The forecaster of our own methods: where stretches are gone through again, a forecast is only a start."""
 METHODS = (
     Method(
         "adaptive",
         Tolerance(),
-        TCPade(),
+        DAMPED,
         "computes when forecasts may have led the image astray (default)",
         ("tc-pade", "padecast"),
         span="output",
@@ -167,7 +169,7 @@ METHODS = (
     Method(
         "tc-pade",
         Spaced(),
-        TCPade(),
+        DAMPED,
         "damped vector Padé, a fixed number of computed steps",
         ("tc-pade",),
         span="output",
@@ -321,7 +323,7 @@ def _following(name: str) -> Method:
     """Return the method that follows a published plan."""
     found = find(name)
     summary = f"plan for {found.model}, found by {found.search}"
-    return Method(found.written, found.plan, TCPade(), summary, ("tc-pade",), span="output", retrace=True)
+    return Method(found.written, found.plan, DAMPED, summary, ("tc-pade",), span="output", retrace=True)
 
 
 def _with_part(name: str) -> str:

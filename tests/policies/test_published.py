@@ -15,6 +15,7 @@ from padecast import Report, UnknownName, accelerate, method
 from padecast._errors import InvalidOption
 from padecast.cli import app
 from padecast.forecasters import Reuse, TCPade
+from padecast.methods import DAMPED
 from padecast.policies import Plan
 from padecast.policies.published import DATA, Published, find, follows, offers, published
 from padecast.report import StepReport
@@ -74,7 +75,7 @@ def test_the_models_are_described_classes() -> None:
 @every_plan
 def test_a_plan_is_a_method(plan: Published) -> None:
     made = method(plan.written)
-    assert (made.name, made.policy, made.forecaster, made.span) == (plan.written, plan.plan, TCPade(), "output")
+    assert (made.name, made.policy, made.forecaster, made.span) == (plan.written, plan.plan, DAMPED, "output")
     assert made.cites == ("tc-pade",) and plan.search in made.summary and plan.model in made.summary
 
 

@@ -66,15 +66,13 @@ def test_blocks_stay_compiled() -> None:
         assert counters["stats"]["unique_graphs"] == graphs
 
 
-@pytest.mark.parametrize("count", [2, 5])
-@pytest.mark.parametrize("method", ["linear", "tc-pade", "adaptive"])
-def test_a_compiled_model_is_one_graph_a_step(count: int, method: str) -> None:
-    """Residuals and weights of the step are inputs of the graph: its forward is never cut."""
-    ran = [0]
+def graphs_run(method: str, count: int) -> tuple[list[int], Any]:
+    """The size of every graph that a run of a compiled model of so many blocks runs, and the run's report."""
+    ran: list[int] = []
 
     def backend(graph: Any, _inputs: Any) -> Any:
         def run(*args: Any) -> Any:
-            ran[0] += 1
+            ran.append(len(graph.graph.nodes))
             return graph(*args)
 
         return run
@@ -85,10 +83,30 @@ def test_a_compiled_model_is_one_graph_a_step(count: int, method: str) -> None:
     pipe.transformer = torch.compile(pipe.transformer, backend=backend)
     with accelerate(pipe, method) as run:
         for _ in range(2):
-            ran[0] = 0
+            ran.clear()
             torch.testing.assert_close(sample_flux(pipe, 12, true_cfg_scale=1.0), expected)
         assert "." in run.report.plan
-        assert ran[0] == 12
+        return ran, run.report
+
+
+@pytest.mark.parametrize("count", [2, 5])
+@pytest.mark.parametrize("method", ["linear", "tc-pade:span=full", "taylorseer"])
+def test_a_compiled_model_is_one_graph_a_step(count: int, method: str) -> None:
+    """Residuals and weights of the step are inputs of the graph: its forward is never cut."""
+    ran, _ = graphs_run(method, count)
+    assert len(ran) == 12
+
+
+@pytest.mark.parametrize("count", [2, 5])
+@pytest.mark.parametrize("method", ["tc-pade", "adaptive"])
+def test_where_the_output_is_forecast_a_computed_step_is_the_whole_graph_and_the_others_are_none(
+    count: int, method: str
+) -> None:
+    """Beside the graph of the whole model a computed step has one that only hands its output on."""
+    ran, report = graphs_run(method, count)
+    large = [size for size in ran if size > 10]
+    assert len(large) == report.computed and len(set(large)) == 1 and len(ran) <= 2 * report.computed
+    assert large[0] > 100 * count
 
 
 def test_after_the_wrapper_is_taken_off_nothing_is_decided_for_a_graph(monkeypatch: pytest.MonkeyPatch) -> None:

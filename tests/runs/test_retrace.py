@@ -5,13 +5,14 @@ from __future__ import annotations
 import copy
 import pickle
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import diffusers
 import pytest
 import torch
 from tests.lab.tiny import digits
-from tests.tiny import flux_pipeline, sample_flux
+from tests.tiny import dit_pipeline, flux_pipeline, sample_dit, sample_flux
 from torch import Tensor
 
 from padecast import accelerate
@@ -193,9 +194,41 @@ def test_schedulers_that_draw_noise_get_repetition_and_no_second_way() -> None:
     assert torch.equal(*images)
 
 
+@pytest.mark.parametrize("solver", ["UniPC", "DPM++", "DEIS"])
+def test_that_steps_repeat_is_said_in_the_report(solver: str) -> None:
+    with accelerate(piped(solver), "tc-pade:every=3,damping=2") as run:
+        sample(run.target)
+        (remark,) = run.report.remarks
+        assert "forecast steps repeat" in remark and type(run.target.scheduler).__name__ in remark
+
+
+def test_a_step_that_is_told_to_draw_noise_is_taken_once() -> None:
+    """DDIM draws where its pipeline passes eta: going through a stretch again would draw anew."""
+    images = []
+    for retrace in (True, False):
+        pipe = dit_pipeline()
+        step = pipe.scheduler.step
+        noisy = partial(step, eta=0.7, generator=torch.Generator().manual_seed(5))
+        pipe.scheduler.step = lambda *args, noisy=noisy, **kwargs: noisy(*args, **kwargs)
+        with accelerate(pipe, method(retrace=retrace)) as run:
+            images.append(sample_dit(pipe, len(PLAN)))
+            assert run.report.plan == PLAN
+    assert torch.equal(*images)
+
+
+def test_what_is_kept_for_going_through_again_is_counted() -> None:
+    """Three outputs and the latents before the latest computed step, beside one remembered output of each branch."""
+    sizes = []
+    for retrace in (True, False):
+        with accelerate(piped(), method(retrace=retrace), measure=False) as run:
+            sample(run.target)
+            sizes.append(run.report.history_bytes)
+    latents = 2 * 16 * 16 * 4
+    assert sizes[0] - sizes[1] == 4 * latents
+
+
 def test_the_forecaster_goes_with_the_solver() -> None:
     euler, unipc = SOLVERS["Euler"](), SOLVERS["UniPC"]()
-    assert suited(TCPade(), euler, retraced=True) == TCPade(feedback=0.0, damping=16.0)
     assert suited(TCPade(damping=2.0), euler, retraced=True) == TCPade(feedback=0.0, damping=2.0)
     assert suited(TCPade(), euler, retraced=False) == TCPade()
     assert suited(TCPade(), unipc, retraced=True) == Reuse()

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from padecast._errors import check
-from padecast._history import TINY, Geometry, Position, precise
+from padecast._history import Geometry, Position, precise
+from padecast._noise import TINY
 from padecast.forecasters.base import MOST, Forecaster, fitted
 from padecast.forecasters.lagrange import lagrange_basis
 

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from padecast._errors import check
-from padecast._history import TINY, Geometry, Position, by_noise, precise, unit
+from padecast._history import Geometry, Position, by_noise, precise, unit
+from padecast._noise import TINY
 from padecast.forecasters.base import Forecaster
 from padecast.forecasters.feedback import Feedback
 from padecast.forecasters.lagrange import lagrange_basis

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from padecast._errors import check
 from padecast._history import Geometry, Position, Trace, unit
+from padecast._noise import TINY
 from padecast.policies.base import Policy
 
 
@@ -86,9 +87,6 @@ class Tolerance(Policy):
         apart = geometry.distance(unit(len(geometry), 0), unit(len(geometry), 1))
         newest, before = geometry.index[:2]
         return float(apart.square().mean().sqrt()) / max(abs(place_of(at, newest) - place_of(at, before)), TINY)
-
-
-TINY = 1e-12
 
 
 def place_of(at: Position, index: int) -> float:

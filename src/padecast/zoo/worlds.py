@@ -1,8 +1,8 @@
 """Settings of the demo models that are like real models: matched ones, and demos told as FLUX or as Wan.
 
 At their usual settings the demo models are far smoother than real ones, because their latents are small: most steps are
-spent where little happens. In a matched setting they have the schedule and the guidance at which plain fewer steps
-lose, and forecasts gain, what they do on real models (docs/worlds.md). As FLUX and as Wan they are enlarged besides:
+spent where little happens. In a matched setting they have a schedule and a guidance at which the first steps decide, as
+in real models; docs/worlds.md says which lines of real models each meets. As FLUX and as Wan they are enlarged besides:
 latents and schedule are those of the real model, and the images those of a matched setting.
 """
 
@@ -44,21 +44,23 @@ WORLDS = {
 
 
 def enter(pipe: Any, world: World) -> Any:
-    """Return a demo pipeline as it is in a world; the pipeline that was given is used up."""
-    kind = type(pipe)
+    """Return a pipeline of a world, made of the components of a demo pipeline."""
     if world.model == "digits":
         return _digits(pipe, world)
+    parts = dict(pipe.components)
     name = "shift" if "shift" in pipe.scheduler.config else "flow_shift"
-    pipe.scheduler = type(pipe.scheduler).from_config(pipe.scheduler.config, **{name: world.shift})
+    parts["scheduler"] = type(pipe.scheduler).from_config(pipe.scheduler.config, **{name: world.shift})
     sizes: dict[str, float] = {"guidance_scale": world.guidance}
     if world.times > 1:
         from .enlarged import enlarge
         from .scenes.layout import SIZE
 
-        pipe.register_modules(transformer=enlarge(pipe.transformer, world.times), vae=enlarge(pipe.vae, world.times))
+        parts |= {part: enlarge(parts[part], world.times) for part in ("transformer", "vae")}
         sizes |= {"height": SIZE * world.times, "width": SIZE * world.times}
-    pipe.__class__ = sized(kind, __name__, **sizes)
-    return pipe
+    made = sized(type(pipe), __name__, **sizes)(**parts)
+    if hasattr(pipe, "default_sample_size"):
+        made.default_sample_size = pipe.default_sample_size * world.times
+    return made
 
 
 def _digits(pipe: Any, world: World) -> Any:
