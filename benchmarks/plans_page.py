@@ -27,7 +27,7 @@ def page(found: Document, demos: Document, names: tuple[str, str]) -> str:
 def compared_with_searches(found: Document) -> list[str]:
     """Return what the rule is, and how far it is from plans that were searched."""
     errors, shipped, settings = found["errors"], found["shipped"], found["settings"]
-    c, q = shipped["factor"], shipped["power"]
+    c, least = shipped["factor"], shipped["least"]
     rows, titles = found["rows"], {name: model["title"] for name, model in found["models"].items()}
     number = sum(len(row["searched"]) for row in rows)
     far = max(rows, key=lambda row: min(row["errors"].values()))
@@ -38,7 +38,7 @@ def compared_with_searches(found: Document) -> list[str]:
         "<!-- written by benchmarks/plans.py from benchmarks/results/plans.json and plans-demos.json -->",
         "",
         "`tc-pade` computes a given number of steps. Which ones, a rule with two constants says: they are even in the "
-        f"root of the effective noise level, with kappa = c √D (n/m)^q, c = {c:g}, q = {q:g} "
+        f"root of the effective noise level, with kappa = c √(D + D₀) n/m, c = {c:g}, D₀ = {least:g} "
         "(`padecast.policies.Spaced`; D numbers in a sample's latents, m of n steps computed). Others searched such "
         f"plans on real models. This page puts both side by side: {number} searched plans of {settings['steps']} "
         "steps, published; we ran none of these models.",
@@ -100,16 +100,17 @@ def of_the_fit(found: Document) -> list[str]:
     return [
         "## The fit",
         "",
-        "c and q make a sum smallest: the mean error to the searched plans, in % of the steps, and the demos' mean "
+        "c and D₀ make a sum smallest: the mean error to the searched plans, in % of the steps, and the demos' mean "
         f"loss in dB against the best density, times {settings['weight']:g}. Between densities the loss is "
-        "interpolated over log kappa, and beyond the outermost it is theirs. The weight makes both parts matter alike: "
-        f"between densities {near[0]:g} and {near[-1]:g} the error varies by {varies['error']:.1f} %, and the loss by "
-        f"{varies['loss']:.0f} dB, which count as {varies['loss'] * settings['weight']:.1f} %.",
+        "interpolated over log kappa, and beyond the outermost it is theirs. The weight lets real models decide c, and "
+        f"the demos what those leave open: between densities {near[0]:g} and {near[-1]:g} the error varies by "
+        f"{varies['error']:.1f} %, and the loss by {varies['loss']:.0f} dB, which count as "
+        f"{varies['loss'] * settings['weight']:.1f} %.",
         "",
-        "| constants | c | q | error, % | loss, dB | sum |",
+        "| constants | c | D₀ | error, % | loss, dB | sum |",
         "|---|---:|---:|---:|---:|---:|",
         *(
-            f"| {words} | {at['factor']:.4f} | {at['power']:.2f} | {at['error']:.2f} | {at['loss']:.2f} "
+            f"| {words} | {at['factor']:.4f} | {at['least']:g} | {at['error']:.2f} | {at['loss']:.2f} "
             f"| {at['sum']:.2f} |"
             for words, at in (
                 ("shipped", shipped),
@@ -120,10 +121,9 @@ def of_the_fit(found: Document) -> list[str]:
         ),
         "",
         f"The sum is flat: within {settings['valley']:g} of the smallest are c from {valley['factor'][0]:.3f} to "
-        f"{valley['factor'][1]:.3f}, and q from {valley['power'][0]:.2f} to {valley['power'][1]:.2f}. The shipped "
+        f"{valley['factor'][1]:.3f}, and D₀ from {valley['least'][0]:g} to {valley['least'][1]:g}. The shipped "
         f"constants are {shipped['sum'] - best['sum']:.2f} above the smallest. No density suits every demo: with the "
-        f"shipped constants they lose {shipped['loss']:.1f} dB on average against the best density of each, digits by "
-        "too low a density, motion mostly by too high a one.",
+        f"shipped constants they lose {shipped['loss']:.1f} dB on average against the best density of each.",
         "",
     ]
 

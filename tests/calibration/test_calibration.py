@@ -60,7 +60,7 @@ def curve(made: Calibration) -> Calibration:
 def test_a_wish_comes_to_a_number_of_computed_steps(curve: Calibration, wish: dict[str, Any], budget: int) -> None:
     assert curve.budget(**wish) == budget
     made = curve.method(**wish)
-    assert made.policy == Plan(curve.choices[budget].best.candidate.plan) and made.span == "full"
+    assert made.policy == Plan(curve.choices[budget].best.candidate.plan) and made.span == "output"
 
 
 @pytest.mark.parametrize(

@@ -66,7 +66,7 @@ def assert_close(one: Tensor, other: Tensor) -> None:
 def test_calls_of_their_own_are_branches_side_by_side() -> None:
     pipe = wan_pipeline()
     added, given = by_hand(pipe, lambda: sample_wan(pipe, STEPS, guidance_scale=4.0))
-    statistic, _ = watch(pipe, lambda: sample_wan(pipe, STEPS, guidance_scale=4.0))
+    statistic, _ = watch(pipe, lambda: sample_wan(pipe, STEPS, guidance_scale=4.0), span="full")
     cond, uncond = added[0::2], added[1::2]
     assert statistic.branches == ("cond", "uncond") and (statistic.steps, statistic.samples) == (STEPS, 1)
     assert_close(statistic.joint, gram([*cond, *uncond]))
@@ -85,7 +85,7 @@ def test_parts_of_a_batch_are_branches_side_by_side() -> None:
 
     pipe.set_progress_bar_config(disable=True)
     added, given = by_hand(pipe, draw)
-    statistic, _ = watch(pipe, draw, samples=2)
+    statistic, _ = watch(pipe, draw, samples=2, span="full")
     cond, uncond = [r[:2] for r in added], [r[2:] for r in added]
     assert statistic.branches == ("call 1 part 1", "call 1 part 2") and statistic.samples == 2
     assert_close(statistic.joint, gram([*cond, *uncond]))
@@ -100,7 +100,7 @@ def test_parts_of_a_batch_are_branches_side_by_side() -> None:
 def test_a_dit_pipeline_has_both_conditionings_in_its_batch() -> None:
     pipe = dit_pipeline()
     added, _ = by_hand(pipe, lambda: sample_dit(pipe, STEPS))
-    statistic, _ = watch(pipe, lambda: sample_dit(pipe, STEPS), samples=2)
+    statistic, _ = watch(pipe, lambda: sample_dit(pipe, STEPS), samples=2, span="full")
     assert_close(statistic.joint, gram([*(r[:2] for r in added), *(r[2:] for r in added)]))
 
 

@@ -23,8 +23,8 @@ MODELS: dict[str, tuple[int, float, float | None]] = {
     "wan": (16 * 17 * 60 * 104, 5.0, None),
 }
 """Numbers of a sample's latents, shift of the schedule, and where it is stretched to end."""
-TO_MEAN = 3.0
-"""% of the steps from the mean of the searched plans, at most: 2.9 was measured, see docs/plans.md."""
+TO_MEAN = 2.8
+"""% of the steps from the mean of the searched plans, at most: 2.7 was measured, see docs/plans.md."""
 
 Cell = tuple[str, int]
 SEARCHED: dict[Cell, list[tuple[int, ...]]] = defaultdict(list)
@@ -85,14 +85,19 @@ def test_it_is_close_to_the_mean_of_the_searched_plans(plans: dict[Cell, tuple[i
     assert fmean(errors) <= TO_MEAN
 
 
-def test_it_is_four_times_closer_to_single_plans_than_even_spacing(plans: dict[Cell, tuple[int, ...]]) -> None:
+def test_it_is_six_times_closer_to_single_plans_than_even_spacing(plans: dict[Cell, tuple[int, ...]]) -> None:
     pairs = [(cell, other) for cell, several in SEARCHED.items() for other in several]
     errors = fmean(apart(plans[cell], other) for cell, other in pairs)
-    assert 4 * errors <= fmean(apart(even(cell), other) for cell, other in pairs)
+    assert 6 * errors <= fmean(apart(even(cell), other) for cell, other in pairs)
 
 
-def test_it_disagrees_with_the_searches_hardly_more_than_they_among_themselves(
+def test_it_disagrees_with_the_searches_no_more_than_they_among_themselves(
     plans: dict[Cell, tuple[int, ...]],
 ) -> None:
     errors = fmean(apart(plans[cell], other) for cell, several in SEARCHED.items() for other in several)
-    assert errors <= 1.2 * fmean(apart(several[0], several[1]) for several in SEARCHED.values())
+    assert errors <= fmean(apart(several[0], several[1]) for several in SEARCHED.values())
+
+
+def test_flux_has_the_plans_that_were_searched_for_it(plans: dict[Cell, tuple[int, ...]]) -> None:
+    errors = [apart(plans[cell], other) for cell, several in SEARCHED.items() if cell[0] == "flux" for other in several]
+    assert fmean(errors) <= 2.05

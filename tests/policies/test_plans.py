@@ -199,7 +199,7 @@ def test_as_large_a_latent_as_its_noise_is_shifted_has_the_same_plan() -> None:
     for every in (2.0, 2.9, 4.0):
         plans = [
             spaced(Spaced(every=every), noise(size, [s * u / (1 + (s - 1) * u) for u in EVEN]), 20)
-            for size, s in ((1024, 0.2), (262_144, 3.2))
+            for size, s in ((4_194_304, 12.8), (16_777_216, 25.6))
         ]
         assert plans[0] == plans[1]
 
@@ -212,7 +212,7 @@ def test_without_noise_levels_steps_are_even() -> None:
 def test_places_are_even_in_the_root_of_the_effective_level() -> None:
     """From the formula: the j-th computed step is the nearest to the j-th even place."""
     policy, levels = Spaced(every=19 / 7), noise(262_144)
-    kappa = 0.02 * 512 * (20 / 8) ** 1.05
+    kappa = 0.02 * (262_144 + 500) ** 0.5 * 20 / 8
     places = [(s / (s + kappa * (1 - s))) ** 0.5 for s in SHIFTED]
     nodes = [index for index, letter in enumerate(spaced(policy, levels, 20)) if letter == "C"]
     assert len(nodes) == 8

@@ -28,7 +28,7 @@ def calibrate(
     seeds: Iterable[int] = range(16),
     *,
     batch: int | None = None,
-    span: str = "full",
+    span: str = "output",
     name: str = "",
     effort: Effort | None = None,
     sketch: int | None = None,
@@ -48,7 +48,8 @@ def calibrate(
         budgets: Numbers of computed steps to plan for. Default 6, 8 and 10.
         seeds: Calibration samples. Default 0 to 15; fitted weights gain from 24 or more.
         batch: Seeds per call. By default calls are given a single seed.
-        span: Which block lists of the model. Default ``"full"``.
+        span: What of the model is forecast. Default ``"output"``, what it returns; block lists are what
+            :func:`padecast.targets.find` names.
         name: For messages and pictures. Default the pipeline's class.
         effort: How much is tried, :class:`padecast.calibration.Effort`.
         sketch: Dimensions of a seeded random projection of the residuals; 0 for none. By default they are projected to

@@ -144,12 +144,12 @@ class Keeper:
 
 
 @contextlib.contextmanager
-def watching(pipe: Any, span: str = "full", size: int | None = None, seed: int = 0) -> Iterator[Keeper]:
+def watching(pipe: Any, span: str = "output", size: int | None = None, seed: int = 0) -> Iterator[Keeper]:
     """Watch the runs of a pipeline inside the block; the latest is kept.
 
     Args:
-        pipe: A diffusers pipeline of a described class.
-        span: Which block lists of the model.
+        pipe: A diffusers pipeline; of a described class where the span is one of blocks.
+        span: What of the model is forecast, its output by default.
         size: Dimensions of a seeded random projection; 0 keeps residuals exactly; by default they are projected to
             65521 dimensions where they would take more than 256 MiB.
         seed: Of the projection.

@@ -6,7 +6,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -24,6 +24,7 @@ from padecast._session import Session
 from padecast.forecasters import Forecaster
 from padecast.policies import Plan
 
+Kind = TypeVar("Kind", bound=Session)
 Progress = Callable[[str, float], None]
 """Told what was done, and how many computed steps of one sample that took."""
 
@@ -49,15 +50,22 @@ class TrialSession(Session):
     def __init__(self, plan: Plan, forecaster: Forecaster, total: int, tape: Tape, until: int | None) -> None:
         super().__init__(plan, forecaster, total, measure=False)
         self._tape, self._until = tape, until
+        self.played = set[int]()
+        """Steps of the plan that came from the tape, and cost nothing."""
 
     def forecast(
         self, branch: str, entry: Streams, part: int | None = None, source: Callable[[], Streams] | None = None
     ) -> Streams | None:
-        """Forecast, or play what a computed step returned on the tape."""
+        """Forecast, or play what a computed step returned on the tape.
+
+        A call of whose output not even the shape is known in this run is computed: nothing could stand in for it.
+        """
         record = self.records[-1]
         played = self._tape.outputs.get((branch, record.at.index))
-        if self._until is None or record.at.index >= self._until or not record.computed or played is None:
+        ahead = self._until is None or record.at.index >= self._until
+        if ahead or not record.computed or played is None or not entry:
             return super().forecast(branch, entry, part, source)
+        self.played.add(record.at.index)
         output = tuple(y.to(x) for y, x in zip(played, entry, strict=True))
         super().learn(branch, entry, output)
         return output
@@ -79,7 +87,7 @@ class Bench:
         call: ``call(pipe, seed)``, or with ``batch`` ``call(pipe, seeds)``; see :func:`padecast.calibrate`.
         seeds: All calibration seeds.
         batch: Seeds per call; ``None`` for calls of one seed that is no list.
-        span: Which block lists.
+        span: What of the model is forecast, its output by default.
         progress: Told after every call.
         scores: What is known already, by trial and seed, in dB.
         saved: Called after every new score, to keep it.
@@ -91,7 +99,7 @@ class Bench:
     call: Callable[..., Any]
     seeds: tuple[int, ...]
     batch: int | None = None
-    span: str = "full"
+    span: str = "output"
     progress: Progress = quietly
     scores: dict[str, dict[int, float]] = field(default_factory=dict)
     saved: Callable[[str, dict[int, float]], None] = lambda _key, _scores: None
@@ -148,8 +156,8 @@ class Bench:
         with attached(self.pipe, self.span, lambda total: TrialSession(plan, forecaster, total, tape, until)) as begun:
             images = self.draw(seeds)
         check_once(len(begun))
-        run = sum(1 for i in plan.indices if until is None or i >= until)
-        self.progress("trial", run * len(seeds) / len(plan.steps))
+        played = {index for session in begun for index in session.played}
+        self.progress("trial", (plan.nfe - len(played)) * len(seeds) / len(plan.steps))
         return images
 
     def score(self, plan: Plan, forecaster: Forecaster, seeds: Sequence[int], key: str) -> list[float]:
@@ -177,11 +185,11 @@ class Bench:
 
 
 @contextlib.contextmanager
-def attached(pipe: Any, span: str, make_session: Callable[[int], Session]) -> Iterator[list[Session]]:
+def attached(pipe: Any, span: str, make_session: Callable[[int], Kind]) -> Iterator[list[Kind]]:
     """Put sessions of a kind around a pipeline's stack inside the block; gives those that were begun."""
-    begun: list[Session] = []
+    begun: list[Kind] = []
 
-    def begin(total: int) -> Session:
+    def begin(total: int) -> Kind:
         begun.append(make_session(total))
         return begun[-1]
 

@@ -12,8 +12,8 @@ from padecast._errors import check
 from padecast._history import Geometry, Position, Trace
 from padecast.policies.base import Policy
 
-FACTOR, POWER = 0.02, 1.05
-"""c and q, see :class:`Spaced`."""
+FACTOR, LEAST = 0.02, 500
+"""c and D_0, see :class:`Spaced`."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Spaced(Policy):
     place is the root of the effective noise level,
 
     .. math:: p_i = \sqrt{\frac{\sigma_i}{\sigma_i + \kappa \alpha_i}},
-              \qquad \kappa = c \, \sqrt{D} \, \left(\frac{n}{m}\right)^{q}, \quad c = 0.02, \; q = 1.05
+              \qquad \kappa = c \, \frac{n}{m} \sqrt{D + D_0}, \quad c = 0.02, \; D_0 = 500
 
     with the amplitudes of signal and noise, the number D of one sample's latents and the number n of steps. Plans are
     dense at the start, the denser the fewer computed steps there are and the larger the latents. Where the scheduler
@@ -48,8 +48,9 @@ class Spaced(Policy):
         'C...C...C..C...C...C'
 
     Note:
-        c and q were fitted together to searched plans of FLUX, Qwen-Image, HunyuanVideo and Wan (published) and to the
-        matched demo models, by ``benchmarks/plans.py``; docs/plans.md has the plans side by side.
+        Both constants were fitted together to searched plans of FLUX, Qwen-Image, HunyuanVideo and Wan (published) and
+        to the matched demo models, by ``benchmarks/plans.py``; docs/plans.md has the plans side by side. The second
+        matters to small latents alone: FLUX at 1024 x 1024 pixels has 262,144 numbers.
 
     Reference:
         Ours. Searched plans of the same shape: arXiv:2609.39343.
@@ -84,7 +85,7 @@ class Spaced(Policy):
         """
         if at.noise is None:
             return tuple(float(at.total - index) for index in range(start, at.total + 1))
-        kappa = self.density * FACTOR * math.sqrt(at.noise.size) * (at.total / count) ** POWER
+        kappa = self.density * FACTOR * at.total / count * math.sqrt(at.noise.size + LEAST)
         return tuple(math.sqrt(level) for level in at.noise.effective(kappa)[start:])
 
     def computed(self, steps: int) -> int:
