@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import argparse
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import diffusers
 import torch
+from clean import told_in_clean_images
 from common import write
 from rich.progress import track
 from torch import Tensor
@@ -45,14 +47,14 @@ def unseen(model: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(grammar.draw(generator, held_out=True).caption for _ in range(256)))[:128]
 
 
-def drawing(model: str, world: str = "matched") -> tuple[Any, Call]:
-    """Return a pipeline, and how its images are drawn."""
-    pipe, count = zoo.load(f"{model}:{world}"), COUNTS[model]
-    seeds = range(FIRST, FIRST + count)
+def drawing(model: str, pipe: Any = None, seeds: Iterable[int] = ()) -> tuple[Any, Call]:
+    """Return a pipeline, in the matched setting by default, and how its images are drawn."""
+    pipe = zoo.load(f"{model}:matched") if pipe is None else pipe
+    seeds = tuple(seeds) or range(FIRST, FIRST + COUNTS[model])
     captions = () if model == "digits" else unseen(model)
 
-    def draw(steps: int = STEPS) -> Tensor:
-        options: dict[str, Any] = {"num_inference_steps": steps, "output_type": "pt"}
+    def draw(steps: int = STEPS, **guidance: float) -> Tensor:
+        options: dict[str, Any] = {"num_inference_steps": steps, "output_type": "pt", **guidance}
         options["generator"] = [torch.Generator().manual_seed(seed) for seed in seeds]
         if captions:
             options |= {"prompt": [captions[s % len(captions)] for s in seeds], "max_sequence_length": 32}
@@ -81,23 +83,27 @@ def run(pipe: Any, draw: Call, policy: Policy, forecaster: Forecaster, span: str
 
 
 def levels() -> dict[str, Any]:
-    """Return the table of levels: output, whole stack, its parts, output less latents."""
+    """Return the table of levels: output, clean image, whole stack, its parts, output less latents."""
     rows = []
     for model in ("scenes", "digits", "motion"):
-        pipe, draw = drawing(model)
-        uncached = draw()
-        spans = ["output", "full", "difference", *(["double", "single"] if model == "scenes" else [])]
-        for span, budget in track([(s, b) for s in spans for b in PLANS], model):
-            plan = Plan.at(PLANS[budget], STEPS)
-            for name, retrace in (("feedback", False), ("retraced", True)):
-                forecaster = TCPade() if name == "feedback" else DAMPED
-                images, report = run(pipe, draw, plan, forecaster, span, retrace)
-                row = {"model": model, "span": span, "computed": budget, "way": name}
-                cost = {"bytes": report.history_bytes, "forecast": report.seconds_forecast / max(report.forecast, 1)}
-                share = cost["forecast"] / (report.seconds_computed / report.computed)
-                rows.append(
-                    {**row, **figures(images, uncached), "history_bytes": cost["bytes"], "cost": round(share, 4)}
-                )
+        spans = ["output", "clean", "full", "difference", *(["double", "single"] if model == "scenes" else [])]
+        for guided in (True, False):
+            pipe, draw = drawing(model)
+            draw = draw if guided else partial(draw, guidance_scale=1.0)
+            uncached = draw()
+            cells = [(span, budget) for span in (spans if guided else spans[:3]) for budget in PLANS]
+            for span, budget in track(cells, f"{model}, {'with' if guided else 'without'} guidance"):
+                told = drawing(model, told_in_clean_images(zoo.load(f"{model}:matched"))) if span == "clean" else None
+                one, call = (pipe, draw) if told is None else told
+                call = call if guided or told is None else partial(call, guidance_scale=1.0)
+                for name, retrace in (("feedback", False), ("retraced", True)):
+                    forecaster = TCPade() if name == "feedback" else DAMPED
+                    plan, part = Plan.at(PLANS[budget], STEPS), "output" if told else span
+                    images, report = run(one, call, plan, forecaster, part, retrace)
+                    row = {"model": model, "guided": guided, "span": span, "computed": budget, "way": name}
+                    share = report.seconds_forecast / report.forecast / (report.seconds_computed / report.computed)
+                    cost = {"history_bytes": report.history_bytes, "cost": round(share, 4)}
+                    rows.append({**row, **figures(images, uncached), **cost})
     return {"rows": rows}
 
 

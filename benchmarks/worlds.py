@@ -110,6 +110,21 @@ def both(row: Document) -> str:
     return f"{row['mean']:.1f} / {row['worst']:.1f}"
 
 
+LEVELS = {
+    "output": "output",
+    "clean": "clean image",
+    "full": "whole stack",
+    "difference": "output less latents",
+    "double": "double blocks",
+    "single": "single blocks",
+}
+
+
+def setting_of(row: Document) -> str:
+    """Return the column of a row of levels."""
+    return f"{row['computed']}, {row['way']}"
+
+
 def parts_of(name: str, title: str, told: str) -> list[str]:
     """Return the section of a part of world_parts.py; nothing if it was not measured."""
     path = RESULTS / f"world-{name}.json"
@@ -122,11 +137,13 @@ def parts_of(name: str, title: str, told: str) -> list[str]:
         chosen = [row for row in rows if row["model"] == model]
         lines += [f"**{model}**", ""]
         if name == "levels":
-            named = [{**row, "level": row["span"], "setting": f"{row['computed']}, {row['way']}"} for row in chosen]
-            lines += [*crossed(named, "level", "setting", both), ""]
+            named = [{**row, "level": LEVELS[row["span"]], "setting": setting_of(row)} for row in chosen]
+            lines += [*crossed([row for row in named if row["guided"]], "level", "setting", both), ""]
+            lines += ["Without guidance:", ""]
+            lines += [*crossed([row for row in named if not row["guided"]], "level", "setting", both), ""]
             costs = {row["span"]: (row["history_bytes"], row["cost"]) for row in chosen}
             lines += ["| level | history, bytes | a forecast step over a computed one |", "|---|---:|---:|"]
-            lines += [f"| {span} | {size:,} | {cost:.1%} |" for span, (size, cost) in costs.items()] + [""]
+            lines += [f"| {LEVELS[span]} | {size:,} | {cost:.1%} |" for span, (size, cost) in costs.items()] + [""]
         elif name == "solvers":
             named = [{**row, "setting": f"{row['way']}, {row['computed']}"} for row in chosen]
             lines += [*crossed(named, "solver", "setting", both), ""]
@@ -151,9 +168,9 @@ def page() -> str:
     lines += parts_of(
         "levels",
         "What is forecast",
-        "The same plans, by what of the model is forecast. That is its output, what its whole stack of blocks adds\n"
-        "(full), what its double or single blocks add, or its output less its latents (difference). `feedback` pays\n"
-        "errors back; `retraced` goes through stretches again.",
+        "The same plans, by what of the model is forecast. That is its output, the clean image that it predicts, what\n"
+        "its whole stack of blocks adds, what its double or single blocks add, or its output less its latents.\n"
+        "`feedback` pays errors back; `retraced` goes through stretches again.",
     )
     lines += parts_of(
         "solvers",

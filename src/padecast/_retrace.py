@@ -59,13 +59,15 @@ class Retrace:
     At a computed step the outputs of the forecast steps before it lie between known ones. The scheduler is set back to
     the latest computed step before them, is given, at every step j of the stretch,
 
-    .. math:: \tilde v_j = \sum_k \ell_k(t_j) \, v_k
+    .. math:: \tilde v_j = (1 - \beta) \, v_1 + \beta \sum_k \ell_k(t_j) \, v_k, \qquad \beta = \frac{n}{n + m}
 
-    with Lagrange's polynomials through the three newest computed outputs, and goes on from the latents to which that
-    leads. The abscissae are minus the square roots of the effective noise levels, and these levels themselves for
-    multistep solvers, both by measurement (docs/worlds.md); step indices where the scheduler tells no noise levels. No
-    model is run for it. It is what a corrector does for one step, for a whole stretch and for any solver: multistep
-    ones get a history that is no extrapolation.
+    with Lagrange's polynomials through the three newest computed outputs, of which :math:`v_1` is the one that begins
+    the stretch of m among n steps, and goes on from the latents to which that leads. The newest output was computed
+    where the forecasts had led, which are not the latents that are mended, the less so the longer the stretch. So the
+    share of the interpolation is below 1: under-relaxation. The abscissae are minus the square roots of the effective
+    noise levels, and these levels themselves for multistep solvers, both by measurement (docs/worlds.md); step indices
+    where the scheduler tells no noise levels. No model is run for it. It is what a corrector does for one step, for a
+    whole stretch and for any solver: multistep ones get a history that is no extrapolation.
 
     It acts on the scheduler that the pipeline has when a run begins, on that instance, and lets a stretch be where
     the latents were changed between two steps (masks of inpainting, callbacks), where the scheduler draws noise, and
@@ -147,13 +149,15 @@ class Retrace:
             return sample
         times = abscissae(stretch, is_multistep(self._scheduler))
         nodes = [times[record.at.index] for record, _ in stretch.outputs]
+        share = first.at.total / (first.at.total + len(stretch.steps))
         vars(self._scheduler).update(stretch.start)
         with torch.no_grad():
             sample = stretch.sample
             for record, timestep, others in stretch.steps:
                 output = known
                 if record is not first:
-                    weights = lagrange_basis(tuple(nodes), times[record.at.index])
+                    weights = share * lagrange_basis(tuple(nodes), times[record.at.index])
+                    weights[1] += 1 - share
                     output = weighted_sum(torch.zeros_like(known), (v for _, v in stretch.outputs), weights)
                 sample = _latents(step(output, timestep, sample, **others))
         return sample

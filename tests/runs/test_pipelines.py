@@ -122,9 +122,15 @@ def test_a_family(family: Family) -> None:
             assert torch.equal(family.sample(pipe), forecast), "an interrupted run leaves something to the next"
         assert run.report.plan == PLAN
 
-    with accelerate(pipe, "tc-pade") as run:
-        family.sample(pipe)
-    assert run.report.forecast >= 1
+    with accelerate(pipe, policy=Always(), forecaster=Lagrange(), span="output") as run:
+        assert torch.equal(family.sample(pipe), untouched), "all computed at the output, and not bit-identical"
+    forget(runs)
+    with accelerate(pipe, "tc-pade:every=2.5") as run:
+        ours = family.sample(pipe)
+        assert set(runs) == {run.report.computed * family.branches} and run.report.forecast >= 2
+        assert (run.report.unplaced, run.report.notes) == (0, {})
+        assert torch.equal(family.sample(pipe), ours), "the second run is not as the first"
+    assert bool(ours.isfinite().all()) and not torch.equal(ours, untouched)
 
     assert torch.equal(family.sample(pipe), untouched), "not as before"
 

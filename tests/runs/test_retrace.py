@@ -89,6 +89,7 @@ def test_a_stretch_is_gone_through_as_the_formula_says() -> None:
                     for j in range(known, index):
                         weights = lagrange_basis(tuple(noise.roots[k] for k in nodes), noise.roots[j]).tolist()
                         inner = sum(w * outputs[k] for w, k in zip(weights, nodes, strict=True))
+                        inner = outputs[known] + len(PLAN) / (len(PLAN) + index - known) * (inner - outputs[known])
                         x = x + (levels[j + 1] - levels[j]) * (outputs.get(j, inner))
                 start, known = x, index
             x = x + (levels[index + 1] - levels[index]) * outputs[known]

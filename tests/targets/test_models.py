@@ -194,14 +194,24 @@ def test_the_latents_decide(case: Case) -> None:
         assert looked_at(case, Rate(1e-9), Rate(1e9), "output") == ("CCCC", "CC.C")
 
 
-def test_a_class_that_nobody_described(monkeypatch: pytest.MonkeyPatch) -> None:
-    case = next(case for case in CASES if case.model == "SD3Transformer2DModel")
+UNDESCRIBED = (
+    *("SD3Transformer2DModel", "FluxTransformer2DModel", "WanTransformer3DModel", "DiTTransformer2DModel"),
+    *("QwenImageTransformer2DModel", "LTXVideoTransformer3DModel", "PixArtTransformer2DModel"),
+    *("SanaTransformer2DModel", "UNet2DConditionModel", "HunyuanVideoTransformer3DModel"),
+)
+
+
+@pytest.mark.parametrize("name", UNDESCRIBED)
+def test_a_class_that_nobody_described(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    case = next(case for case in CASES if case.model == name)
     model = case.make()
     monkeypatch.delitem(targets.REGISTRY, case.model)
-    alike = run(case, model, moving=False)
-    hand: Any = Hand(4)
+    untouched, alike = run(case, model), run(case, model, moving=False)
     target = targets.find(model, "output")
-    with Attachment(model, target, "output", hand, lambda total: Session(Plan("C.C."), Reuse(), total)) as attachment:
-        close(run(case, model, attachment, moving=False), alike)
+    for plan, moving, expected in (("CCCC", True, untouched), ("C.C.", False, alike)):
+        hand: Any = Hand(4)
+        with Attachment(model, target, "output", hand, lambda _, plan=plan: Session(Plan(plan), Reuse(), 4)) as on:
+            close(run(case, model, on, moving=moving), expected)
+    assert same(run(case, model), untouched)
     with pytest.raises(UnsupportedModel, match='span="output"'):
         targets.find(model)
