@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import textwrap
-from collections.abc import Callable, Iterable
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -18,6 +17,7 @@ from typing import Any
 from common import RESULTS, write
 from comparison import _about, compact, table
 from comparison_verdicts import budgets
+from worlds_sections import matches, parts_of, variants
 
 from padecast import files
 from padecast.lab.chapters import chapters
@@ -27,10 +27,12 @@ from padecast.report import finite
 PAGE = Path(__file__).parent.parent / "docs" / "worlds.md"
 WORLDS = {
     "scenes-as-flux": "Scenes as FLUX",
+    "scenes-as-flux-50": "Scenes as FLUX, 50 steps",
     "digits-matched": "Digits, matched",
     "motion-as-wan": "Motion as Wan",
 }
 OWN = ("adaptive", "tc-pade", "tc-pade:last=false")
+FIGURES = ("mean", "least", "p5", "worst")
 Document = dict[str, Any]
 
 INTRODUCTION = """# Worlds like real models
@@ -62,10 +64,8 @@ def ahead(document: Document) -> list[str]:
     by: dict[str, dict[int, Document]] = {}
     for row in chapter["rows"]:
         by.setdefault(row["name"], {})[row["wanted"]] = row
-    lines = [
-        "| beside | " + " | ".join(f"{own}, {figure}" for own in OWN[:2] for figure in ("mean", "least", "p5")) + " |"
-    ]
-    lines.append("|---|" + "---:|" * 6)
+    lines = ["| beside | " + " | ".join(f"{own}, {figure}" for own in OWN[:2] for figure in FIGURES) + " |"]
+    lines.append("|---|" + "---:|" * 2 * len(FIGURES))
     for name, rows in by.items():
         if name in OWN:
             continue
@@ -73,8 +73,9 @@ def ahead(document: Document) -> list[str]:
         for own in OWN[:2]:
             shared = [w for w in rows if w in by.get(own, {}) and abs(rows[w]["nfe"] - w) <= 0.5]
             gaps = [by[own][w]["psnr"]["mean"] - rows[w]["psnr"]["mean"] for w in shared]
-            low = [by[own][w]["psnr"]["p5"] - rows[w]["psnr"]["p5"] for w in shared]
-            cells += [f"{fmean(gaps):+.1f}", f"{min(gaps):+.1f}", f"{fmean(low):+.1f}"] if gaps else ["", "", ""]
+            low, worst = ([by[own][w]["psnr"][key] - rows[w]["psnr"][key] for w in shared] for key in ("p5", "worst"))
+            told = [fmean(gaps), min(gaps), fmean(low), fmean(worst)] if gaps else []
+            cells += [f"{gap:+.1f}" for gap in told] or [""] * len(FIGURES)
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return lines
 
@@ -83,72 +84,15 @@ def chapter_of(title: str, document: Document) -> list[str]:
     """Return a world's section: what was run, how far ours are ahead, and all rows."""
     lines = [f"## {title}", "", *_about(document), ""]
     lines += [
-        "How far ours are ahead of a method: in the mean over the numbers of computed steps, at the least, and in"
+        "How far ours are ahead of a method: in the mean over the numbers of computed steps, at the least, in the 5th",
+        "percentile and in the worst over samples. Cells more than half a step off their NFE are left out.",
+        "",
     ]
-    lines += ["the 5th percentile over samples. Cells more than half a step off their NFE are left out.", ""]
     lines += [*ahead(document), ""]
     for chapter in document["chapters"].values():
         for wanted in budgets(chapter):
             lines += [f"### {title}: {wanted} of {chapter['settings']['steps']} steps computed", ""]
             lines += [*table(chapter, wanted), ""]
-    return lines
-
-
-def crossed(rows: Iterable[Document], down: str, across: str, cell: Callable[[Document], str]) -> list[str]:
-    """Return a table of rows by one key and another."""
-    rows = list(rows)
-    heads = list(dict.fromkeys(str(row[across]) for row in rows))
-    lines = [f"| {down} | {' | '.join(heads)} |", "|---|" + "---:|" * len(heads)]
-    for name in dict.fromkeys(row[down] for row in rows):
-        found = {str(row[across]): cell(row) for row in rows if row[down] == name}
-        lines.append(f"| {name} | {' | '.join(found.get(head, '') for head in heads)} |")
-    return lines
-
-
-def both(row: Document) -> str:
-    """Return mean and worst."""
-    return f"{row['mean']:.1f} / {row['worst']:.1f}"
-
-
-LEVELS = {
-    "output": "output",
-    "clean": "clean image",
-    "full": "whole stack",
-    "difference": "output less latents",
-    "double": "double blocks",
-    "single": "single blocks",
-}
-
-
-def setting_of(row: Document) -> str:
-    """Return the column of a row of levels."""
-    return f"{row['computed']}, {row['way']}"
-
-
-def parts_of(name: str, title: str, told: str) -> list[str]:
-    """Return the section of a part of world_parts.py; nothing if it was not measured."""
-    path = RESULTS / f"world-{name}.json"
-    if not path.is_file():
-        return []
-    document = files.read_json(path)
-    lines = [f"## {title}", "", told, "", f"`{document['provenance']['command']}`. Mean / worst PSNR over samples.", ""]
-    rows = [row for row in document["rows"] if (row["model"], row.get("solver")) != ("motion", "DPM++ 2M SDE")]
-    for model in dict.fromkeys(row["model"] for row in rows):
-        chosen = [row for row in rows if row["model"] == model]
-        lines += [f"**{model}**", ""]
-        if name == "levels":
-            named = [{**row, "level": LEVELS[row["span"]], "setting": setting_of(row)} for row in chosen]
-            lines += [*crossed([row for row in named if row["guided"]], "level", "setting", both), ""]
-            lines += ["Without guidance:", ""]
-            lines += [*crossed([row for row in named if not row["guided"]], "level", "setting", both), ""]
-            costs = {row["span"]: (row["history_bytes"], row["cost"]) for row in chosen}
-            lines += ["| level | history, bytes | a forecast step over a computed one |", "|---|---:|---:|"]
-            lines += [f"| {LEVELS[span]} | {size:,} | {cost:.1%} |" for span, (size, cost) in costs.items()] + [""]
-        elif name == "solvers":
-            named = [{**row, "setting": f"{row['way']}, {row['computed']}"} for row in chosen]
-            lines += [*crossed(named, "solver", "setting", both), ""]
-        else:
-            lines += [*crossed(chosen, "way", "computed", both), ""]
     return lines
 
 
@@ -165,6 +109,7 @@ def page() -> str:
         "Lines that real models meet: plain fewer steps at half the steps are below 20 dB. Repetition on a dense plan\n"
         "is 4 dB or more above them. A line adds 0.5 to 3 dB to repetition.",
     )
+    lines += matches()
     lines += parts_of(
         "levels",
         "What is forecast",
@@ -177,9 +122,10 @@ def page() -> str:
         "Solvers",
         "Fixed plans that are dense at the start, forecasts of the output, under every solver. `tc-pade` is what\n"
         "ships: repetition under multistep solvers and under those that draw noise, damped Padé elsewhere, and\n"
-        "stretches gone through again wherever no noise is drawn. Motion has no row of the SDE: its pipeline hands\n"
-        "the solver no generator, so that two uncached runs differ.",
+        "stretches gone through again wherever no noise is drawn. Only digits have a row of the SDE: the other\n"
+        "pipelines hand the solver no generator, so that two uncached runs differ.",
     )
+    lines += variants()
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -203,7 +149,7 @@ ROWS = {
 
 def excerpt() -> str:
     """Return README's table: mean PSNR by method, world and computed steps."""
-    documents = {name: RESULTS / f"worlds-{name}.json" for name in WORLDS}
+    documents = {name: RESULTS / f"worlds-{name}.json" for name in WORLDS if not name.endswith("-50")}
     found = {name: files.read_json(path) for name, path in documents.items() if path.is_file()}
     cells: dict[tuple[str, str, int], tuple[float, str]] = {}
     samples = []

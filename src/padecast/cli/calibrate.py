@@ -90,7 +90,7 @@ def calibrate(
     negative: str | None = _options.NEGATIVE,
     settings: list[str] = _options.SET,
     effort: Level = typer.Option(Level.normal, help="How much is tried: quick fits no weights."),
-    span: str = typer.Option("output", help="What of the model is forecast: its output, or block lists; see padecast models."),
+    span: str = typer.Option("output", help="What is forecast: the output, or block lists; see padecast models."),
     sketch: int | None = typer.Option(None, min=0, help="Dimensions residuals are projected to; 0 keeps them exact."),
     name: str = typer.Option("", help="For messages and pictures; the pipeline's class by default."),
     out: Path = typer.Option(Path("calibration.json"), help="File to write; a picture of the same name goes beside."),
