@@ -26,10 +26,10 @@ import numpy as np
 from common import SETTINGS, TEST, even, progress, task, write
 
 from padecast import calibrate, calibration, forecasters, lab, policies, zoo
-from padecast._provenance import Provenance
-from padecast._quiet import quiet
 from padecast.calibration.collect import watching
+from padecast.calibration.provenance import Provenance
 from padecast.forecasters import Refined
+from padecast.hooks.quiet import quiet
 from padecast.methods import Method
 
 BUDGETS = (6, 8, 10)

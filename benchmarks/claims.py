@@ -33,7 +33,7 @@ from claims_ways import PARTS, Way
 from common import RESULTS, TEST, progress, write
 
 from padecast import files, lab
-from padecast._provenance import commit
+from padecast.calibration.provenance import commit
 from padecast.targets import HIDDEN, Target, register
 
 BATCH = 8

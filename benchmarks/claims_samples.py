@@ -15,10 +15,11 @@ from common import SETTINGS, captioned, task
 from torch import Tensor
 
 from padecast import lab, targets
-from padecast._history import Geometry, Position, Trace
-from padecast._stack import stack_of
+from padecast._geometry import Geometry
+from padecast._steps import Position, Trace
 from padecast.calibration.statistic import gram_sum
 from padecast.forecasters import Forecaster, Lagrange, Reuse, TCPade
+from padecast.hooks.stack import stack_of
 from padecast.lab.scores import Judged, Score, digits, scenes
 from padecast.methods import Method
 from padecast.policies import Stability

@@ -22,7 +22,7 @@ import torch
 from common import CALLS, RESULTS, write
 
 from padecast import files, zoo
-from padecast._provenance import Provenance
+from padecast.calibration.provenance import Provenance
 from padecast.zoo.motion import check as clips
 from padecast.zoo.motion.course import plot
 from padecast.zoo.motion.grammar import draw as draw_clip

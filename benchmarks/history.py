@@ -21,10 +21,10 @@ from torch import Tensor
 
 import padecast
 from padecast import lab, zoo
-from padecast._provenance import Provenance
-from padecast._psnr import psnr
-from padecast._quiet import quiet
+from padecast.calibration.provenance import Provenance
+from padecast.calibration.psnr import psnr
 from padecast.forecasters import TCPade
+from padecast.hooks.quiet import quiet
 from padecast.methods import Method
 from padecast.policies import Interval
 

@@ -26,8 +26,9 @@ from common import SETTINGS, TEST, progress, task, write
 from torch import Tensor
 
 from padecast import lab, zoo
-from padecast._history import Geometry, Position, Trace
-from padecast._provenance import Provenance
+from padecast._geometry import Geometry
+from padecast._steps import Position, Trace
+from padecast.calibration.provenance import Provenance
 from padecast.calibration.refine import stretches
 from padecast.forecasters import Blend, TCPade
 from padecast.forecasters.lagrange import lagrange_basis

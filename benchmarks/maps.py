@@ -24,17 +24,17 @@ from common import DEVELOPMENT, SETTINGS, progress, write
 from torch import Tensor
 
 from padecast import zoo
-from padecast._memory import Memory
-from padecast._mix import Rows, Streams
-from padecast._provenance import Provenance
-from padecast._psnr import psnr
-from padecast._quiet import quiet
-from padecast._record import Record
-from padecast._session import Session
+from padecast.calibration.provenance import Provenance
+from padecast.calibration.psnr import psnr
 from padecast.calibration.trials import attached
 from padecast.forecasters import Lagrange, TCPade
+from padecast.hooks.quiet import quiet
 from padecast.lab import Sampling
+from padecast.memory.arithmetic import Rows, Streams
+from padecast.memory.memory import Memory
 from padecast.policies import Plan
+from padecast.session.record import Record
+from padecast.session.session import Session
 
 FIT = tuple(range(30_000, 30_064))
 STEPS = 20

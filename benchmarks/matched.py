@@ -18,7 +18,7 @@ from common import RESULTS, progress, write
 from world_parts import PLANS, STEPS, drawing, figures, run
 
 from padecast import files, zoo
-from padecast._provenance import Provenance
+from padecast.calibration.provenance import Provenance
 from padecast.forecasters import Lagrange, Reuse
 from padecast.policies import Plan
 from padecast.zoo.worlds import WORLDS, World, enter

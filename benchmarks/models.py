@@ -23,7 +23,7 @@ import diffusers
 from common import write
 
 from padecast import files, targets
-from padecast._provenance import Provenance
+from padecast.calibration.provenance import Provenance
 from padecast.targets import diffusers as described
 
 TESTS = Path(__file__).parent.parent / "tests" / "targets" / "test_models.py"

@@ -40,7 +40,7 @@ from rich.console import Console
 from rich.table import Table
 
 from padecast import files
-from padecast._provenance import Provenance
+from padecast.calibration.provenance import Provenance
 
 Row = dict[str, Any]
 

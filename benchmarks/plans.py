@@ -29,7 +29,7 @@ from plans_page import page
 from plans_rule import LENGTH, MODELS, Cells, Steps, distance, evenly, kappa_of, mean_plan, searched, spaced
 
 from padecast import files
-from padecast._provenance import Provenance
+from padecast.calibration.provenance import Provenance
 from padecast.policies.published import Published
 from padecast.policies.spaced import FACTOR, LEAST
 

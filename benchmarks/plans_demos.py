@@ -14,11 +14,12 @@ from plans_rule import Steps, kappa_of, spaced
 
 import padecast
 from padecast import lab, zoo
-from padecast._history import Geometry, Position, Trace
+from padecast._geometry import Geometry
 from padecast._noise import Noise
-from padecast._provenance import Provenance
-from padecast._psnr import psnr
-from padecast._quiet import quiet
+from padecast._steps import Position, Trace
+from padecast.calibration.provenance import Provenance
+from padecast.calibration.psnr import psnr
+from padecast.hooks.quiet import quiet
 from padecast.methods import DAMPED, Method
 from padecast.policies import Plan, Policy
 from padecast.policies.spaced import FACTOR, LEAST

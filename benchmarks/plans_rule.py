@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from padecast._history import Position
 from padecast._noise import Noise
+from padecast._steps import Position
 from padecast.policies import Spaced
 from padecast.policies.published import Published, published
 from padecast.policies.spaced import FACTOR, LEAST, chosen

@@ -46,7 +46,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from padecast._provenance import Provenance
+from padecast.calibration.provenance import Provenance
 
 
 class Warned(logging.Handler):

@@ -25,9 +25,9 @@ from rich.progress import track
 from torch import Tensor
 
 from padecast import accelerate, zoo
-from padecast._provenance import Provenance
-from padecast._quiet import quiet
+from padecast.calibration.provenance import Provenance
 from padecast.forecasters import Forecaster, Lagrange, Reuse, TCPade
+from padecast.hooks.quiet import quiet
 from padecast.methods import DAMPED, Method
 from padecast.policies import Interval, Plan, Policy
 

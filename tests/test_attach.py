@@ -13,8 +13,8 @@ from tests.tiny import PLAN, flux_pipeline, sample_flux, sample_wan, wan, wan_pi
 from torch import Tensor, nn
 
 from padecast import UnsupportedModel, accelerate
-from padecast._block import Block
 from padecast.forecasters import Lagrange, Reuse
+from padecast.hooks.blocks.blocks import Block
 from padecast.policies import Plan
 from padecast.targets import HIDDEN, IMAGE_TEXT, TEXT_IMAGE
 

@@ -10,9 +10,9 @@ import pytest
 import torch
 from diffusers import DDIMScheduler, FlowMatchEulerDiscreteScheduler
 
-from padecast._clock import Clock, look_up
-from padecast._count import Counter, Tick
-from padecast._frames import caller_of, is_inside
+from padecast.hooks.callers import caller_of, is_inside
+from padecast.hooks.counting import Counter, Tick
+from padecast.hooks.schedule import Clock, look_up
 
 GRID = torch.tensor([999, 800, 600, 400, 200, 1])
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from padecast import Geometry, Position, Trace
-from padecast._history import precise, unit
+from padecast._geometry import precise, unit
 
 
 def residuals(seed: int = 0, count: int = 4, batch: int = 3, size: int = 5) -> Tensor:

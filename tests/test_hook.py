@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from torch import nn
 
-from padecast._hook import Hook, outside_of_graphs
+from padecast.hooks.hook import Hook, outside_of_graphs
 
 KINDS = {
     "register_forward_pre_hook": {"with_kwargs": True},

@@ -12,37 +12,17 @@ import pytest
 import padecast
 
 ROOT = Path(padecast.__file__).parent
-LAYERS = (  # lowest first; "padecast" is the package's own face
-    {"_errors", "_warn", "files", "_options", "_noise", "_history", "_psnr", "_quiet", "_provenance"},
-    {"_registry", "_group", "_ring", "_mix", "_memory", "_tokens", "forecasters"},
+LAYERS = (  # rooms, lowest first; "padecast" is the package's own face
+    {"_errors", "files", "_options", "_noise", "_steps", "_geometry", "_registry"},
+    {"memory"},
+    {"forecasters"},
     {"policies"},
     {"methods"},
-    {"citations", "_record", "_watch", "_course", "_branches", "_forecast", "_renewal", "_session"},
+    {"session"},
     {"targets"},
-    {
-        "_switch",
-        "_intercept",
-        "_hook",
-        "_plain",
-        "_frames",
-        "_conditions",
-        "_count",
-        "_clock",
-        "_rows",
-        "_layout",
-        "_block",
-        "_opaque",
-        "_attention",
-        "_module",
-        "_stack",
-        "_probe",
-        "_stopwatch",
-        "_call",
-        "_passage",
-        "_tracks",
-        "_attach",
-    },
-    {"_selection", "_display", "_retrace", "_handle", "_accelerate", "report"},
+    {"hooks"},
+    {"report"},
+    {"handles"},
     {"calibration"},
     {"padecast", "zoo", "lab"},
     {"integrations"},
@@ -130,7 +110,7 @@ def test_no_module_imports_itself_in_a_circle() -> None:
 
 def test_nothing_below_the_attachment_knows_a_model_library() -> None:
     for module, path in MODULES.items():
-        if HEIGHT[part(module)] < HEIGHT["_attach"]:
+        if HEIGHT[part(module)] < HEIGHT["hooks"]:
             names = [
                 alias.name if isinstance(statement, ast.Import) else statement.module
                 for statement in statements(ast.parse(path.read_text(encoding="utf-8")), lazily=True)
@@ -142,21 +122,21 @@ def test_nothing_below_the_attachment_knows_a_model_library() -> None:
 @pytest.mark.parametrize(
     ("source", "module", "found"),
     [
-        ("from padecast._session import Session", "padecast.policies.base", ["padecast._session"]),
-        ("from padecast import Session", "padecast.policies.base", ["padecast._session"]),
+        ("from padecast.session.session import Session", "padecast.policies.base", ["padecast.session.session"]),
+        ("from padecast import Session", "padecast.policies.base", ["padecast.session.session"]),
         ("from padecast import policies", "padecast.forecasters.pade", ["padecast.policies"]),
         ("import padecast.cli", "padecast.lab.runner", ["padecast.cli"]),
         ("import padecast", "padecast.report", ["padecast"]),
         ("def f():\n    from padecast import zoo", "padecast.report", ["padecast.zoo"]),
         ("from ..policies import Plan", "padecast.forecasters.pade", ["padecast.policies"]),
         ("from .. import policies", "padecast.forecasters", ["padecast.policies"]),
-        ("from .policies import Plan", "padecast._history", ["padecast.policies"]),
+        ("from .policies import Plan", "padecast._steps", ["padecast.policies"]),
         ("from .lagrange import Lagrange", "padecast.forecasters", []),
-        ("from padecast import __version__", "padecast._history", []),
+        ("from padecast import __version__", "padecast._steps", []),
         ("from padecast.forecasters import Pade", "padecast.policies.tolerance", []),
-        ("if TYPE_CHECKING:\n    from padecast.cli import app", "padecast._history", []),
-        ("if TYPE_CHECKING:\n    pass\nelse:\n    from padecast.cli import app", "padecast._history", ["padecast.cli"]),
-        ("import torch\nfrom math import inf", "padecast._history", []),
+        ("if TYPE_CHECKING:\n    from padecast.cli import app", "padecast._steps", []),
+        ("if TYPE_CHECKING:\n    pass\nelse:\n    from padecast.cli import app", "padecast._steps", ["padecast.cli"]),
+        ("import torch\nfrom math import inf", "padecast._steps", []),
     ],
 )
 def test_this_test_sees_what_it_should(source: str, module: str, found: list[str]) -> None:

@@ -6,11 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-import padecast._memory
+import padecast.memory.memory
 from padecast import InvalidOption, Position
-from padecast._memory import Memory
-from padecast._mix import Streams, inner_products, weighted_sum
-from padecast._ring import Storage
+from padecast.memory.arithmetic import Streams, inner_products, weighted_sum
+from padecast.memory.memory import Memory
+from padecast.memory.ring import Storage
 
 DTYPES = [torch.float64, torch.float32, torch.bfloat16, torch.float16]
 SHAPES = [((2, 3, 4),), ((2, 5),), ((2, 3, 4), (2, 7, 4)), ((2, 2, 3, 4), (2, 5), (2, 1, 6))]
@@ -318,7 +318,7 @@ def test_long_narrow_features_are_summed_in_pieces_as_if_at_once(
     start, *slots = streams(3, ((2, 7, 11),) * 4, dtype)
     weights = torch.tensor([2.0, -1.5, 0.25], dtype=torch.float64)
     at_once = weighted_sum(start, slots, weights)
-    monkeypatch.setattr(padecast._mix, "PIECE", 10)
+    monkeypatch.setattr(padecast.memory.arithmetic, "PIECE", 10)
     assert torch.equal(weighted_sum(start, slots, weights), at_once)
     assert torch.equal(weighted_sum(start.mT, [x.mT for x in slots], weights), at_once.mT)
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from padecast import InvalidOption, Method, Session, UnknownName, cite, forecasters, method, methods, policies
-from padecast.citations import BIBTEX
 from padecast.forecasters import Forecaster, Pade
 from padecast.methods import DEFAULT
+from padecast.methods.citations import BIBTEX
 from padecast.policies import Policy
 
 every_method = pytest.mark.parametrize("name", list(methods()))

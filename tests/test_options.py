@@ -247,7 +247,9 @@ def test_a_wrong_keyword_is_refused_at_once_or_when_it_is_switched_on(name: str,
         with pytest.raises(PadecastError) as caught:
             make(pipe, **{name: value}).enable()
         explained(caught.value)
-    assert not padecast._handle.ENABLED or all(handle.target is not pipe for handle in padecast._handle.ENABLED)
+    assert not padecast.handles.handle.ENABLED or all(
+        handle.target is not pipe for handle in padecast.handles.handle.ENABLED
+    )
 
 
 WISHES = [

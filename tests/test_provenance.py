@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import padecast
-from padecast._provenance import Provenance, commit, device_name
+from padecast.calibration.provenance import Provenance, commit, device_name
 
 
 def git(folder: Path, *arguments: str) -> None:

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from padecast._layout import Layout, Like
-from padecast._mix import inner_products
-from padecast._rows import joint, kept_rows, known_rows, matching
+from padecast.hooks.layout import Layout, Like
+from padecast.hooks.rows import joint, kept_rows, known_rows, matching
+from padecast.memory.arithmetic import inner_products
 
 SHORT = torch.tensor([[True, True, True], [True, False, False]])
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from padecast import FeatureChanged, InvalidOption, InvalidPlan, Position, Session, forecasters, policies
-from padecast._record import NOTES
 from padecast.forecasters import Chebyshev, Forecaster, Lagrange, Oracle, Pade, Reuse, Taylor, TCPade
 from padecast.policies import Always, Interval, Plan, Policy, Stability, Tolerance
+from padecast.session.record import NOTES
 
 PLAN = "CCC..C..C.."
 STEPS = len(PLAN)

@@ -13,12 +13,12 @@ from torch import Tensor
 
 from cost.clock import alternating
 from cost.models import DEVICE, Case, digits, dit_xl
-from padecast._history import Position
-from padecast._memory import Memory
-from padecast._session import Session
+from padecast._steps import Position
 from padecast.forecasters import Lagrange
 from padecast.lab.timing import timed
+from padecast.memory.memory import Memory
 from padecast.policies import Plan
+from padecast.session.session import Session
 
 Row = dict[str, Any]
 SAY = Console(stderr=True)

@@ -8,7 +8,6 @@ A pipeline or a transformer is accelerated by one line::
 """
 
 from padecast import forecasters, policies, targets, zoo
-from padecast._accelerate import accelerate, disable, enable
 from padecast._errors import (
     AlreadyAccelerated,
     CalibrationMismatch,
@@ -26,13 +25,15 @@ from padecast._errors import (
     UnsupportedModel,
     UnwritableFile,
 )
-from padecast._handle import Handle
-from padecast._history import Geometry, Position, Trace
-from padecast._session import Session
+from padecast._geometry import Geometry
+from padecast._steps import Position, Trace
 from padecast.calibration import Calibration, calibrate
-from padecast.citations import cite
+from padecast.handles.accelerate import accelerate, disable, enable
+from padecast.handles.handle import Handle
 from padecast.methods import Method, method, methods
+from padecast.methods.citations import cite
 from padecast.report import Report
+from padecast.session.session import Session
 
 __version__ = "0.1.0"
 

@@ -16,10 +16,10 @@ from torch import Tensor
 
 import padecast
 from padecast import Calibration, CalibrationMismatch, InvalidOption, accelerate, calibrate
-from padecast._psnr import psnr
 from padecast.calibration import Effort, Statistic
 from padecast.calibration.choice import split
 from padecast.calibration.journal import Journal
+from padecast.calibration.psnr import psnr
 
 pytestmark = pytest.mark.usefixtures("sparing")
 

@@ -9,8 +9,8 @@ from tests.lab.tiny import digits
 from tests.representative import representative
 from torch import Tensor
 
-from padecast._psnr import psnr
 from padecast.calibration import Refinement
+from padecast.calibration.psnr import psnr
 from padecast.calibration.refine import refine, stretches
 from padecast.calibration.trials import Bench, Tape
 from padecast.forecasters import Lagrange, Refined

@@ -12,7 +12,7 @@ from tests.tiny import counted, dit_pipeline, footprint
 from torch import Tensor
 
 from padecast import InvalidOption, accelerate
-from padecast._psnr import psnr
+from padecast.calibration.psnr import psnr
 from padecast.calibration.trials import Bench, Tape
 from padecast.forecasters import Lagrange, Refined, Reuse
 from padecast.policies import Plan

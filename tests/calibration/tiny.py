@@ -13,8 +13,8 @@ from tests.lab.tiny import digits
 from tests.tiny import dit_pipeline, sample_dit, sample_wan, wan_pipeline
 from torch import Tensor
 
-from padecast._psnr import psnr
 from padecast.calibration import Effort, Refinement, choice, proposals
+from padecast.calibration.psnr import psnr
 from padecast.calibration.trials import Bench, Tape
 from padecast.forecasters import Forecaster, Refined
 from padecast.policies import Plan

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from padecast import Geometry, Position
-from padecast._memory import Memory
 from padecast.forecasters import REGISTRY, Forecaster
 from padecast.forecasters.base import fitted
+from padecast.memory.memory import Memory
 
 TOTAL = 20
 VARIANTS = {

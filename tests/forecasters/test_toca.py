@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from padecast import InvalidOption, UnknownName, method
-from padecast._tokens import Tokens, cells_of, grid_of, highest_of
 from padecast.forecasters import ToCa
+from padecast.forecasters.tokens import Tokens, cells_of, grid_of, highest_of
 
 RISING = torch.arange(16.0)[None]
 

@@ -19,8 +19,8 @@ from tests.fuzz.world import World
 from tests.representative import representative
 
 import padecast
-from padecast._handle import ENABLED
 from padecast.forecasters import Lagrange
+from padecast.handles.handle import ENABLED
 
 
 @pytest.fixture(autouse=True)

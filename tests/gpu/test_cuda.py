@@ -11,10 +11,10 @@ from tests.tiny import FAMILIES, NFE, PLAN, Family
 from torch import Tensor
 
 from padecast import Position, accelerate
-from padecast._memory import Memory
-from padecast._ring import Storage
-from padecast._tokens import Tokens
 from padecast.forecasters import Lagrange, Oracle, Reuse, ToCa
+from padecast.forecasters.tokens import Tokens
+from padecast.memory.memory import Memory
+from padecast.memory.ring import Storage
 from padecast.policies import Plan
 
 pytestmark = [

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import padecast
-from padecast._provenance import Provenance
+from padecast.calibration.provenance import Provenance
 from padecast.lab import Comparison, Entry, Sampling, Task, calls, compare, entered, measure
 from padecast.lab.metrics import CAP
 from padecast.lab.results import Result

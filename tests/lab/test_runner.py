@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import padecast
-from padecast._quiet import quiet
+from padecast.hooks.quiet import quiet
 from padecast.lab import UNCACHED, Entry, Sampling, Task, draw
 from padecast.lab.calls import images_of
 from padecast.lab.timing import timed

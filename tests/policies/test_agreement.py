@@ -9,8 +9,9 @@ from statistics import fmean
 
 import pytest
 
-from padecast._history import Geometry, Position, Trace
+from padecast._geometry import Geometry
 from padecast._noise import Noise
+from padecast._steps import Position, Trace
 from padecast.policies import Spaced
 from padecast.policies.published import published
 

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from padecast import InvalidPlan, Session
-from padecast._history import Geometry, Position, Trace
+from padecast._geometry import Geometry
 from padecast._noise import Noise
+from padecast._steps import Position, Trace
 from padecast.forecasters import Reuse
 from padecast.policies import REGISTRY, Cap, Ends, Growing, Interval, Plan, Spaced, plan_of
 

@@ -12,10 +12,10 @@ from tests.tiny import dit_pipeline, flux_pipeline, sample_dit, sample_flux, sam
 from torch import Tensor
 
 from padecast import PadecastWarning, Session, accelerate
-from padecast._history import Position
 from padecast._noise import Noise
-from padecast._probe import on_grid
+from padecast._steps import Position
 from padecast.forecasters import Reuse
+from padecast.hooks.probes import on_grid
 from padecast.policies import Cap, Sea
 from padecast.policies.sea import LEAST, denoised, gains
 

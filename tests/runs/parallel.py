@@ -12,8 +12,8 @@ from torch import Tensor, distributed
 from torch import multiprocessing as processes
 
 from padecast import Position, Session, accelerate
-from padecast._memory import Memory
 from padecast.forecasters import TCPade
+from padecast.memory.memory import Memory
 from padecast.policies import Plan, Tolerance
 
 STEPS = 12

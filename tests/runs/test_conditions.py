@@ -202,7 +202,7 @@ def test_the_history_of_a_stream_stays_bounded() -> None:
 
 
 def test_control_signals_and_times_are_no_conditions() -> None:
-    from padecast._conditions import conditions_of
+    from padecast.hooks.conditions import conditions_of
 
     steady = {"encoder_hidden_states": torch.ones(1, 2, 2), "class_labels": torch.ones(1), "skip": [True]}
     varying = {

@@ -14,7 +14,7 @@ from tests.representative import representative
 from tests.toy import METHODS, Pipe, Toy, described, held
 
 from padecast import Handle, accelerate, disable
-from padecast._handle import ENABLED
+from padecast.handles.handle import ENABLED
 
 FILES = (OURS, *THEIRS, *PYTHON)
 EVERY = 40  # at every so many moments whole runs are compared too, which takes longer than all else

@@ -20,8 +20,8 @@ from tests.tiny import (
 )
 
 from padecast import UnsupportedModel, accelerate, targets
-from padecast._stack import halves, stacks_of
 from padecast.forecasters import Lagrange, Oracle, Reuse
+from padecast.hooks.stack import halves, stacks_of
 from padecast.policies import Always, Delta, Plan
 
 PLAN = "CC.C..C."

@@ -24,10 +24,10 @@ from tests.runs.family import (
 from torch import Tensor
 
 from padecast import accelerate, targets
-from padecast._record import NOTES
-from padecast._stack import stack_of
 from padecast.forecasters import Lagrange, Oracle
+from padecast.hooks.stack import stack_of
 from padecast.policies import Always, Plan
+from padecast.session.record import NOTES
 
 PLAN = "CC.C.C"
 NFE = PLAN.count("C")

@@ -17,9 +17,9 @@ from torch import Tensor
 
 from padecast import accelerate
 from padecast._noise import noise_of
-from padecast._retrace import Retrace, suited
 from padecast.forecasters import Lagrange, Reuse, TCPade
 from padecast.forecasters.lagrange import lagrange_basis
+from padecast.hooks.retrace import Retrace, suited
 from padecast.methods import Method
 from padecast.policies import Plan
 

@@ -19,7 +19,7 @@ from tests.tiny import Loop, dit, footprint
 from tests.toy import METHODS, Pipe, Toy, described, held
 
 from padecast import AlreadyAccelerated, ConcurrentRun, Handle, accelerate, disable
-from padecast._handle import ENABLED
+from padecast.handles.handle import ENABLED
 
 PATIENCE = 240  # seconds after which a thread that waits is taken for stuck: ten times what a busy machine took
 KINDS = ("blocks", "moments", "probe of a module", "probe of a block", "modules", "whole model")

@@ -31,9 +31,9 @@ from torch import Tensor, nn
 
 import padecast
 from padecast import InvalidOption, PadecastWarning, Session, UnsupportedModel, accelerate, targets
-from padecast._renewal import Renewal
 from padecast.forecasters import Reuse, ToCa
 from padecast.policies import Plan
+from padecast.session.renewal import Renewal
 from padecast.targets import HIDDEN, Target
 
 every_family = pytest.mark.parametrize("family", representative(FAMILIES, ["dit", "wan"]), ids=str)

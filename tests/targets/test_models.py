@@ -16,10 +16,10 @@ from tests.tiny import footprint
 from torch import Tensor, nn
 
 from padecast import Position, Session, UnsupportedModel, targets
-from padecast._attach import Attachment
-from padecast._count import Tick
-from padecast._stack import stack_of
 from padecast.forecasters import Forecaster, Lagrange, Oracle, Reuse
+from padecast.hooks.attachment import Attachment
+from padecast.hooks.counting import Tick
+from padecast.hooks.stack import stack_of
 from padecast.policies import Accumulated, FirstBlock, Plan, Policy, Rate
 
 CASES = [

@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from padecast._errors import CalibrationMismatch, InvalidOption, PadecastWarning, check
-from padecast._handle import check_unused, models_of
-from padecast._provenance import Provenance
 from padecast.calibration.calibration import Calibration
 from padecast.calibration.choice import OTHERS, SCOUTS, Effort, choose, split
 from padecast.calibration.collect import watching
 from padecast.calibration.fitting import Schedule, fingerprint, guidance_of
 from padecast.calibration.journal import Journal, Kept
 from padecast.calibration.proposals import RULES, adaptive_plans, proposals
+from padecast.calibration.provenance import Provenance
 from padecast.calibration.statistic import Statistic, merged
 from padecast.calibration.trials import Bench, Progress, check_once, quietly
+from padecast.handles.handle import check_unused, models_of
 
 
 def calibrate(

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from padecast._errors import CalibrationMismatch, InvalidOption
-from padecast._handle import models_of
 from padecast.calibration import file
 from padecast.calibration.choice import Choice
 from padecast.calibration.entry import read, written
 from padecast.calibration.fitting import Schedule, differences
 from padecast.calibration.statistic import Statistic
 from padecast.files import line
+from padecast.handles.handle import models_of
 from padecast.methods import Method
 from padecast.policies import Plan
 

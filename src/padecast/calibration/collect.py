@@ -10,18 +10,18 @@ import torch
 from torch import Tensor, nn
 
 from padecast import targets
-from padecast._attach import Attachment
-from padecast._clock import Clock
 from padecast._errors import InvalidOption, UnsupportedModel
-from padecast._handle import models_of
-from padecast._history import Position
-from padecast._intercept import Intercept
-from padecast._mix import Rows, Streams
-from padecast._session import Session
+from padecast._steps import Position
 from padecast.calibration.sketch import SIZE, sketch
 from padecast.calibration.statistic import Statistic, measured, mixture
 from padecast.forecasters import Reuse
+from padecast.handles.handle import models_of
+from padecast.hooks.attachment import Attachment
+from padecast.hooks.intercept import Intercept
+from padecast.hooks.schedule import Clock
+from padecast.memory.arithmetic import Rows, Streams
 from padecast.policies import Always
+from padecast.session.session import Session
 
 EXACT_BYTES = 2**28
 """Residuals of a call are kept exactly up to this many bytes, and projected above."""

@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from padecast._errors import check
-from padecast._history import Geometry, Position
+from padecast._geometry import Geometry
+from padecast._steps import Position
 from padecast.forecasters import Forecaster, Wiener
 from padecast.forecasters.base import check_plain
 

@@ -8,13 +8,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from padecast._session import Session
 from padecast.calibration.exact import exact_plans
 from padecast.calibration.planner import Objective, propose
 from padecast.calibration.statistic import Statistic
 from padecast.calibration.trials import Bench, attached
 from padecast.forecasters import TCPade, Wiener
 from padecast.policies import Interval, Policy, Tolerance, plan_of
+from padecast.session.session import Session
 
 
 def objectives() -> list[Objective]:

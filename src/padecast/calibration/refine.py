@@ -10,7 +10,7 @@ from statistics import fmean
 import torch
 from torch import Tensor
 
-from padecast._psnr import psnr
+from padecast.calibration.psnr import psnr
 from padecast.calibration.sketch import SIZE, sketch
 from padecast.calibration.trials import Bench, Tape
 from padecast.forecasters import Forecaster, Refined

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from padecast._errors import InvalidOption
-from padecast._history import precise
+from padecast._geometry import precise
 
 POOLED, GUIDED, OUTPUT = "residual", "guided residual", "guided output"
 

@@ -12,17 +12,17 @@ import torch
 from torch import Tensor
 
 from padecast import targets
-from padecast._attach import Attachment
-from padecast._clock import Clock
 from padecast._errors import InvalidOption, check
-from padecast._handle import models_of
-from padecast._history import Position
-from padecast._mix import Rows, Streams
-from padecast._psnr import psnr
-from padecast._quiet import quiet
-from padecast._session import Session
+from padecast._steps import Position
+from padecast.calibration.psnr import psnr
 from padecast.forecasters import Forecaster
+from padecast.handles.handle import models_of
+from padecast.hooks.attachment import Attachment
+from padecast.hooks.quiet import quiet
+from padecast.hooks.schedule import Clock
+from padecast.memory.arithmetic import Rows, Streams
 from padecast.policies import Plan
+from padecast.session.session import Session
 
 Kind = TypeVar("Kind", bound=Session)
 Progress = Callable[[str, float], None]

@@ -8,9 +8,9 @@ from typing import Any
 
 from padecast import accelerate
 from padecast._errors import InvalidOption
-from padecast._handle import Handle
 from padecast.calibration import Calibration
 from padecast.cli import plan
+from padecast.handles.handle import Handle
 from padecast.lab.runner import Entry, Task
 from padecast.methods import Method
 

@@ -18,9 +18,9 @@ import typer
 
 from padecast import calibration, files
 from padecast._errors import UnwritableFile, check
-from padecast._provenance import device_name
 from padecast.calibration import Calibration, Effort
 from padecast.calibration.collect import watching
+from padecast.calibration.provenance import device_name
 from padecast.cli import _options, plan
 from padecast.cli._files import as_json, check_writable, refuse_existing
 from padecast.cli._pipelines import load

@@ -12,13 +12,13 @@ import typer
 from torch import Tensor
 
 from padecast import accelerate, files
-from padecast._provenance import Provenance
-from padecast._quiet import quiet
+from padecast.calibration.provenance import Provenance
 from padecast.cli import _options
 from padecast.cli._chosen import Chosen, chosen
 from padecast.cli._files import as_json, check_writable, refuse_existing, staged, write_json
 from padecast.cli._pipelines import load
 from padecast.cli._shell import INTERRUPTED, ending, pipeline_errors, progress, stderr, stdout
+from padecast.hooks.quiet import quiet
 from padecast.lab._extras import need
 from padecast.lab.calls import parameters
 from padecast.lab.runner import Task

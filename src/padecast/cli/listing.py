@@ -15,11 +15,11 @@ from rich.text import Text
 import padecast
 from padecast import forecasters, policies, targets
 from padecast._errors import unknown
-from padecast.citations import BIBTEX
 from padecast.cli._files import as_json
 from padecast.cli._shell import stdout
 from padecast.cli._tables import new_table
 from padecast.methods import DEFAULT, Method, registered, split
+from padecast.methods.citations import BIBTEX
 from padecast.policies.published import WORD, published
 
 JSON = typer.Option(False, "--json", help="Print JSON for scripts.")

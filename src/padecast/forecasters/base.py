@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 
 from padecast._errors import check
-from padecast._history import Geometry, Position
+from padecast._geometry import Geometry
 from padecast._options import check_types
-from padecast._tokens import Tokens
+from padecast._steps import Position
+from padecast.forecasters.tokens import Tokens
 
 if TYPE_CHECKING:
-    from padecast._memory import Memory
-    from padecast._mix import Streams
+    from padecast.memory.arithmetic import Streams
+    from padecast.memory.memory import Memory
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 
 from padecast._errors import check
-from padecast._history import Geometry, Position
+from padecast._geometry import Geometry
+from padecast._steps import Position
 from padecast.forecasters.base import Forecaster, check_order, fitted
 from padecast.forecasters.lagrange import lagrange_basis
 
 if TYPE_CHECKING:
-    from padecast._memory import Memory
-    from padecast._mix import Streams
+    from padecast.memory.arithmetic import Streams
+    from padecast.memory.memory import Memory
 
 
 @dataclass(frozen=True)

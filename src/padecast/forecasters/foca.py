@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from padecast._history import Geometry, Position, unit
+from padecast._geometry import Geometry, unit
+from padecast._steps import Position
 from padecast.forecasters.base import Forecaster, fitted
 from padecast.forecasters.lagrange import lagrange_basis, lagrange_slope
 

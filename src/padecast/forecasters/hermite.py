@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from padecast._errors import check
-from padecast._history import Geometry, Position
+from padecast._geometry import Geometry
+from padecast._steps import Position
 from padecast.forecasters.base import Forecaster, check_order, fitted
 from padecast.forecasters.taylor import differences
 

@@ -7,7 +7,8 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from padecast._history import Geometry, Position, unit
+from padecast._geometry import Geometry, unit
+from padecast._steps import Position
 from padecast.forecasters.base import Forecaster
 
 

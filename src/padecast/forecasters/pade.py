@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from padecast._errors import check
-from padecast._history import Geometry, Position, precise
+from padecast._geometry import Geometry, precise
 from padecast._noise import TINY
+from padecast._steps import Position
 from padecast.forecasters.base import MOST, Forecaster, fitted
 from padecast.forecasters.lagrange import lagrange_basis
 

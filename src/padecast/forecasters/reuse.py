@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from padecast._history import Geometry, Position, unit
+from padecast._geometry import Geometry, unit
+from padecast._steps import Position
 from padecast.forecasters.base import Forecaster
 
 

@@ -10,16 +10,17 @@ import torch
 from torch import Tensor
 
 from padecast._errors import check
-from padecast._history import Geometry, Position, by_noise, precise, unit
+from padecast._geometry import Geometry, by_noise, precise, unit
 from padecast._noise import TINY
+from padecast._steps import Position
 from padecast.forecasters.base import Forecaster
 from padecast.forecasters.feedback import Feedback
 from padecast.forecasters.lagrange import lagrange_basis
 from padecast.forecasters.pade import Pade
 
 if TYPE_CHECKING:
-    from padecast._memory import Memory
-    from padecast._mix import Streams
+    from padecast.memory.arithmetic import Streams
+    from padecast.memory.memory import Memory
 
 
 @dataclass(frozen=True)

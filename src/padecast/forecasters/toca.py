@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from padecast._errors import check
-from padecast._history import precise
-from padecast._tokens import Tokens, cells_of, highest_of
+from padecast._geometry import precise
 from padecast.forecasters.reuse import Reuse
+from padecast.forecasters.tokens import Tokens, cells_of, highest_of
 
 GOLDEN = (5**0.5 - 1) / 2
 

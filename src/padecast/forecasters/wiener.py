@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from padecast._errors import InvalidOption, check
-from padecast._history import Geometry, Position
+from padecast._geometry import Geometry
 from padecast._options import is_finite
+from padecast._steps import Position
 from padecast.forecasters.base import MOST, Forecaster, fitted
 
 Matrix = tuple[tuple[float, ...], ...]

@@ -15,7 +15,7 @@ Caches of other libraries are entered by their names (:mod:`padecast.lab.peers`)
 Measures and pictures need the extra ``lab``; it is imported when first used.
 """
 
-from padecast._provenance import Provenance
+from padecast.calibration.provenance import Provenance
 from padecast.lab.calls import Call, Sampling
 from padecast.lab.cells import Cell
 from padecast.lab.experiment import Experiment

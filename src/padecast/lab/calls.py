@@ -48,7 +48,7 @@ class Sampling:
 
     Example:
         >>> from padecast import zoo
-        >>> from padecast._quiet import quiet
+        >>> from padecast.hooks.quiet import quiet
         >>> pipe = zoo.load("digits")
         >>> with quiet(pipe):
         ...     Sampling(guidance=5.0, shift=3.0)(pipe, [3, 4], num_inference_steps=2).shape

@@ -21,8 +21,8 @@ from torch import Tensor
 
 from padecast import files, zoo
 from padecast._errors import CalibrationMismatch, InvalidOption
-from padecast._provenance import Provenance
 from padecast.calibration import Calibration
+from padecast.calibration.provenance import Provenance
 from padecast.lab._tables import Numbers
 from padecast.lab.experiment import Experiment, Setting, Source
 from padecast.lab.measure import Progress, calls, measure

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from padecast._errors import InvalidOption
-from padecast._provenance import Provenance
+from padecast.calibration.provenance import Provenance
 from padecast.files import line
 from padecast.lab.peers import is_foreign
 from padecast.lab.pixels import decoded

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from padecast._errors import InvalidOption
-from padecast._mix import Rows, Streams
-from padecast._quiet import quiet
-from padecast._session import Session
 from padecast.calibration.trials import attached
 from padecast.forecasters import Reuse
+from padecast.hooks.quiet import quiet
 from padecast.lab.calls import Call
+from padecast.memory.arithmetic import Rows, Streams
 from padecast.policies import Always
+from padecast.session.session import Session
 
 
 def magnitudes(

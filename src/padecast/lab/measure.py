@@ -9,7 +9,7 @@ from contextlib import nullcontext
 import torch
 
 from padecast._errors import check
-from padecast._provenance import Provenance
+from padecast.calibration.provenance import Provenance
 from padecast.lab.flops import counted, flops_share
 from padecast.lab.ledger import SHOWN, Ledger
 from padecast.lab.peer_tuning import REFUSALS, refused

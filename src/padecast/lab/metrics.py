@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from padecast._psnr import CAP, comparable, psnr
+from padecast.calibration.psnr import CAP, comparable, psnr
 from padecast.lab._extras import need
 
 __all__ = ["CAP", "Spread", "fid_digits", "frechet", "kernel_sigma", "psnr", "relative_errors", "ssim"]

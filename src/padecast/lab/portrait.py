@@ -11,11 +11,11 @@ from torch import Tensor
 
 from padecast import targets
 from padecast._errors import UnsupportedModel
-from padecast._handle import models_of
-from padecast._stack import stack_of
 from padecast.calibration.collect import watching
 from padecast.calibration.sketch import sketch
 from padecast.calibration.statistic import gram_sum
+from padecast.handles.handle import models_of
+from padecast.hooks.stack import stack_of
 from padecast.lab.metrics import relative_errors
 from padecast.lab.runner import UNCACHED, Entry, Task, draw
 

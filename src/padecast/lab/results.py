@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from padecast._provenance import Provenance
+from padecast.calibration.provenance import Provenance
 from padecast.lab.metrics import Spread
 from padecast.report import finite
 

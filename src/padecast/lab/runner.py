@@ -12,10 +12,10 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from padecast._accelerate import accelerate
 from padecast._errors import InvalidOption, PadecastWarning, check
-from padecast._provenance import device_name
-from padecast._quiet import quiet
+from padecast.calibration.provenance import device_name
+from padecast.handles.accelerate import accelerate
+from padecast.hooks.quiet import quiet
 from padecast.lab import peers
 from padecast.lab.calls import Call, parameters
 from padecast.lab.peers import Peer

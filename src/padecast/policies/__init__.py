@@ -1,7 +1,8 @@
 """When a step is computed. One file per policy; one line here enrols it everywhere."""
 
-from padecast._history import Geometry, Position, Trace
+from padecast._geometry import Geometry
 from padecast._registry import Registry
+from padecast._steps import Position, Trace
 from padecast.policies.accumulated import Accumulated
 from padecast.policies.always import Always
 from padecast.policies.base import Policy

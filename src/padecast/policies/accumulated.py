@@ -6,7 +6,8 @@ import math
 from dataclasses import dataclass
 
 from padecast._errors import check
-from padecast._history import Geometry, Position, Trace
+from padecast._geometry import Geometry
+from padecast._steps import Position, Trace
 from padecast.policies.base import Policy
 
 FLUX = (498.651651, -283.781631, 55.8554382, -3.82021401, 0.264230861)
@@ -36,7 +37,7 @@ class Accumulated(Policy):
         InvalidOption: If an option is out of range.
 
     Example:
-        >>> from padecast._history import Seen
+        >>> from padecast._steps import Seen
         >>> at = Position(3, 20, 3.0, seen=Seen(moved=0.3))
         >>> Accumulated().computes(at, Trace().then(Position.at(2, 20), True), Geometry((2,), (2.0,)))
         True

@@ -6,9 +6,10 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
-from padecast._history import Geometry, Position, Trace
-from padecast._mix import Streams
+from padecast._geometry import Geometry
 from padecast._options import check_types
+from padecast._steps import Position, Trace
+from padecast.memory.arithmetic import Streams
 
 PROBES = {
     "latents": "the model's first argument",

@@ -6,7 +6,8 @@ import math
 from dataclasses import dataclass
 
 from padecast._errors import check
-from padecast._history import Geometry, Position, Trace
+from padecast._geometry import Geometry
+from padecast._steps import Position, Trace
 from padecast.policies.base import Policy
 
 
@@ -24,7 +25,7 @@ class FirstBlock(Policy):
         InvalidOption: If ``threshold`` is out of range.
 
     Example:
-        >>> from padecast._history import Seen
+        >>> from padecast._steps import Seen
         >>> at = Position(3, 20, 3.0, seen=Seen(apart=0.05))
         >>> FirstBlock().computes(at, Trace().then(Position.at(2, 20), True), Geometry((2,), (2.0,)))
         False

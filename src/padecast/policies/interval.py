@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from padecast._errors import check
-from padecast._history import Geometry, Position, Trace
+from padecast._geometry import Geometry
+from padecast._steps import Position, Trace
 from padecast.policies.base import Policy
 
 

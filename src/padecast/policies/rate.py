@@ -6,7 +6,8 @@ import math
 from dataclasses import dataclass
 
 from padecast._errors import check
-from padecast._history import Geometry, Position, Seen, Trace
+from padecast._geometry import Geometry
+from padecast._steps import Position, Seen, Trace
 from padecast.policies.base import Policy
 
 
@@ -29,7 +30,7 @@ class Rate(Policy):
         InvalidOption: If an option is out of range.
 
     Example:
-        >>> from padecast._history import Seen
+        >>> from padecast._steps import Seen
         >>> trace = Trace().then(Position.at(0, 20), True)
         >>> trace = trace.then(Position(1, 20, 1.0, seen=Seen(way=0.5, change=0.1, output=1.0)), True)
         >>> Rate().computes(Position(2, 20, 2.0, seen=Seen(stride=0.4)), trace, Geometry((1, 0), (1.0, 0.0)))

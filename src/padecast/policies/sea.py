@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from padecast._errors import check
-from padecast._history import Geometry, Position, Trace
-from padecast._mix import Streams
+from padecast._geometry import Geometry
+from padecast._steps import Position, Trace
+from padecast.memory.arithmetic import Streams
 from padecast.policies.base import Policy
 
 LEAST = 1e-6
@@ -47,7 +48,7 @@ class Sea(Policy):
         InvalidOption: If an option is out of range.
 
     Example:
-        >>> from padecast._history import Seen
+        >>> from padecast._steps import Seen
         >>> at = Position(3, 20, 3.0, seen=Seen(moved=0.3))
         >>> Sea().computes(at, Trace().then(Position.at(2, 20), True), Geometry((2,), (2.0,)))
         True

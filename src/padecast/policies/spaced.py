@@ -9,7 +9,8 @@ from functools import lru_cache
 from typing import ClassVar
 
 from padecast._errors import check
-from padecast._history import Geometry, Position, Trace
+from padecast._geometry import Geometry
+from padecast._steps import Position, Trace
 from padecast.policies.base import Policy
 
 FACTOR, LEAST = 0.02, 500

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from padecast._errors import check
-from padecast._history import Geometry, Position, Trace, unit
+from padecast._geometry import Geometry, unit
 from padecast._noise import TINY
+from padecast._steps import Position, Trace
 from padecast.policies.base import Policy
 
 

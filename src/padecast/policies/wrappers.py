@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from padecast._errors import check
-from padecast._history import Geometry, Position, Trace
-from padecast._mix import Streams
+from padecast._geometry import Geometry
+from padecast._steps import Position, Trace
+from padecast.memory.arithmetic import Streams
 from padecast.policies.base import Policy
 from padecast.policies.interval import Interval
 

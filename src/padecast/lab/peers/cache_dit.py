@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from padecast._errors import UnsupportedModel
-from padecast._handle import models_of
+from padecast.handles.handle import models_of
 from padecast.lab._extras import need
 from padecast.lab.knob import Knob
 from padecast.lab.peers.base import Peer

@@ -9,9 +9,9 @@ from typing import Any
 
 from torch import nn
 
-from padecast._clock import look_up
 from padecast._errors import UnsupportedModel
-from padecast._handle import models_of
+from padecast.handles.handle import models_of
+from padecast.hooks.schedule import look_up
 from padecast.lab.peers.base import Peer
 
 

@@ -8,8 +8,8 @@ from torch import nn
 
 from padecast import targets
 from padecast._errors import UnsupportedModel
-from padecast._handle import models_of
-from padecast._stack import stack_of
+from padecast.handles.handle import models_of
+from padecast.hooks.stack import stack_of
 
 QUERIES = ("to_q", "to_qkv", "to_qkv_mlp_proj", "qkv")
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from ... import files
-from ..._provenance import Provenance
+from ...calibration.provenance import Provenance
 from ..pictures import write_picture
 from ..scenes.layout import SIZE
 from .course import FRAMES

@@ -1,0 +1,1 @@
+"""What is put around the blocks of a described model, their modules and tokens."""

@@ -1,0 +1,1 @@
+"""What a branch of a run remembers, and the arithmetic on it: nothing else touches features."""

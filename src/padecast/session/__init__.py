@@ -1,0 +1,1 @@
+"""One run, without a model: what was decided, remembered and forecast."""
