@@ -1,0 +1,185 @@
+"""Figures of the code as a reader meets it: files, words, comments, and the way of one forecast step.
+
+    python tools/figures.py                 # of src/padecast
+    python tools/figures.py --words         # every private word and participle, with its line
+    python tools/figures.py --step          # calls, changes of file and of room in one forecast step
+
+The words are those that docs/style.md refuses as names; tests/test_words.py holds the counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import statistics
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+SOURCE = ROOT / "src" / "padecast"
+PRIVATE = frozenset("own told said found made kept given here there wanted one asked known chosen several".split())
+"""Pronouns and participles that say nothing of what a local variable holds."""
+IRREGULAR = frozenset(
+    "told said found made kept given known chosen drawn written shown spoken taken begun seen done sent left held "
+    "built put gone run read spent thrown hidden split met lent bound broken worn sworn paid laid".split()
+) - {"run", "read", "put", "split"}
+"""Past participles that do not end in -ed; those that are verbs as well are left out."""
+VERBS = frozenset("need feed seed embed exceed proceed speed shed wed".split())
+Place = tuple[Path, int, str]
+
+
+def sources(folder: Path = SOURCE, without: tuple[str, ...] = ()) -> list[Path]:
+    """Return the files of a package, but for those of some of its rooms."""
+    return [path for path in sorted(folder.rglob("*.py")) if path.relative_to(folder).parts[0] not in without]
+
+
+def functions(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    """Give all functions of a module."""
+    yield from (node for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)))
+
+
+def is_value(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    """Whether a function is read as a value: a property."""
+    names = {ast.unparse(decorator).rpartition(".")[2] for decorator in function.decorator_list}
+    return bool(names & {"property", "cached_property", "setter"})
+
+
+def is_participle(name: str) -> bool:
+    """Whether a function's name begins with a past participle.
+
+    Example:
+        >>> [is_participle(name) for name in ("fitted", "_told", "read", "needs", "feed", "asked_by_sigmas")]
+        [True, True, False, False, False, True]
+    """
+    word = name.strip("_").partition("_")[0]
+    return word in IRREGULAR or (word.endswith("ed") and word not in VERBS)
+
+
+def locals_of(tree: ast.AST) -> Iterator[tuple[str, int]]:
+    """Give the names of a module's parameters and of what its functions assign to, with their lines."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.arg):
+            yield node.arg, node.lineno
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id, node.lineno
+
+
+def words(paths: list[Path]) -> tuple[list[Place], list[Place], int]:
+    """Return locals of private words, functions named by a participle, and the number of functions."""
+    private, participles, count = list[Place](), list[Place](), 0
+    for path in paths:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        private += [(path, line, name) for name, line in locals_of(tree) if name.strip("_") in PRIVATE]
+        for function in functions(tree):
+            if not is_value(function):
+                count += 1
+                if is_participle(function.name):
+                    participles.append((path, function.lineno, function.name))
+    return private, participles, count
+
+
+def lines(paths: list[Path]) -> int:
+    """Return how many lines files have."""
+    return sum(len(path.read_text(encoding="utf-8").splitlines()) for path in paths)
+
+
+def comments(path: Path) -> tuple[int, int]:
+    """Return lines with a comment, and lines of code."""
+    text = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    documented = {
+        number
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        for number in range(node.lineno, (node.end_lineno or node.lineno) + 1)
+    }
+    code = [line for number, line in enumerate(text, 1) if line and number not in documented]
+    return sum("# " in line for line in code), sum(not line.startswith("#") for line in code)
+
+
+HARD = ("hooks/schedule.py", "hooks/counting.py", "hooks/attachment.py", "session/session.py", "calibration/planner.py")
+"""Where the code is subtle."""
+
+
+def figures() -> dict[str, Any]:
+    """Return the figures."""
+    paths = sources()
+    plain = sources(without=("zoo",))
+    private, participles, count = words(plain)
+    length = [len(path.read_text(encoding="utf-8").splitlines()) for path in paths]
+    found: dict[str, Any] = {
+        "files": len(paths),
+        "lines": sum(length),
+        "files at the root": len(list(SOURCE.glob("*.py"))),
+        "rooms": len([path for path in SOURCE.iterdir() if path.is_dir() and (path / "__init__.py").is_file()]),
+        "file, median": statistics.median(length),
+        "file, longest": max(length),
+        "private words per 1,000 lines, without zoo": round(1000 * len(private) / lines(plain), 2),
+        "functions named by a participle, without zoo": f"{len(participles)} of {count}",
+        "benchmarks, lines": lines(sources(ROOT / "benchmarks")),
+    }
+    for name in HARD:
+        if (SOURCE / name).is_file():
+            with_comment, code = comments(SOURCE / name)
+            found[f"comments, {name}"] = f"{with_comment / code:.1%}"
+    return found
+
+
+def step() -> dict[str, Any]:
+    """Trace one forecast step of a one-block model under a fixed plan, at the level of blocks and of the output."""
+    import torch
+    from diffusers import DiTTransformer2DModel
+
+    import padecast
+
+    found: dict[str, Any] = {}
+    for span in ("full", "output"):
+        model = DiTTransformer2DModel(
+            num_attention_heads=1, attention_head_dim=8, in_channels=1, out_channels=1, num_layers=1, sample_size=4,
+            patch_size=2, num_embeds_ada_norm=10,
+        ).eval()  # fmt: skip
+        visits: list[str] = []
+
+        def trace(frame: Any, event: str, _argument: Any, visits: list[str] = visits) -> None:
+            if event == "call" and frame.f_code.co_filename.startswith(str(SOURCE)):
+                visits.append(frame.f_code.co_filename)
+
+        x, label = torch.randn(1, 1, 4, 4), torch.tensor([1])
+        method = {"policy": "plan:steps=CCC.", "forecaster": "lagrange", "span": span}
+        with torch.no_grad(), padecast.accelerate(model, **method, steps=4):
+            for index in range(4):
+                if index == 3:
+                    sys.setprofile(trace)
+                model(x, timestep=torch.tensor([900 - 250 * index]), class_labels=label)
+            sys.setprofile(None)
+        rooms = [str(Path(visit).relative_to(SOURCE).parent) for visit in visits]
+        found[span] = {
+            "calls": len(visits),
+            "files": len(set(visits)),
+            "changes of file": sum(a != b for a, b in zip(visits, visits[1:], strict=False)),
+            "changes of room": sum(a != b for a, b in zip(rooms, rooms[1:], strict=False)),
+        }
+    return found
+
+
+def main() -> None:
+    """Print what is asked for."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--words", action="store_true", help="list every private word and participle")
+    parser.add_argument("--step", action="store_true", help="trace one forecast step")
+    options = parser.parse_args()
+    if options.words:
+        private, participles, _ = words(sources(without=("zoo",)))
+        for path, line, name in [*participles, *private]:
+            print(f"{path.relative_to(ROOT)}:{line}: {name}")
+        counts = Counter(path.relative_to(SOURCE).parts[0] for path, _, _ in private)
+        print(*(f"{count} in {room}" for room, count in counts.most_common()), sep=", ")
+        return
+    for name, value in (step() if options.step else figures()).items():
+        print(f"{name}: {value}")
+
+
+if __name__ == "__main__":
+    main()
