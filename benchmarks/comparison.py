@@ -23,7 +23,7 @@ from comparison_verdicts import Document, Row, beside, budgets, lacking, missed,
 
 from padecast import files
 from padecast.lab.chapters import Chapter, chapters
-from padecast.lab.html import is_partial, shortened
+from padecast.lab.html import is_partial, shorten
 from padecast.lab.shelf import Shelf
 from padecast.report import finite
 
@@ -163,7 +163,7 @@ def _written(row: Row, scores: list[str]) -> list[str]:
     mark = ("†" if is_partial(row["name"]) else "") + ("‡" if missed(row) else "")
     name = f"**{row['name']}**" if row["name"] in ("calibrated", "adaptive", "tc-pade") else row["name"]
     psnr = [f"{row['psnr'][key]:.2f}" for key in ("mean", "p5", "worst")]
-    told = shortened(row["written"]).removeprefix(row["name"]).lstrip(":,")
+    told = shorten(row["written"]).removeprefix(row["name"]).lstrip(":,")
     return [
         f"{name}{mark}",
         f"{row['nfe']:.2f}".rstrip("0").rstrip("."),

@@ -26,7 +26,7 @@ from torch import Tensor
 from padecast import zoo
 from padecast.calibration.provenance import Provenance
 from padecast.calibration.psnr import psnr
-from padecast.calibration.trials import attached
+from padecast.calibration.trials import attach
 from padecast.forecasters import Lagrange, TCPade
 from padecast.hooks.quiet import quiet
 from padecast.lab import Sampling
@@ -143,7 +143,7 @@ def trajectory(pipe: Any, call: Sampling, seeds: tuple[int, ...]) -> tuple[Tenso
             kept.append((entry[0].clone(), output[0] - entry[0]))
             return super().learn(branch, entry, output, rows)
 
-    with attached(pipe, "full", lambda total: Keeping(Plan("C" * total), Lagrange(), total, measure=False)):
+    with attach(pipe, "full", lambda total: Keeping(Plan("C" * total), Lagrange(), total, measure=False)):
         return drawn(pipe, call, seeds), kept
 
 
@@ -170,12 +170,12 @@ def main() -> None:
             for budget in (6, 8, 10):
                 plan = zoo.calibration("digits", setting).method(computed=budget).policy.steps
                 rows = found.setdefault(setting, {})[str(budget)] = {"plan": plan}
-                with attached(pipe, "full", lambda n, p=plan: Session(Plan(p), TCPade(), n, measure=False)):
+                with attach(pipe, "full", lambda n, p=plan: Session(Plan(p), TCPade(), n, measure=False)):
                     rows["tcpade"] = fmean(psnr(drawn(pipe, call, DEVELOPMENT), reference).tolist())
                 tell("tcpade")
                 for name, maps in tried.items():
                     tables = fitted(maps, seen, plan, strides)
-                    with attached(pipe, "full", lambda n, m=maps, t=tables, p=plan: Fitted(m, t, p)):
+                    with attach(pipe, "full", lambda n, m=maps, t=tables, p=plan: Fitted(m, t, p)):
                         rows[name] = fmean(psnr(drawn(pipe, call, DEVELOPMENT), reference).tolist())
                     tell(name)
     write("ideas-maps.json", {"psnr": found, "provenance": dataclasses.asdict(Provenance.of())})

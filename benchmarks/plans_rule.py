@@ -11,8 +11,8 @@ from statistics import fmean
 from padecast._noise import Noise
 from padecast._steps import Position
 from padecast.policies import Spaced
-from padecast.policies.published import Published, published
-from padecast.policies.spaced import FACTOR, LEAST, chosen
+from padecast.policies.published import Published, list_published
+from padecast.policies.spaced import FACTOR, LEAST, choose_steps
 
 Steps = tuple[int, ...]
 LENGTH = 50
@@ -62,7 +62,7 @@ def searched() -> Cells:
     Those marked as shipped were written for some code, and no search is known behind them.
     """
     found: Cells = defaultdict(list)
-    for plan in published().values():
+    for plan in list_published().values():
         model = plan.name.partition("-")[0]
         if model in MODELS and plan.steps == LENGTH and "as shipped" not in plan.search:
             found[model, plan.plan.nfe].append(plan)
@@ -79,7 +79,7 @@ def spaced(noise: Noise, count: int, kappa: float) -> Steps:
     steps = len(noise.sigmas) - 1
     policy = Spaced(every=(steps - 1) / (count - 1), density=kappa / kappa_of(noise.size, steps, count))
     places = policy.places(Position.at(0, steps, noise=noise), 0, count)
-    return tuple(sorted(chosen(places[:-1], count)))
+    return tuple(sorted(choose_steps(places[:-1], count)))
 
 
 def evenly(steps: int, count: int) -> Steps:

@@ -41,16 +41,16 @@ class TestBlock:
         block = Block(Cross(), TEXT_IMAGE)
         assert block.argument("hidden_states", args, kwargs) is self.X
         assert block.argument("encoder_hidden_states", args, kwargs) is self.Y
-        assert block.passed(args, kwargs, {}) == (self.Y, self.X)
-        assert block.passed(args, kwargs, {"hidden_states": self.T}) == (self.Y, self.T)
+        assert block.pass_through(args, kwargs, {}) == (self.Y, self.X)
+        assert block.pass_through(args, kwargs, {"hidden_states": self.T}) == (self.Y, self.T)
 
     def test_orders_of_outputs(self) -> None:
-        assert Block(Cross(), IMAGE_TEXT).passed((self.X, self.Y), {}, {}) == (self.X, self.Y)
-        assert Block(Cross(), HIDDEN).passed((self.X, self.Y), {}, {}) is self.X
+        assert Block(Cross(), IMAGE_TEXT).pass_through((self.X, self.Y), {}, {}) == (self.X, self.Y)
+        assert Block(Cross(), HIDDEN).pass_through((self.X, self.Y), {}, {}) is self.X
         assert Block(Cross(), IMAGE_TEXT).streams((self.X, self.Y), ("encoder_hidden_states",)) == (self.Y,)
         assert Block(Cross(), HIDDEN).streams(self.X, ("hidden_states",)) == (self.X,)
-        assert Block(Cross(), TEXT_IMAGE).exchanged((self.Y, self.X), {"hidden_states": self.T}) == (self.Y, self.T)
-        assert Block(Cross(), HIDDEN).exchanged(self.X, {"hidden_states": self.T}) is self.T
+        assert Block(Cross(), TEXT_IMAGE).exchange((self.Y, self.X), {"hidden_states": self.T}) == (self.Y, self.T)
+        assert Block(Cross(), HIDDEN).exchange(self.X, {"hidden_states": self.T}) is self.T
 
     def test_the_signature_is_that_of_the_class(self) -> None:
         module = Cross()

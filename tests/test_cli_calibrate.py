@@ -16,7 +16,7 @@ from typer.testing import CliRunner, Result
 from padecast import calibration
 from padecast.calibration import Calibration
 from padecast.cli import app
-from padecast.cli.calibrate import EFFORTS, Level, by_samples, spoken
+from padecast.cli.calibrate import EFFORTS, Level, by_samples, say_duration
 from padecast.lab.calls import Sampling
 
 QUICK = ("--steps", "4", "--budgets", "2", "--seeds", "0-2", "--batch", "2", "--effort", "quick")
@@ -218,7 +218,7 @@ def test_ticks_are_whole_samples_and_times_are_words() -> None:
         add("trial", 0.1)
     add("uncached", 2.0)
     assert ticks == ["trial", "uncached", "uncached"]
-    assert [spoken(s) for s in (0.2, 61, 90, 7199, 7200)] == [
+    assert [say_duration(s) for s in (0.2, 61, 90, 7199, 7200)] == [
         "10 seconds",
         "70 seconds",
         "2 minutes",

@@ -239,7 +239,7 @@ def test_offloading_is_that_of_the_pipeline_and_weights_are_never_all_on_the_acc
     from padecast.cli import _pipelines
 
     pipe, places = Offloaded(), []
-    monkeypatch.setattr(_pipelines, "_saved", lambda *_: pipe)
+    monkeypatch.setattr(_pipelines, "_load_saved", lambda *_: pipe)
     monkeypatch.setattr(_pipelines, "_device", lambda _: torch.device("cuda"))
     monkeypatch.setattr(zoo, "load", lambda name, dtype, device: places.append(device.type) or pipe)
     name = {"a hub": "someone/something", "a folder": saved, "a demo model": "scenes"}[source]

@@ -8,7 +8,7 @@ from torch import Tensor
 
 import padecast.memory.memory
 from padecast import InvalidOption, Position
-from padecast.memory.arithmetic import Streams, inner_products, weighted_sum
+from padecast.memory.arithmetic import Streams, inner_products, sum_weighted
 from padecast.memory.memory import Memory
 from padecast.memory.ring import Storage
 
@@ -119,7 +119,7 @@ def test_a_geometry_stays_as_it_was_when_more_is_remembered() -> None:
 def test_a_weighted_sum_is_right_within_the_rounding_of_its_dtype(dtype: torch.dtype, seed: int, count: int) -> None:
     start, *slots = streams(seed, ((2, 3, 4),) * (count + 1), dtype)
     weights = torch.randn(count, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
-    out = weighted_sum(start, slots, weights)
+    out = sum_weighted(start, slots, weights)
     exact = start.double() + sum(w * slot.double() for w, slot in zip(weights, slots, strict=True))
     assert out.dtype == dtype
     torch.testing.assert_close(out, exact.to(dtype))
@@ -131,7 +131,7 @@ def test_narrow_features_are_summed_in_float32(dtype: torch.dtype, batched: bool
     large = 1 / torch.finfo(dtype).eps * 2  # neighbours lie 2 apart, so that adding a half does nothing
     start, half = torch.full((1, 4), large, dtype=dtype), torch.full((1, 4), 0.5, dtype=dtype)
     weights = torch.ones(4, dtype=torch.float64)
-    out = weighted_sum(start, [half] * 4, weights.expand(1, -1) if batched else weights)
+    out = sum_weighted(start, [half] * 4, weights.expand(1, -1) if batched else weights)
     assert (start + half == start).all() and (out == large + 2).all()
 
 
@@ -317,10 +317,10 @@ def test_long_narrow_features_are_summed_in_pieces_as_if_at_once(
 ) -> None:
     start, *slots = streams(3, ((2, 7, 11),) * 4, dtype)
     weights = torch.tensor([2.0, -1.5, 0.25], dtype=torch.float64)
-    at_once = weighted_sum(start, slots, weights)
+    at_once = sum_weighted(start, slots, weights)
     monkeypatch.setattr(padecast.memory.arithmetic, "PIECE", 10)
-    assert torch.equal(weighted_sum(start, slots, weights), at_once)
-    assert torch.equal(weighted_sum(start.mT, [x.mT for x in slots], weights), at_once.mT)
+    assert torch.equal(sum_weighted(start, slots, weights), at_once)
+    assert torch.equal(sum_weighted(start.mT, [x.mT for x in slots], weights), at_once.mT)
 
 
 @every_shape
@@ -332,7 +332,7 @@ def test_one_product_is_the_sum_of_its_parts(shapes: tuple[tuple[int, ...], ...]
     for chosen in (weights[0], weights):
         for s, out in enumerate(memory.add(entry, chosen)):
             parts = [newest_first[k][s] for k in range(memory.kept)]
-            torch.testing.assert_close(out, weighted_sum(entry[s], parts, chosen))
+            torch.testing.assert_close(out, sum_weighted(entry[s], parts, chosen))
 
 
 @every_dtype

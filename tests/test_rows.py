@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from padecast.hooks.layout import Layout, Like
-from padecast.hooks.rows import joint, kept_rows, known_rows, matching
+from padecast.hooks.rows import joint, matching, read_mask, read_rows
 from padecast.memory.arithmetic import inner_products
 
 SHORT = torch.tensor([[True, True, True], [True, False, False]])
@@ -28,30 +28,30 @@ def stream(rows: int) -> Tensor:
     ids=["bool", "int", "of attention", "added", "added to attention", "causal"],
 )
 def test_every_kind_of_mask_says_the_same(mask: Tensor) -> None:
-    assert torch.equal(kept_rows(mask, 2), SHORT)
+    assert torch.equal(read_mask(mask, 2), SHORT)
 
 
 def test_numbers_that_are_added_to_attention_and_mask_nothing_count_all() -> None:
-    assert bool(kept_rows(torch.tensor([[1.0, 0.0]]), 1).all())  # Chroma's pipeline adds 0 and 1
+    assert bool(read_mask(torch.tensor([[1.0, 0.0]]), 1).all())  # Chroma's pipeline adds 0 and 1
 
 
 def test_a_mask_covers_streams_one_after_the_other() -> None:
     given = {"text": stream(3), "image": stream(2), "mask": torch.cat([SHORT, torch.ones(2, 2) > 0], 1), "kwargs": {}}
-    known = known_rows({"mask": ("text", "image")}, 0, ("image", "text"), given)
+    known = read_rows({"mask": ("text", "image")}, 0, ("image", "text"), given)
     assert torch.equal(known["text"][1], SHORT) and bool(known["image"][1].all()) and known["image"][0] == 2
     assert torch.equal(joint(known, ("text", "image")), given["mask"])
     nested = {**given, "kwargs": {"mask": SHORT}}
-    assert torch.equal(known_rows({"kwargs.mask": ("text",)}, 0, (), nested)["text"][1], SHORT)
+    assert torch.equal(read_rows({"kwargs.mask": ("text",)}, 0, (), nested)["text"][1], SHORT)
 
 
 @pytest.mark.parametrize("given", [{"mask": None}, {}, {"mask": SHORT[:, :2]}, {"mask": 3}, {"mask": SHORT[[0, 1, 1]]}])
 def test_what_says_nothing_is_left_alone(given: dict[str, object]) -> None:
-    assert known_rows({"mask": ("text",)}, 0, ("text",), {"text": stream(3), **given}) == {}
+    assert read_rows({"mask": ("text",)}, 0, ("text",), {"text": stream(3), **given}) == {}
 
 
 def test_samples_in_the_second_dimension() -> None:
     turned = {"x": stream(3).transpose(0, 1), "mask": SHORT[:, None, None]}
-    assert torch.equal(known_rows({"mask": ("x",)}, 1, ("x",), turned)["x"][1], SHORT)
+    assert torch.equal(read_rows({"mask": ("x",)}, 1, ("x",), turned)["x"][1], SHORT)
 
 
 def test_outputs_of_modules_are_told_by_their_length_and_their_place() -> None:

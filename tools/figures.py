@@ -20,14 +20,13 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "src" / "padecast"
-PRIVATE = frozenset("own told said found made kept given here there wanted one asked known chosen several".split())
+PRIVATE = frozenset(["own", "told", "said", "found", "made", "kept", "given", "here", "there", "wanted", "one", "asked", "known", "chosen", "several"])
 """Pronouns and participles that say nothing of what a local variable holds."""
 IRREGULAR = frozenset(
-    "told said found made kept given known chosen drawn written shown spoken taken begun seen done sent left held "
-    "built put gone run read spent thrown hidden split met lent bound broken worn sworn paid laid".split()
+    ["told", "said", "found", "made", "kept", "given", "known", "chosen", "drawn", "written", "shown", "spoken", "taken", "begun", "seen", "done", "sent", "left", "held", "built", "put", "gone", "run", "read", "spent", "thrown", "hidden", "split", "met", "lent", "bound", "broken", "worn", "sworn", "paid", "laid"]
 ) - {"run", "read", "put", "split"}
 """Past participles that do not end in -ed; those that are verbs as well are left out."""
-VERBS = frozenset("need feed seed embed exceed proceed speed shed wed".split())
+VERBS = frozenset(["need", "feed", "seed", "embed", "exceed", "proceed", "speed", "shed", "wed"])
 Place = tuple[Path, int, str]
 
 

@@ -23,7 +23,7 @@ from cost.caches import (
 )
 from cost.models import Case, digits, middle_flux, middle_wan
 from padecast import zoo
-from padecast.lab.timing import timed
+from padecast.lab.timing import time_call
 
 Row = dict[str, Any]
 SAY = Console(stderr=True)
@@ -89,7 +89,7 @@ def attempted(name: str, case: Case, make: Callable[[], Any]) -> Any:
 
 def compared(case: Case, ways: Sequence[Way | Row], repeats: int) -> Iterator[Row]:
     """Measure every way against uncached runs made in turn with it."""
-    with timed(case.pipe):
+    with time_call(case.pipe):
         case.run(2)
     for way in ways:
         row = way
@@ -132,7 +132,7 @@ def efficiency(case: Case, way: Way, repeats: int) -> Row:
 
 def denoising(case: Case) -> float:
     gc.collect()
-    with timed(case.pipe) as watch:
+    with time_call(case.pipe) as watch:
         case()
     return watch.denoiser_seconds
 

@@ -15,7 +15,7 @@ from cost.clock import alternating
 from cost.models import DEVICE, Case, digits, dit_xl
 from padecast._steps import Position
 from padecast.forecasters import Lagrange
-from padecast.lab.timing import timed
+from padecast.lab.timing import time_call
 from padecast.memory.memory import Memory
 from padecast.policies import Plan
 from padecast.session.session import Session
@@ -150,7 +150,7 @@ def one_step(case: Case) -> float:
     """Return the median denoiser seconds of one step, over three runs of three steps."""
     taken = []
     for _ in range(3):
-        with torch.no_grad(), timed(case.pipe) as watch:
+        with torch.no_grad(), time_call(case.pipe) as watch:
             case.run(3)
         taken.append(watch.denoiser_seconds / 3)
     return median(taken)

@@ -93,13 +93,13 @@ class PadecastWarning(UserWarning):
     """The run is right, but probably not what was meant."""
 
 
-def unknown(kind: str, name: object, known: Iterable[str], hint: str = "") -> UnknownName:
+def unknown(kind: str, name: object, choices: Iterable[str], hint: str = "") -> UnknownName:
     """Build the error for an unregistered name, naming the nearest registered one if one is near.
 
     Args:
         kind: What the name should have been, e.g. ``"method"``.
         name: What was given.
-        known: The registered names.
+        choices: The registered names.
         hint: What is known of such a name, in place of the nearest. Default nothing.
 
     Returns:
@@ -113,27 +113,27 @@ def unknown(kind: str, name: object, known: Iterable[str], hint: str = "") -> Un
         unknown method 'nope'.
         Known: fora, none
     """
-    names = sorted(known)
+    names = sorted(choices)
     near = nearest(name, names)
-    said = hint or (f"the nearest is {near!r}" if near else "")
-    return UnknownName(f"unknown {kind} {quoted(name)}{said and '; '}{said}.\nKnown: {', '.join(names) or 'none'}")
+    advice = hint or (f"the nearest is {near!r}" if near else "")
+    return UnknownName(f"unknown {kind} {quote(name)}{advice and '; '}{advice}.\nKnown: {', '.join(names) or 'none'}")
 
 
-def nearest(name: object, known: Iterable[str]) -> str | None:
+def nearest(name: object, choices: Iterable[str]) -> str | None:
     """Return the known name that was probably meant, or nothing.
 
     Case and signs between words do not count. A name is meant by its beginning, by its letters in another order, or
     if four fifths of both are the same: one wrong letter of four is another word.
 
     Example:
-        >>> known = ["hard", "none", "taylorseer", "delta-dit"]
-        >>> [nearest(name, known) for name in ("hrad", "Taylor", "delta_dti", "nope", "digits", 3)]
+        >>> names = ["hard", "none", "taylorseer", "delta-dit"]
+        >>> [nearest(name, names) for name in ("hrad", "Taylor", "delta_dti", "nope", "digits", 3)]
         ['hard', 'taylorseer', 'delta-dit', None, None, None]
     """
     if not isinstance(name, str):
         return None
-    asked = _plain(name)
-    shares = {other: _share(asked, _plain(other)) for other in known}
+    plain = _plain(name)
+    shares = {other: _share(plain, _plain(other)) for other in choices}
     best = max(shares, key=lambda other: shares[other], default=None)
     return best if best is not None and shares[best] >= NEAR else None
 
@@ -146,13 +146,13 @@ def _plain(name: str) -> str:
     return "".join(letter for letter in name.lower() if letter.isalnum())
 
 
-def _share(asked: str, name: str) -> float:
+def _share(word: str, name: str) -> float:
     """Return how much of two plain names is the same; equal ones first, then beginnings and turned letters."""
-    if not asked or not name:
+    if not word or not name:
         return 0.0
-    share = difflib.SequenceMatcher(None, asked, name).ratio()
-    begins = len(asked) >= BEGINNING and name.startswith(asked)
-    return max(share, NEAR) if begins or sorted(asked) == sorted(name) else share
+    share = difflib.SequenceMatcher(None, word, name).ratio()
+    begins = len(word) >= BEGINNING and name.startswith(word)
+    return max(share, NEAR) if begins or sorted(word) == sorted(name) else share
 
 
 def missing(package: str, extra: str, purpose: str) -> MissingPackage:
@@ -183,14 +183,14 @@ def check(condition: bool, name: str, value: object, expected: str) -> None:
         padecast._errors.InvalidOption: every=0 is out of range: expected at least 1.
     """
     if not condition:
-        raise InvalidOption(f"{name}={quoted(value)} is out of range: expected {expected}.")
+        raise InvalidOption(f"{name}={quote(value)} is out of range: expected {expected}.")
 
 
-def quoted(value: object) -> str:
+def quote(value: object) -> str:
     """Write a value for a message: as Python does, and shortened where it is longer than anybody reads.
 
     Example:
-        >>> quoted("C..C"), len(quoted("C" * 1000))
+        >>> quote("C..C"), len(quote("C" * 1000))
         ("'C..C'", 203)
     """
     try:

@@ -107,8 +107,10 @@ class Geometry:
 
     def change(self, newer: int = 0) -> Tensor:
         """Relative change ``|R_k - R_{k+1}| / |R_k + R_{k+1}|`` between two neighbours, per sample ``(B,)``."""
-        one, two = unit(len(self), newer), unit(len(self), newer + 1)
-        ratio = self.quadratic(one - two, one - two) / self.quadratic(one + two, one + two).clamp_min(TINY)
+        first, second = unit(len(self), newer), unit(len(self), newer + 1)
+        ratio = self.quadratic(first - second, first - second) / self.quadratic(
+            first + second, first + second
+        ).clamp_min(TINY)
         return ratio.clamp_min(0).sqrt()
 
     def stability(self) -> Tensor:
@@ -152,8 +154,8 @@ def by_noise(geometry: Geometry, at: Position) -> tuple[Geometry, Position]:
         at: The step to forecast.
     """
     levels = None if at.noise is None else at.noise.abscissae
-    chosen = at.times is not None or at.time != at.index or geometry.time != tuple(map(float, geometry.index))
-    if levels is None or chosen or len(levels) != at.total:
+    custom = at.times is not None or at.time != at.index or geometry.time != tuple(map(float, geometry.index))
+    if levels is None or custom or len(levels) != at.total:
         return geometry, at
     times = tuple(level * at.total for level in levels)
     placed = replace(geometry, time=tuple(times[index] for index in geometry.index))

@@ -131,8 +131,8 @@ LEAST = 0.01
 def is_flow(scheduler: Any) -> bool:
     """Whether noise and signal add up to one: rectified flow, under whatever solver."""
     config = getattr(scheduler, "config", {})
-    said = config.get("use_flow_sigmas") or config.get("prediction_type") == "flow_prediction"
-    return bool(said) or hasattr(scheduler, "scale_noise") or any(name in type(scheduler).__name__ for name in FLOWS)
+    setting = config.get("use_flow_sigmas") or config.get("prediction_type") == "flow_prediction"
+    return bool(setting) or hasattr(scheduler, "scale_noise") or any(name in type(scheduler).__name__ for name in FLOWS)
 
 
 FLOWS = ("FlowMatch", "FlowMap", "RFScheduler", "Piflow", "Helios")
@@ -147,8 +147,8 @@ def is_random(scheduler: Any) -> bool:
         True
     """
     config = getattr(scheduler, "config", {})
-    told = config.get("stochastic_sampling") or str(config.get("algorithm_type", "")).startswith("sde")
-    return bool(told) or any(word in type(scheduler).__name__ for word in RANDOM)
+    setting = config.get("stochastic_sampling") or str(config.get("algorithm_type", "")).startswith("sde")
+    return bool(setting) or any(word in type(scheduler).__name__ for word in RANDOM)
 
 
 def is_multistep(scheduler: Any) -> bool:

@@ -9,7 +9,7 @@ from functools import lru_cache
 from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from padecast._errors import InvalidOption, quoted
+from padecast._errors import InvalidOption, quote
 
 LARGEST = 2**31 - 1
 """Of whole numbers: what counts steps, tokens or residuals is far below, and what is not fits no tensor."""
@@ -36,7 +36,7 @@ def check_types(part: Any) -> None:
             continue
         value = getattr(part, field.name)
         if isinstance(value, list):
-            value = tupled(value)
+            value = make_tuples(value)
             object.__setattr__(part, field.name, value)
         if not fits(value, hints[field.name]):
             raise InvalidOption(f"{refusal(field.name, value, hints[field.name])}{_default(field)}")
@@ -64,8 +64,8 @@ def refusal(name: str, value: object, hint: Any) -> str:
     """Say that an option is of another type than its annotation, or a whole number that nothing counts to."""
     if type(value) is int and hint in (int, float, int | None, float | None):
         digits = int(abs(value).bit_length() * math.log10(2)) + 1  # writing it out is refused from 4300 of them
-        return f"{name} is a whole number of about {digits} digits, where {spoken(hint)} up to {LARGEST} is expected."
-    return f"{name}={quoted(value)} is a {type(value).__name__}, where {spoken(hint)} is expected."
+        return f"{name} is a whole number of about {digits} digits, where {say(hint)} up to {LARGEST} is expected."
+    return f"{name}={quote(value)} is a {type(value).__name__}, where {say(hint)} is expected."
 
 
 def fits(value: object, hint: Any) -> bool:
@@ -99,16 +99,16 @@ def _hold(values: tuple[Any, ...], kinds: tuple[Any, ...]) -> bool:
     return len(values) == len(kinds) and all(map(fits, values, kinds))
 
 
-def spoken(hint: Any) -> str:
+def say(hint: Any) -> str:
     """Say an annotation in words.
 
     Example:
-        >>> spoken(int | None), spoken(tuple[float, ...])
+        >>> say(int | None), say(tuple[float, ...])
         ('a whole number or none', 'numbers in parentheses, such as (1.0, 0.5)')
     """
     kinds = get_args(hint)
     if isinstance(hint, UnionType) or get_origin(hint) is Union:
-        return " or ".join(map(spoken, kinds))
+        return " or ".join(map(say, kinds))
     if get_origin(hint) is tuple:
         plain = kinds[:1] in ((int,), (float,)) and (kinds[1:] == (...,) or set(kinds) == {kinds[0]})
         return f"numbers in parentheses, such as {_tuple_like(kinds)}" if plain else f"a {hint}"
@@ -119,14 +119,14 @@ def _tuple_like(kinds: tuple[Any, ...]) -> tuple[float, ...]:
     return (1.0, 0.5) if kinds[1:] == (...,) else (1,) * len(kinds)
 
 
-def tupled(value: Any) -> Any:
+def make_tuples(value: Any) -> Any:
     """Make tuples of lists, however deep, so that a part stays hashable.
 
     Example:
-        >>> tupled([1, [2, 3]])
+        >>> make_tuples([1, [2, 3]])
         (1, (2, 3))
     """
-    return tuple(map(tupled, value)) if isinstance(value, list | tuple) else value
+    return tuple(map(make_tuples, value)) if isinstance(value, list | tuple) else value
 
 
 def is_finite(values: Any) -> bool:

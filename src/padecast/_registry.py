@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import accumulate
 from typing import Any, ClassVar, Generic, TypeVar, get_args
 
-from padecast._errors import InvalidOption, quoted, unknown
+from padecast._errors import InvalidOption, quote, unknown
 from padecast._options import fits, hints_of
 
 Part = TypeVar("Part")
@@ -73,7 +73,7 @@ class Registry(Mapping[str, Callable[..., Part]], Generic[Part]):
         """Note under which name is found here what a method, or whatever else, is called ``elsewhere``."""
         self._elsewhere[elsewhere] = name
 
-    def hint(self, asked: str) -> str:
+    def hint(self, elsewhere: str) -> str:
         """Say how a part is called that is asked for by the name of a method with it; nothing of other names.
 
         Example:
@@ -81,8 +81,8 @@ class Registry(Mapping[str, Callable[..., Part]], Generic[Part]):
             >>> forecasters.REGISTRY.hint("spectrum")
             "the forecaster of spectrum is called 'chebyshev'"
         """
-        name = self._elsewhere.get(asked)
-        return "" if name is None else f"the {self.kind} of {asked} is called {name!r}"
+        name = self._elsewhere.get(elsewhere)
+        return "" if name is None else f"the {self.kind} of {elsewhere} is called {name!r}"
 
     def make(self, written: str) -> Part:
         """Build the part that ``name:option=value,...`` describes.
@@ -104,7 +104,7 @@ def parse(written: str) -> tuple[str, dict[str, str]]:
     """
     if not isinstance(written, str):
         raise InvalidOption(
-            f"{quoted(written)} is a {type(written).__name__}, where a name is expected.\n"
+            f"{quote(written)} is a {type(written).__name__}, where a name is expected.\n"
             'Names are text, with options if need be: "interval:every=4,warmup=3"'
         )
     if len(written) > LONGEST or _depth(written) > DEPTH:
@@ -119,11 +119,11 @@ def parse(written: str) -> tuple[str, dict[str, str]]:
         key, equals, value = item.partition("=")
         if not equals:
             raise InvalidOption(
-                f"option {quoted(item)} of {quoted(written)} has no value.\n"
+                f"option {quote(item)} of {quote(written)} has no value.\n"
                 "Options are written name=value and separated by commas: interval:every=4,warmup=3"
             )
         if key.strip() in options:
-            raise InvalidOption(f"option {key.strip()!r} of {quoted(written)} is given twice.\nSay it once.")
+            raise InvalidOption(f"option {key.strip()!r} of {quote(written)} is given twice.\nSay it once.")
         options[key.strip()] = value.strip()
     return name.strip(), options
 
@@ -164,9 +164,9 @@ def _read(raw: str, hint: Any, where: str) -> Any:
         return Registry.roles[hint].make(_bare(raw))
     value = literal(raw)
     if fits(value, hint):
-        return _widened(value, get_args(hint) or (hint,))
+        return _widen(value, get_args(hint) or (hint,))
     expected = hint if get_args(hint) else hint.__name__
-    raise InvalidOption(f"{where}={quoted(raw)} cannot be read: expected {expected}.")
+    raise InvalidOption(f"{where}={quote(raw)} cannot be read: expected {expected}.")
 
 
 def literal(raw: str) -> Any:
@@ -183,7 +183,7 @@ def literal(raw: str) -> Any:
         return raw
 
 
-def _widened(value: Any, kinds: tuple[Any, ...]) -> Any:
+def _widen(value: Any, kinds: tuple[Any, ...]) -> Any:
     """Return whole numbers as the floating-point ones that they stand for, where the annotation asks for those."""
     if type(value) is int and float in kinds and int not in kinds:
         return float(value)

@@ -153,11 +153,11 @@ class Trace:
         return len(self.since_computed)
 
 
-def normalised(strides: Sequence[float]) -> tuple[float, ...] | None:
+def normalise(strides: Sequence[float]) -> tuple[float, ...] | None:
     """Return strides as shares of the whole way; ``None`` if they are no way at all.
 
     Example:
-        >>> normalised([1, 3])
+        >>> normalise([1, 3])
         (0.25, 0.75)
     """
     whole = sum(strides)

@@ -23,7 +23,7 @@ from padecast import Calibration, CalibrationMismatch, accelerate
 from padecast.calibration import file, schema
 from padecast.calibration.candidate import Candidate, Measured
 from padecast.calibration.choice import Choice
-from padecast.calibration.entry import read, written
+from padecast.calibration.entry import read, write
 
 FILES = sorted((Path(__file__).parent / "files").glob("schema-*.json"))
 Damage = Callable[[dict[str, Any]], Any]
@@ -74,16 +74,16 @@ def test_what_was_won_is_written_the_same_again(psnr: dict[int, float], held: fl
     ranking = tuple(Measured(Candidate("C..C", "lagrange"), dict.fromkeys(range(n), v)) for v, n in ranked)
     offsets = ((1, ((0.1, 0.2), (0.3, 0.4))), (2, ((0.1, 0.2), (0.3, 0.4))))
     choice = Choice(Measured(Candidate("C..C", "pade", offsets), psnr), held, ranking)
-    again = read(json.loads(json.dumps(written(choice))))
+    again = read(json.loads(json.dumps(write(choice))))
     assert again.best.candidate == choice.best.candidate and list(again.best.psnr) == list(psnr)
     assert again.best.mean == pytest.approx(choice.best.mean, abs=1e-3)
-    assert read(written(again)) == again
+    assert read(write(again)) == again
 
 
 def test_what_was_measured_is_written_the_same_again() -> None:
     psnr = {0: 30.0004, 1: 30.0004, 2: 30.0008}  # mean 30.00053, of the rounded ones 30.00033
     choice = Choice(Measured(Candidate("C..C", "pade"), psnr), 30.0, ())
-    assert written(read(written(choice))) == written(choice)
+    assert write(read(write(choice))) == write(choice)
 
 
 @pytest.mark.parametrize(
@@ -93,14 +93,14 @@ def test_what_was_measured_is_written_the_same_again() -> None:
 def test_offsets_of_a_stretch_are_written_once(steps: list[int], keys: list[str]) -> None:
     offsets = tuple((i, ((0.1,), (0.2,) if i < 5 else (0.3,))) for i in steps)
     choice = Choice(Measured(Candidate("C..CC..C", "pade", offsets), {0: 30.0}), 30.0, ())
-    assert list(written(choice)["offsets"]) == keys
-    assert read(written(choice)).best.candidate.offsets == offsets
+    assert list(write(choice)["offsets"]) == keys
+    assert read(write(choice)).best.candidate.offsets == offsets
 
 
 def test_stretches_with_the_same_offsets_are_two_stretches() -> None:
     offsets = tuple((i, ((0.1,),)) for i in (1, 3))
     choice = Choice(Measured(Candidate("C.C.", "pade", offsets), {0: 30.0}), 30.0, ())
-    assert read(written(choice)).best.candidate.offsets == offsets
+    assert read(write(choice)).best.candidate.offsets == offsets
 
 
 def removed(*path: str) -> Damage:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from padecast import InvalidOption
 from padecast.calibration import Statistic
-from padecast.calibration.statistic import gram_sum, measured, merged, mixture
+from padecast.calibration.statistic import gram_sum, measure, merge, mixture
 
 STEPS, SAMPLES, SIZE = 4, 3, 11
 
@@ -19,7 +19,7 @@ def features(seed: int) -> list[Tensor]:
 
 def example(shares: tuple[float, ...] = (3.0, -2.0)) -> Statistic:
     residuals = {"cond": features(0), "uncond": features(1)}
-    return measured(residuals, features(2), SIZE, torch.tensor(shares))
+    return measure(residuals, features(2), SIZE, torch.tensor(shares))
 
 
 def mean_gram(rows: list[Tensor]) -> Tensor:
@@ -53,9 +53,9 @@ def test_an_unknown_matrix_is_refused() -> None:
 
 def test_only_matrices_that_say_something_are_named() -> None:
     assert example().kinds == ("residual", "guided residual", "guided output")
-    nothing_seen = measured({"a": features(0), "b": features(1)}, [], SIZE, torch.zeros(2))
+    nothing_seen = measure({"a": features(0), "b": features(1)}, [], SIZE, torch.zeros(2))
     assert nothing_seen.kinds == ("residual",)
-    single = measured({"call 1": features(0)}, features(2), SIZE, torch.ones(1))
+    single = measure({"call 1": features(0)}, features(2), SIZE, torch.ones(1))
     assert single.kinds == ("residual", "guided output")
 
 
@@ -64,7 +64,7 @@ def test_calls_add_up_to_what_one_call_of_all_samples_gives() -> None:
     total = None
     for part in (slice(0, 1), slice(1, 3)):
         own = {branch: [step[part] for step in steps] for branch, steps in residuals.items()}
-        total = merged(total, measured(own, [step[part] for step in features(2)], SIZE, torch.tensor([3.0, -2.0])))
+        total = merge(total, measure(own, [step[part] for step in features(2)], SIZE, torch.tensor([3.0, -2.0])))
     assert total is not None and total.samples == SAMPLES
     for kind in total.kinds:
         torch.testing.assert_close(total.gram(kind), example().gram(kind))
@@ -72,8 +72,8 @@ def test_calls_add_up_to_what_one_call_of_all_samples_gives() -> None:
 
 def test_runs_that_differ_are_not_taken_together() -> None:
     with pytest.raises(InvalidOption, match="cannot be taken together"):
-        example() + measured({"cond": features(0)}, features(2), SIZE, torch.ones(1))
-    shorter = measured({"cond": features(0)[:2], "uncond": features(1)[:2]}, [], SIZE, torch.zeros(2))
+        example() + measure({"cond": features(0)}, features(2), SIZE, torch.ones(1))
+    shorter = measure({"cond": features(0)[:2], "uncond": features(1)[:2]}, [], SIZE, torch.zeros(2))
     with pytest.raises(InvalidOption, match=r"runs of 4 steps .* and of 2 steps"):
         example() + shorter
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from padecast import Geometry, Position
 from padecast.forecasters import REGISTRY, Forecaster
-from padecast.forecasters.base import fitted
+from padecast.forecasters.base import pad
 from padecast.memory.memory import Memory
 
 TOTAL = 20
@@ -167,7 +167,7 @@ def test_a_line_is_forecast_ahead_of_the_newest_residual_not_behind(forecaster: 
     geometry = measured(line, index)
     weights = forecaster.weights(geometry, after(geometry)).expand(1, -1)
     ahead = torch.einsum("bk,kbd->bd", weights, line.flip(0)) - line[-1]
-    repeats = torch.equal(weights, fitted(torch.ones(1, 1, dtype=torch.float64), len(index)))
+    repeats = torch.equal(weights, pad(torch.ones(1, 1, dtype=torch.float64), len(index)))
     assert repeats or (ahead * slope).sum() > 0
 
 
@@ -242,7 +242,7 @@ def test_residuals_beyond_the_window_get_no_weight(forecaster: Forecaster) -> No
     geometry = measured(residuals(6))
     weights = forecaster.weights(geometry, after(geometry))
     seen = forecaster.weights(geometry.newest(forecaster.window), after(geometry))
-    assert torch.equal(weights, fitted(seen, 6))
+    assert torch.equal(weights, pad(seen, 6))
 
 
 @forecasters(which=lambda forecaster: forecaster.is_weights)

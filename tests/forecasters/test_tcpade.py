@@ -11,7 +11,7 @@ from torch import Tensor
 
 from padecast import Geometry, InvalidOption, Position, Session, policies
 from padecast.forecasters import Feedback, Pade, TCPade
-from padecast.forecasters.tcpade import confirmed
+from padecast.forecasters.tcpade import confirm
 
 TOTAL = 20
 
@@ -195,7 +195,7 @@ def test_hindsight_needs_three_residuals(index: list[int]) -> None:
 
 def test_hindsight_of_a_residual_that_stands_still() -> None:
     geometry, at = Geometry.of(torch.ones(3, 1, 4, dtype=torch.float64), [0, 1, 2]), Position.at(4, TOTAL)
-    assert torch.equal(confirmed(geometry), torch.ones(1, dtype=torch.float64))
+    assert torch.equal(confirm(geometry), torch.ones(1, dtype=torch.float64))
     assert torch.equal(damped(hindsight=True).weights(geometry, at), damped().weights(geometry, at))
 
 
@@ -205,5 +205,5 @@ def test_hindsight_is_a_share_even_where_rounding_is_all_that_moved(seed: int, s
     measured = Geometry.of(residuals, [2, 5, 9])
     assert measured.gram is not None
     rounded = dataclasses.replace(measured, gram=measured.gram.float())
-    share = confirmed(rounded)
+    share = confirm(rounded)
     assert bool(((share >= 0) & (share <= 1)).all()), share

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from padecast import Geometry, InvalidOption, Position, Session
 from padecast.forecasters import REGISTRY, Forecaster, Lagrange, Pade, Reuse, Taylor, Wiener
-from padecast.forecasters.base import fitted
+from padecast.forecasters.base import pad
 from padecast.forecasters.wiener import Matrix
 from padecast.policies import Plan
 
@@ -84,7 +84,7 @@ def test_weights_are_the_least_squares_on_the_residuals_themselves(
         rows = torch.cat([basis.T, math.sqrt(load) * torch.eye(len(basis), dtype=torch.float64)])
         right = torch.cat([wanted, torch.zeros(len(basis), dtype=torch.float64)])
         expected = torch.linalg.lstsq(rows, right[:, None]).solution[:, 0]
-        torch.testing.assert_close(weights, fitted(expected, len(weights)), rtol=1e-7, atol=1e-9)
+        torch.testing.assert_close(weights, pad(expected, len(weights)), rtol=1e-7, atol=1e-9)
         debt += STRIDES[i] * (expected @ basis - sequence[i])
 
 

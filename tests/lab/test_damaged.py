@@ -208,15 +208,15 @@ def test_whole_cells_are_drawn_and_know_their_files(tmp_path: Path) -> None:
 
 
 def test_images_of_any_size_go_into_a_cell_that_is_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    from padecast.lab.pixels import decoded, encoded, size_of
+    from padecast.lab.pixels import decode, encode, size_of
 
     large = torch.rand(3, 20, 5000)
-    assert size_of(encoded(large)) == (3, 7, 1667) and decoded(encoded(large), 256).shape == (3, 1, 256)
+    assert size_of(encode(large)) == (3, 7, 1667) and decode(encode(large), 256).shape == (3, 1, 256)
     monkeypatch.setattr(cells, "IMAGES", 20_000)
     noise = torch.rand(6, 3, 32, 32)
-    found = cells._encoded(noise, noise)
+    found = cells._encode(noise, noise)
     assert len(found["uncached"]) == len(found["result"]) == 2
-    assert [len(texts) for texts in cells._encoded(torch.rand(2, 3, 99, 99), torch.rand(2, 3, 99, 99)).values()] == [
+    assert [len(texts) for texts in cells._encode(torch.rand(2, 3, 99, 99), torch.rand(2, 3, 99, 99)).values()] == [
         1,
         1,
     ]

@@ -57,7 +57,7 @@ def test_a_whole_experiment_is_read(file: Path) -> None:
     hard, easy = experiment.settings
     assert (hard.guidance, hard.shift, hard.classes) == (5.0, 3.0, tuple(range(10))) and easy.guidance is None
     assert experiment.seeds == (0, 1, 2, 3) and experiment.development == (100, 101) and experiment.nfe == (6, 8)
-    assert experiment.sweeps[0].written("pade:warmup=1", 3) == "pade:warmup=1,every=3"
+    assert experiment.sweeps[0].write("pade:warmup=1", 3) == "pade:warmup=1,every=3"
     assert experiment.portraits.seeds == (0, 1)
 
 

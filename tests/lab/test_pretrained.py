@@ -23,9 +23,9 @@ WORDS = ["a red fox", "a hen"]
 
 @pytest.fixture(autouse=True)
 def fresh() -> Iterator[None]:
-    pretrained.loaded.cache_clear()
+    pretrained.load.cache_clear()
     yield
-    pretrained.loaded.cache_clear()
+    pretrained.load.cache_clear()
 
 
 def module(monkeypatch: pytest.MonkeyPatch, name: str, **parts: Any) -> None:

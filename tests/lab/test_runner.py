@@ -13,7 +13,7 @@ import padecast
 from padecast.hooks.quiet import quiet
 from padecast.lab import UNCACHED, Entry, Sampling, Task, draw
 from padecast.lab.calls import images_of
-from padecast.lab.timing import timed
+from padecast.lab.timing import time_call
 from padecast.zoo.digits import DigitsPipeline
 
 
@@ -53,7 +53,7 @@ def test_the_denoiser_is_part_of_the_call_and_its_hooks_go(task: Task) -> None:
 
 
 def test_hooks_go_after_an_error_too(pipe: DigitsPipeline) -> None:
-    with pytest.raises(RuntimeError, match="middle"), timed(pipe):
+    with pytest.raises(RuntimeError, match="middle"), time_call(pipe):
         raise RuntimeError("in the middle")
     assert not pipe.transformer._forward_hooks and not pipe.transformer._forward_pre_hooks
 

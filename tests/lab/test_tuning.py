@@ -11,7 +11,7 @@ from torch import Tensor
 
 import padecast
 from padecast.lab import Entry, Task, draw, tune
-from padecast.lab.tuning import Knob, halve, prepared
+from padecast.lab.tuning import Knob, halve, prepare
 from padecast.policies import Interval, Magnitude, Plan, plan_of
 
 RULES = ["tc-pade", "fora", "linear", "taylorseer", "spectrum", "delta-dit"]
@@ -108,10 +108,10 @@ def test_ratios_are_of_the_seeds_that_are_tuned_on_and_none_where_they_were_writ
         return task.call(pipe, seeds, **arguments)
 
     watched = dataclasses.replace(task, call=call, development=(7, 8, 9))
-    prepared(watched.tuning(), Entry.of("magcache"))
+    prepare(watched.tuning(), Entry.of("magcache"))
     assert seen == [(7, 8)] and not set(seen[0]) & set(task.seeds)
     written = Entry.of("magcache:ratios=(1.0,0.9)")
-    assert prepared(watched.tuning(), written) == written and len(seen) == 1
+    assert prepare(watched.tuning(), written) == written and len(seen) == 1
 
 
 def test_the_room_of_magnitudes_is_widened_by_the_least_change() -> None:

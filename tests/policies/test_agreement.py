@@ -13,7 +13,7 @@ from padecast._geometry import Geometry
 from padecast._noise import Noise
 from padecast._steps import Position, Trace
 from padecast.policies import Spaced
-from padecast.policies.published import published
+from padecast.policies.published import list_published
 
 STEPS = 50
 QWEN_SHIFT = math.exp(0.5 + 0.4 * (6889 - 256) / (8192 - 256))
@@ -29,7 +29,7 @@ TO_MEAN = 2.8
 
 Cell = tuple[str, int]
 SEARCHED: dict[Cell, list[tuple[int, ...]]] = defaultdict(list)
-for entry in published().values():
+for entry in list_published().values():
     kind = entry.name.partition("-")[0]
     if kind in MODELS and entry.steps == STEPS and "as shipped" not in entry.search:
         SEARCHED[kind, entry.plan.nfe].append(entry.plan.indices)

@@ -57,7 +57,7 @@ class TestAccumulated:
     def test_published_coefficients(self) -> None:
         assert [len(c) for c in (FLUX, WAN_SMALL, WAN_LARGE)] == [5, 5, 5]
         by_hand = 0.0498651651 - 0.283781631 + 0.558554382 - 0.382021401 + 0.264230861
-        assert Accumulated(coefficients=FLUX)._rescaled(0.1) == pytest.approx(by_hand)
+        assert Accumulated(coefficients=FLUX)._rescale(0.1) == pytest.approx(by_hand)
 
     def test_a_standstill_is_never_computed_but_at_the_end(self) -> None:
         assert plan(Accumulated(), [1.0] * 6) == "C....C"

@@ -17,7 +17,7 @@ from padecast.cli import app
 from padecast.forecasters import Reuse, TCPade
 from padecast.methods import DAMPED
 from padecast.policies import Plan
-from padecast.policies.published import DATA, Published, find, follows, offers, published
+from padecast.policies.published import DATA, Published, find, follows, list_published, offers
 from padecast.report import StepReport
 
 ENTRIES: list[dict[str, Any]] = json.loads(DATA.read_text(encoding="utf-8"))["plans"]
@@ -26,7 +26,7 @@ FLUX = ("published:flux-50-9", "published:flux-50-13", "published:flux-50-21")
 PUBLIC = r"github\.com/[\w-]+/[\w-]+@[0-9a-f]{7} \S+(; arXiv:\d{4}\.\d{5})?"
 
 every_entry = pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry["name"])
-every_plan = pytest.mark.parametrize("plan", published().values(), ids=lambda plan: plan.name)
+every_plan = pytest.mark.parametrize("plan", list_published().values(), ids=lambda plan: plan.name)
 
 
 # Data ----------------------------------------------------------------------------------------------------------------
@@ -51,14 +51,14 @@ def test_a_name_says_model_steps_and_computed_steps(entry: dict[str, Any]) -> No
 
 
 def test_names_are_unique_and_every_model_has_plans() -> None:
-    assert len(ENTRIES) == len(published())
+    assert len(ENTRIES) == len(list_published())
     for model in ("flux", "qwen", "qwen-2512", "hunyuan", "wan", "zimage"):
-        assert any(re.fullmatch(rf"{model}-50-\d+", name) for name in published())
+        assert any(re.fullmatch(rf"{model}-50-\d+", name) for name in list_published())
 
 
 def test_a_name_without_a_search_is_that_of_the_first_plan_of_its_length() -> None:
     seen: set[str] = set()
-    for name in published():
+    for name in list_published():
         short = re.match(r".*?-50-\d+", name)
         assert short is not None
         assert (name == short[0]) == (short[0] not in seen)
@@ -194,7 +194,7 @@ def test_the_list_has_every_plan_with_its_search_and_source(columns: str) -> Non
     result = CliRunner().invoke(app, ["methods", "published"], env={"COLUMNS": columns})
     assert result.exit_code == 0
     lines = result.stdout.splitlines()
-    for plan in published().values():
+    for plan in list_published().values():
         row = next(line for line in lines if line.split()[:1] == [plan.written])
         number = re.search(r"\[\d+\]", row)
         assert number is not None and f"{number[0]} {plan.source}" in lines

@@ -17,7 +17,7 @@ from padecast._steps import Position
 from padecast.forecasters import Reuse
 from padecast.hooks.probes import on_grid
 from padecast.policies import Cap, Sea
-from padecast.policies.sea import LEAST, denoised, gains
+from padecast.policies.sea import LEAST, denoise, gains
 
 STEPS = 10
 SAMPLED = {
@@ -39,14 +39,14 @@ def strength(x: Tensor) -> float:
 
 
 def moved(before: Tensor, after: Tensor, sigma: float, exponent: float = 2.0) -> float:
-    one, other = (denoised(x, 1 - sigma, sigma, exponent) for x in (before, after))
+    one, other = (denoise(x, 1 - sigma, sigma, exponent) for x in (before, after))
     return strength(other - one) / strength(one)
 
 
 class TestFilter:
     def test_without_noise_it_changes_nothing(self) -> None:
         x = torch.randn(2, 3, 6, 5, generator=torch.Generator().manual_seed(0))
-        torch.testing.assert_close(denoised(x, 1.0, 0.0, 2.0), x)
+        torch.testing.assert_close(denoise(x, 1.0, 0.0, 2.0), x)
 
     def test_gains_have_mean_one_and_follow_the_best_linear_estimate(self) -> None:
         """At 1/8 cycles, power 64, against that at none: alpha S / (alpha^2 S + sigma^2)."""
@@ -59,12 +59,12 @@ class TestFilter:
     @pytest.mark.parametrize(("sigma", "exponent"), [(0.2, 2.0), (0.9, 2.0), (0.5, 3.0)])
     def test_the_higher_a_frequency_the_less_is_left(self, sigma: float, exponent: float) -> None:
         """With the exponent's sign turned round, the opposite is true."""
-        kept = [strength(denoised(wave(f), 1 - sigma, sigma, exponent)) / strength(wave(f)) for f in (0, 1, 3, 5, 8)]
+        kept = [strength(denoise(wave(f), 1 - sigma, sigma, exponent)) / strength(wave(f)) for f in (0, 1, 3, 5, 8)]
         assert all(low > high for low, high in pairwise(kept))
 
     def test_the_more_noise_the_less_is_left_of_high_frequencies(self) -> None:
         levels = (0.0, 0.3, 0.6, 0.9, 0.99)
-        high, low = ([strength(denoised(wave(f), 1 - sigma, sigma, 2.0)) for sigma in levels] for f in (6, 0))
+        high, low = ([strength(denoise(wave(f), 1 - sigma, sigma, 2.0)) for sigma in levels] for f in (6, 0))
         kept = [one / other for one, other in zip(high, low, strict=True)]
         assert all(little > much for little, much in pairwise(kept))
 
@@ -77,9 +77,9 @@ class TestFilter:
 
     def test_height_and_width_are_filtered_alike_and_nothing_else(self) -> None:
         x = torch.randn(2, 3, 4, 5, 7, generator=torch.Generator().manual_seed(1))
-        turned = denoised(x.transpose(-1, -2), 0.4, 0.6, 2.0).transpose(-1, -2)
-        torch.testing.assert_close(denoised(x, 0.4, 0.6, 2.0), turned)
-        torch.testing.assert_close(denoised(x, 0.4, 0.6, 2.0)[1, 2, 3], denoised(x[1, 2, 3], 0.4, 0.6, 2.0))
+        turned = denoise(x.transpose(-1, -2), 0.4, 0.6, 2.0).transpose(-1, -2)
+        torch.testing.assert_close(denoise(x, 0.4, 0.6, 2.0), turned)
+        torch.testing.assert_close(denoise(x, 0.4, 0.6, 2.0)[1, 2, 3], denoise(x[1, 2, 3], 0.4, 0.6, 2.0))
 
     def test_noise_hardly_moves_what_is_compared_where_there_is_much_of_it(self) -> None:
         base, noise = 1 + wave(1), torch.randn(1, 1, 16, 16, generator=torch.Generator().manual_seed(2))
@@ -91,17 +91,17 @@ class TestFilter:
     def test_of_pure_noise_the_mean_is_left(self) -> None:
         x = torch.randn(1, 2, 8, 8, generator=torch.Generator().manual_seed(3))
         mean = 64 * x.mean((-1, -2), keepdim=True).expand_as(x)  # 64 gains, whose mean is one
-        torch.testing.assert_close(denoised(x, 0.0, 1.0, 2.0), mean, rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(denoise(x, 0.0, 1.0, 2.0), mean, rtol=1e-3, atol=1e-3)
         assert LEAST < 1e-3
 
     def test_half_precision_is_filtered_in_single(self) -> None:
-        assert denoised(torch.ones(1, 1, 4, 4, dtype=torch.bfloat16), 0.5, 0.5, 2.0).dtype is torch.float32
+        assert denoise(torch.ones(1, 1, 4, 4, dtype=torch.bfloat16), 0.5, 0.5, 2.0).dtype is torch.float32
 
     def test_what_has_no_height_and_width_or_no_known_noise_counts_as_it_is(self) -> None:
         noise = Noise((0.5, 1.0), (0.5, 0.0))
         tokens, picture = torch.randn(1, 6, 4), torch.randn(1, 2, 4, 4)
         kept, filtered = Sea().filter((tokens, picture), Position.at(0, 1, noise=noise))
-        assert kept is tokens and torch.equal(filtered, denoised(picture, 0.5, 0.5, 2.0))
+        assert kept is tokens and torch.equal(filtered, denoise(picture, 0.5, 0.5, 2.0))
         assert Sea().filter((picture,), Position.at(0, 1))[0] is picture
 
     def test_a_wrapped_policy_filters_too(self) -> None:
@@ -191,6 +191,6 @@ def test_a_model_shows_its_latents_filtered_by_the_noise_of_every_step(model: st
     noise = trace.steps[0].at.noise
     levels = list(zip(noise.alphas, noise.sigmas, strict=True))[:STEPS]
     assert [alpha for alpha, _ in levels] == sorted(alpha for alpha, _ in levels)
-    seen = [denoised(x, alpha, sigma, 2.0) for x, (alpha, sigma) in zip(given, levels, strict=True)]
+    seen = [denoise(x, alpha, sigma, 2.0) for x, (alpha, sigma) in zip(given, levels, strict=True)]
     expected = [strength(now - before) / strength(before) for before, now in pairwise(seen)]
     assert [step.at.seen.moved for step in trace][1:] == pytest.approx(expected, rel=1e-3)

@@ -19,7 +19,7 @@ from padecast import accelerate
 from padecast._noise import noise_of
 from padecast.forecasters import Lagrange, Reuse, TCPade
 from padecast.forecasters.lagrange import lagrange_basis
-from padecast.hooks.retrace import Retrace, suited
+from padecast.hooks.retrace import Retrace, suit
 from padecast.methods import Method
 from padecast.policies import Plan
 
@@ -230,11 +230,11 @@ def test_what_is_kept_for_going_through_again_is_counted() -> None:
 
 def test_the_forecaster_goes_with_the_solver() -> None:
     euler, unipc = SOLVERS["Euler"](), SOLVERS["UniPC"]()
-    assert suited(TCPade(damping=2.0), euler, retraced=True) == TCPade(feedback=0.0, damping=2.0)
-    assert suited(TCPade(), euler, retraced=False) == TCPade()
-    assert suited(TCPade(), unipc, retraced=True) == Reuse()
+    assert suit(TCPade(damping=2.0), euler, retraced=True) == TCPade(feedback=0.0, damping=2.0)
+    assert suit(TCPade(), euler, retraced=False) == TCPade()
+    assert suit(TCPade(), unipc, retraced=True) == Reuse()
     for other in (Lagrange(), TCPade(form="published")):
-        assert suited(other, unipc, retraced=True) == other
+        assert suit(other, unipc, retraced=True) == other
 
 
 def test_methods_of_others_are_not_gone_through_again() -> None:

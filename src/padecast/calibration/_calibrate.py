@@ -16,7 +16,7 @@ from padecast.calibration.fitting import Schedule, fingerprint, guidance_of
 from padecast.calibration.journal import Journal, Kept
 from padecast.calibration.proposals import RULES, adaptive_plans, proposals
 from padecast.calibration.provenance import Provenance
-from padecast.calibration.statistic import Statistic, merged
+from padecast.calibration.statistic import Statistic, merge
 from padecast.calibration.trials import Bench, Progress, check_once, quietly
 from padecast.handles.handle import check_unused, models_of
 
@@ -78,24 +78,24 @@ def calibrate(
         >>> calibrate(pipe, call, budgets=[1], seeds=range(2), effort=quick).method(computed=1).policy.nfe
         1
     """
-    chosen, wanted = tuple(seeds), tuple(sorted(set(budgets)))
+    samples, counts = tuple(seeds), tuple(sorted(set(budgets)))
     effort = effort or Effort()
     check_unused(pipe)
-    check(0 < len(set(chosen)) == len(chosen), "seeds", list(chosen), "one seed or more, each once")
-    if len(chosen) == 1:
+    check(0 < len(set(samples)) == len(samples), "seeds", list(samples), "one seed or more, each once")
+    if len(samples) == 1:
         warnings.warn(
-            f"one calibration sample, seed {chosen[0]}: its PSNR says nothing of other samples.\n"
+            f"one calibration sample, seed {samples[0]}: its PSNR says nothing of other samples.\n"
             "Usual cause: a first try. Give 16 samples or more: seeds=range(16), on the command line --seeds 0-15",
             PadecastWarning,
             stacklevel=2,
         )
     check(batch is None or batch >= 1, "batch", batch, "1 or more, or none for calls of a single seed")
-    check(bool(wanted) and wanted[0] >= 1, "budgets", list(wanted), "one or more, each 1 or more")
+    check(bool(counts) and counts[0] >= 1, "budgets", list(counts), "one or more, each 1 or more")
     dtype = str(getattr(models_of(pipe)[0], "dtype", ""))
     heading = {
         "model": {**_model(pipe), "span": span},
-        "seeds": list(chosen),
-        "budgets": list(wanted),
+        "seeds": list(samples),
+        "budgets": list(counts),
         "batch": batch,
         "sketch": sketch,
         "dtype": dtype,
@@ -106,7 +106,7 @@ def calibrate(
     bench = Bench(
         pipe,
         call,
-        chosen,
+        samples,
         batch,
         span,
         progress,
@@ -115,20 +115,20 @@ def calibrate(
         fitted=journal.fitted,
         fit_saved=journal.fit,
     )
-    statistic, schedule, size = collected(bench, journal, sketch)
-    check(wanted[-1] <= schedule.steps, "budgets", list(wanted), f"1 to {schedule.steps}, the steps of the run")
+    statistic, schedule, size = collect(bench, journal, sketch)
+    check(counts[-1] <= schedule.steps, "budgets", list(counts), f"1 to {schedule.steps}, the steps of the run")
     if not journal.scouted:
-        journal.scout(adaptive_plans(bench, wanted, split(chosen)[0][: effort.scouts]))
-    plans = proposals(statistic, schedule.strides, wanted, journal.scouted)
-    choices = {budget: choose(bench, statistic, plans[budget], effort) for budget in wanted}
+        journal.scout(adaptive_plans(bench, counts, split(samples)[0][: effort.scouts]))
+    plans = proposals(statistic, schedule.strides, counts, journal.scouted)
+    choices = {budget: choose(bench, statistic, plans[budget], effort) for budget in counts}
     return Calibration(
         name=name or type(pipe).__name__,
         model={**_model(pipe), "span": span},
         schedule=schedule,
         guidance=guidance_of(pipe),
         dtype=dtype.removeprefix("torch."),
-        seeds=chosen,
-        held_out=split(chosen)[1],
+        seeds=samples,
+        held_out=split(samples)[1],
         statistic=statistic,
         sketch={"size": size, "seed": 0},
         choices=choices,
@@ -136,7 +136,7 @@ def calibrate(
     )
 
 
-def collected(bench: Bench, journal: Journal, sketch: int | None = None) -> tuple[Statistic, Schedule, int]:
+def collect(bench: Bench, journal: Journal, sketch: int | None = None) -> tuple[Statistic, Schedule, int]:
     """Draw all seeds uncached, and take the inner products; what a journal has is taken from it.
 
     Returns:
@@ -149,25 +149,25 @@ def collected(bench: Bench, journal: Journal, sketch: int | None = None) -> tupl
     schedule: Schedule | None = None
     size = 0
     for place, seeds in enumerate(bench.batches(bench.seeds)):
-        kept = journal.statistics.get(seeds)
-        if kept is None or place == 0:
-            found = _watched(bench, seeds, sketch)
-            _compare(kept, found)
-            journal.statistic(seeds, found._replace(size=max(size, found.size)))
-            kept = found
-        own, grid, size = kept.statistic, kept.schedule, max(size, kept.size)
+        entry = journal.statistics.get(seeds)
+        if entry is None or place == 0:
+            fresh = _watch(bench, seeds, sketch)
+            _compare(entry, fresh)
+            journal.statistic(seeds, fresh._replace(size=max(size, fresh.size)))
+            entry = fresh
+        part, grid, size = entry.statistic, entry.schedule, max(size, entry.size)
         if schedule is not None and grid != schedule:
             raise InvalidOption(
                 f"the sampler's grid differs between seeds {bench.seeds[0]} and {seeds[0]}.\n"
                 "Usual cause: a call that changes steps, shift or image size with the seed. Plans belong to one "
                 "schedule: calibrate them apart."
             )
-        schedule, total = grid, merged(total, own)
+        schedule, total = grid, merge(total, part)
     assert total is not None and schedule is not None
     return Statistic.from_dict(total.to_dict()), schedule, size
 
 
-def _watched(bench: Bench, seeds: Sequence[int], sketch: int | None) -> Kept:
+def _watch(bench: Bench, seeds: Sequence[int], sketch: int | None) -> Kept:
     with watching(bench.pipe, bench.span, sketch) as keeper:
         images = bench.draw(seeds)
     check_once(keeper.runs)
@@ -183,13 +183,13 @@ def _watched(bench: Bench, seeds: Sequence[int], sketch: int | None) -> Kept:
     return Kept(plain, Schedule.of(bench.pipe.scheduler, keeper.strides), keeper.size)
 
 
-def _compare(kept: Kept | None, found: Kept) -> None:
+def _compare(entry: Kept | None, fresh: Kept) -> None:
     """Raise if the first samples, drawn anew, are not those that a journal keeps."""
-    if kept is None:
+    if entry is None:
         return
-    before, own = kept.statistic, found.statistic
-    same = before.joint.shape == own.joint.shape and kept.schedule == found.schedule
-    if not same or float((before.joint - own.joint).norm()) > ALIKE * float(before.joint.norm()):
+    before, after = entry.statistic, fresh.statistic
+    same = before.joint.shape == after.joint.shape and entry.schedule == fresh.schedule
+    if not same or float((before.joint - after.joint).norm()) > ALIKE * float(before.joint.norm()):
         raise CalibrationMismatch(
             "the first samples are not those that this calibration was begun with.\n"
             "Usual cause: another prompt, guidance, shift or number of steps than when it was interrupted. Give "

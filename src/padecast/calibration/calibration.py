@@ -9,7 +9,7 @@ from typing import Any
 from padecast._errors import CalibrationMismatch, InvalidOption
 from padecast.calibration import file
 from padecast.calibration.choice import Choice
-from padecast.calibration.entry import read, written
+from padecast.calibration.entry import read, write
 from padecast.calibration.fitting import Schedule, differences
 from padecast.calibration.statistic import Statistic
 from padecast.files import line
@@ -105,11 +105,11 @@ class Calibration:
         Raises:
             InvalidOption: If not exactly one of the three is given, or no plan fulfils it.
         """
-        given = {"computed": computed, "speedup": speedup, "decibels": decibels}
-        asked = {name: value for name, value in given.items() if value is not None}
-        if len(asked) != 1:
+        arguments = {"computed": computed, "speedup": speedup, "decibels": decibels}
+        wishes = {name: value for name, value in arguments.items() if value is not None}
+        if len(wishes) != 1:
             raise InvalidOption(
-                f"{len(asked)} wishes given ({', '.join(asked) or 'none'}), where a calibration needs exactly one.\n"
+                f"{len(wishes)} wishes given ({', '.join(wishes) or 'none'}), where a calibration needs exactly one.\n"
                 f"Say one of: computed={self.budgets[0]}, speedup={self.steps / self.budgets[0]:.2g}, decibels=35"
             )
         if computed is not None:
@@ -119,7 +119,7 @@ class Calibration:
         else:
             fitting = [p.computed for p in self.curve() if decibels is not None and p.psnr >= decibels][:1]
         if not fitting:
-            ((name, value),) = asked.items()
+            ((name, value),) = wishes.items()
             raise InvalidOption(
                 f"no plan of the calibration {self.name!r} has {name}={value:g}.\n{self._reach()}\n"
                 "Calibrate further budgets, or ask for what there is."
@@ -134,13 +134,13 @@ class Calibration:
         A method knows nothing of the run that it was made for: given to :func:`padecast.accelerate` instead of the
         calibration, it is used on any run of as many steps.
         """
-        wanted = self.budget(computed=computed, speedup=speedup, decibels=decibels)
-        best = self.choices[wanted].best.candidate
+        count = self.budget(computed=computed, speedup=speedup, decibels=decibels)
+        best = self.choices[count].best.candidate
         return Method(
-            name=f"calibrated:{wanted}",
+            name=f"calibrated:{count}",
             policy=Plan(best.plan),
             forecaster=best.built(self.statistic, self.schedule.strides),
-            summary=f"{wanted} of {self.steps} steps computed, as calibrated",
+            summary=f"{count} of {self.steps} steps computed, as calibrated",
             cites=("padecast",),
             span=self.model["span"],
         )
@@ -232,7 +232,7 @@ class Calibration:
             "dtype": self.dtype,
             "seeds": list(self.seeds),
             "held_out": list(self.held_out),
-            "plans": {str(n): written(self.choices[n]) for n in self.budgets},
+            "plans": {str(n): write(self.choices[n]) for n in self.budgets},
             "sketch": self.sketch,
             "statistic": self.statistic.to_dict(),
             "provenance": self.provenance,

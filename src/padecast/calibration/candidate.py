@@ -61,6 +61,6 @@ def names(statistic: Statistic) -> tuple[str, ...]:
     return () if shared or len(statistic.branches) == 1 else statistic.branches
 
 
-def rounded(offsets: Offsets) -> Offsets:
+def round_offsets(offsets: Offsets) -> Offsets:
     """Return offsets as they are written in a file."""
     return tuple((i, tuple(tuple(float(f"{v:.9g}") for v in row) for row in rows)) for i, rows in offsets)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 
 from padecast import forecasters
-from padecast.calibration.candidate import Candidate, Measured, names, rounded
+from padecast.calibration.candidate import Candidate, Measured, names, round_offsets
 from padecast.calibration.proposals import neighbours
 from padecast.calibration.refine import Refinement, refine, stretches
 from padecast.calibration.statistic import Statistic
@@ -88,30 +88,30 @@ def choose(bench: Bench, statistic: Statistic, plans: Sequence[str], effort: Eff
     """
     fit, held = split(bench.seeds)
     few = fit[: effort.scouts]
-    pool = _measured(bench, statistic, [Candidate(plan, rule) for plan in plans for rule in SCOUTS], few)
+    pool = _measure(bench, statistic, [Candidate(plan, rule) for plan in plans for rule in SCOUTS], few)
     leading = list(dict.fromkeys(m.candidate.plan for m in pool))[:3]
-    pool += _measured(bench, statistic, [Candidate(plan, rule) for plan in leading for rule in OTHERS], few)
+    pool += _measure(bench, statistic, [Candidate(plan, rule) for plan in leading for rule in OTHERS], few)
     pool.sort(key=lambda m: -m.mean)
-    final = _measured(bench, statistic, [m.candidate for m in pool[: effort.finalists]], fit)
+    final = _measure(bench, statistic, [m.candidate for m in pool[: effort.finalists]], fit)
     for _ in range(effort.moves):
         best = final[0]
         near = [Candidate(plan, best.candidate.forecaster) for plan in neighbours(best.candidate.plan)]
-        known = {m.candidate for m in final}
-        scouted = _measured(bench, statistic, [candidate for candidate in near if candidate not in known], few)
+        finalists = {m.candidate for m in final}
+        scouted = _measure(bench, statistic, [candidate for candidate in near if candidate not in finalists], few)
         bar = fmean(best.psnr[seed] for seed in few)
         better = [m.candidate for m in scouted[:2] if m.mean > bar]
         if not better:
             break
-        final = sorted([*final, *_measured(bench, statistic, better, fit)], key=lambda m: -m.mean)
+        final = sorted([*final, *_measure(bench, statistic, better, fit)], key=lambda m: -m.mean)
         if final[0] is best:
             break
-    winner = _fitted(bench, statistic, [*final, *pool], fit, held, effort)
+    winner = _fit(bench, statistic, [*final, *pool], fit, held, effort)
     everyone = bench.score(Plan(winner.plan), winner.built(statistic), bench.seeds, winner.key)
     psnr = dict(zip(bench.seeds, everyone, strict=True))
     return Choice(Measured(winner, psnr), fmean(psnr[s] for s in (held or fit)), tuple(final))
 
 
-def _fitted(
+def _fit(
     bench: Bench,
     statistic: Statistic,
     final: Sequence[Measured],
@@ -125,22 +125,22 @@ def _fitted(
     for plan in list(dict.fromkeys(m.candidate.plan for m in final))[: effort.refined]:
         if not stretches(Plan(plan)):
             continue
-        field += _refined(bench, statistic, _linear(final, plan), fit, effort)
+        field += _refine(bench, statistic, _linear(final, plan), fit, effort)
     return max(field, key=lambda c: fmean(bench.score(Plan(c.plan), c.built(statistic), judges, c.key)))
 
 
 def _linear(final: Sequence[Measured], plan: str) -> Candidate:
     """Return a plan's best candidate with fixed weights, which answers to offsets most evenly; else its best."""
-    own = [m.candidate for m in final if m.candidate.plan == plan]
-    return next((c for c in own if not forecasters.REGISTRY.make(c.forecaster).needs_gram), own[0])
+    candidates = [m.candidate for m in final if m.candidate.plan == plan]
+    return next((c for c in candidates if not forecasters.REGISTRY.make(c.forecaster).needs_gram), candidates[0])
 
 
-def _refined(
+def _refine(
     bench: Bench, statistic: Statistic, candidate: Candidate, fit: Sequence[int], effort: Effort
 ) -> list[Candidate]:
     key = f"{candidate.key} refined"
     if key not in bench.fitted:
-        found = refine(
+        result = refine(
             bench,
             Plan(candidate.plan),
             candidate.built(statistic),
@@ -149,12 +149,12 @@ def _refined(
             len(statistic.branches),
             effort.refinement,
         )
-        bench.fitted[key] = rounded(found.offsets)
+        bench.fitted[key] = round_offsets(result.offsets)
         bench.fit_saved(key, bench.fitted[key])
     return [replace(candidate, offsets=bench.fitted[key])] if bench.fitted[key] else []
 
 
-def _measured(
+def _measure(
     bench: Bench, statistic: Statistic, candidates: Sequence[Candidate], seeds: Sequence[int]
 ) -> list[Measured]:
     """Measure candidates, best first."""

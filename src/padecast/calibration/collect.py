@@ -13,7 +13,7 @@ from padecast import targets
 from padecast._errors import InvalidOption, UnsupportedModel
 from padecast._steps import Position
 from padecast.calibration.sketch import SIZE, sketch
-from padecast.calibration.statistic import Statistic, measured, mixture
+from padecast.calibration.statistic import Statistic, measure, mixture
 from padecast.forecasters import Reuse
 from padecast.handles.handle import models_of
 from padecast.hooks.attachment import Attachment
@@ -45,9 +45,9 @@ class Watcher(Session):
         """Keep a residual; returns the output as it is."""
         self._served[branch] = True
         residuals = [(y - x).detach() for x, y in zip(entry, output, strict=True)]
-        for residual, kept in zip(residuals, rows or (), strict=False):
-            if kept is not None:
-                residual.masked_fill_(~kept[..., None], 0)
+        for residual, mask in zip(residuals, rows or (), strict=False):
+            if mask is not None:
+                residual.masked_fill_(~mask[..., None], 0)
         residual = torch.cat([residual.flatten(1) for residual in residuals], dim=1)
         self._keep.residual(branch, residual)
         return output
@@ -86,16 +86,16 @@ class Keeper:
             exact = 4 * residual.numel() * self.total <= EXACT_BYTES
             self._size = 0 if exact else SIZE
         self.numel = residual.shape[1]
-        kept = (residual.float() if self._size == 0 else sketch(residual, self._size, self._seed)).cpu()
-        self._residuals.setdefault(branch, {})[self.index] = kept
-        self.bytes += kept.numel() * kept.element_size()
+        copy = (residual.float() if self._size == 0 else sketch(residual, self._size, self._seed)).cpu()
+        self._residuals.setdefault(branch, {})[self.index] = copy
+        self.bytes += copy.numel() * copy.element_size()
         self._branch = branch
 
     def model_output(self, output: Tensor) -> None:
         """Keep what the model returned for the branch at hand, until the sampler has been given its mixture."""
         self._models.setdefault(self.index, []).append((self._branch, output.detach()))
 
-    def guided_output(self, output: Tensor) -> None:
+    def keep_guided_output(self, output: Tensor) -> None:
         """Keep what the sampler was given, and read the guidance off it."""
         seen, output = self._models.pop(self.index, []), output.detach()
         if len(output) % 2 == 0 and torch.equal(*output.chunk(2)):
@@ -105,9 +105,9 @@ class Keeper:
             return
         self._shares.append(mixture(parts, output).cpu())
         flat = output.flatten(1)
-        kept = (flat.float() if self._size == 0 else sketch(flat, self._size or SIZE, self._seed)).cpu()
-        self._guided[self.index] = kept * (kept.shape[1] / flat.shape[1]) ** 0.5
-        self.bytes += kept.numel() * kept.element_size()
+        copy = (flat.float() if self._size == 0 else sketch(flat, self._size or SIZE, self._seed)).cpu()
+        self._guided[self.index] = copy * (copy.shape[1] / flat.shape[1]) ** 0.5
+        self.bytes += copy.numel() * copy.element_size()
 
     def statistic(self, samples: int) -> Statistic:
         """Take the inner products of the run that is over.
@@ -120,9 +120,9 @@ class Keeper:
         """
         seen = {branch: sorted(steps) for branch, steps in self._residuals.items()}
         if not seen or any(steps != list(range(self.total)) for steps in seen.values()):
-            told = {b: f"{len(s)} of {self.total}" for b, s in seen.items()} or f"none of {self.total or 'any'}"
+            counts = {b: f"{len(s)} of {self.total}" for b, s in seen.items()} or f"none of {self.total or 'any'}"
             raise InvalidOption(
-                f"steps of the schedule that were seen: {told}, where a calibration needs all on every branch.\n"
+                f"steps of the schedule that were seen: {counts}, where a calibration needs all on every branch.\n"
                 "Usual cause: image-to-image with a strength below 1, guidance that is switched off at some steps, or "
                 "a model that the call does not use.\nCalibrate a call that runs the whole schedule alike."
             )
@@ -135,7 +135,7 @@ class Keeper:
         alike = len(self._shares) == self.total and all(len(s) == len(branches) for s in self._shares)
         shares = torch.stack(self._shares).median(0).values if alike else torch.zeros(len(branches))
         outputs = [self._guided[i] for i in range(self.total)] if alike else []
-        return measured(branches, outputs, self.numel, shares)
+        return measure(branches, outputs, self.numel, shares)
 
     @property
     def size(self) -> int:
@@ -177,9 +177,9 @@ def watching(pipe: Any, span: str = "output", size: int | None = None, seed: int
             keeper.model_output(first)
 
     def step(method: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        given = kwargs.get("model_output", args[0] if args else None)
-        if isinstance(given, Tensor):
-            keeper.guided_output(given)
+        output = kwargs.get("model_output", args[0] if args else None)
+        if isinstance(output, Tensor):
+            keeper.keep_guided_output(output)
         return method(*args, **kwargs)
 
     with contextlib.ExitStack() as undo:

@@ -11,7 +11,7 @@ from padecast.calibration.choice import Choice
 from padecast.calibration.schema import steps_of
 
 
-def written(choice: Choice) -> dict[str, Any]:
+def write(choice: Choice) -> dict[str, Any]:
     """Return plain data: the plan, its forecaster with offsets, what it measured, and what it was chosen among."""
     best = choice.best
     samples = {str(seed): round(value, 3) for seed, value in best.psnr.items()}
@@ -47,7 +47,7 @@ def _by_stretch(offsets: Offsets) -> dict[str, Any]:
 
 
 def read(entry: dict[str, Any]) -> Choice:
-    """Read what :func:`written` returned."""
+    """Read what :func:`write` returned."""
     offsets = tuple(
         (step, tuple(map(tuple, rows))) for stretch, rows in entry["offsets"].items() for step in steps_of(stretch)
     )

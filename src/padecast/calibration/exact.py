@@ -60,7 +60,7 @@ def exact_plans(gram: Array, strides: Sequence[float], budgets: Iterable[int], o
         value = {state: cost for state, (cost, _) in following.items()}
         ending = min(value, key=lambda state: value[state] + spent[state][total])
         plans[count] = (value[ending] + spent[ending][total], ending, count - 1)
-    return {budget: _traced(arrivals, plans[budget][1], plans[budget][2], total) for budget in budgets}
+    return {budget: _trace_back(arrivals, plans[budget][1], plans[budget][2], total) for budget in budgets}
 
 
 def _stretches(gram: Array, pace: Array, rule: Forecaster) -> dict[tuple[int, ...], Array]:
@@ -76,23 +76,23 @@ def _stretches(gram: Array, pace: Array, rule: Forecaster) -> dict[tuple[int, ..
         group = [state for state in states if len(state) == size]
         if not group:
             continue
-        known = np.full((len(group), window), -1)
-        known[:, :size] = group
+        steps = np.full((len(group), window), -1)
+        steps[:, :size] = group
         running = np.zeros((len(group), total + 1))
         for index in range(1, total):
-            later = np.flatnonzero(known[:, 0] < index)
+            later = np.flatnonzero(steps[:, 0] < index)
             running[:, index + 1] = running[:, index]
             if len(later):
-                weights = weights_of(gram, pace, known[later], np.zeros((len(later), total)), index, rule)
+                weights = weights_of(gram, pace, steps[later], np.zeros((len(later), total)), index, rule)
                 error = np.zeros((len(later), total + 1))
-                np.put_along_axis(error, known[later], weights, axis=1)
+                np.put_along_axis(error, steps[later], weights, axis=1)
                 error[:, index] -= 1
                 running[later, index + 1] += quadratic(gram, pace[index] * error[:, :total])
         spent.update(zip(group, running, strict=True))
     return spent
 
 
-def _traced(
+def _trace_back(
     arrivals: Sequence[dict[tuple[int, ...], tuple[float, tuple[int, ...]]]],
     state: tuple[int, ...],
     at: int,

@@ -9,7 +9,7 @@ from typing import Any
 
 from padecast import files
 from padecast._errors import CalibrationMismatch, DamagedFile, InvalidOption, MissingFile
-from padecast.calibration.schema import damaged, validate
+from padecast.calibration.schema import refuse_file, validate
 from padecast.files.bounds import Excess, check_values
 
 KIND = "padecast calibration"
@@ -80,12 +80,12 @@ def read(path: Path) -> dict[str, Any]:
         MissingCalibration: If there is no such file; the message names the nearest.
         CalibrationMismatch: If it is no calibration, is damaged, or is of a later schema.
     """
-    document = _opened(path)
+    document = _open(path)
     if not isinstance(document, dict) or document.get("kind") != KIND:
-        raise damaged(path, f'it has no "kind": "{KIND}"')
+        raise refuse_file(path, f'it has no "kind": "{KIND}"')
     schema = document.get("schema")
     if not isinstance(schema, int) or schema < 1:
-        raise damaged(path, f"its schema is {files.line(repr(schema), 60)}")
+        raise refuse_file(path, f"its schema is {files.line(repr(schema), 60)}")
     if schema > SCHEMA:
         raise CalibrationMismatch(
             f"the calibration {files.line(path, 400)} has schema {schema}; this release of padecast reads up to "
@@ -98,7 +98,7 @@ def read(path: Path) -> dict[str, Any]:
     return checked
 
 
-def _opened(path: Path) -> Any:
+def _open(path: Path) -> Any:
     try:
         return files.read_json(path, BOUNDS)
     except MissingFile as error:
@@ -108,4 +108,4 @@ def _opened(path: Path) -> Any:
             'padecast.zoo.calibration("digits", "hard")'
         ) from error
     except DamagedFile as error:
-        raise damaged(path, error.fact) from error
+        raise refuse_file(path, error.fact) from error

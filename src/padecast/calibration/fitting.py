@@ -90,7 +90,11 @@ def differences(
             rows += _grids("noise levels", _numbers(getattr(scheduler, "sigmas", ())), schedule.sigmas)
             rows += _grids("timesteps", _numbers(scheduler.timesteps), schedule.timesteps)
             rows += _guidances(guidance_of(pipe), guidance)
-    return [f"{what}: this run has {here}, the calibration {there}" for what, here, there in rows if here != there]
+    return [
+        f"{what}: this run has {actual}, the calibration {reference}"
+        for what, actual, reference in rows
+        if actual != reference
+    ]
 
 
 def settings_of(scheduler: Any) -> dict[str, Any]:
@@ -110,12 +114,14 @@ def settings_of(scheduler: Any) -> dict[str, Any]:
     return {name: plain[name] for name in sorted(plain) if not name.startswith("_") and not GRID.search(name)}
 
 
-def _settings(here: Mapping[str, Any], there: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+def _settings(actual: Mapping[str, Any], reference: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
     """Compare two configurations in what both name; of one that is not known, that it draws no noise."""
-    if there:
-        return [(f"scheduler's {name}", here[name], there[name]) for name in sorted({*here} & {*there})]
-    noisy = {name: value for name, value in here.items() if value is True and name == "stochastic_sampling"}
-    noisy |= {name: value for name, value in here.items() if name == "algorithm_type" and str(value).startswith("sde")}
+    if reference:
+        return [(f"scheduler's {name}", actual[name], reference[name]) for name in sorted({*actual} & {*reference})]
+    noisy = {name: value for name, value in actual.items() if value is True and name == "stochastic_sampling"}
+    noisy |= {
+        name: value for name, value in actual.items() if name == "algorithm_type" and str(value).startswith("sde")
+    }
     return [(f"scheduler's {name}", repr(value), "no noise at every step") for name, value in noisy.items()]
 
 
@@ -131,14 +137,14 @@ def fingerprint(model: Any) -> str:
     return hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
-def _grids(what: str, here: tuple[float, ...], there: tuple[float, ...]) -> list[tuple[str, Any, Any]]:
+def _grids(what: str, actual: tuple[float, ...], reference: tuple[float, ...]) -> list[tuple[str, Any, Any]]:
     """Compare two grids of one length to a thousandth of their range."""
-    if len(here) != len(there) or not there:
+    if len(actual) != len(reference) or not reference:
         return []
-    span = TOLERANCE * max(max(map(abs, there)), 1e-12)
-    worst = max(range(len(there)), key=lambda i: abs(here[i] - there[i]))
-    same = abs(here[worst] - there[worst]) <= span
-    return [] if same else [(f"{what}, place {worst}", f"{here[worst]:.6g}", f"{there[worst]:.6g}")]
+    span = TOLERANCE * max(max(map(abs, reference)), 1e-12)
+    worst = max(range(len(reference)), key=lambda i: abs(actual[i] - reference[i]))
+    same = abs(actual[worst] - reference[worst]) <= span
+    return [] if same else [(f"{what}, place {worst}", f"{actual[worst]:.6g}", f"{reference[worst]:.6g}")]
 
 
 def _numbers(values: Any) -> tuple[float, ...]:
@@ -146,7 +152,7 @@ def _numbers(values: Any) -> tuple[float, ...]:
     return tuple(float(f"{v:.9g}") for v in plain)
 
 
-def _guidances(here: float | None, there: float | None) -> list[tuple[str, Any, Any]]:
-    if here is None or there is None or abs(here - there) <= TOLERANCE * max(1.0, abs(there)):
+def _guidances(actual: float | None, reference: float | None) -> list[tuple[str, Any, Any]]:
+    if actual is None or reference is None or abs(actual - reference) <= TOLERANCE * max(1.0, abs(reference)):
         return []
-    return [("guidance", f"{here:g}", f"{there:g}")]
+    return [("guidance", f"{actual:g}", f"{reference:g}")]

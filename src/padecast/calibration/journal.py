@@ -74,13 +74,13 @@ class Journal:
         self.fitted: dict[str, Any] = {}
         self.statistics: dict[tuple[int, ...], Kept] = {}
         self.scouted: list[str] = []
-        wanted = json.loads(json.dumps({"kind": KIND, **heading}))
+        request = json.loads(json.dumps({"kind": KIND, **heading}))
         if path is None:
             return
         if path.exists() and (not path.is_file() or path.stat().st_size):
-            self._read(path, wanted)
+            self._read(path, request)
         else:
-            self._append(wanted)
+            self._append(request)
 
     def score(self, key: str, scores: dict[int, float]) -> None:
         """Keep measured PSNRs of a trial."""
@@ -96,10 +96,10 @@ class Journal:
         self.scouted = plans
         self._append({"scouted": plans})
 
-    def statistic(self, seeds: tuple[int, ...], kept: Kept) -> None:
+    def statistic(self, seeds: tuple[int, ...], entry: Kept) -> None:
         """Keep the inner products of one call."""
-        self.statistics[seeds] = kept
-        details = {"size": kept.size, "schedule": asdict(kept.schedule), "statistic": kept.statistic.to_dict()}
+        self.statistics[seeds] = entry
+        details = {"size": entry.size, "schedule": asdict(entry.schedule), "statistic": entry.statistic.to_dict()}
         self._append({"seeds": list(seeds), **details})
 
     def _append(self, entry: dict[str, Any]) -> None:
@@ -111,16 +111,16 @@ class Journal:
             return
         files.append(self._path, text)
 
-    def _read(self, path: Path, wanted: dict[str, Any]) -> None:
+    def _read(self, path: Path, request: dict[str, Any]) -> None:
         """Take up what a file has."""
         try:
             entries = files.read_lines(path)
             number, heading = next(entries, (0, {}))
-            _check_heading(path, wanted, heading if number == 1 and isinstance(heading, dict) else {})
+            _check_heading(path, request, heading if number == 1 and isinstance(heading, dict) else {})
             for number, entry in entries:
-                self._take(entry, partial(damaged, path, f"line {number}: "))
+                self._take(entry, partial(refuse_file, path, f"line {number}: "))
         except DamagedFile as error:
-            raise damaged(path, "", error.fact) from error
+            raise refuse_file(path, "", error.fact) from error
 
     def _take(self, entry: Any, refuse: Refuse) -> None:
         """Take up one line."""
@@ -151,12 +151,12 @@ class Journal:
         steps = len(entry["schedule"]["timesteps"])
         check_grid(refuse, entry["schedule"], steps)
         check_statistic(refuse, entry["statistic"], steps)
-        self._products = _bounded(refuse, self._products + len(entry["statistic"]["joint"]) ** 2, PRODUCTS)
+        self._products = _limit(refuse, self._products + len(entry["statistic"]["joint"]) ** 2, PRODUCTS)
         statistic = Statistic.from_dict(entry["statistic"])
         self.statistics[tuple(entry["seeds"])] = Kept(statistic, Schedule.read(entry["schedule"]), entry["size"])
 
     def _scores(self, scores: dict[str, Any], refuse: Refuse) -> dict[int, float]:
-        self._numbers = _bounded(refuse, self._numbers + len(scores) + 1, NUMBERS)
+        self._numbers = _limit(refuse, self._numbers + len(scores) + 1, NUMBERS)
         for seed, value in scores.items():
             if whole_of(seed) is None:
                 raise refuse(f"psnr has {files.line(seed, 40)!r} for a seed")
@@ -170,11 +170,11 @@ class Journal:
         check_whole(refuse, "a step of offsets", step, 0, LARGEST)
         for numbers in rows:
             check_numbers(refuse, "a row of offsets", numbers)
-            self._numbers = _bounded(refuse, self._numbers + len(numbers) + 1, NUMBERS)
+            self._numbers = _limit(refuse, self._numbers + len(numbers) + 1, NUMBERS)
         return step, tuple(map(tuple, rows))
 
 
-def damaged(path: Path, where: str, what: str) -> CalibrationMismatch:
+def refuse_file(path: Path, where: str, what: str) -> CalibrationMismatch:
     """Build the error for a journal that cannot be taken up."""
     return CalibrationMismatch(
         f"{files.line(path, 400)} is not a calibration that can be gone on with: {where}{what}.\n"
@@ -183,14 +183,14 @@ def damaged(path: Path, where: str, what: str) -> CalibrationMismatch:
     )
 
 
-def _bounded(refuse: Refuse, count: int, most: int) -> int:
+def _limit(refuse: Refuse, count: int, most: int) -> int:
     if count > most:
         raise refuse(f"the file has more than {most} numbers")
     return count
 
 
-def _check_heading(path: Path, wanted: dict[str, Any], heading: dict[str, Any]) -> None:
-    differing = sorted(k for k in {*wanted, *heading} if wanted.get(k) != heading.get(k))
+def _check_heading(path: Path, request: dict[str, Any], heading: dict[str, Any]) -> None:
+    differing = sorted(k for k in {*request, *heading} if request.get(k) != heading.get(k))
     if differing:
         raise CalibrationMismatch(
             f"{files.line(path, 400)} keeps another calibration: {files.line(', '.join(differing))} differ.\n"

@@ -98,10 +98,10 @@ def costs(gram: Array, strides: Sequence[float], masks: Mask, objective: Objecti
         rest = everyone[~computed]
         if not len(rest):
             continue
-        known = history[rest]
-        weights = weights_of(gram, pace, known, owed[rest], index, objective.rule)
+        steps = history[rest]
+        weights = weights_of(gram, pace, steps, owed[rest], index, objective.rule)
         error = np.zeros((len(rest), total + 1))
-        np.put_along_axis(error, known, weights, axis=1)  # absent ones, -1, fall into the spare column
+        np.put_along_axis(error, steps, weights, axis=1)  # absent ones, -1, fall into the spare column
         error[:, index] -= 1
         step = pace[index] * error[:, :total]
         independent[rest] += quadratic(gram, step)
@@ -135,24 +135,24 @@ def propose(
         >>> propose(gram, [1 / 6] * 6, [2], Objective(Wiener(window=2, ridge=1e-9)))
         {2: 'CC....'}
     """
-    total, wanted = len(gram), sorted(set(budgets))
-    for budget in wanted:
+    total, queue = len(gram), sorted(set(budgets))
+    for budget in queue:
         check(1 <= budget <= total, "budget", budget, f"1 to {total}, the steps of the run")
     held = {0, *fixed}
     mask = np.zeros(total, dtype=bool)
     mask[list(held)] = True
     plans = {}
-    while wanted:
+    while queue:
         size = int(mask.sum())
-        if size >= wanted[0]:
-            plans[wanted.pop(0)] = as_plan(_improved(gram, strides, mask, objective, held))
+        if size >= queue[0]:
+            plans[queue.pop(0)] = as_plan(_improve(gram, strides, mask, objective, held))
             continue
         free = np.flatnonzero(~mask)
         mask = _best(gram, strides, _with(mask, [(None, int(f)) for f in free]), objective)[1]
     return plans
 
 
-def _improved(gram: Array, strides: Sequence[float], mask: Mask, objective: Objective, held: set[int]) -> Mask:
+def _improve(gram: Array, strides: Sequence[float], mask: Mask, objective: Objective, held: set[int]) -> Mask:
     """Move one computed step at a time, as long as that helps."""
     cost = float(costs(gram, strides, mask[None], objective)[0])
     for _ in range(4 * len(mask)):
@@ -189,21 +189,21 @@ def _best(gram: Array, strides: Sequence[float], masks: Mask, objective: Objecti
     return float(values[place]), masks[place]
 
 
-def weights_of(gram: Array, pace: Array, known: NDArray[np.int64], owed: Array, index: int, rule: Forecaster) -> Array:
-    """Weights ``(N, K)`` on the steps ``known``, newest first; absent ones, -1, get zero."""
+def weights_of(gram: Array, pace: Array, steps: NDArray[np.int64], owed: Array, index: int, rule: Forecaster) -> Array:
+    """Weights ``(N, K)`` on the computed ``steps``, newest first; absent ones, -1, get zero."""
     if not isinstance(rule, Wiener):
-        return np.stack([_others(rule, tuple(map(int, row)), index, _frozen(gram), tuple(pace)) for row in known])
-    total, absent = len(gram), known < 0
-    target = np.zeros((len(known), total))
+        return np.stack([_others(rule, tuple(map(int, row)), index, _frozen(gram), tuple(pace)) for row in steps])
+    total, absent = len(gram), steps < 0
+    target = np.zeros((len(steps), total))
     target[:, index] = 1
     if rule.feedback and pace[index] > 0:
         target -= rule.feedback / pace[index] * owed
-    inner = gram[known[:, :, None], known[:, None, :]]
+    inner = gram[steps[:, :, None], steps[:, None, :]]
     off = absent[:, :, None] | absent[:, None, :]
     inner = np.where(off, 0.0, inner)
-    eye = np.eye(known.shape[1])
+    eye = np.eye(steps.shape[1])
     inner += eye * np.where(absent, 1.0, rule.ridge * np.diag(gram).mean() + 1e-12 * np.diag(gram).max())[:, None, :]
-    right = np.where(absent, 0.0, np.take_along_axis(target @ gram, known, axis=1))
+    right = np.where(absent, 0.0, np.take_along_axis(target @ gram, steps, axis=1))
     weights = np.linalg.solve(inner, right[:, :, None])[:, :, 0]
     if rule.constraint == "sum":
         spread = np.linalg.solve(inner, np.where(absent, 0.0, 1.0)[:, :, None])[:, :, 0]
@@ -213,13 +213,13 @@ def weights_of(gram: Array, pace: Array, known: NDArray[np.int64], owed: Array, 
 
 
 @lru_cache(maxsize=200_000)
-def _others(rule: Forecaster, known: tuple[int, ...], index: int, gram: _Frozen, pace: tuple[float, ...]) -> Array:
+def _others(rule: Forecaster, steps: tuple[int, ...], index: int, gram: _Frozen, pace: tuple[float, ...]) -> Array:
     """Weights of any other forecaster, which depend on the history alone."""
-    there = [k for k in known if k >= 0]
-    inner = torch.from_numpy(gram.array[np.ix_(there, there)])[None]
-    geometry = Geometry(tuple(there), tuple(map(float, there)), inner)
-    weights = rule.weights(geometry, Position.at(index, len(pace), strides=pace)).reshape(-1, len(there))[0]
-    return np.pad(weights.double().numpy(), (0, len(known) - len(there)))
+    indices = [k for k in steps if k >= 0]
+    inner = torch.from_numpy(gram.array[np.ix_(indices, indices)])[None]
+    geometry = Geometry(tuple(indices), tuple(map(float, indices)), inner)
+    weights = rule.weights(geometry, Position.at(index, len(pace), strides=pace)).reshape(-1, len(indices))[0]
+    return np.pad(weights.double().numpy(), (0, len(steps) - len(indices)))
 
 
 class _Frozen:

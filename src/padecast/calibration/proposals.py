@@ -11,7 +11,7 @@ import numpy as np
 from padecast.calibration.exact import exact_plans
 from padecast.calibration.planner import Objective, propose
 from padecast.calibration.statistic import Statistic
-from padecast.calibration.trials import Bench, attached
+from padecast.calibration.trials import Bench, attach
 from padecast.forecasters import TCPade, Wiener
 from padecast.policies import Interval, Policy, Tolerance, plan_of
 from padecast.session.session import Session
@@ -26,7 +26,7 @@ def objectives() -> list[Objective]:
 
 
 def proposals(
-    statistic: Statistic, strides: Sequence[float], budgets: Iterable[int], known: Iterable[str] = ()
+    statistic: Statistic, strides: Sequence[float], budgets: Iterable[int], extra: Iterable[str] = ()
 ) -> dict[int, list[str]]:
     """Return distinct plans for every budget: from all matrices and objectives, even ones, and those given.
 
@@ -34,21 +34,21 @@ def proposals(
         statistic: The matrices.
         strides: Of the sampler.
         budgets: Numbers of computed steps.
-        known: Further plans, of any budget.
+        extra: Further plans, of any budget.
     """
-    found: dict[int, dict[str, None]] = {budget: {} for budget in budgets}
+    pools: dict[int, dict[str, None]] = {budget: {} for budget in budgets}
     for kind in statistic.kinds:
         gram = np.asarray(statistic.gram(kind).numpy())
         for objective in objectives():
-            for budget, plan in propose(gram, strides, found, objective).items():
-                found[budget][plan] = None
-        for budget, plan in exact_plans(gram, strides, found, Objective(Wiener(window=3), coherent=0.0)).items():
-            found[budget][plan] = None
+            for budget, plan in propose(gram, strides, pools, objective).items():
+                pools[budget][plan] = None
+        for budget, plan in exact_plans(gram, strides, pools, Objective(Wiener(window=3), coherent=0.0)).items():
+            pools[budget][plan] = None
     even = [plan_of(Interval(every=every), statistic.steps) for every in range(1, statistic.steps)]
-    for plan in (*even, *known):
-        if plan.count("C") in found:
-            found[plan.count("C")][plan] = None
-    return {budget: list(plans) for budget, plans in found.items()}
+    for plan in (*even, *extra):
+        if plan.count("C") in pools:
+            pools[plan.count("C")][plan] = None
+    return {budget: list(plans) for budget, plans in pools.items()}
 
 
 def adaptive_plans(bench: Bench, budgets: Sequence[int], seeds: Sequence[int]) -> list[str]:
@@ -66,23 +66,23 @@ def adaptive_plans(bench: Bench, budgets: Sequence[int], seeds: Sequence[int]) -
 
 
 def _plans_of(bench: Bench, rule: Tolerance, budgets: Sequence[int], seeds: Sequence[int]) -> list[str]:
-    made: dict[float, str] = {}
+    plans: dict[float, str] = {}
 
-    def tried(tolerance: float) -> None:
-        made[tolerance] = _adaptive_plan(bench, replace(rule, tolerance=tolerance), seeds)
+    def attempt(tolerance: float) -> None:
+        plans[tolerance] = _adaptive_plan(bench, replace(rule, tolerance=tolerance), seeds)
 
     for power in range(GRID):
-        tried(0.0025 * 1.5**power)
-        if min(_counts(made)) < max(min(budgets), FEWEST + 1):
+        attempt(0.0025 * 1.5**power)
+        if min(_counts(plans)) < max(min(budgets), FEWEST + 1):
             break
     for budget in budgets:
         for _ in range(HALVINGS):
-            finer = [t for t, plan in made.items() if plan.count("C") > budget]
-            coarser = [t for t, plan in made.items() if plan.count("C") < budget]
-            if budget in _counts(made) or not finer or not coarser:
+            finer = [t for t, plan in plans.items() if plan.count("C") > budget]
+            coarser = [t for t, plan in plans.items() if plan.count("C") < budget]
+            if budget in _counts(plans) or not finer or not coarser:
                 break
-            tried(math.sqrt(max(finer) * min(coarser)))
-    return [made[tolerance] for tolerance in sorted(made)]
+            attempt(math.sqrt(max(finer) * min(coarser)))
+    return [plans[tolerance] for tolerance in sorted(plans)]
 
 
 RULES = (Tolerance(), Tolerance(warmup=2))
@@ -94,13 +94,13 @@ FEWEST = 1
 """Steps that the policy computes under any tolerance: the first."""
 
 
-def _counts(made: dict[float, str]) -> set[int]:
-    return {plan.count("C") for plan in made.values()}
+def _counts(plans: dict[float, str]) -> set[int]:
+    return {plan.count("C") for plan in plans.values()}
 
 
 def _adaptive_plan(bench: Bench, policy: Policy, seeds: Sequence[int]) -> str:
     seeds = bench.batches(seeds)[0]
-    with attached(bench.pipe, bench.span, lambda total: Session(policy, TCPade(), total, measure=False)) as begun:
+    with attach(bench.pipe, bench.span, lambda total: Session(policy, TCPade(), total, measure=False)) as begun:
         bench.draw(seeds)
     plan = begun[-1].plan
     bench.progress("scouting", plan.count("C") * len(seeds) / max(len(plan), 1))
@@ -114,11 +114,11 @@ def neighbours(plan: str) -> list[str]:
         >>> neighbours("C.C.")
         ['CC..', 'C..C']
     """
-    found = []
+    plans = []
     for place in range(1, len(plan)):
         for other in (place - 1, place + 1):
             if plan[place] == "C" and 0 < other < len(plan) and plan[other] == ".":
                 letters = list(plan)
                 letters[place], letters[other] = ".", "C"
-                found.append("".join(letters))
-    return found
+                plans.append("".join(letters))
+    return plans

@@ -64,8 +64,8 @@ def _portable(argument: str) -> str:
     path = Path(value)
     if not path.is_absolute():
         return argument
-    here = Path.cwd()
-    return f"{option}{equals}{path.relative_to(here) if path.is_relative_to(here) else path.name}"
+    folder = Path.cwd()
+    return f"{option}{equals}{path.relative_to(folder) if path.is_relative_to(folder) else path.name}"
 
 
 def commit(folder: Path) -> str | None:
@@ -79,10 +79,10 @@ def commit(folder: Path) -> str | None:
 
 def device_name(device: Any = None) -> str:
     """Name a torch device in words: the accelerator's name, or the processor's and how many cores it has here."""
-    chosen = torch.device(device or "cpu")
-    if chosen.type == "cuda":
-        return torch.cuda.get_device_name(chosen)
-    return _processor() if chosen.type == "cpu" else f"{chosen.type} ({platform.machine()})"
+    place = torch.device(device or "cpu")
+    if place.type == "cuda":
+        return torch.cuda.get_device_name(place)
+    return _processor() if place.type == "cpu" else f"{place.type} ({platform.machine()})"
 
 
 def _processor() -> str:

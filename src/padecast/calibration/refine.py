@@ -86,22 +86,22 @@ def refine(
     runs = pieces(plan, how.piece)
     slots = _slots(plan, runs, max(len(branches), parts), how.window)
     sampler = Sampler(bench, plan, inner, tuple(seeds), runs, slots, branches)
-    state = sampler.tried(torch.zeros(len(slots), dtype=torch.float64))
+    state = sampler.draw(torch.zeros(len(slots), dtype=torch.float64))
     for _ in range(how.rounds if slots else 0):
         answers, before = sampler.answers(state.offsets, how.difference), state.score
-        state = _stepped(sampler, state, answers, how)
+        state = _take_steps(sampler, state, answers, how)
         if state.score < before + how.enough:
             break
     return sampler.forecaster(state.offsets)
 
 
-def _stepped(sampler: Sampler, state: State, answers: Tensor, how: Refinement) -> State:
+def _take_steps(sampler: Sampler, state: State, answers: Tensor, how: Refinement) -> State:
     """Take Gauss-Newton steps while they help, a shorter one where a whole one does not."""
     for _ in range(how.steps):
         step = _step(answers, state.errors, sampler.slots)
         moved = state
         for share in SHARES:
-            moved = sampler.tried(state.offsets + share * step)
+            moved = sampler.draw(state.offsets + share * step)
             if moved.score > state.score:
                 break
         if moved.score <= state.score + how.enough / 4:
@@ -117,12 +117,12 @@ def pieces(plan: Plan, longest: int) -> list[list[int]]:
         >>> pieces(Plan("C.....C."), 3)
         [[1, 2, 3], [4, 5], [7]]
     """
-    found = []
+    parts = []
     for stretch in stretches(plan):
         count = -(-len(stretch) // longest) if longest else 1
         size = -(-len(stretch) // count)
-        found += [stretch[start : start + size] for start in range(0, len(stretch), size)]
-    return found
+        parts += [stretch[start : start + size] for start in range(0, len(stretch), size)]
+    return parts
 
 
 @dataclass(frozen=True)
@@ -153,20 +153,20 @@ class Sampler:
         rows = 1 + max(row for _, row, _ in self.slots)
         table = {}
         for place, stretch in enumerate(self.runs):
-            own = {(row, k): float(v) for (p, row, k), v in zip(self.slots, values, strict=True) if p == place}
-            length = 1 + max(k for _, k in own)
-            written: Rows = tuple(tuple(own[row, k] for k in range(length)) for row in range(rows))
+            entries = {(row, k): float(v) for (p, row, k), v in zip(self.slots, values, strict=True) if p == place}
+            length = 1 + max(k for _, k in entries)
+            written: Rows = tuple(tuple(entries[row, k] for k in range(length)) for row in range(rows))
             table.update(dict.fromkeys(stretch, written))
         return Refined(self.inner, tuple(table.items()), self.branches)
 
-    def tried(self, offsets: Tensor) -> State:
+    def draw(self, offsets: Tensor) -> State:
         """Draw with offsets."""
         forecaster, scores, errors = self.forecaster(offsets), list[float](), []
         for batch in self.bench.batches(self.seeds):
             reference = self.bench.reference(batch)
             images = self.bench.image(self.plan, forecaster, batch, Tape())
             scores += psnr(images, reference).tolist()
-            errors.append(_folded(images - reference))
+            errors.append(_fold(images - reference))
         return State(offsets, fmean(scores), torch.cat(errors))
 
     def answers(self, current: Tensor, difference: float) -> Tensor:
@@ -179,7 +179,7 @@ class Sampler:
                 moved = current.clone()
                 moved[place] += difference
                 images = self.bench.image(self.plan, self.forecaster(moved), batch, tape, self.runs[stretch][0])
-                columns.append(_folded((images - base) / difference))
+                columns.append(_fold((images - base) / difference))
             samples.append(torch.stack(columns, dim=2))
         return torch.cat(samples)
 
@@ -206,7 +206,7 @@ def stretches(plan: Plan) -> list[list[int]]:
 
 def _step(answers: Tensor, errors: Tensor, slots: Sequence[Slot]) -> Tensor:
     """Solve for the offsets with the damping that predicts left-out samples best."""
-    basis, contrast = _shared(slots)
+    basis, contrast = _build_basis(slots)
     turned = answers.double() @ basis
     squares = torch.einsum("snp,snq->spq", turned, turned)
     products = torch.einsum("snp,sn->sp", turned, errors.double())
@@ -219,20 +219,20 @@ def _step(answers: Tensor, errors: Tensor, slots: Sequence[Slot]) -> Tensor:
             break
         loss = 0.0
         for k in range(int(fold.max()) + 1):
-            rest, own = fold != k, fold == k
-            step = _solved(squares[rest], products[rest], left[rest], ridge, 1 + (apart - 1) * contrast)
-            loss += float(_left(squares[own], products[own], left[own], step).log().sum())
+            rest, part = fold != k, fold == k
+            step = _solve(squares[rest], products[rest], left[rest], ridge, 1 + (apart - 1) * contrast)
+            loss += float(_predict(squares[part], products[part], left[part], step).log().sum())
         if best is None or loss < best[0]:
             best = (loss, ridge, apart)
     assert best is not None
-    return basis @ _solved(squares, products, left, best[1], 1 + (best[2] - 1) * contrast)
+    return basis @ _solve(squares, products, left, best[1], 1 + (best[2] - 1) * contrast)
 
 
-def _solved(squares: Tensor, products: Tensor, errors: Tensor, ridge: float, penalty: Tensor) -> Tensor:
+def _solve(squares: Tensor, products: Tensor, errors: Tensor, ridge: float, penalty: Tensor) -> Tensor:
     """Weigh every sample by what is left of its error, and solve."""
     step = torch.zeros(squares.shape[1], dtype=torch.float64)
     for _ in range(6):
-        weight = 1 / _left(squares, products, errors, step)
+        weight = 1 / _predict(squares, products, errors, step)
         normal = torch.einsum("s,spq->pq", weight, squares)
         scale = normal.diagonal().clamp_min(1e-30).sqrt()
         scaled = normal / scale[:, None] / scale[None] + ridge * torch.diag(penalty)
@@ -240,13 +240,13 @@ def _solved(squares: Tensor, products: Tensor, errors: Tensor, ridge: float, pen
     return step
 
 
-def _left(squares: Tensor, products: Tensor, errors: Tensor, step: Tensor) -> Tensor:
+def _predict(squares: Tensor, products: Tensor, errors: Tensor, step: Tensor) -> Tensor:
     """Return what a step leaves of every sample's squared error, ``(S,)``, as far as answers are linear."""
     left = errors + 2 * products @ step + torch.einsum("p,spq,q->s", step, squares, step)
     return torch.maximum(left, 1e-3 * errors).clamp_min(1e-12)
 
 
-def _shared(slots: Sequence[Slot]) -> tuple[Tensor, Tensor]:
+def _build_basis(slots: Sequence[Slot]) -> tuple[Tensor, Tensor]:
     """Return a basis of what branches share and of how they differ, and a mask of the latter."""
     rows = 1 + max(row for _, row, _ in slots)
     basis, contrast = torch.zeros(len(slots), len(slots), dtype=torch.float64), torch.zeros(len(slots))
@@ -259,5 +259,5 @@ def _shared(slots: Sequence[Slot]) -> tuple[Tensor, Tensor]:
     return basis, contrast.double()
 
 
-def _folded(images: Tensor) -> Tensor:
+def _fold(images: Tensor) -> Tensor:
     return sketch(images.flatten(1), SIZE).double()

@@ -73,7 +73,7 @@ def validate(path: Path, document: dict[str, Any]) -> None:
     Raises:
         CalibrationMismatch: Naming what is missing or wrong.
     """
-    refuse = partial(damaged, path)
+    refuse = partial(refuse_file, path)
     check_fields(refuse, "", document, FIELDS)
     for part, fields in PARTS.items():
         check_fields(refuse, f"{part}.", document[part], fields)
@@ -87,7 +87,7 @@ def validate(path: Path, document: dict[str, Any]) -> None:
     check_whole(refuse, "sketch.size", document["sketch"]["size"], 0, LARGEST)
     check_statistic(refuse, statistic, steps)
     if not document["plans"]:
-        raise damaged(path, "it has no plans")
+        raise refuse_file(path, "it has no plans")
     for budget, entry in document["plans"].items():
         where = f"plans.{line(budget, 20)}"
         _check_plan(refuse, where, budget, entry, steps, len(statistic["branches"]))
@@ -130,9 +130,9 @@ def _check_plan(refuse: Refuse, where: str, budget: str, entry: Any, steps: int,
     if len(plan) != steps or set(plan) - {"C", "."} or str(plan.count("C")) != budget or plan[:1] != "C":
         raise refuse(f"{where}.plan is {line(plan, 80)!r}, not {line(budget, 20)} of {steps} steps, the first computed")
     try:
-        made = forecasters.REGISTRY.make(entry["forecaster"])
+        forecaster = forecasters.REGISTRY.make(entry["forecaster"])
         places = _check_offsets(refuse, where, entry["offsets"], plan, branches)
-        window = (Refined(made, ((0, places),)) if places else made).window
+        window = (Refined(forecaster, ((0, places),)) if places else forecaster).window
     except CalibrationMismatch:
         raise
     except PadecastError as error:
@@ -190,7 +190,7 @@ def steps_of(stretch: str) -> range:
     return range(0) if begin is None or end is None or begin < 0 else range(begin, end + 1)
 
 
-def damaged(path: Path, what: str) -> CalibrationMismatch:
+def refuse_file(path: Path, what: str) -> CalibrationMismatch:
     """Build the error for a file that cannot be used."""
     return CalibrationMismatch(
         f"{line(path, 400)} is not a calibration that can be used: {what}.\n"

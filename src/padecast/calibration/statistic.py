@@ -30,8 +30,8 @@ class Statistic:
         shares: ``(P,)`` how the branches make up that output, summed over samples: ``(g, 1 - g)`` under guidance g.
 
     Example:
-        >>> one = Statistic(("cond",), 1, torch.eye(2).double(), torch.eye(2).double(), torch.ones(1).double())
-        >>> (one + one).samples, (one + one).gram().tolist()
+        >>> single = Statistic(("cond",), 1, torch.eye(2).double(), torch.eye(2).double(), torch.ones(1).double())
+        >>> (single + single).samples, (single + single).gram().tolist()
         (2, [[1.0, 0.0], [0.0, 1.0]])
     """
 
@@ -90,21 +90,21 @@ class Statistic:
     @property
     def kinds(self) -> tuple[str, ...]:
         """The matrices that say something: without guidance the guided ones are left out."""
-        known = [POOLED]
+        names = [POOLED]
         if len(self.branches) > 1 and bool(self.shares.abs().sum() > 0):
-            known.append(GUIDED)
+            names.append(GUIDED)
         if bool(self.output.diagonal().abs().sum() > 0):
-            known.append(OUTPUT)
-        return tuple(known)
+            names.append(OUTPUT)
+        return tuple(names)
 
     def to_dict(self) -> dict[str, object]:
         """Return plain data: means, rounded to eight digits."""
         return {
             "branches": list(self.branches),
             "samples": self.samples,
-            "joint": _rounded(self.joint / self.samples),
-            "output": _rounded(self.output / self.samples),
-            "shares": _rounded(self.shares / self.samples),
+            "joint": _round(self.joint / self.samples),
+            "output": _round(self.output / self.samples),
+            "shares": _round(self.shares / self.samples),
         }
 
     @classmethod
@@ -122,7 +122,7 @@ class Statistic:
 KINDS = (POOLED, GUIDED, OUTPUT)
 
 
-def measured(residuals: dict[str, list[Tensor]], outputs: list[Tensor], numel: int, shares: Tensor) -> Statistic:
+def measure(residuals: dict[str, list[Tensor]], outputs: list[Tensor], numel: int, shares: Tensor) -> Statistic:
     """Take the inner products of one call's features.
 
     Args:
@@ -161,7 +161,7 @@ def mixture(parts: Sequence[Tensor], whole: Tensor) -> Tensor:
     return shares
 
 
-def _rounded(tensor: Tensor) -> list[object]:
+def _round(tensor: Tensor) -> list[object]:
     def read(value: object) -> object:
         return [read(v) for v in value] if isinstance(value, list) else float(f"{value:.8g}")
 
@@ -170,6 +170,6 @@ def _rounded(tensor: Tensor) -> list[object]:
     return result
 
 
-def merged(one: Statistic | None, other: Statistic) -> Statistic:
+def merge(first: Statistic | None, second: Statistic) -> Statistic:
     """Return the sum, or the second alone if there is no first."""
-    return other if one is None else dataclasses.replace(one + other)
+    return second if first is None else dataclasses.replace(first + second)

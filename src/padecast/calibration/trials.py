@@ -121,9 +121,9 @@ class Bench:
         """
         started = time.perf_counter()
         with quiet(self.pipe):
-            given = self.call(self.pipe, seeds[0] if self.batch is None else list(seeds))
+            result = self.call(self.pipe, seeds[0] if self.batch is None else list(seeds))
         self.seconds.append((time.perf_counter() - started) / len(seeds))
-        images = getattr(given, "images", given)
+        images = getattr(result, "images", result)
         if isinstance(images, (list, tuple)) and len(images) == 1 and isinstance(images[0], Tensor):
             images = images[0]
         if not isinstance(images, Tensor) or not images.is_floating_point():
@@ -153,7 +153,7 @@ class Bench:
         self, plan: Plan, forecaster: Forecaster, seeds: Sequence[int], tape: Tape, until: int | None = None
     ) -> Tensor:
         """Draw one batch under a plan; with ``until``, the tape is played before that step."""
-        with attached(self.pipe, self.span, lambda total: TrialSession(plan, forecaster, total, tape, until)) as begun:
+        with attach(self.pipe, self.span, lambda total: TrialSession(plan, forecaster, total, tape, until)) as begun:
             images = self.draw(seeds)
         check_once(len(begun))
         played = {index for session in begun for index in session.played}
@@ -169,23 +169,23 @@ class Bench:
             seeds: Which samples.
             key: Names the plan and the forecaster.
         """
-        known = self.scores.setdefault(key, {})
-        for batch in self.batches([seed for seed in seeds if seed not in known]):
+        scores = self.scores.setdefault(key, {})
+        for batch in self.batches([seed for seed in seeds if seed not in scores]):
             reference = self.reference(batch)
-            with attached(self.pipe, self.span, lambda total: Session(plan, forecaster, total, measure=False)) as begun:
+            with attach(self.pipe, self.span, lambda total: Session(plan, forecaster, total, measure=False)) as begun:
                 images = self.draw(batch)
             check_once(len(begun))
             self.progress("trial", plan.nfe * len(batch) / len(plan.steps))
             fresh = dict(zip(batch, psnr(images, reference).tolist(), strict=True))
             if begun[0].plan != plan.steps:
                 fresh = dict.fromkeys(batch, 0.0)  # what could not be forecast was computed: another budget
-            known.update(fresh)
+            scores.update(fresh)
             self.saved(key, fresh)
-        return [known[seed] for seed in seeds]
+        return [scores[seed] for seed in seeds]
 
 
 @contextlib.contextmanager
-def attached(pipe: Any, span: str, make_session: Callable[[int], Kind]) -> Iterator[list[Kind]]:
+def attach(pipe: Any, span: str, make_session: Callable[[int], Kind]) -> Iterator[list[Kind]]:
     """Put sessions of a kind around a pipeline's stack inside the block; gives those that were begun."""
     begun: list[Kind] = []
 

@@ -34,7 +34,7 @@ class Chosen:
         """What stands in place of a method's name.
 
         Example:
-            >>> chosen("digits:hard", 8, None, None).written
+            >>> choose("digits:hard", 8, None, None).written
             'calibrated:8'
         """
         return f"calibrated:{self.computed}"
@@ -47,11 +47,11 @@ class Chosen:
         """Return a plan under the name that tables show."""
         return dataclasses.replace(self.calibration.method(computed=computed), name="calibrated")
 
-    def entry(self, wanted: int | None) -> Entry:
+    def entry(self, nfe: int | None) -> Entry:
         """Enter a plan in a comparison: the one wished for, or the one of so many computed steps."""
-        computed = self.computed or wanted
+        computed = self.computed or nfe
         assert computed is not None
-        return Entry.of(self.method(computed), wanted=wanted)
+        return Entry.of(self.method(computed), wanted=nfe)
 
     def check(self, task: Task, computed: int) -> None:
         """Draw one sample by a plan, so that a run that it was not made for is said before anything is measured.
@@ -63,7 +63,7 @@ class Chosen:
             task.call(task.pipe, task.batches()[0][:1], num_inference_steps=task.steps)
 
 
-def chosen(
+def choose(
     file: str | None,
     computed: int | None,
     speedup: float | None,
@@ -84,15 +84,15 @@ def chosen(
         InvalidOption: If a wish is given without a calibration, more than one is, or no plan fulfils it.
     """
     wishes = {"computed": computed, "speedup": speedup, "decibels": decibels}
-    asked = [name for name, value in wishes.items() if value is not None]
+    names = [name for name, value in wishes.items() if value is not None]
     if file is None:
-        if asked:
+        if names:
             raise InvalidOption(
-                f"--{asked[0]} is a wish that a calibration fulfils, and none was named.\n"
+                f"--{names[0]} is a wish that a calibration fulfils, and none was named.\n"
                 "Name it: --calibration FILE; or make one: padecast calibrate PIPELINE"
             )
         return None
-    calibration, _ = plan.found(file)
-    if not asked and not needs_wish:
+    calibration, _ = plan.find_calibration(file)
+    if not names and not needs_wish:
         return Chosen(calibration, file, None)
     return Chosen(calibration, file, calibration.budget(computed=computed, speedup=speedup, decibels=decibels))

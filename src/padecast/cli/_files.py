@@ -28,10 +28,10 @@ def refuse_existing(out: Path, names: Iterable[str], *, overwrite: bool) -> None
         InvalidOption: If one is there already, or ``out`` is a file.
     """
     _refuse_file(out)
-    there = [name for name in names if os.path.exists(out / name)]
-    if there and not overwrite:
-        more = f" and {len(there) - 1} more of these files" if there[1:] else ""
-        raise InvalidOption(f"{out / there[0]}{more} would be overwritten.\nChoose another --out, or add --overwrite")
+    clashes = [name for name in names if os.path.exists(out / name)]
+    if clashes and not overwrite:
+        more = f" and {len(clashes) - 1} more of these files" if clashes[1:] else ""
+        raise InvalidOption(f"{out / clashes[0]}{more} would be overwritten.\nChoose another --out, or add --overwrite")
 
 
 def refuse_foreign(out: Path, kind: str, *, overwrite: bool) -> None:
@@ -69,7 +69,7 @@ def as_json(content: Any) -> str:
         }
     """
     plain = json.dumps(finite(content), indent=2, allow_nan=False, ensure_ascii=False)
-    return HIDDEN.sub(lambda found: f"\\u{ord(found[0]):04x}", plain)
+    return HIDDEN.sub(lambda match: f"\\u{ord(match[0]):04x}", plain)
 
 
 def _refuse_file(out: Path) -> None:

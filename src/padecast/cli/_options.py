@@ -40,13 +40,13 @@ def names(written: str) -> tuple[str, ...]:
         >>> names("adaptive,taylorseer:every=3,warmup=2,fora")
         ('adaptive', 'taylorseer:every=3,warmup=2', 'fora')
     """
-    found: list[str] = []
+    methods: list[str] = []
     for part in re.split(r",(?![^(]*\))", written):
-        if found and "=" in part and ":" not in part:
-            found[-1] += f",{part}"
+        if methods and "=" in part and ":" not in part:
+            methods[-1] += f",{part}"
         elif part.strip():
-            found.append(part.strip())
-    return tuple(found)
+            methods.append(part.strip())
+    return tuple(methods)
 
 
 def slug(written: str) -> str:
@@ -120,19 +120,19 @@ def arguments(size: str | None, frames: int | None, negative: str | None, settin
         >>> arguments("480x832", 33, None, ["flow_shift=3"])
         {'height': 480, 'width': 832, 'num_frames': 33, 'flow_shift': 3}
     """
-    found: dict[str, Any] = {}
+    options: dict[str, Any] = {}
     if size is not None:
-        found["height"], found["width"] = _pixels(size)
+        options["height"], options["width"] = _pixels(size)
     if frames is not None:
-        found["num_frames"] = frames
+        options["num_frames"] = frames
     if negative is not None:
-        found["negative_prompt"] = negative
+        options["negative_prompt"] = negative
     for setting in settings:
         name, value = _setting(setting)
-        if name in found:
+        if name in options:
             raise InvalidOption(f"--set {setting}: {name} is given twice.\nSay it once, here or by --size or --frames.")
-        found[name] = value
-    return found
+        options[name] = value
+    return options
 
 
 def _pixels(size: str) -> tuple[int, int]:
@@ -166,6 +166,6 @@ TAKEN = {
 """Arguments of pipelines that commands set themselves, and how to say them."""
 
 
-def batch_of(pipe: Any, wanted: int | None) -> int:
+def batch_of(pipe: Any, batch: int | None) -> int:
     """Seeds per call: a demo model draws many at once, a large one is asked for one."""
-    return wanted or (8 if "class_labels" in parameters(pipe) and "shift" in parameters(pipe) else 1)
+    return batch or (8 if "class_labels" in parameters(pipe) and "shift" in parameters(pipe) else 1)

@@ -40,7 +40,7 @@ def load(name: str, *, device: str | None = None, dtype: str | None = None, offl
         raise unknown("dtype", dtype, DTYPES)
     _check_offload(offload, place)
     try:
-        return _placed(_found(name, torch.device("cpu") if offload != "none" else place, place, dtype), place, offload)
+        return _offload(_find(name, torch.device("cpu") if offload != "none" else place, place, dtype), place, offload)
     except PadecastError:
         raise
     except Exception as error:
@@ -61,7 +61,7 @@ def _check_offload(offload: str, device: torch.device) -> None:
         )
 
 
-def _placed(pipe: Any, device: torch.device, offload: str) -> Any:
+def _offload(pipe: Any, device: torch.device, offload: str) -> Any:
     """Switch on the pipeline's own offloading, if any is asked for."""
     if offload == "model":
         pipe.enable_model_cpu_offload(device=device)
@@ -75,7 +75,7 @@ def _placed(pipe: Any, device: torch.device, offload: str) -> Any:
     return pipe
 
 
-def _found(name: str, device: torch.device, runs_on: torch.device, dtype: str | None) -> Any:
+def _find(name: str, device: torch.device, runs_on: torch.device, dtype: str | None) -> Any:
     folder = files.locate(name, "the pipeline")
     if "/" not in name:
         try:
@@ -85,11 +85,11 @@ def _found(name: str, device: torch.device, runs_on: torch.device, dtype: str | 
                 raise UnknownName(f"{error}\n{KINDS}") from None
     if not os.path.isdir(folder) and (name[0] in "./~" or name.count("/") != 1):
         raise UnknownName(f"there is no folder {name!r}.\n{KINDS}")
-    chosen = DTYPES[dtype or ("float32" if runs_on.type == "cpu" else "bfloat16")]
-    return _saved(folder if os.path.isdir(folder) else name, chosen).to(device)
+    torch_dtype = DTYPES[dtype or ("float32" if runs_on.type == "cpu" else "bfloat16")]
+    return _load_saved(folder if os.path.isdir(folder) else name, torch_dtype).to(device)
 
 
-def _saved(source: Path | str, dtype: torch.dtype) -> Any:
+def _load_saved(source: Path | str, dtype: torch.dtype) -> Any:
     try:
         from diffusers import DiffusionPipeline, __version__
     except ModuleNotFoundError as error:

@@ -71,7 +71,7 @@ class Commands(Plain, TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Run the command."""
         try:
-            with spoken_warnings():
+            with say_warnings():
                 return super().invoke(ctx)
         except KeyboardInterrupt:
             ending("interrupted; nothing was written", INTERRUPTED)
@@ -117,7 +117,7 @@ def pipeline_errors() -> Iterator[None]:
 
 
 @contextmanager
-def spoken_warnings() -> Iterator[None]:
+def say_warnings() -> Iterator[None]:
     """Say padecast's warnings in a line of their own, without a place in the source."""
     with warnings.catch_warnings():
         warnings.simplefilter("always", PadecastWarning)
@@ -166,16 +166,16 @@ EVERY = 30.0
 def _lines(console: Console, title: str, total: int, done: int) -> Iterator[Callable[[str], None]]:
     """Say from time to time how far a piece of work is: a log is read while it grows."""
     console.print(f"{title} …")
-    began = said = clock()
+    began = last = clock()
     count = done
 
     def tick(word: str) -> None:
-        nonlocal count, said
+        nonlocal count, last
         count, now = count + 1, clock()
-        if now - said >= EVERY:
-            said = now
+        if now - last >= EVERY:
+            last = now
             left = (now - began) / (count - done) * max(total - count, 0)
-            console.print(f"{title}: {min(count, total)} of {total}, about {spoken(left)} left ({line(word)})")
+            console.print(f"{title}: {min(count, total)} of {total}, about {say_duration(left)} left ({line(word)})")
 
     yield tick
 
@@ -183,11 +183,11 @@ def _lines(console: Console, title: str, total: int, done: int) -> Iterator[Call
 clock = time.monotonic
 
 
-def spoken(seconds: float) -> str:
+def say_duration(seconds: float) -> str:
     """Return a time as people say it.
 
     Example:
-        >>> spoken(7.2), spoken(700), spoken(20_000)
+        >>> say_duration(7.2), say_duration(700), say_duration(20_000)
         ('10 seconds', '12 minutes', '5.6 hours')
     """
     if seconds < 90:

@@ -65,15 +65,15 @@ def show(comparison: Comparison, console: Console) -> None:
 
 
 def _cells(result: Result) -> tuple[str, ...]:
-    own = result.name == "uncached"
+    uncached = result.name == "uncached"
     fidelity = (result.psnr.mean, result.psnr.p5, result.psnr.worst)
     return (
         f"{result.nfe:.3g}",
-        *("–" if own else f"{value:.1f}" for value in fidelity),
-        "–" if own else f"{result.ssim.mean:.3f}",
+        *("–" if uncached else f"{value:.1f}" for value in fidelity),
+        "–" if uncached else f"{result.ssim.mean:.3f}",
         f"{result.seconds:.3g}",
-        *("–" if own else f"{value:.2f}x" for value in (result.speedup, result.ideal)),
-        "–" if own else f"{result.efficiency:.0%}",
+        *("–" if uncached else f"{value:.2f}x" for value in (result.speedup, result.ideal)),
+        "–" if uncached else f"{result.efficiency:.0%}",
     )
 
 

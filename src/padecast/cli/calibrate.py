@@ -24,7 +24,7 @@ from padecast.calibration.provenance import device_name
 from padecast.cli import _options, plan
 from padecast.cli._files import as_json, check_writable, refuse_existing
 from padecast.cli._pipelines import load
-from padecast.cli._shell import INTERRUPTED, ending, pipeline_errors, progress, spoken, stderr, stdout
+from padecast.cli._shell import INTERRUPTED, ending, pipeline_errors, progress, say_duration, stderr, stdout
 from padecast.lab import curve, figures
 from padecast.lab.runner import UNCACHED, Task, draw
 
@@ -62,8 +62,8 @@ class Order:
     @property
     def journal(self) -> Path:
         """Where everything found so far is kept; another command has another, so that no two are mixed."""
-        asked = [self.task.settings(), self.budgets, dataclasses.asdict(self.effort), self.span, self.sketch]
-        code = hashlib.sha256(plain.dumps(asked, default=str).encode()).hexdigest()[:8]
+        options = [self.task.settings(), self.budgets, dataclasses.asdict(self.effort), self.span, self.sketch]
+        code = hashlib.sha256(plain.dumps(options, default=str).encode()).hexdigest()[:8]
         return self.out.with_name(f"{self.out.stem}-{code}.part.jsonl")
 
     @property
@@ -102,34 +102,34 @@ def calibrate(
     overwrite: bool = _options.OVERWRITE,
 ) -> None:
     """Find the best plan and weights for every number of computed steps, once per model and sampler."""
-    drawn, wanted = _options.numbers(seeds, "seed"), _budgets(budgets, steps)
+    drawn, counts = _options.numbers(seeds, "seed"), _budgets(budgets, steps)
     further = _options.arguments(size, frames, negative, settings)
     sampling = _options.sampling([*prompt, *_lines(prompts_file)], classes, guidance, shift, further)
     _refuse(out, overwrite=overwrite)
     figures.check_installed()
     pipe = load(pipeline, device=device, dtype=dtype, offload=offload)
     task = Task(pipe, sampling, steps, drawn, _options.batch_of(pipe, batch), pipeline)
-    order = Order(task, wanted, EFFORTS[effort], span, sketch, name, out)
+    order = Order(task, counts, EFFORTS[effort], span, sketch, name, out)
     sampling.conditions(pipe, drawn)  # what the pipeline cannot take is said before it runs
     with pipeline_errors():
-        work = announced(order)
+        work = announce(order)
     if dry_run:
         return
     with keeping(order):
-        made = found(order, *work)
-        write(made, order)
+        result = find_plans(order, *work)
+        write(result, order)
     if json:
-        typer.echo(as_json(plan.described(made)))
+        typer.echo(as_json(plan.describe(result)))
     else:
-        plan.show(made, stdout())
+        plan.show(result, stdout())
     _say(f"wrote {order.out} and {order.picture}")
-    for text in uses(made, order):
+    for text in uses(result, order):
         _say(text)
 
 
-def uses(made: Calibration, order: Order) -> list[str]:
+def uses(result: Calibration, order: Order) -> list[str]:
     """Return how the file is used: in Python, on the command line, and to see more of it."""
-    computed, file = made.budgets[len(made.budgets) // 2], str(order.out)
+    computed, file = result.budgets[len(result.budgets) // 2], str(order.out)
     load_it = f"padecast.Calibration.load({plain.dumps(file)})"
     return [
         f"use it:  with padecast.accelerate(pipe, {load_it}, computed={computed}) as run: ...",
@@ -138,7 +138,7 @@ def uses(made: Calibration, order: Order) -> list[str]:
     ]
 
 
-def announced(order: Order) -> tuple[float, float]:
+def announce(order: Order) -> tuple[float, float]:
     """Time a call and say how long the calibration takes; returns its work, and what of it was done before.
 
     Both in uncached samples.
@@ -150,13 +150,13 @@ def announced(order: Order) -> tuple[float, float]:
     each = draw(task, UNCACHED, seeds).seconds / len(seeds)
     work = calibration.estimate(task.steps, order.budgets, len(task.seeds), branches, order.effort)
     device = device_name(getattr(task.pipe, "device", None))
-    _say(f"about {spoken(work * each)}: as much as {work:.0f} uncached samples of {each:.2g} s ({device})")
+    _say(f"about {say_duration(work * each)}: as much as {work:.0f} uncached samples of {each:.2g} s ({device})")
     if order.journal.exists():
         _say(f"less, because it goes on from {order.journal}")
-    return work, kept_work(order, branches)
+    return work, count_kept_work(order, branches)
 
 
-def kept_work(order: Order, branches: int) -> float:
+def count_kept_work(order: Order, branches: int) -> float:
     """Return about how much work an interrupted calibration keeps, in uncached samples.
 
     A journal that cannot be read keeps none: whether it can be gone on with is said where that is tried.
@@ -178,7 +178,7 @@ def _worth(line: dict[str, Any], order: Order, branches: int) -> float:
     return float(len(line["seeds"])) if isinstance(line.get("seeds"), list) else 0.0
 
 
-def found(order: Order, work: float, before: float = 0.0) -> Calibration:
+def find_plans(order: Order, work: float, before: float = 0.0) -> Calibration:
     """Calibrate, and show how far it is; an interrupted one says how it goes on."""
     task = order.task
     try:
@@ -198,8 +198,8 @@ def found(order: Order, work: float, before: float = 0.0) -> Calibration:
                 progress=by_samples(tick),
             )
     except KeyboardInterrupt:
-        kept = f"what was found is kept in {order.journal}"
-        ending(f"interrupted; {kept}\nThe same command goes on from there.", INTERRUPTED)
+        note = f"what was found is kept in {order.journal}"
+        ending(f"interrupted; {note}\nThe same command goes on from there.", INTERRUPTED)
         raise
 
 
@@ -209,16 +209,16 @@ def keeping(order: Order) -> Iterator[None]:
     try:
         yield
     except UnwritableFile as error:
-        kept = f"What was found is kept in {order.journal}: the same command goes on from there."
+        note = f"What was found is kept in {order.journal}: the same command goes on from there."
         whole = f"The calibration itself is whole: {order.out}"
-        raise UnwritableFile(f"{error}\n{kept if order.journal.exists() else whole}") from error
+        raise UnwritableFile(f"{error}\n{note if order.journal.exists() else whole}") from error
 
 
-def write(made: Calibration, order: Order) -> None:
+def write(result: Calibration, order: Order) -> None:
     """Write the file, which needs no journal from then on, and then draw the picture."""
-    made.save(order.out)
+    result.save(order.out)
     order.journal.unlink(missing_ok=True)
-    curve.curve(made, order.picture)
+    curve.curve(result, order.picture)
 
 
 def by_samples(tick: Callable[[str], None]) -> Callable[[str, float], None]:
@@ -242,10 +242,10 @@ def by_samples(tick: Callable[[str], None]) -> Callable[[str, float], None]:
 
 
 def _budgets(written: Sequence[str], steps: int) -> tuple[int, ...]:
-    given = {max(round(share * steps), 1) for share in SHARES}
-    wanted = _options.numbers(written, "budgets") if written else tuple(sorted(given))
-    check(min(wanted) >= 1 and max(wanted) < steps, "--budgets", list(wanted), f"1 or more, below the {steps} steps")
-    return wanted
+    default = {max(round(share * steps), 1) for share in SHARES}
+    counts = _options.numbers(written, "budgets") if written else tuple(sorted(default))
+    check(min(counts) >= 1 and max(counts) < steps, "--budgets", list(counts), f"1 or more, below the {steps} steps")
+    return counts
 
 
 def _lines(path: Path | None) -> list[str]:

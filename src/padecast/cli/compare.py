@@ -10,7 +10,7 @@ import typer
 
 from padecast._errors import InvalidOption
 from padecast.cli import _options, _tables
-from padecast.cli._chosen import Chosen, chosen
+from padecast.cli._chosen import Chosen, choose
 from padecast.cli._files import RESULTS, as_json, check_writable, refuse_existing, staged, write_json
 from padecast.cli._pipelines import load
 from padecast.cli._shell import pipeline_errors, progress, stderr, stdout
@@ -53,8 +53,8 @@ def compare(
 ) -> None:
     """Compare methods on the same seeds with the uncached run, and always with fewer sampler steps."""
     budgets = _options.numbers(nfe, "nfe") if nfe else ()
-    calibrated = chosen(calibration, computed, speedup, decibels, needs_wish=not budgets)
-    entries = _entered(methods)
+    calibrated = choose(calibration, computed, speedup, decibels, needs_wish=not budgets)
+    entries = _enter(methods)
     _check_wish(calibrated, budgets)
     drawn, tuned = _options.numbers(seeds, "seed"), _options.numbers(development, "tune-seeds") if development else ()
     further = _options.arguments(size, frames, negative, settings)
@@ -101,7 +101,7 @@ def run(
     return measured if budgets else with_fewer_steps(task, measured, repeats=repeats, paired=paired)
 
 
-def _entered(methods: Sequence[str]) -> list[Entry]:
+def _enter(methods: Sequence[str]) -> list[Entry]:
     """Read the methods.
 
     Raises:
@@ -125,15 +125,15 @@ def _check_wish(calibrated: Chosen | None, budgets: Sequence[int]) -> None:
             f"--computed, --speedup or --decibels chooses one plan, and --nfe {','.join(map(str, budgets))} as well.\n"
             "Leave the wish out: with --nfe a calibration is measured at those numbers of computed steps."
         )
-    for wanted in budgets:
-        calibrated.calibration.budget(computed=wanted)
+    for nfe in budgets:
+        calibrated.calibration.budget(computed=nfe)
 
 
 def _plans(task: Task, calibrated: Chosen | None, budgets: Sequence[int]) -> list[Entry]:
     """Return the plans of a calibration that are compared, once it is known to be made for such a run."""
     if calibrated is None:
         return []
-    entries = [calibrated.entry(wanted) for wanted in budgets or (None,)]
+    entries = [calibrated.entry(nfe) for nfe in budgets or (None,)]
     calibrated.check(task, calibrated.computed or budgets[0])
     return entries
 
@@ -146,16 +146,16 @@ def _with(plans: Sequence[Entry], entries: Sequence[Entry]) -> list[Entry]:
     for entry in entries:
         joined.append(entry)
         if entry.name == FEWER:
-            joined += [one for one in plans if one.wanted == entry.wanted]
+            joined += [plan for plan in plans if plan.wanted == entry.wanted]
     return joined
 
 
 def write(compared: Comparison, budgets: Sequence[int], out: Path) -> None:
     """Write numbers and pictures, one pair of pictures per number of computed steps."""
     with staged(out) as folder:
-        for wanted in budgets or (None,):
-            part, ending = compared.at(wanted) if wanted else compared, f"-{wanted}" if wanted else ""
-            of = f", {wanted} of them computed" if wanted else ""
+        for nfe in budgets or (None,):
+            part, ending = compared.at(nfe) if nfe else compared, f"-{nfe}" if nfe else ""
+            of = f", {nfe} of them computed" if nfe else ""
             title = f"{compared.settings['name']}: {compared.settings['steps']} steps{of}"
             figures.grid(part, folder / f"images{ending}.png", title=title)
             figures.steps(
@@ -165,5 +165,5 @@ def write(compared: Comparison, budgets: Sequence[int], out: Path) -> None:
 
 
 def _files(budgets: Sequence[int]) -> list[str]:
-    endings = [f"-{wanted}" for wanted in budgets] or [""]
+    endings = [f"-{nfe}" for nfe in budgets] or [""]
     return [*(f"{kind}{ending}.png" for kind in ("images", "steps") for ending in endings), RESULTS]

@@ -54,9 +54,7 @@ def demo(
     metrics.check_installed()
     pipe = load(PIPELINE, device="cpu")
     name = f"{PIPELINE} (guidance {WORLDS[PIPELINE].guidance:g}, shift {WORLDS[PIPELINE].shift:g})"
-    compared = compared_at(
-        Task(pipe, sampling(), steps, tuple(range(seeds)), min(BATCH, seeds), name, DEVELOPMENT), nfe
-    )
+    compared = compare(Task(pipe, sampling(), steps, tuple(range(seeds)), min(BATCH, seeds), name, DEVELOPMENT), nfe)
     results = {"kind": KIND, "nfe": nfe, "comparisons": [compared.to_dict()]}
     with staged(out) as folder:
         figures.grid(compared, folder / "images.png", title=f"{name}: {steps} steps, {nfe} of them computed")
@@ -77,14 +75,14 @@ def sampling() -> Sampling:
     return Sampling(captions, guidance=WORLDS[PIPELINE].guidance, arguments={"max_sequence_length": 32})
 
 
-def compared_at(task: Task, nfe: int) -> Comparison:
+def compare(task: Task, nfe: int) -> Comparison:
     """Tune the methods to a number of computed steps, and measure them."""
     with progress("tuning", len(METHODS)) as tick:
-        entries = [_marked(entry) for entry in entered(task, METHODS, [nfe], progress=tick)]
+        entries = [_mark(entry) for entry in entered(task, METHODS, [nfe], progress=tick)]
     with progress("measuring", calls(task, len(entries))) as tick:
         return measure(task, entries, progress=tick)
 
 
-def _marked(entry: Entry) -> Entry:
+def _mark(entry: Entry) -> Entry:
     """Say of the default that it is."""
     return dataclasses.replace(entry, name=f"{entry.name} (default)") if entry.name == DEFAULT else entry

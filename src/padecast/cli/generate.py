@@ -14,7 +14,7 @@ from torch import Tensor
 from padecast import accelerate, files
 from padecast.calibration.provenance import Provenance
 from padecast.cli import _options
-from padecast.cli._chosen import Chosen, chosen
+from padecast.cli._chosen import Chosen, choose
 from padecast.cli._files import as_json, check_writable, refuse_existing, staged, write_json
 from padecast.cli._pipelines import load
 from padecast.cli._shell import INTERRUPTED, ending, pipeline_errors, progress, stderr, stdout
@@ -53,7 +53,7 @@ def generate(
     overwrite: bool = _options.OVERWRITE,
 ) -> None:
     """Draw images with a pipeline, forecasting some of its steps, and report what the run did."""
-    calibrated = chosen(calibration, computed, speedup, decibels)
+    calibrated = choose(calibration, computed, speedup, decibels)
     how: Chosen | Method = calibrated or method(written)
     written = calibrated.written if calibrated else written
     drawn = _options.numbers(seeds, "seed")
@@ -73,7 +73,7 @@ def generate(
                 save(image, folder / next(left), zoom)
 
     reports = run(task, how, keep)
-    report = described(task, written, names, reports)
+    report = describe(task, written, names, reports)
     write_json(out / report_name, report)
     if json:
         typer.echo(as_json(report))
@@ -107,7 +107,7 @@ def _draw(task: Task, how: Chosen | Method, keep: Callable[[Tensor], Any], repor
             reports.append(running.report)
 
 
-def described(task: Task, written: str, names: Sequence[str], reports: Sequence[Report]) -> dict[str, Any]:
+def describe(task: Task, written: str, names: Sequence[str], reports: Sequence[Report]) -> dict[str, Any]:
     """What was drawn and what it took, as plain data."""
     settings = task.settings()
     del settings["development"]

@@ -65,15 +65,15 @@ def run_experiment(
         check_writable(out)
     if not (list_only or on_ray):
         metrics_of(experiment.metrics)
-    every = _chosen(cells(experiment), only)
+    every = _select(cells(experiment), only)
     left = [cell for cell in every if again or not shelf.holds(cell)]
     if list_only:
         for cell in left:
             typer.echo(line(cell.name, 1000))
         return
-    _say(f"{experiment.name}: {len(every)} cells, {_skipped(len(every) - len(left), out)}")
+    _say(f"{experiment.name}: {len(every)} cells, {_describe_skipped(len(every) - len(left), out)}")
     cluster = Cluster(address or None, workers or None) if on_ray else None
-    loading = partial(_loaded, offload=offload)
+    loading = partial(_load, offload=offload)
     if cluster is None:
         failures = _do(experiment, left, shelf, loading)
     else:
@@ -90,11 +90,13 @@ def _with(experiment: Experiment, further: dict[str, Any]) -> Experiment:
     """Return an experiment whose settings all have further arguments of the pipeline, over those of its file."""
     if not further:
         return experiment
-    settings = [dataclasses.replace(one, arguments={**one.arguments, **further}) for one in experiment.settings]
+    settings = [
+        dataclasses.replace(setting, arguments={**setting.arguments, **further}) for setting in experiment.settings
+    ]
     return dataclasses.replace(experiment, settings=tuple(settings))
 
 
-def _chosen(every: list[Cell], words: list[str]) -> list[Cell]:
+def _select(every: list[Cell], words: list[str]) -> list[Cell]:
     """Return the cells whose names have any of these words; all without words.
 
     Raises:
@@ -116,7 +118,7 @@ def _do(experiment: Experiment, left: list[Cell], shelf: Shelf, loading: Loading
     with progress(experiment.name, sum(cell.calls for cell in left)) as tick:
         for place, cell in enumerate(left):
             try:
-                document = _done(cell, loaded, tick, memory)
+                document = _do_cell(cell, loaded, tick, memory)
                 if isinstance(document, str):
                     failures.append(f"{cell.name}: {document}")
                 else:
@@ -131,7 +133,7 @@ def _do(experiment: Experiment, left: list[Cell], shelf: Shelf, loading: Loading
     return failures
 
 
-def _done(cell: Cell, loaded: Any, tick: Callable[[str], None], memory: Memory) -> dict[str, Any] | str:
+def _do_cell(cell: Cell, loaded: Any, tick: Callable[[str], None], memory: Memory) -> dict[str, Any] | str:
     """Do one cell; what went wrong in it comes back in words.
 
     Raises:
@@ -148,8 +150,8 @@ def _done(cell: Cell, loaded: Any, tick: Callable[[str], None], memory: Memory) 
 
 def _end_for_disk(error: OSError, written: int, count: int) -> None:
     first, _, rest = str(error).partition("\n")
-    kept = f"{written} of {count} cells were written and stay: the same command goes on from there."
-    ending("\n".join(part for part in (first, kept, rest) if part), FAILED)
+    note = f"{written} of {count} cells were written and stay: the same command goes on from there."
+    ending("\n".join(part for part in (first, note, rest) if part), FAILED)
 
 
 def _do_on_ray(experiment: Experiment, left: list[Cell], shelf: Shelf, loading: Loading, cluster: Cluster) -> list[str]:
@@ -168,11 +170,11 @@ def _do_on_ray(experiment: Experiment, left: list[Cell], shelf: Shelf, loading: 
 Loading = Callable[[Source], Any]
 
 
-def _loaded(source: Source, offload: str = "none") -> Any:
+def _load(source: Source, offload: str = "none") -> Any:
     return load(source.source, device=source.device, dtype=source.dtype, offload=offload)
 
 
-def _skipped(count: int, out: Path) -> str:
+def _describe_skipped(count: int, out: Path) -> str:
     return f"{count} of them finished before in {out} and skipped" if count else "none of them finished before"
 
 

@@ -18,9 +18,9 @@ from padecast._errors import unknown
 from padecast.cli._files import as_json
 from padecast.cli._shell import stdout
 from padecast.cli._tables import new_table
-from padecast.methods import DEFAULT, Method, registered, split
+from padecast.methods import DEFAULT, Method, look_up, split
 from padecast.methods.citations import BIBTEX
-from padecast.policies.published import WORD, published
+from padecast.policies.published import WORD, list_published
 
 JSON = typer.Option(False, "--json", help="Print JSON for scripts.")
 WIDE = 120  # columns from which the parts of a method stand in the table itself
@@ -34,7 +34,7 @@ def methods(
     if name == WORD:
         return _show_published(json=json)
     if name:
-        return _show_method(registered(split(name)[0]), json=json)
+        return _show_method(look_up(split(name)[0]), json=json)
     rows = [_method(method) for method in padecast.methods().values()]
     if json:
         return typer.echo(as_json(rows))
@@ -42,7 +42,7 @@ def methods(
     wide = console.width >= WIDE
     table = new_table("method", *(("computes", "forecasts by") if wide else ()), "what it is", "source")
     for row in rows:
-        parts = (_folded(row["policy"]), _folded(row["forecaster"])) if wide else ()
+        parts = (_fold(row["policy"]), _fold(row["forecaster"])) if wide else ()
         table.add_row(row["name"], *parts, row["summary"], "; ".join(row["sources"]) or "padecast")
     _keep_whole(table, "method", "source")
     console.print(table, highlight=False, markup=False)
@@ -71,7 +71,7 @@ def models(
     wide = console.width >= WIDE
     table = new_table("model class", "span", "block lists", *(("pipelines", "tested on") if wide else ()))
     for row in rows:
-        where = (_folded(", ".join(row["pipelines"])), _folded(row["tested"])) if wide else ()
+        where = (_fold(", ".join(row["pipelines"])), _fold(row["tested"])) if wide else ()
         for place, (span, lists) in enumerate(row["spans"].items()):
             blocks = ", ".join(name or "the model itself" for name in lists)
             table.add_row(row["model"] if place == 0 else "", span, blocks, *(where if place == 0 else ()))
@@ -93,39 +93,39 @@ def cite(method: str = typer.Argument(help="A registered method, such as tc-pade
 def _targets(name: str) -> list[targets.Target]:
     """Return the described classes that have a word in their name or in that of a pipeline; all without one."""
     word = name.lower()
-    found = [
+    matches = [
         target
         for target in targets.REGISTRY.values()
-        if any(word in known.lower() for known in (target.model, *target.pipelines))
+        if any(word in label.lower() for label in (target.model, *target.pipelines))
     ]
-    if not found:
+    if not matches:
         raise unknown("model class", name, targets.REGISTRY)
-    return found
+    return matches
 
 
 def _show_published(*, json: bool) -> None:
     """Print the plans that searches found, with the indices of the computed steps; sources stand below by number."""
-    found = published().values()
+    plans = list_published().values()
     if json:
         rows = [
             {
-                "name": one.written,
-                "model": one.model,
-                "steps": one.steps,
-                "computed": one.plan.nfe,
-                "plan": list(one.plan.indices),
-                "search": one.search,
-                "source": one.source,
+                "name": plan.written,
+                "model": plan.model,
+                "steps": plan.steps,
+                "computed": plan.plan.nfe,
+                "plan": list(plan.plan.indices),
+                "search": plan.search,
+                "source": plan.source,
             }
-            for one in found
+            for plan in plans
         ]
         return typer.echo(as_json(rows))
     console = stdout()
-    sources = list(dict.fromkeys(one.source for one in found))
+    sources = list(dict.fromkeys(plan.source for plan in plans))
     table = new_table("name", "model", ">steps", ">computed", "plan", "search", ">source")
-    for one in found:
-        indices, source = " ".join(map(str, one.plan.indices)), f"[{sources.index(one.source) + 1}]"
-        table.add_row(one.written, one.model, str(one.steps), str(one.plan.nfe), indices, one.search, source)
+    for plan in plans:
+        indices, source = " ".join(map(str, plan.plan.indices)), f"[{sources.index(plan.source) + 1}]"
+        table.add_row(plan.written, plan.model, str(plan.steps), str(plan.plan.nfe), indices, plan.search, source)
     _keep_whole(table, "name")
     console.print(table, highlight=False, markup=False)
     for number, source in enumerate(sources, 1):
@@ -154,7 +154,7 @@ def _show_method(method: Method, *, json: bool) -> None:
     console.print(f"{of}, span {method.span}; needs {', '.join(method.needs)}", soft_wrap=True)
     table = new_table("option", "default", "what it does, and its range")
     for row in options:
-        table.add_row(row["option"], _folded(row["default"]), row["what"])
+        table.add_row(row["option"], _fold(row["default"]), row["what"])
     _keep_whole(table, "option")
     console.print(table)
     for text in dict.fromkeys(sources):
@@ -165,21 +165,21 @@ def _show_method(method: Method, *, json: bool) -> None:
 
 def _options(part: Any) -> Iterable[tuple[dataclasses.Field[Any], str]]:
     """Give the options of a part, and what its docstring says of each."""
-    said = dict(re.findall(r"^(\w+): ((?:.+\n?(?:[ ]+.+\n?|\n)*))", _section(part, "Args", joined=False), re.MULTILINE))
+    docs = dict(re.findall(r"^(\w+): ((?:.+\n?(?:[ ]+.+\n?|\n)*))", _section(part, "Args", joined=False), re.MULTILINE))
     for field in dataclasses.fields(part):
         if field.init:
-            yield field, _spoken(said.get(field.name, ""))
+            yield field, _flatten(docs.get(field.name, ""))
 
 
 def _section(part: Any, title: str, *, joined: bool = True) -> str:
     """Return the text under a title of a part's docstring."""
     text = inspect.cleandoc(type(part).__doc__ or "")
-    found = re.search(rf"^{title}:\n((?:[ ]+.*\n?|\n)+)", text + "\n", flags=re.MULTILINE)
-    body = inspect.cleandoc(found[1]) if found else ""
-    return _spoken(body) if joined else body
+    match = re.search(rf"^{title}:\n((?:[ ]+.*\n?|\n)+)", text + "\n", flags=re.MULTILINE)
+    body = inspect.cleandoc(match[1]) if match else ""
+    return _flatten(body) if joined else body
 
 
-def _spoken(text: str) -> str:
+def _flatten(text: str) -> str:
     """Write a piece of a docstring as one paragraph without its marks."""
     plain = re.sub(r":\w+:`~?\.?([^`]+)`", r"\1", text).replace("``", "")
     return " ".join(plain.split())
@@ -193,7 +193,7 @@ def _plain(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) or value is None else str(value)
 
 
-def _folded(text: str) -> Text:
+def _fold(text: str) -> Text:
     """Break a text where it must be: nothing of it is cut."""
     return Text(text, overflow="fold")
 
@@ -213,7 +213,7 @@ def _method(method: Method) -> dict[str, Any]:
         "policy": _part(method.policy, policies.REGISTRY, number=True),
         "forecaster": _part(method.forecaster, forecasters.REGISTRY),
         "span": method.span,
-        "sources": [f"arXiv:{found[1]}" for entry in entries if (found := re.search(r"arXiv:(\d+\.\d+)", entry))],
+        "sources": [f"arXiv:{match[1]}" for entry in entries if (match := re.search(r"arXiv:(\d+\.\d+)", entry))],
         "needs": list(method.needs),
         "cites": list(method.cites),
     }

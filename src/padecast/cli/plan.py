@@ -37,21 +37,21 @@ def plan(
     json: bool = typer.Option(False, "--json", help="Print JSON for scripts."),
 ) -> None:
     """Show the trade-off that a calibration has found, or the plan that fulfils one wish."""
-    calibration, python = found(file)
+    calibration, python = find_calibration(file)
     if computed is None and speedup is None and decibels is None:
         if json:
-            return typer.echo(as_json(described(calibration)))
+            return typer.echo(as_json(describe(calibration)))
         return show(calibration, stdout())
-    wanted = _budget(calibration, computed, speedup, decibels, json=json)
-    chosen: dict[str, Any] = {
-        **row(calibration, wanted),
-        "python": f"with padecast.accelerate(pipe, {python}, computed={wanted}) as run: ...",
+    count = _budget(calibration, computed, speedup, decibels, json=json)
+    details: dict[str, Any] = {
+        **row(calibration, count),
+        "python": f"with padecast.accelerate(pipe, {python}, computed={count}) as run: ...",
     }
     if decibels is not None:
-        chosen["verdict"] = calibration.verdict(decibels)
+        details["verdict"] = calibration.verdict(decibels)
     if json:
-        return typer.echo(as_json(chosen))
-    for text in _lines(chosen, calibration.steps):
+        return typer.echo(as_json(details))
+    for text in _lines(details, calibration.steps):
         _say(text)
 
 
@@ -71,7 +71,7 @@ def _budget(
         raise InvalidOption(f"{first}\nCalibrate further budgets, or ask for what there is.") from None
 
 
-def found(file: str) -> tuple[Calibration, str]:
+def find_calibration(file: str) -> tuple[Calibration, str]:
     """Read a calibration; returns it and how Python code gets at it.
 
     Raises:
@@ -89,8 +89,8 @@ def row(calibration: Calibration, computed: int) -> dict[str, Any]:
     """Return the plan of one number of computed steps, as plain data.
 
     Example:
-        >>> made = zoo.calibration("digits", "hard")
-        >>> row(made, 8)["speedup"]
+        >>> calibration = zoo.calibration("digits", "hard")
+        >>> row(calibration, 8)["speedup"]
         2.5
     """
     choice = calibration.choices[computed]
@@ -106,7 +106,7 @@ def row(calibration: Calibration, computed: int) -> dict[str, Any]:
     }
 
 
-def described(calibration: Calibration) -> dict[str, Any]:
+def describe(calibration: Calibration) -> dict[str, Any]:
     """Return the whole trade-off as plain data, without the inner products."""
     return {
         "name": calibration.name,
@@ -124,12 +124,12 @@ def show(calibration: Calibration, console: Console) -> None:
     wide = console.width >= NUMBERS + calibration.steps + max(len(r["forecaster"]) for r in rows)
     table = new_table(*COLUMNS, *(("plan", "forecaster") if wide else ()), title=_title(calibration))
     for r in rows:
-        table.add_row(*_cells(r), *(_written(r) if wide else ()))
+        table.add_row(*_cells(r), *(_write_plan(r) if wide else ()))
     console.print(table)
     if not wide:
         named = new_table(">computed", "plan", "forecaster")
         for r in rows:
-            named.add_row(str(r["computed"]), *_written(r))
+            named.add_row(str(r["computed"]), *_write_plan(r))
         console.print(named)
     console.print(_caption(calibration), style="dim", highlight=False, markup=False)
 
@@ -139,7 +139,7 @@ def _cells(r: dict[str, Any]) -> tuple[str, ...]:
     return (str(r["computed"]), f"{r['speedup']:.2f}x", *("–" if v is None else f"{v:.1f}" for v in fidelity))
 
 
-def _written(r: dict[str, Any]) -> tuple[Text, Text]:
+def _write_plan(r: dict[str, Any]) -> tuple[Text, Text]:
     return Text(line(r["plan"], 10_000)), Text(line(r["forecaster"]))
 
 
@@ -157,16 +157,16 @@ def _caption(calibration: Calibration) -> str:
     )
 
 
-def _lines(chosen: dict[str, Any], steps: int) -> list[str]:
-    psnr, held = chosen["psnr"], chosen["held_out"]
+def _lines(details: dict[str, Any], steps: int) -> list[str]:
+    psnr, held = details["psnr"], details["held_out"]
     outside = "" if held is None else f", held out {held:.1f} dB"
     return [
-        f"plan        {chosen['plan']}",
-        f"computed    {chosen['computed']} of {steps} steps",
-        f"speedup     {chosen['speedup']:.2f}x, of the denoiser at best",
+        f"plan        {details['plan']}",
+        f"computed    {details['computed']} of {steps} steps",
+        f"speedup     {details['speedup']:.2f}x, of the denoiser at best",
         f"PSNR        {psnr['mean']:.1f} dB expected{outside}, lowest sample {psnr['worst']:.1f} dB",
-        f"forecaster  {chosen['forecaster']}",
-        f"Python      {chosen['python']}",
+        f"forecaster  {details['forecaster']}",
+        f"Python      {details['python']}",
     ]
 
 

@@ -60,10 +60,10 @@ def check_toml(data: bytes, bounds: Bounds) -> None:
     if plain.count(b'"') + plain.count(b"'") > bounds.values:
         raise Excess(f"it has more than {bounds.values // 2} strings")
     outside = TOML_STRINGS.sub(
-        lambda found: b"" if found[0][:1] == b"#" else b"s" + b"\n" * found[0].count(b"\n"), plain
+        lambda match: b"" if match[0][:1] == b"#" else b"s" + b"\n" * match[0].count(b"\n"), plain
     )
-    if found := DOTTED.search(outside):
-        raise Excess(f"line {_line(outside, found.start())}: a key of more than 16 parts")
+    if match := DOTTED.search(outside):
+        raise Excess(f"line {_line(outside, match.start())}: a key of more than 16 parts")
     for letter in (b"=", b"."):  # a dotted key is a table for each of its parts
         if outside.count(letter) > bounds.values:
             raise Excess(f"it has more than {bounds.values} keys")
@@ -125,13 +125,13 @@ def _check_outside(outside: bytes, bounds: Bounds) -> None:
     count = sum(outside.count(letter) for letter in (b",", b":", b"[", b"{"))
     if count > bounds.values:
         raise Excess(f"it has more than {bounds.values} values")
-    if found := re.search(rb"[0-9]{%d}" % (DIGITS + 1), outside):
-        raise Excess(f"line {_line(outside, found.start())}: a number of more than {DIGITS} digits")
+    if match := re.search(rb"[0-9]{%d}" % (DIGITS + 1), outside):
+        raise Excess(f"line {_line(outside, match.start())}: a number of more than {DIGITS} digits")
     depth = 0
-    for found in re.finditer(rb"[\[\]{}]", outside):
-        depth += 1 if found[0] in b"[{" else -1
+    for match in re.finditer(rb"[\[\]{}]", outside):
+        depth += 1 if match[0] in b"[{" else -1
         if depth > bounds.depth:
-            raise Excess(f"line {_line(outside, found.start())}: lists and tables nested more than {bounds.depth} deep")
+            raise Excess(f"line {_line(outside, match.start())}: lists and tables nested more than {bounds.depth} deep")
 
 
 def _line(data: bytes, place: int) -> int:

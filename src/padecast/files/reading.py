@@ -64,7 +64,7 @@ def check_file(path: Path) -> None:
         MissingFile: If there is none; the message names the nearest.
         DamagedFile: If it cannot be read, or is no file.
     """
-    with _opened(path):
+    with _open(path):
         return
 
 
@@ -75,7 +75,7 @@ def read_bytes(path: Path, bounds: Bounds = USUAL) -> bytes:
         MissingFile: If there is none; the message names the nearest.
         DamagedFile: If it cannot be read, is no file, or is larger than the bounds.
     """
-    with _opened(path) as file:
+    with _open(path) as file:
         data: bytes = file.read(bounds.size + 1)
     if len(data) > bounds.size:
         raise damaged(path, f"it has more than {_mib(bounds.size)}")
@@ -100,7 +100,7 @@ def read_json(path: Path, bounds: Bounds = USUAL) -> Any:
         DamagedFile: If it cannot be read, is too large, or is no JSON; the message names the place.
     """
     data = read_bytes(path, bounds)
-    with _refused(path):
+    with _blame(path):
         check_json(data, bounds)
     text = _decode(path, data)
     del data
@@ -118,7 +118,7 @@ def read_lines(path: Path, bounds: Bounds = USUAL) -> Iterator[tuple[int, Any]]:
         MissingFile: If there is none; the message names the nearest.
         DamagedFile: If it cannot be read, or a line is JSON that is not read; the message names the line.
     """
-    with _opened(path) as file:
+    with _open(path) as file:
         for number, data in enumerate(iter(lambda: file.readline(bounds.size + 1), b""), 1):
             if len(data) > bounds.size:
                 raise damaged(path, f"line {number} has more than {_mib(bounds.size)}")
@@ -143,20 +143,20 @@ def read_toml(path: Path, bounds: Bounds = USUAL) -> dict[str, Any]:
         MissingPackage: If this Python has no TOML reader and tomli is not installed.
     """
     data = read_bytes(path, bounds)
-    with _refused(path):
+    with _blame(path):
         check_toml(data, bounds)
     text = _decode(path, data)
     try:
         document: dict[str, Any] = _toml().loads(text)
     except (ValueError, RecursionError, MemoryError) as error:
         raise damaged(path, f"it is no TOML: {line(error)}") from error
-    with _refused(path):
+    with _blame(path):
         check_values(document, bounds)
     return document
 
 
 def _parse(path: Path, text: str, bounds: Bounds) -> Any:
-    with _refused(path):
+    with _blame(path):
         try:
             document = _loads(text)
         except Excess:
@@ -181,7 +181,7 @@ def _table(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[Any]:
+def _open(path: Path) -> Iterator[Any]:
     """Open a regular file, so that neither a folder nor a pipe is read."""
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
@@ -201,7 +201,7 @@ def _opened(path: Path) -> Iterator[Any]:
 
 
 @contextlib.contextmanager
-def _refused(path: Path) -> Iterator[None]:
+def _blame(path: Path) -> Iterator[None]:
     try:
         yield
     except Excess as error:
@@ -227,7 +227,7 @@ def _narrow(data: bytes) -> str:
     decoder, parts = codecs.getincrementaldecoder("utf-8")(), []
     for start in range(0, len(data), MIB):
         part = decoder.decode(data[start : start + MIB], final=start + MIB >= len(data))
-        parts.append(re.sub(r"[^\x00-\x7f]+", lambda found: json.dumps(found[0])[1:-1], part))
+        parts.append(re.sub(r"[^\x00-\x7f]+", lambda match: json.dumps(match[0])[1:-1], part))
     return "".join(parts)
 
 

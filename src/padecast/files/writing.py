@@ -64,7 +64,7 @@ def append(path: Path, text: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a+b", buffering=0) as file:
             size = file.seek(0, os.SEEK_END)
-            data = _ended(file, size) + text.encode("utf-8", "replace") + b"\n"
+            data = _end_line(file, size) + text.encode("utf-8", "replace") + b"\n"
             size = min(size, file.seek(0, os.SEEK_END))
             try:
                 while data:
@@ -150,7 +150,7 @@ def blame(path: Path) -> Iterator[None]:
         raise UnwritableFile(f"{line(path, 400)} could not be written: {error}.\nChoose another name.") from error
 
 
-def _ended(file: FileIO, size: int) -> bytes:
+def _end_line(file: FileIO, size: int) -> bytes:
     """Return what ends the last line of a file; one that was cut off is taken away, which needs no room."""
     file.seek(max(size - 1, 0))
     if file.read(1) in (b"", b"\n"):

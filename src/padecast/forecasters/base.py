@@ -113,7 +113,7 @@ class Forecaster(ABC):
             weights: What :meth:`weights` said; ``None`` if the method is not weights.
         """
         assert weights is not None
-        return memory.add(entry, fitted(weights, memory.kept))
+        return memory.add(entry, pad(weights, memory.kept))
 
 
 def check_order(name: str, order: int) -> None:
@@ -139,7 +139,7 @@ def check_plain(name: str, part: object) -> None:
     check(plain, name, part, "a forecaster that is weights on residuals")
 
 
-def fitted(weights: Tensor, size: int) -> Tensor:
+def pad(weights: Tensor, size: int) -> Tensor:
     """Give older residuals weight zero, up to ``size`` of them."""
     missing = size - weights.shape[-1]
     return weights if missing <= 0 else torch.nn.functional.pad(weights, (0, missing))

@@ -9,7 +9,7 @@ from torch import Tensor
 from padecast._errors import check
 from padecast._geometry import Geometry
 from padecast._steps import Position
-from padecast.forecasters.base import Forecaster, check_plain, fitted
+from padecast.forecasters.base import Forecaster, check_plain, pad
 from padecast.forecasters.lagrange import Lagrange
 from padecast.forecasters.reuse import Reuse
 
@@ -66,7 +66,7 @@ class Blend(Forecaster):
 
     def weights(self, geometry: Geometry, at: Position) -> Tensor:
         """See :meth:`Forecaster.weights`."""
-        one, two = self.first.weights(geometry, at), self.second.weights(geometry, at)
-        one, two = fitted(one, len(geometry)), fitted(two, len(geometry))
-        like = one if one.ndim > two.ndim else two
-        return (1 - self.share) * one.to(like) + self.share * two.to(like)
+        first, second = self.first.weights(geometry, at), self.second.weights(geometry, at)
+        first, second = pad(first, len(geometry)), pad(second, len(geometry))
+        like = first if first.ndim > second.ndim else second
+        return (1 - self.share) * first.to(like) + self.share * second.to(like)

@@ -12,7 +12,7 @@ from torch import Tensor
 from padecast._errors import check
 from padecast._geometry import Geometry
 from padecast._steps import Position
-from padecast.forecasters.base import Forecaster, check_order, fitted
+from padecast.forecasters.base import Forecaster, check_order, pad
 from padecast.forecasters.lagrange import lagrange_basis
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class Chebyshev(Forecaster):
     def weights(self, geometry: Geometry, at: Position) -> Tensor:
         """See :meth:`Forecaster.weights`."""
         regression = self.basis(at) @ self._inverse(geometry, at.total)[:, : len(geometry)]
-        return self.blend * regression + fitted(self._linear(geometry, at), len(geometry))
+        return self.blend * regression + pad(self._linear(geometry, at), len(geometry))
 
     def forecast(
         self, memory: Memory, geometry: Geometry, entry: Streams, at: Position, weights: Tensor | None

@@ -12,7 +12,7 @@ from torch import Tensor
 from padecast._errors import check
 from padecast._geometry import Geometry
 from padecast._steps import Position
-from padecast.forecasters.base import Forecaster, check_plain, fitted
+from padecast.forecasters.base import Forecaster, check_plain, pad
 from padecast.forecasters.lagrange import Lagrange, lagrange_basis
 
 
@@ -78,7 +78,7 @@ class Feedback(Forecaster):
 
     def weights(self, geometry: Geometry, at: Position) -> Tensor:
         """See :meth:`Forecaster.weights`."""
-        weights = fitted(self.inner.weights(geometry, at), len(geometry))
+        weights = pad(self.inner.weights(geometry, at), len(geometry))
         stretch = _stretch(geometry)
         follows = at.index == geometry.index[0] + 1 and at.weight > 0
         if self.share == 0 or not stretch or not follows:
@@ -96,10 +96,10 @@ class Feedback(Forecaster):
         for index in stretch:
             time = geometry.time[1] + pace * (index - geometry.index[1]) if at.times is None else at.times[index]
             step = replace(at, index=index, time=time, stride=None if at.strides is None else at.strides[index])
-            said = self.inner.weights(before, step)
-            said = torch.nn.functional.pad(fitted(said, len(before)), (1, 0))
-            known = fitted(lagrange_basis(nodes, time), len(geometry))
-            debt = debt.to(said) + at.weight_of(index) * (said - known.to(said))
+            forecast = self.inner.weights(before, step)
+            forecast = torch.nn.functional.pad(pad(forecast, len(before)), (1, 0))
+            hindsight = pad(lagrange_basis(nodes, time), len(geometry))
+            debt = debt.to(forecast) + at.weight_of(index) * (forecast - hindsight.to(forecast))
         return debt
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from padecast._geometry import Geometry, unit
 from padecast._steps import Position
-from padecast.forecasters.base import Forecaster, fitted
+from padecast.forecasters.base import Forecaster, pad
 from padecast.forecasters.lagrange import lagrange_basis, lagrange_slope
 
 
@@ -56,7 +56,7 @@ class FoCa(Forecaster):
         """See :meth:`Forecaster.weights`."""
         nodes = geometry.time[: self.window]
         if len(nodes) < 2:
-            return fitted(lagrange_basis(nodes, at.time), len(geometry))
+            return pad(lagrange_basis(nodes, at.time), len(geometry))
         newest, before = unit(len(nodes), 0), unit(len(nodes), 1)
         ahead = at.time - nodes[0]
         ratio, slope = ahead / (nodes[0] - nodes[1]), lagrange_slope(nodes, nodes[0])
@@ -66,4 +66,4 @@ class FoCa(Forecaster):
             three = torch.stack([forecast, newest, before])
             arrival = lagrange_slope((at.time, *nodes[:2]), at.time) @ three
             forecast = newest + ahead / 2 * (slope + arrival)
-        return fitted(forecast, len(geometry))
+        return pad(forecast, len(geometry))

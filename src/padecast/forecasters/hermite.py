@@ -11,7 +11,7 @@ from torch import Tensor
 from padecast._errors import check
 from padecast._geometry import Geometry
 from padecast._steps import Position
-from padecast.forecasters.base import Forecaster, check_order, fitted
+from padecast.forecasters.base import Forecaster, check_order, pad
 from padecast.forecasters.taylor import differences
 
 
@@ -64,7 +64,7 @@ class Hermite(Forecaster):
         basis = hermite(self.scale * (at.time - nodes[0]), len(nodes))
         rows = differences(nodes)
         terms = [self.scale**i * basis[i] / factorial(i) * row for i, row in enumerate(rows)]
-        return fitted(torch.stack(terms).sum(0), len(geometry))
+        return pad(torch.stack(terms).sum(0), len(geometry))
 
 
 def hermite(x: float, count: int) -> list[float]:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from padecast._geometry import Geometry
 from padecast._steps import Position
-from padecast.forecasters.base import Forecaster, check_order, fitted
+from padecast.forecasters.base import Forecaster, check_order, pad
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Lagrange(Forecaster):
 
     def weights(self, geometry: Geometry, at: Position) -> Tensor:
         """See :meth:`Forecaster.weights`."""
-        return fitted(lagrange_basis(geometry.time[: self.window], at.time), len(geometry))
+        return pad(lagrange_basis(geometry.time[: self.window], at.time), len(geometry))
 
 
 def lagrange_basis(nodes: tuple[float, ...], at: float) -> Tensor:

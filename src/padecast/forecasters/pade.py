@@ -12,7 +12,7 @@ from padecast._errors import check
 from padecast._geometry import Geometry, precise
 from padecast._noise import TINY
 from padecast._steps import Position
-from padecast.forecasters.base import MOST, Forecaster, fitted
+from padecast.forecasters.base import MOST, Forecaster, pad
 from padecast.forecasters.lagrange import lagrange_basis
 
 
@@ -81,19 +81,19 @@ class Pade(Forecaster):
         degree = min(self.order[0], len(geometry) - 1)
         basis = lagrange_basis(geometry.time[: degree + 1], at.time)
         if self.order[1] == 0 or len(geometry) < degree + 2 or geometry.gram is None:
-            return fitted(basis, len(geometry))
+            return pad(basis, len(geometry))
         nodes = geometry.time[: degree + 2]
         slope = self._denominator(geometry.newest(degree + 2), nodes)
         offsets = torch.tensor([at.time, *nodes], dtype=torch.float64) - nodes[0]
         q = 1 + slope[:, None] * offsets.to(slope)
         near_pole = (q < 1 / self.guard) | (q > self.guard)
         q = torch.where(near_pole.any(dim=1, keepdim=True), torch.ones_like(q), q)
-        return fitted(basis.to(q) * q[:, 1 : degree + 2] / q[:, :1], len(geometry))
+        return pad(basis.to(q) * q[:, 1 : degree + 2] / q[:, :1], len(geometry))
 
     def _denominator(self, geometry: Geometry, nodes: tuple[float, ...]) -> Tensor:
         """Return the slope c of the denominator per sample, ``(B,)``; zero where nothing determines it."""
         assert geometry.gram is not None
-        plain = divided_difference(nodes)
+        plain = weigh_divided_difference(nodes)
         risen = plain * (torch.tensor(nodes, dtype=torch.float64) - nodes[0])
         square = geometry.quadratic(risen, risen)
         scale = precise(geometry.gram)[:, 0, 0] * risen.abs().max() ** 2
@@ -101,7 +101,7 @@ class Pade(Forecaster):
         return torch.where(square > 1e-14 * scale, slope, torch.zeros_like(slope))
 
 
-def divided_difference(nodes: tuple[float, ...]) -> Tensor:
+def weigh_divided_difference(nodes: tuple[float, ...]) -> Tensor:
     """Return the weights of the divided difference over all the nodes, ``1 / prod_j (t_k - t_j)``."""
     values = []
     for k, node in enumerate(nodes):

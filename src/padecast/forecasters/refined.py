@@ -11,7 +11,7 @@ from padecast._errors import check
 from padecast._geometry import Geometry
 from padecast._options import is_finite
 from padecast._steps import Position
-from padecast.forecasters.base import Forecaster, check_plain, fitted
+from padecast.forecasters.base import Forecaster, check_plain, pad
 from padecast.forecasters.lagrange import Lagrange
 
 Rows = tuple[tuple[float, ...], ...]
@@ -87,18 +87,18 @@ class Refined(Forecaster):
     def weights(self, geometry: Geometry, at: Position) -> Tensor:
         """See :meth:`Forecaster.weights`."""
         size = len(geometry)
-        weights = fitted(self.inner.weights(geometry, at), size)
+        weights = pad(self.inner.weights(geometry, at), size)
         rows = dict(self.offsets).get(at.index)
         if rows is None or size < max(map(len, rows)):
             return weights  # not the history that the offsets were found for
-        table = torch.stack([fitted(torch.tensor(row, dtype=torch.float64), size)[:size] for row in rows])
+        table = torch.stack([pad(torch.tensor(row, dtype=torch.float64), size)[:size] for row in rows])
         return weights + self._row(table, geometry).to(weights)
 
     def _row(self, table: Tensor, geometry: Geometry) -> Tensor:
         """Pick the branch's row ``(K,)``, or give every part of a batch its own ``(B, K)``."""
         if self.branches:
-            known = geometry.branch in self.branches
-            return table[self.branches.index(geometry.branch)] if known else torch.zeros_like(table[0])
+            has_row = geometry.branch in self.branches
+            return table[self.branches.index(geometry.branch)] if has_row else torch.zeros_like(table[0])
         parts = len(table)
         if parts == 1 or geometry.batch % parts:
             return table[0] if parts == 1 else torch.zeros_like(table[0])

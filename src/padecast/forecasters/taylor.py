@@ -11,7 +11,7 @@ from torch import Tensor
 
 from padecast._geometry import Geometry
 from padecast._steps import Position
-from padecast.forecasters.base import Forecaster, check_order, fitted
+from padecast.forecasters.base import Forecaster, check_order, pad
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Taylor(Forecaster):
         nodes = geometry.time[: self.window]
         ahead = at.time - nodes[0]
         terms = [row * ahead**i / factorial(i) for i, row in enumerate(differences(nodes))]
-        return fitted(torch.stack(terms).sum(0), len(geometry))
+        return pad(torch.stack(terms).sum(0), len(geometry))
 
 
 def differences(nodes: Sequence[float]) -> list[Tensor]:

@@ -137,7 +137,7 @@ class TCPade(Forecaster):
         rational = self._pade.weights(geometry, at)
         sigma = trust(geometry, self.damping)[:, None]
         if self.hindsight and size > 2:
-            sigma = sigma * confirmed(geometry)[:, None]
+            sigma = sigma * confirm(geometry)[:, None]
         weights = newest.to(sigma) + sigma * (rational.to(sigma) - newest.to(sigma))
         return weights + (self.late * change.to(sigma) if at.index >= LATE * at.total else 0.0)
 
@@ -149,7 +149,7 @@ class TCPade(Forecaster):
             return super().forecast(memory, geometry, entry, at, unit(1, 0) if weights is None else weights)
         sigma = trust(geometry, PUBLISHED_DAMPING)
         streams = zip(entry, *memory.residuals()[:3], strict=True)
-        return tuple(x + published(sigma, (r1, r2, r3), at).to(x.dtype) for x, r1, r2, r3 in streams)
+        return tuple(x + predict_published(sigma, (r1, r2, r3), at).to(x.dtype) for x, r1, r2, r3 in streams)
 
 
 EARLY, LATE = 0.3, 0.8
@@ -164,14 +164,14 @@ def trust(geometry: Geometry, damping: float) -> Tensor:
     return torch.exp(-damping * geometry.change())
 
 
-def confirmed(geometry: Geometry) -> Tensor:
+def confirm(geometry: Geometry) -> Tensor:
     """Return ``min(1, |R1 - R2|² / |R1 - L(t1)|²)`` per sample, ``(B,)``, of three residuals at least.
 
     L is the line through R2 and R3. 1 where it was no further from R1 than repetition, and where nothing moved.
 
     Example:
         >>> turning = torch.tensor([[0.0], [1.0], [0.5]], dtype=torch.float64)  # the line said 2
-        >>> confirmed(Geometry.of(turning, [0, 1, 2])).tolist()
+        >>> confirm(Geometry.of(turning, [0, 1, 2])).tolist()
         [0.1111111111111111]
     """
     size = len(geometry)
@@ -183,7 +183,7 @@ def confirmed(geometry: Geometry) -> Tensor:
     return torch.where(wrong > change, change / wrong.clamp_min(TINY), torch.ones_like(wrong))
 
 
-def published(sigma: Tensor, residuals: tuple[Tensor, Tensor, Tensor], at: Position) -> Tensor:
+def predict_published(sigma: Tensor, residuals: tuple[Tensor, Tensor, Tensor], at: Position) -> Tensor:
     """Return the predictor as printed, element by element, in at least float32."""
     r1, r2, r3 = (r.to(torch.promote_types(r.dtype, torch.float32)) for r in residuals)
     if at.index < EARLY * at.total:

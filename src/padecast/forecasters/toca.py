@@ -87,9 +87,9 @@ class ToCa(Reuse):
         if tokens.rows is None:
             return order[:, :count].sort(1).values
         # As many as of the sample alone; the rest of an equal number for all are taken from what fills up.
-        own, places = tokens.rows.sum(1, keepdim=True), torch.arange(count, device=order.device)
-        share = (self.fraction * precise(own) - 1e-9).ceil().long()
-        return order.gather(1, torch.where(places < share, places, own + places - share)).sort(1).values
+        sizes, places = tokens.rows.sum(1, keepdim=True), torch.arange(count, device=order.device)
+        share = (self.fraction * precise(sizes) - 1e-9).ceil().long()
+        return order.gather(1, torch.where(places < share, places, sizes + places - share)).sort(1).values
 
     def _scores(self, tokens: Tokens) -> Tensor:
         size, device = tokens.age.shape[1], tokens.age.device
@@ -99,9 +99,9 @@ class ToCa(Reuse):
             place = (tokens.rows.cumsum(1) - 1).clamp_min(0)
             even, cells = even[place], cells[place]
         total = self.staleness * tokens.age + 1e-4 * (even * GOLDEN % 1).to(tokens.age)
-        for weight, known in ((self.influence, tokens.influence), (self.control, tokens.control)):
-            if known is not None:
-                total = total + weight * known
+        for weight, values in ((self.influence, tokens.influence), (self.control, tokens.control)):
+            if values is not None:
+                total = total + weight * values
         if tokens.rows is not None:
             total = total.masked_fill(~tokens.rows, -torch.inf)
         return total + self.spread * highest_of(total, cells)

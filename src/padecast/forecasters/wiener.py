@@ -14,7 +14,7 @@ from padecast._errors import InvalidOption, check
 from padecast._geometry import Geometry
 from padecast._options import is_finite
 from padecast._steps import Position
-from padecast.forecasters.base import MOST, Forecaster, fitted
+from padecast.forecasters.base import MOST, Forecaster, pad
 
 Matrix = tuple[tuple[float, ...], ...]
 CONSTRAINTS = ("none", "sum")
@@ -100,13 +100,13 @@ class Wiener(Forecaster):
                     f"this run has {at.total} steps, the Wiener forecaster's {name} has {length}.\n"
                     "A Gram matrix belongs to one schedule: calibrate this one."
                 )
-        computed = self._computed(geometry, at)
+        computed = self._find_computed(geometry, at)
         strides = self.strides or tuple(map(at.weight_of, range(at.total)))
         gram = self.gram or smooth_prior(at.total)
-        table = closed_form(gram, strides, computed, self.window, self.ridge, self.feedback, self.constraint)
-        return fitted(table[at.index], len(geometry)).clone()
+        table = solve_steps(gram, strides, computed, self.window, self.ridge, self.feedback, self.constraint)
+        return pad(table[at.index], len(geometry)).clone()
 
-    def _computed(self, geometry: Geometry, at: Position) -> tuple[int, ...]:
+    def _find_computed(self, geometry: Geometry, at: Position) -> tuple[int, ...]:
         """Return the computed steps: those planned, if that is what is remembered."""
         planned = tuple(i for i, c in enumerate(self.plan) if c == "C" and i < at.index)
         size = min(self.window, len(planned))
@@ -115,7 +115,7 @@ class Wiener(Forecaster):
 
 
 @lru_cache(maxsize=64)
-def closed_form(
+def solve_steps(
     gram: Matrix,
     strides: Sequence[float],
     computed: tuple[int, ...],
@@ -143,24 +143,24 @@ def closed_form(
     for index in range(computed[0] + 1, total) if computed else ():
         if index in computed:
             continue
-        known = [j for j in reversed(computed) if j < index][:window]
+        steps = [j for j in reversed(computed) if j < index][:window]
         target = torch.zeros(total, dtype=torch.float64)
         target[index] = 1.0
         if strides[index] > 0:
             target -= feedback / strides[index] * owed
-        table[index] = solve(full, known, target, load, constraint)
+        table[index] = solve(full, steps, target, load, constraint)
         error = torch.zeros(total, dtype=torch.float64)
-        error[known] = table[index]
+        error[steps] = table[index]
         error[index] -= 1.0
         owed += strides[index] * error
     return table
 
 
-def solve(gram: Tensor, known: list[int], target: Tensor, load: float, constraint: str) -> Tensor:
+def solve(gram: Tensor, steps: list[int], target: Tensor, load: float, constraint: str) -> Tensor:
     """Regress ``target`` (weights on all steps) on the known steps: ``(K,)``."""
-    inner = gram[known][:, known] + load * torch.eye(len(known), dtype=torch.float64)
+    inner = gram[steps][:, steps] + load * torch.eye(len(steps), dtype=torch.float64)
     inverse = torch.linalg.pinv(inner, hermitian=True)
-    weights: Tensor = inverse @ (gram[known] @ target)
+    weights: Tensor = inverse @ (gram[steps] @ target)
     if constraint == "sum":
         spread = inverse.sum(1)
         if float(spread.sum().abs()) > 1e-12 * float(inverse.abs().sum()):

@@ -98,14 +98,16 @@ def accelerate(
     selection: Selection | None = None
     if calibrations := _calibrations(method):
         _refuse_span(span)
-        chosen = tuple(_replaced(one.method(**wishes), policy, forecaster, None) for one in calibrations)
-        other = None if otherwise is None else _at_span(_named(otherwise, "otherwise"), chosen[0].span)
-        selection = Selection(calibrations, chosen, other)
+        methods = tuple(
+            _replace_parts(calibration.method(**wishes), policy, forecaster, None) for calibration in calibrations
+        )
+        other = None if otherwise is None else _at_span(_resolve(otherwise, "otherwise"), methods[0].span)
+        selection = Selection(calibrations, methods, other)
         main = selection.every[0]
     else:
         _refuse({**wishes, "otherwise": otherwise}, method)
-        main = _replaced(_named(DEFAULT if method is None else method, "method"), policy, forecaster, span)
-    _check_steps(target, steps, main.policy, several=len(calibrations) > 1)
+        main = _replace_parts(_resolve(DEFAULT if method is None else method, "method"), policy, forecaster, span)
+    _check_steps(target, steps, main.policy, is_choice=len(calibrations) > 1)
     return Handle(
         target,
         main,
@@ -227,7 +229,7 @@ def _calibrations(method: object) -> tuple[Planned, ...]:
         return (method,)
     if not isinstance(method, list | tuple):
         return ()
-    wrong = [one for one in method if not isinstance(one, Planned) or isinstance(one, Method)]
+    wrong = [item for item in method if not isinstance(item, Planned) or isinstance(item, Method)]
     if wrong or not method:
         raise InvalidOption(
             f"{wrong[0] if wrong else method!r} is no calibration, and a list of methods is one of calibrations.\n"
@@ -241,7 +243,7 @@ def _at_span(method: Method, span: str) -> Method:
     return replace(method, span=span) if method.span == "output" else method
 
 
-def _named(method: object, role: str) -> Method:
+def _resolve(method: object, role: str) -> Method:
     """Return a method by its name, or as it is.
 
     Raises:
@@ -267,11 +269,11 @@ def _refuse_span(span: str | None) -> None:
 
 
 def _refuse(wishes: dict[str, Any], method: object) -> None:
-    asked = {name: value for name, value in wishes.items() if value is not None}
-    given = [f"{name}={value:g}" if name in NUMBERS else f"{name}={value!r}" for name, value in asked.items()]
-    if given:
+    options = {name: value for name, value in wishes.items() if value is not None}
+    texts = [f"{name}={value:g}" if name in NUMBERS else f"{name}={value!r}" for name, value in options.items()]
+    if texts:
         raise InvalidOption(
-            f"{', '.join(given)} needs a calibration, and {method or DEFAULT!r} is none.\n"
+            f"{', '.join(texts)} needs a calibration, and {method or DEFAULT!r} is none.\n"
             "Usual cause: the calibration's name instead of the calibration. Load it first: "
             'padecast.Calibration.load("FILE.json")'
         )
@@ -280,11 +282,11 @@ def _refuse(wishes: dict[str, Any], method: object) -> None:
 NUMBERS = ("computed", "speedup", "decibels")
 
 
-def _check_steps(target: Any, steps: int | None, policy: Policy, *, several: bool) -> None:
+def _check_steps(target: Any, steps: int | None, policy: Policy, *, is_choice: bool) -> None:
     """Raise if the number of steps that was given is none, contradicts a plan, or would not be looked at."""
     bare = isinstance(target, nn.Module)
     if steps is None:
-        check(not (bare and several), "steps", None, "how many steps a run of the transformer has, such as steps=20")
+        check(not (bare and is_choice), "steps", None, "how many steps a run of the transformer has, such as steps=20")
         return
     check_option("steps", steps, int, "Write steps=20, or leave it out")
     check(steps >= 1, "steps", steps, "1 or more")
@@ -300,7 +302,7 @@ def _check_steps(target: Any, steps: int | None, policy: Policy, *, several: boo
         )
 
 
-def _replaced(
+def _replace_parts(
     method: Method, policy: Policy | str | None, forecaster: Forecaster | str | None, span: str | None
 ) -> Method:
     policy = policies.REGISTRY.make(policy) if isinstance(policy, str) else policy

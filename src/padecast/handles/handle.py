@@ -19,7 +19,7 @@ from padecast.hooks.attachment import Attachment, Listener
 from padecast.hooks.callers import Caller
 from padecast.hooks.copies import plain_copies
 from padecast.hooks.intercept import Intercept
-from padecast.hooks.retrace import Retrace, suited
+from padecast.hooks.retrace import Retrace, suit
 from padecast.hooks.schedule import Agreement, Clock
 from padecast.hooks.switch import SWITCHING, Layer, Switch
 from padecast.memory.group import group_of
@@ -141,10 +141,10 @@ class Handle(Listener):
         """What the latest run did."""
         self._warn_if_off()
         if self.enabled and self._is_replaced():
-            warn(_replaced_model(self.target), self._pipeline)
-        return self._reported()
+            warn(_describe_replacement(self.target), self._pipeline)
+        return self._fetch_report()
 
-    def _reported(self) -> Report:
+    def _fetch_report(self) -> Report:
         return self._draw_up() if self.enabled else self._last
 
     def _draw_up(self) -> Report:
@@ -177,10 +177,10 @@ class Handle(Listener):
 
     def __repr__(self) -> str:
         state = "on" if self.enabled else "off"
-        return f"<Handle: {self.method.name} on {type(self.target).__name__}, {state}; {self._reported()!r}>"
+        return f"<Handle: {self.method.name} on {type(self.target).__name__}, {state}; {self._fetch_report()!r}>"
 
     def _repr_html_(self) -> str:
-        state, report = "on" if self.enabled else "off", self._reported()
+        state, report = "on" if self.enabled else "off", self._fetch_report()
         title = f"{self.method.name} on {type(self.target).__name__}, {state}"
         return block(title, report.plan, str(report).splitlines())
 
@@ -220,7 +220,7 @@ class Handle(Listener):
             self._attachments = [self._attach(model, agreement) for model in models_of(self.target)]
             if self._pipeline is not None:
                 self._layers = [*plain_copies([self._pipeline], self._count_copy)]
-                if any(one.retrace for one in self._every):
+                if any(method.retrace for method in self._every):
                     self._retrace = Retrace(self._pipeline, self._switch)
                     self._layers.append(self._retrace)
             if hasattr(self._pipeline, "maybe_free_model_hooks"):
@@ -271,7 +271,9 @@ class Handle(Listener):
                 f"a {type(self.target).__name__} without a scheduler does not say how many steps a run has.\n"
                 "Say it, accelerate(..., steps=20), give a plan, or accelerate the pipeline instead of its transformer."
             )
-        strides = any(one.policy.needs_stride or one.forecaster.needs_stride or one.retrace for one in self._every)
+        strides = any(
+            method.policy.needs_stride or method.forecaster.needs_stride or method.retrace for method in self._every
+        )
         clock = Clock(pipeline, self._length(), strides, agreement)
         spare = list[Memory]()
 
@@ -307,7 +309,7 @@ class Handle(Listener):
             self._retrace.acts = self._serving.retrace
         if self._retrace is None or self._pipeline is None or not self._serving.retrace:
             return self._serving.forecaster
-        return suited(self._serving.forecaster, self._pipeline.scheduler, self._retrace.renew())
+        return suit(self._serving.forecaster, self._pipeline.scheduler, self._retrace.renew())
 
     def _length(self) -> int | None:
         """Steps of a bare transformer's schedule: as told, or the only ones that its policy serves."""
@@ -334,7 +336,7 @@ class Handle(Listener):
         """Hear that the pipeline is done with a run, as diffusers' pipelines say by their last act."""
         result = method(*args, **kwargs)
         if self._is_replaced():
-            warn(_replaced_model(self.target), self._pipeline)
+            warn(_describe_replacement(self.target), self._pipeline)
         self._warn_if_idle(_sessions(self._attachments))
         self._tell()
         return result
@@ -370,9 +372,9 @@ class Handle(Listener):
 
     def _warn_if_idle(self, sessions: list[Session]) -> None:
         """Say so, once, when a whole run was computed although forecasts were asked for."""
-        asked = not self._serving.policy.computes_all and not self._warned
+        may_warn = not self._serving.policy.computes_all and not self._warned
         sessions = [session for session in sessions if not session.begins_late]
-        if asked and any(s.reached_end for s in sessions) and not any("." in s.plan for s in sessions):
+        if may_warn and any(s.reached_end for s in sessions) and not any("." in s.plan for s in sessions):
             self._warned = True
             warn(_idle(self._serving, report_of(sessions, "")), self._pipeline)
 
@@ -429,8 +431,8 @@ def check_unused(target: Any) -> None:
 
 
 def _already(target: Any, other: Handle) -> AlreadyAccelerated:
-    model, own = isinstance(other.target, nn.Module), other.target is target
-    first = ("model" if own else "pipe.transformer") if model else "pipe"
+    model, is_same = isinstance(other.target, nn.Module), other.target is target
+    first = ("model" if is_same else "pipe.transformer") if model else "pipe"
     return AlreadyAccelerated(
         f"this {type(target).__name__} is accelerated already, by {other.method.name!r}.\n"
         f"Usual cause: a cell or a request handler that ran twice. Switch the first one off: padecast.disable({first})"
@@ -441,8 +443,8 @@ def models_of(target: Any) -> list[nn.Module]:
     """Return the models of a pipeline whose stack is forecast, or the model itself."""
     if isinstance(target, nn.Module):
         return [getattr(target, "_orig_mod", target)]
-    found = [getattr(target, name, None) for name in MODELS]
-    models = list(dict.fromkeys(getattr(model, "_orig_mod", model) for model in found if isinstance(model, nn.Module)))
+    parts = [getattr(target, name, None) for name in MODELS]
+    models = list(dict.fromkeys(getattr(model, "_orig_mod", model) for model in parts if isinstance(model, nn.Module)))
     if not models:
         raise UnsupportedModel(
             f"{type(target).__name__} is neither a transformer nor a pipeline with one "
@@ -452,7 +454,7 @@ def models_of(target: Any) -> list[nn.Module]:
     return models
 
 
-def _replaced_model(target: Any) -> str:
+def _describe_replacement(target: Any) -> str:
     name = type(models_of(target)[0]).__name__
     return (
         f"the {name} of this {type(target).__name__} is another one than when it was switched on; it runs untouched, "

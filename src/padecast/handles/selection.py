@@ -77,15 +77,15 @@ class Selection:
             return self.otherwise
         if len(refusals) == 1:
             raise refusals[0]
-        raise CalibrationMismatch(_refused(total, [method.policy.length for method in self.methods], refusals))
+        raise CalibrationMismatch(_explain_refusals(total, [method.policy.length for method in self.methods], refusals))
 
 
-def _refused(total: int, lengths: Sequence[int | None], refusals: Sequence[CalibrationMismatch]) -> str:
-    known = ", ".join(str(length) for length in sorted({length for length in lengths if length is not None}))
+def _explain_refusals(total: int, lengths: Sequence[int | None], refusals: Sequence[CalibrationMismatch]) -> str:
+    choices = ", ".join(str(length) for length in sorted({length for length in lengths if length is not None}))
     same = [str(error) for error, length in zip(refusals, lengths, strict=True) if length == total]
     differing = "\n".join(line for line in "\n".join(same).splitlines() if line.startswith("  "))
     return (
-        f"none of {len(refusals)} calibrations was made for this run of {total} steps; they are for {known} steps.\n"
+        f"none of {len(refusals)} calibrations was made for this run of {total} steps; they are for {choices} steps.\n"
         + (f"{differing}\n" if differing else "")
         + f"Run one of those lengths, calibrate {total} steps too, or say what serves other runs:\n"
         '    padecast.accelerate(pipe, calibrations, speedup=2.5, otherwise="tc-pade")'

@@ -221,7 +221,7 @@ class Attachment:
         def around(forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             call: Call | None = getattr(self._here, "call", None)
             if call is not None:
-                call.known = block.rows(self.target, args, kwargs)
+                call.stream_rows = block.rows(self.target, args, kwargs)
             return forward(*args, **kwargs)
 
         return around
@@ -251,7 +251,7 @@ class Attachment:
             self.clock.spend(self.clock.latest)  # an interrupt ended the call before, and the run
             self.reset()
         caller = caller_of(self.clock.pipeline, self.model)
-        timestep = self._given(self.target.timestep, args, kwargs)
+        timestep = self._pick(self.target.timestep, args, kwargs)
         if caller.pipeline is not self.clock.pipeline and not caller.is_by_hand:
             self._listener.leave_alone(caller, timestep)
             return
@@ -275,7 +275,7 @@ class Attachment:
             session = self._session_at(track, tick, caller)
             if session is None or tick.position is None:
                 return
-            branch = self._branch(track, tick, conditions, self._given(self._parameters[0], args, kwargs))
+            branch = self._branch(track, tick, conditions, self._pick(self._parameters[0], args, kwargs))
         except BaseException:
             grid = self.clock.latest
             self.reset()
@@ -295,7 +295,7 @@ class Attachment:
         kwargs: dict[str, Any],
         caller: Caller,
     ) -> tuple[Track, Tick]:
-        features = self._given(self._parameters[0], args, kwargs)
+        features = self._pick(self._parameters[0], args, kwargs)
         if self.clock.has_grid:
             by_hand = self.clock.pipeline is not None and caller.is_by_hand
             size = size_of(features)
@@ -328,8 +328,8 @@ class Attachment:
         """Whether the call's output is to have a gradient, which a forecast would not have."""
         if not torch.is_grad_enabled():
             return False
-        given = (x for x in (*args, *kwargs.values()) if isinstance(x, torch.Tensor))
-        return any(x.requires_grad for x in given) or any(x.requires_grad for x in self.model.parameters())
+        tensors = (x for x in (*args, *kwargs.values()) if isinstance(x, torch.Tensor))
+        return any(x.requires_grad for x in tensors) or any(x.requires_grad for x in self.model.parameters())
 
     def _conditioning(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[tuple[str, Any]]:
         """Yield the model's arguments by name, but for the first, its latents, and its timestep, whatever its name."""
@@ -340,7 +340,7 @@ class Attachment:
         self, session: Session, branch: str, args: tuple[Any, ...], kwargs: dict[str, Any], asks_gradient: bool
     ) -> Call:
         """Begin a call at a step of the run."""
-        latents = self._given(self._parameters[0], args, kwargs)
+        latents = self._pick(self._parameters[0], args, kwargs)
         if self._kind == "latents":
             session.observe(features_of(latents))
         elif self._kind == "spectrum":
@@ -350,10 +350,10 @@ class Attachment:
         computes = certain and not session.forecaster.replays and self._probe is None
         passes = self._passes(branch)
         if self._is_traced and not computes and self._probe is None and len(passes) == 1:
-            for one in passes:
-                one.ready = session.ready(one.key)
+            for way in passes:
+                way.ready = session.ready(way.key)
         if asks_gradient:
-            session.insist("gradient", [one.key for one in passes])
+            session.insist("gradient", [way.key for way in passes])
         return Call(session, watch, passes, computes, tuple(getattr(latents, "shape", ())), asks_gradient)
 
     def _end_call(self) -> Call | None:
@@ -470,28 +470,28 @@ class Attachment:
             self._finish(call)
 
     def _finish(self, call: Call) -> None:
-        for number, one in enumerate(call.passes):
-            if one.ready is not None and one.forecast is not None:
-                call.session.serve(one.key)
-            elif one.ready is not None:
-                call.session.decline(one.key, "changed")
-            if one.learnt is not None:
+        for number, way in enumerate(call.passes):
+            if way.ready is not None and way.forecast is not None:
+                call.session.serve(way.key)
+            elif way.ready is not None:
+                call.session.decline(way.key, "changed")
+            if way.learnt is not None:
                 self._is_traced = not self._stacks[number].notes
-                rows = self._stacks[number].counted(one.known or call.known, one.learnt[1])
-                call.session.learn(one.key, *one.learnt, rows)
-            elif one.reached_end and one.forecast is None:
+                rows = self._stacks[number].match_rows(way.stream_rows or call.stream_rows, way.learnt[1])
+                call.session.learn(way.key, *way.learnt, rows)
+            elif way.reached_end and way.forecast is None:
                 self._is_traced = False  # it was computed outside of a graph
         call.session.records[-1].seconds.append(call.stop())
-        for number, one in enumerate(call.passes):
-            if one.reached_end:
+        for number, way in enumerate(call.passes):
+            if way.reached_end:
                 continue
-            if one.forecast is not None:
+            if way.forecast is not None:
                 self.reset()
                 raise FeatureChanged(
                     f"the blocks of this {self.target.model} were given other forwards in the middle of a run.\n"
                     "Usual cause: offloading switched on or off in a callback. Do that between runs."
                 )
-            call.session.lose(one.key, "bypassed" if self._is_displaced(number) else "left out")
+            call.session.lose(way.key, "bypassed" if self._is_displaced(number) else "left out")
         self._listener.note(call.session)
         if call.session.complete:
             call.session.forget()
@@ -517,7 +517,7 @@ class Attachment:
             return [Pass(branch, branch)]
         return [Pass(f"{branch}, part {number}", branch) for number in range(len(self._stacks))]
 
-    def _given(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _pick(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if name in kwargs:
             return kwargs[name]
         place = self._parameters.index(name) if name in self._parameters else len(args)

@@ -26,7 +26,7 @@ class Pass:
         key: Under which the session remembers it: the branch, and which stack where a model has several.
         branch: Which conditioning the call belongs to.
         ready: A forecast that was decided before the model was called.
-        known: Which rows count of what the first part is given.
+        stream_rows: Which rows count of what the first part is given.
         patches: Whether only some of the samples are computed.
     """
 
@@ -35,7 +35,7 @@ class Pass:
     ready: Ready | None = None
     begun: bool = False
     entry: Streams = ()
-    known: Known = field(default_factory=dict)
+    stream_rows: Known = field(default_factory=dict)
     patches: bool = False
     forecast: Streams | None = None
     learnt: tuple[Streams, Streams] | None = None
@@ -53,7 +53,7 @@ class Call:
         computes: Whether it is known that every stack is computed.
         latents: Shape of the model's first argument, if that is a tensor.
         asks_gradient: Whether the output is to have a gradient, so that nothing may be forecast.
-        known: Which rows count in the block list that was begun last.
+        stream_rows: Which rows count in the block list that was begun last.
         seen: What a probe saw of it. A graph keeps what is written here, and would lose it elsewhere.
         looks: Whether a probe looks at it still.
         looks_alone: Whether the first part is run for the probe alone.
@@ -65,12 +65,12 @@ class Call:
     computes: bool = False
     latents: tuple[int, ...] = ()
     asks_gradient: bool = False
-    known: Known = field(default_factory=dict)
+    stream_rows: Known = field(default_factory=dict)
     seen: Streams | None = None
     looks: bool = True
     looks_alone: bool = False
 
-    def shown(self, absent: str) -> Streams:
+    def show(self, absent: str) -> Streams:
         """Return what was seen, after which nobody looks again.
 
         Args:
@@ -94,35 +94,35 @@ class Said:
         self.num_inference_steps = details.get("num_inference_steps", getattr(name, "num_inference_steps", None))
 
 
-def features_of(given: Any) -> Streams:
+def features_of(argument: Any) -> Streams:
     """Return the floating-point tensors of an argument with their samples first; it may be a list of samples.
 
     Raises:
         UnsupportedModel: If there are none.
     """
-    features = tuple(x for x in tree_leaves(given) if isinstance(x, Tensor) and x.is_floating_point())
+    features = tuple(x for x in tree_leaves(argument) if isinstance(x, Tensor) and x.is_floating_point())
     if not features:
         raise UnsupportedModel(
-            f"the model's first argument, of type {type(given).__name__}, holds no latents for the policy to see.\n"
+            f"the model's first argument, of type {type(argument).__name__}, holds no latents for the policy to see.\n"
             "Usual cause: a model that is given text first. Take a method that looks at no latents, such as adaptive."
         )
-    return Layout(tuple(map(Like.of, features)), listed=isinstance(given, list)).inward(features)
+    return Layout(tuple(map(Like.of, features)), listed=isinstance(argument, list)).inward(features)
 
 
-def size_of(given: Any) -> int:
+def size_of(argument: Any) -> int:
     """Return how many numbers one sample of the model's first argument has; 0 if it holds no tensors.
 
     Example:
         >>> size_of(torch.zeros(2, 4, 8, 8)), size_of([torch.zeros(16, 1, 8, 8), torch.zeros(16, 1, 8, 8)])
         (256, 1024)
     """
-    if isinstance(given, Tensor):
-        return given[:1].numel()
-    parts = [x for x in tree_leaves(given) if isinstance(x, Tensor)]
+    if isinstance(argument, Tensor):
+        return argument[:1].numel()
+    parts = [x for x in tree_leaves(argument) if isinstance(x, Tensor)]
     return max((x.numel() for x in parts), default=0)
 
 
 def device_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.device:
     """Return where a call takes place: the device of its first tensor."""
-    given = (*args, *kwargs.values())
-    return next((value.device for value in given if isinstance(value, Tensor)), torch.device("cpu"))
+    values = (*args, *kwargs.values())
+    return next((value.device for value in values if isinstance(value, Tensor)), torch.device("cpu"))

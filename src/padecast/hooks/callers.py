@@ -59,21 +59,21 @@ def caller_of(pipeline: Any, model: Any) -> Caller:
 def is_inside(thread: int, model: Any) -> bool:
     """Whether a thread is running a method of the model at this moment."""
     frame = sys._current_frames().get(thread)
-    return any(owner is model for _, owner in _owners(frame, here=thread == threading.get_ident()))
+    return any(owner is model for _, owner in _owners(frame, is_current=thread == threading.get_ident()))
 
 
-def _owners(frame: FrameType | None, here: bool = True) -> Iterator[tuple[FrameType, Any]]:
+def _owners(frame: FrameType | None, is_current: bool = True) -> Iterator[tuple[FrameType, Any]]:
     """Yield every frame of a call stack, innermost first, and ``self`` where it is a method's.
 
     Only methods are looked into, for what is said at ``_self_of``.
     """
     while frame is not None:
         is_method = frame.f_code.co_varnames[:1] == ("self",)
-        yield frame, _self_of(frame, here) if is_method else None
+        yield frame, _self_of(frame, is_current) if is_method else None
         frame = frame.f_back
 
 
-def _self_of(frame: FrameType, here: bool) -> Any:
+def _self_of(frame: FrameType, is_current: bool) -> Any:
     """Return the ``self`` of a method's frame.
 
     Up to Python 3.12 reading a frame's variables makes a dictionary of them all, which the frame keeps: what the method
@@ -83,7 +83,7 @@ def _self_of(frame: FrameType, here: bool) -> Any:
     variables, code = frame.f_locals, frame.f_code
     owner = variables.get("self")
     traced = frame.f_trace is not None or sys.gettrace() is not None
-    if here and not traced and type(variables) is dict and sys.getrefcount(variables) == HOLDERS:
+    if is_current and not traced and type(variables) is dict and sys.getrefcount(variables) == HOLDERS:
         for name in (*code.co_varnames, *code.co_cellvars, *code.co_freevars):  # and not what ``exec`` has added
             variables.pop(name, None)
     return owner

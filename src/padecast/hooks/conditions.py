@@ -49,27 +49,27 @@ class Condition:
             read: Whether to compare values where the tensors are not the same.
             wait: Whether to do so where a GPU has to be waited for.
         """
-        one, two = self.value, other.value
-        if self.name != other.name or not isinstance(one, Tensor) or not isinstance(two, Tensor):
-            return self.name == other.name and type(one) is type(two) and bool(one == two)
-        if (one.shape, one.dtype, one.device) != (two.shape, two.dtype, two.device):
+        left, right = self.value, other.value
+        if self.name != other.name or not isinstance(left, Tensor) or not isinstance(right, Tensor):
+            return self.name == other.name and type(left) is type(right) and bool(left == right)
+        if (left.shape, left.dtype, left.device) != (right.shape, right.dtype, right.device):
             return False
-        if _is_same_memory(one, two):
+        if _is_same_memory(left, right):
             return self.version == other.version
         # What was changed in place since it was kept cannot be compared any more.
-        readable = read and (wait or one.device.type == "cpu") and self._is_intact and other._is_intact
-        return readable and bool(torch.equal(one, two))
+        readable = read and (wait or left.device.type == "cpu") and self._is_intact and other._is_intact
+        return readable and bool(torch.equal(left, right))
 
     @property
     def _is_intact(self) -> bool:
         return bool(self.value.is_inference() or self.value._version == self.version)
 
 
-def conditions_of(given: Iterable[tuple[str, Any]]) -> tuple[Condition, ...]:
+def conditions_of(arguments: Iterable[tuple[str, Any]]) -> tuple[Condition, ...]:
     """Return the arguments of a call that say what to draw: all tensors, truth values and texts of steady arguments.
 
     Args:
-        given: Names and values of the model's arguments, without its latents.
+        arguments: Names and values of the model's arguments, without its latents.
 
     Example:
         >>> [c.name for c in conditions_of([("timestep", torch.ones(1)), ("class_labels", torch.ones(1)), ("fps", 8)])]
@@ -77,7 +77,7 @@ def conditions_of(given: Iterable[tuple[str, Any]]) -> tuple[Condition, ...]:
     """
     return tuple(
         Condition(name, leaf)
-        for name, value in given
+        for name, value in arguments
         if value is not None and not VARYING.search(name)
         for leaf in _leaves(value)
         if isinstance(leaf, Tensor | bool | str)
@@ -111,7 +111,7 @@ class Branch:
         return (
             context == self.context
             and len(conditions) == len(self.conditions)
-            and all(one.agrees(two, read, wait) for one, two in zip(self.conditions, conditions, strict=True))
+            and all(left.agrees(right, read, wait) for left, right in zip(self.conditions, conditions, strict=True))
         )
 
 
@@ -215,16 +215,16 @@ def nearest(waiting: Sequence[Branch], sketch: Tensor | None) -> Branch | None:
     return waiting[place] if distances[place] <= NEAR * float(sketch.float().square().sum()) else None
 
 
-def distance(one: Tensor | None, two: Tensor | None) -> float:
+def distance(left: Tensor | None, right: Tensor | None) -> float:
     """Return the squared distance of two sketches; infinite if they are of different latents."""
-    if one is None or two is None or one.shape != two.shape or one.device != two.device:
+    if left is None or right is None or left.shape != right.shape or left.device != right.device:
         return float("inf")
-    return float((one.float() - two.float()).square().sum())
+    return float((left.float() - right.float()).square().sum())
 
 
-def is_equal(one: Tensor | None, two: Tensor | None) -> bool:
+def is_equal(left: Tensor | None, right: Tensor | None) -> bool:
     """Whether two sketches hold the same."""
-    return distance(one, two) == 0.0
+    return distance(left, right) == 0.0
 
 
 def sketch_of(latents: Any) -> Tensor | None:
@@ -237,10 +237,10 @@ def sketch_of(latents: Any) -> Tensor | None:
         return torch.cat(parts).clone() if len({(x.dtype, x.device) for x in parts}) == 1 else parts[0].clone()
 
 
-def _is_same_memory(one: Tensor, two: Tensor) -> bool:
-    if one is two:
+def _is_same_memory(left: Tensor, right: Tensor) -> bool:
+    if left is right:
         return True
     try:
-        return one.data_ptr() == two.data_ptr() != 0 and one.stride() == two.stride()
+        return left.data_ptr() == right.data_ptr() != 0 and left.stride() == right.stride()
     except RuntimeError:  # a tensor without memory, as in a graph that is traced
         return False

@@ -38,7 +38,7 @@ def without_ours(held: dict[str, Any]) -> dict[str, Any]:
                 continue
             value = value.origin
         elif ours and name.startswith(HOOKS):
-            value = type(value)((number, kept) for number, kept in value.items() if number not in ours)
+            value = type(value)((number, item) for number, item in value.items() if number not in ours)
         plain[name] = value
     return plain
 

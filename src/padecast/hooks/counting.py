@@ -95,11 +95,11 @@ class Counter:
             features: The model's input.
             again: Whether a call that is conditioned alike came before at this step.
         """
-        name, told = getattr(context, "name", None), getattr(context, "step_index", None)
+        name, step = getattr(context, "name", None), getattr(context, "step_index", None)
         total = getattr(context, "num_inference_steps", None) or self._steps
         value = None if timestep is None else value_of(timestep)
-        stands = self.index is not None and (value == self._value if told is None else int(told) == self.index)
-        begins = (again and self._repeat(name, features)) if stands else self._move(value, told)
+        stands = self.index is not None and (value == self._value if step is None else int(step) == self.index)
+        begins = (again and self._repeat(name, features)) if stands else self._move(value, step)
         self._value, self._input = value, features
         if begins:
             self._values = {}
@@ -109,11 +109,11 @@ class Counter:
             return Tick(total, None, begins)
         return Tick(total, Position.at(self.index, total), begins)
 
-    def _move(self, value: float | None, told: Any) -> bool:
+    def _move(self, value: float | None, step: Any) -> bool:
         """Go to the next step, and return whether that is the first of a run."""
         before, turned = self.index, self._turned
         self._turned = False
-        self.index = self._count(value, turned) if told is None else int(told)
+        self.index = self._count(value, turned) if step is None else int(step)
         begins = before is None or self.index < before or self._turned
         self._doubtful = self._turned
         self.start = self.index if begins else self.start
@@ -147,7 +147,7 @@ def value_of(timestep: Any) -> float:
     return float(timestep.detach().max())
 
 
-def _equal(one: Any, two: Any) -> bool:
-    if not isinstance(one, Tensor) or not isinstance(two, Tensor):
+def _equal(left: Any, right: Any) -> bool:
+    if not isinstance(left, Tensor) or not isinstance(right, Tensor):
         return True
-    return one is two or (one.shape == two.shape and one.dtype == two.dtype and bool(torch.equal(one, two)))
+    return left is right or (left.shape == right.shape and left.dtype == right.dtype and bool(torch.equal(left, right)))

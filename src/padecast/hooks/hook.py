@@ -34,10 +34,10 @@ class Hook:
         self.owner, self._register, self._options = owner, register, options
         self._function: Callable[..., Any] | None = function
 
-    def __call__(self, *given: Any) -> Any:
+    def __call__(self, *arguments: Any) -> Any:
         """Call the function."""
         function = self._function  # another thread may remove it at any moment
-        return None if function is None else function(*given)
+        return None if function is None else function(*arguments)
 
     def __reduce__(self) -> Any:
         """A copy does nothing."""
@@ -54,16 +54,16 @@ class Hook:
         with SWITCHING:
             for name in HOOKS:
                 for number in numbers_of(getattr(self.owner, name), self):
-                    for noted in reversed(noted_of(self.owner)):
+                    for noted in reversed(find_dictionaries(self.owner)):
                         noted.pop(number, None)
 
 
 def numbers_of(hooks: dict[int, Any], hook: Hook | None = None) -> list[int]:
     """Return under which numbers a dictionary of hooks holds one of ours, or any."""
-    return [n for n, kept in list(hooks.items()) if (isinstance(kept, Hook) if hook is None else kept is hook)]
+    return [n for n, item in list(hooks.items()) if (isinstance(item, Hook) if hook is None else item is hook)]
 
 
-def noted_of(module: nn.Module) -> list[dict[int, Any]]:
+def find_dictionaries(module: nn.Module) -> list[dict[int, Any]]:
     """Return a module's dictionaries of hooks, then those of what it notes of them."""
     notes = [vars(module)[name] for name in vars(module) if name.startswith(HOOKS) and name not in HOOKS]
     return [*(getattr(module, name) for name in HOOKS), *notes]
@@ -80,5 +80,5 @@ def _nothing() -> Callable[..., None]:
     return _ignore
 
 
-def _ignore(*_given: Any) -> None:
+def _ignore(*_arguments: Any) -> None:
     """Do nothing."""

@@ -37,8 +37,8 @@ class Intercept:
     @property
     def __wrapped__(self) -> Callable[..., Any]:
         """What was there before: the signature to be read by others."""
-        found: Callable[..., Any] = self.previous
-        return found
+        previous: Callable[..., Any] = self.previous
+        return previous
 
     @property
     def origin(self) -> Any:
@@ -83,14 +83,14 @@ class Intercept:
             if held.get(self._name) is self and not self._had_own:
                 del held[self._name]
                 return
-            for name, kept in list(held.items()):
-                if kept is self:
+            for name, value in list(held.items()):
+                if value is self:
                     held[name] = self.previous
-                while isinstance(kept, Intercept):
-                    if kept.previous is self:
-                        kept._had_own = self._had_own
-                        kept.previous = self.previous
-                    kept = kept.previous
+                while isinstance(value, Intercept):
+                    if value.previous is self:
+                        value._had_own = self._had_own
+                        value.previous = self.previous
+                    value = value.previous
 
 
 def innermost(module: nn.Module) -> Any:

@@ -59,32 +59,32 @@ class Opaque:
         leaves = tree_leaves((args, kwargs))
         self._key = tuple(Like.of(x) if isinstance(x, Tensor) else x for x in leaves if isinstance(x, KINDS))
         self._given = () if self._difference is None else _features(_argument(*self._difference, args, kwargs))
-        known = self._seen.get(self._key, {}).get(len(self.parts) - 1)
-        if known is None:
+        shapes = self._seen.get(self._key, {}).get(len(self.parts) - 1)
+        if shapes is None:
             return ()
-        leaves, spec = known
+        leaves, spec = shapes
         return self._starts([leaf for leaf in leaves if isinstance(leaf, Like)], spec)
 
     def source(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Streams:
         """Return what the first part was given of every sample: its first argument."""
-        features = _features(given := _argument(self._name, 0, args, kwargs))
-        return self._laid([Like.of(x) for x in features], tree_flatten(given)[1]).inward(features)
+        features = _features(argument := _argument(self._name, 0, args, kwargs))
+        return self._lay_out([Like.of(x) for x in features], tree_flatten(argument)[1]).inward(features)
 
-    def known(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Known:
+    def read_rows(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Known:
         """Nothing is known before the parts ran."""
         return {}
 
-    def counted(self, known: Known, streams: Streams) -> Rows | None:
+    def match_rows(self, stream_rows: Known, streams: Streams) -> Rows | None:
         """Return which rows of the output count, by what was seen of the block in which it lies; ``None`` if all do."""
         if self._layout.is_list:
             return self._layout.rows(streams)
-        return matching(known, streams, self._text) if known else None
+        return matching(stream_rows, streams, self._text) if stream_rows else None
 
-    def skipped(self, place: int, _args: tuple[Any, ...], _kwargs: dict[str, Any], forecast: Streams | None) -> Any:
+    def skip(self, place: int, _args: tuple[Any, ...], _kwargs: dict[str, Any], forecast: Streams | None) -> Any:
         """Return what stands in for a part's output."""
         leaves, spec = self._seen[self._key][place]
         likes = [leaf for leaf in leaves if isinstance(leaf, Like)]
-        laid = self._laid(likes, spec)
+        laid = self._lay_out(likes, spec)
         streams = iter([like.zeros() for like in likes] if forecast is None else laid.outward(forecast))
         return tree_unflatten([next(streams) if isinstance(leaf, Like) else leaf for leaf in leaves], spec)
 
@@ -99,21 +99,21 @@ class Opaque:
         leaves, spec = tree_flatten(output)
         streams = tuple(leaf for leaf in leaves if _is_feature(leaf))
         likes = [Like.of(stream) for stream in streams]
-        self._layout = self._laid(likes, spec)
+        self._layout = self._lay_out(likes, spec)
         return self._starts(likes, spec), self._layout.inward(streams)
 
-    def exchanged(self, output: Any, streams: Streams) -> Any:
+    def exchange(self, output: Any, streams: Streams) -> Any:
         """Return the last part's output with other features."""
         leaves, spec = tree_flatten(output)
         likes = [Like.of(leaf) for leaf in leaves if _is_feature(leaf)]
-        given = iter(self._laid(likes, spec).outward(streams))
-        return tree_unflatten([next(given) if _is_feature(leaf) else leaf for leaf in leaves], spec)
+        features = iter(self._lay_out(likes, spec).outward(streams))
+        return tree_unflatten([next(features) if _is_feature(leaf) else leaf for leaf in leaves], spec)
 
     @property
     def _name(self) -> str:
         return parameters_of(self.parts[0])[0]
 
-    def _laid(self, likes: Sequence[Like], spec: TreeSpec) -> Layout:
+    def _lay_out(self, likes: Sequence[Like], spec: TreeSpec) -> Layout:
         listed, place = _has_list(spec), int(self._second)
         sizes = {like.shape[place if len(like.shape) > 2 else 0] for like in likes}
         return Layout(tuple(likes), listed and not self._packed, listed or len(sizes) > 1, self._second)
@@ -121,7 +121,7 @@ class Opaque:
     def _starts(self, likes: list[Like], spec: TreeSpec) -> Streams:
         """Return what is subtracted from the outputs, or zeros where the shapes differ."""
         same = [Like.of(x) for x in self._given] == likes
-        return self._laid(likes, spec).inward(self._given if same else [like.zeros() for like in likes])
+        return self._lay_out(likes, spec).inward(self._given if same else [like.zeros() for like in likes])
 
 
 def _argument(name: str, place: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

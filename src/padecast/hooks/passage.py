@@ -26,81 +26,81 @@ class Passage:
     Args:
         stack: The parts.
         number: Which stack of the model.
-        several: Whether the model has more than one.
-        here: This thread's ``call``.
+        is_split: Whether the model has more than one.
+        local: This thread's ``call``.
         probe: What the policy wants to see before the stack is run. Default nothing.
     """
 
-    def __init__(self, stack: Stack, number: int, several: bool, here: threading.local, probe: Probe | None) -> None:
-        self._stack, self._number, self._here = stack, number, here
-        self._part = number if several else None
+    def __init__(self, stack: Stack, number: int, is_split: bool, local: threading.local, probe: Probe | None) -> None:
+        self._stack, self._number, self._here = stack, number, local
+        self._part = number if is_split else None
         self._probe = probe if number == 0 else None
 
     def around(self, place: int) -> Around:
         """Return what is called in place of a part's forward."""
-        stack, number, here = self._stack, self._number, self._here
+        stack, number, local = self._stack, self._number, self._here
         is_first, is_last = place == 0, place == len(stack.parts) - 1
 
         def around(forward: Forward, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-            call: Call | None = getattr(here, "call", None)
+            call: Call | None = getattr(local, "call", None)
             if call is None:
                 return forward(*args, **kwargs)
-            one = call.passes[number]
-            if is_first and (call.computes or one.ready is not None) and torch.compiler.is_compiling():
-                _begin_in_graph(stack, one, args, kwargs)
+            way = call.passes[number]
+            if is_first and (call.computes or way.ready is not None) and torch.compiler.is_compiling():
+                _begin_in_graph(stack, way, args, kwargs)
             elif is_first:
-                begin(passage, call, one, forward, args, kwargs)
-            one.reached_end = is_last and one.begun
-            if one.forecast is not None:
-                return stack.skipped(place, args, kwargs, one.forecast if is_last else None)
+                begin(passage, call, way, forward, args, kwargs)
+            way.reached_end = is_last and way.begun
+            if way.forecast is not None:
+                return stack.skip(place, args, kwargs, way.forecast if is_last else None)
             if module is None or torch.compiler.is_compiling():
                 output = forward(*args, **kwargs)
             else:
-                output = module.watched(call, one, forward, args, kwargs)
+                output = module.watch(call, way, forward, args, kwargs)
             if notes:
                 ran(stack, place, output)
-            if not one.reached_end:
+            if not way.reached_end:
                 return output
-            if torch.compiler.is_compiling() and not call.session.forecaster.replays and not one.patches:
-                one.learnt = _kept(stack, one.entry, output)  # learnt when the model returns: no graph break here
+            if torch.compiler.is_compiling() and not call.session.forecaster.replays and not way.patches:
+                way.learnt = _keep(stack, way.entry, output)  # learnt when the model returns: no graph break here
                 return output
-            return learn(stack, call, one, output)
+            return learn(stack, call, way, output)
 
         notes, module = stack.notes, stack if isinstance(stack, Module) else None
         ran, learn = outside_of_graphs(_ran), outside_of_graphs(_learn)
         begin, passage = outside_of_graphs(Passage._begin), self
         return around
 
-    def _begin(self, call: Call, one: Pass, forward: Forward, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def _begin(self, call: Call, way: Pass, forward: Forward, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         stack, session = self._stack, call.session
-        one.ready = None
+        way.ready = None
         entry = stack.entry(args, kwargs)
         if self._probe is not None and session.waits_to_see:
             looked = self._probe.look(call, forward, args, kwargs)
-            session.observe(looked, matching(stack.known(args, kwargs), looked))
-        one.begun = True
+            session.observe(looked, matching(stack.read_rows(args, kwargs), looked))
+        way.begun = True
         if not call.asks_gradient:
-            one.forecast = session.forecast(one.key, entry, self._part, lambda: stack.source(args, kwargs))
-            one.patches = session.patches(one.key)
-        if one.forecast is None and not stack.remembers_entry:
-            one.entry, one.known = session.hold(one.key, entry), stack.known(args, kwargs)
-        elif one.forecast is not None and session.renewal.share and isinstance(stack, Module):
-            repeated = one.forecast
-            one.forecast = stack.renewed(call, one, repeated, forward, args, kwargs)
-            if one.forecast is not repeated:
-                session.renew(one.key, entry, one.forecast)
+            way.forecast = session.forecast(way.key, entry, self._part, lambda: stack.source(args, kwargs))
+            way.patches = session.patches(way.key)
+        if way.forecast is None and not stack.remembers_entry:
+            way.entry, way.stream_rows = session.hold(way.key, entry), stack.read_rows(args, kwargs)
+        elif way.forecast is not None and session.renewal.share and isinstance(stack, Module):
+            repeated = way.forecast
+            way.forecast = stack.renew(call, way, repeated, forward, args, kwargs)
+            if way.forecast is not repeated:
+                session.renew(way.key, entry, way.forecast)
 
 
-def _begin_in_graph(stack: Stack, one: Pass, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+def _begin_in_graph(stack: Stack, way: Pass, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     """Forecast with what was decided before the model was called, or compute: no graph break."""
-    one.begun, one.entry = True, stack.entry(args, kwargs)
-    if one.ready is not None and one.ready.fits(one.entry):
-        one.forecast = one.ready.add(one.entry)
+    way.begun, way.entry = True, stack.entry(args, kwargs)
+    if way.ready is not None and way.ready.fits(way.entry):
+        way.forecast = way.ready.add(way.entry)
     else:
-        one.known = stack.known(args, kwargs)
+        way.stream_rows = stack.read_rows(args, kwargs)
 
 
-def _kept(stack: Stack, entry: Streams, output: Any) -> tuple[Streams, Streams]:
+def _keep(stack: Stack, entry: Streams, output: Any) -> tuple[Streams, Streams]:
     """Return what there is to learn, safe from a model that goes on in place."""
     entry, streams = stack.learnt(entry, output)
     return tuple(x.clone() for x in entry), tuple(y.clone() for y in streams)
@@ -110,7 +110,7 @@ def _ran(stack: Stack, place: int, output: Any) -> None:
     stack.ran(place, output)
 
 
-def _learn(stack: Stack, call: Call, one: Pass, output: Any) -> Any:
-    entry, streams = stack.learnt(one.entry, output)
-    learnt = call.session.learn(one.key, entry, streams, stack.counted(one.known or call.known, streams))
-    return output if learnt is streams else stack.exchanged(output, learnt)
+def _learn(stack: Stack, call: Call, way: Pass, output: Any) -> Any:
+    entry, streams = stack.learnt(way.entry, output)
+    learnt = call.session.learn(way.key, entry, streams, stack.match_rows(way.stream_rows or call.stream_rows, streams))
+    return output if learnt is streams else stack.exchange(output, learnt)

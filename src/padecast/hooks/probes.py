@@ -45,24 +45,24 @@ class Modulated:
     Args:
         model: The transformer.
         target: Says which module, in ``Target.modulated``.
-        here: This thread's ``call``; other threads may run the same modules for other pipelines.
+        local: This thread's ``call``; other threads may run the same modules for other pipelines.
 
     Raises:
         UnsupportedModel: If the target does not say which.
     """
 
-    def __init__(self, model: nn.Module, target: Target, here: threading.local) -> None:
-        found = lookup(model, target.modulated) if target.modulated else []
-        if not found:
+    def __init__(self, model: nn.Module, target: Target, local: threading.local) -> None:
+        modules = lookup(model, target.modulated) if target.modulated else []
+        if not modules:
             raise UnsupportedModel(
                 f"it is not known which module of a {target.model} modulates its first block's input.\n"
                 "Usual cause: a class described without it. Add its path to the Target, such as\n"
                 '    modulated="transformer_blocks.0.norm1"\n'
                 "or take a method that looks at no block, such as adaptive."
             )
-        self._here = here
+        self._here = local
         # No hook: while an exception passes, torch goes through a module's hooks, which another thread may change then.
-        self.layers: list[Layer] = [Intercept(innermost(found[0]), "forward", self._around)]
+        self.layers: list[Layer] = [Intercept(innermost(modules[0]), "forward", self._around)]
 
     def _around(self, forward: Forward, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         output = forward(*args, **kwargs)
@@ -83,7 +83,7 @@ class Modulated:
                 pass
             finally:
                 call.looks_alone = False
-        return call.shown(
+        return call.show(
             "the module that a Target names as modulated runs neither before its first block nor in it.\n"
             "Usual cause: a path of another release of the model."
         )
@@ -99,35 +99,35 @@ class FirstResidual:
     Args:
         model: The transformer.
         target: Where its blocks lie.
-        here: This thread's ``call``.
+        local: This thread's ``call``.
     """
 
-    def __init__(self, model: nn.Module, target: Target, here: threading.local) -> None:
+    def __init__(self, model: nn.Module, target: Target, local: threading.local) -> None:
         name = target.lists("full")[0]
         self._block = Block(lookup(model, name)[0], target.returns(name))
         names = self._block.returns.names
         self._streams = tuple(main for main in target.streams("full") if main in names) or names[-1:]
-        self._samples, self._here = target.samples, here
+        self._samples, self._here = target.samples, local
         self.layers: list[Layer] = [Intercept(innermost(self._block.module), "forward", self._around)]
 
     def _around(self, forward: Forward, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         output = forward(*args, **kwargs)
         call: Call | None = getattr(self._here, "call", None)
         if call is not None and call.looks:
-            given = [self._block.argument(name, args, kwargs) for name in self._streams]
-            pairs = zip(self._block.streams(output, self._streams), given, strict=True)
+            inputs = [self._block.argument(name, args, kwargs) for name in self._streams]
+            pairs = zip(self._block.streams(output, self._streams), inputs, strict=True)
             call.seen = samples_first((y - x for y, x in pairs if x is not None), self._samples)
         return output
 
     def look(self, call: Call, forward: Forward, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Streams:
         """Return the first block's residual."""
-        return call.shown(
+        return call.show(
             "the model's first block ran without being seen, so that nothing is known to decide by.\n"
             "Usual cause: another library restored its forward. Switch off and on again after offloading changes."
         )
 
 
-def probe_of(kind: str, model: nn.Module, target: Target, span: str, here: threading.local) -> Probe | None:
+def probe_of(kind: str, model: nn.Module, target: Target, span: str, local: threading.local) -> Probe | None:
     """Return what shows a policy what it wants to see; nothing where it looks at no block.
 
     Raises:
@@ -143,39 +143,39 @@ def probe_of(kind: str, model: nn.Module, target: Target, span: str, here: threa
             f"Leave out the blocks after it: span={REST!r}"
         )
     if kind == "modulated":
-        return Modulated(model, target, here)
-    return FirstResidual(model, target, here) if kind == "first-block" else None
+        return Modulated(model, target, local)
+    return FirstResidual(model, target, local) if kind == "first-block" else None
 
 
-def on_grid(features: Streams, given: Mapping[str, Any]) -> Streams:
+def on_grid(features: Streams, arguments: Mapping[str, Any]) -> Streams:
     """Return packed latents with their height and width, where the model is told them; others as they are.
 
     Args:
         features: The model's first argument; packed it is ``(B, N, C)``, and becomes ``(B, C, H, W)``, or
             ``(B, C, F, H, W)`` in a model of clips.
-        given: Its other arguments by name. Of ``img_ids`` the ends are read, which on a GPU is a wait.
+        arguments: Its other arguments by name. Of ``img_ids`` the ends are read, which on a GPU is a wait.
 
     Example:
         >>> import torch
         >>> on_grid((torch.zeros(1, 6, 64),), {"height": 2, "width": 3})[0].shape
         torch.Size([1, 64, 2, 3])
     """
-    grid = _grid(given) if any(x.ndim == 3 for x in features) else ()
-    return tuple(_unpacked(x, grid) if x.ndim == 3 else x for x in features)
+    grid = _grid(arguments) if any(x.ndim == 3 for x in features) else ()
+    return tuple(_unpack(x, grid) if x.ndim == 3 else x for x in features)
 
 
-def _unpacked(x: Tensor, grid: tuple[int, ...]) -> Tensor:
+def _unpack(x: Tensor, grid: tuple[int, ...]) -> Tensor:
     """Return ``(B, N, C)`` as ``(B, C, *grid)``, if the grid has N places."""
     fits = len(grid) > 1 and math.prod(grid) == x.shape[1]
     return x.transpose(1, 2).unflatten(2, grid) if fits else x
 
 
-def _grid(given: Mapping[str, Any]) -> tuple[int, ...]:
+def _grid(arguments: Mapping[str, Any]) -> tuple[int, ...]:
     """Return how many tokens lie along every axis, as far as a model is told; nothing if it is not."""
-    ids = given.get("img_ids")
+    ids = arguments.get("img_ids")
     if isinstance(ids, Tensor) and ids.ndim > 1 and ids.shape[-1] > 2 and len(ids):
         rows = ids.reshape(-1, ids.shape[-1])[:, 1:3]  # of an image's row and column; the first tells images apart
         return tuple(int(size) + 1 for size in (rows.amax(0) - rows.amin(0)).tolist())
-    named = [given[name] for name in ("num_frames", "height", "width") if given.get(name) is not None]
-    sizes = named or tree_leaves(given.get("img_shapes"))[:3]
+    named = [arguments[name] for name in ("num_frames", "height", "width") if arguments.get(name) is not None]
+    sizes = named or tree_leaves(arguments.get("img_shapes"))[:3]
     return tuple(sizes) if all(isinstance(size, int) for size in sizes) else ()

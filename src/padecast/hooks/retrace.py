@@ -16,7 +16,7 @@ from padecast.forecasters.lagrange import lagrange_basis
 from padecast.hooks.copies import plain_copies
 from padecast.hooks.intercept import Intercept
 from padecast.hooks.switch import Layer, Switch
-from padecast.memory.arithmetic import weighted_sum
+from padecast.memory.arithmetic import sum_weighted
 from padecast.session.record import Record
 from padecast.session.session import Session
 
@@ -49,8 +49,8 @@ class Stretch:
     @property
     def nbytes(self) -> int:
         """Bytes of the outputs and latents that are kept, whatever the scheduler itself remembers."""
-        kept = [output for _, output in self.outputs] + ([] if self.sample is None else [self.sample])
-        return sum(x.numel() * x.element_size() for x in kept)
+        tensors = [output for _, output in self.outputs] + ([] if self.sample is None else [self.sample])
+        return sum(x.numel() * x.element_size() for x in tensors)
 
 
 class Retrace:
@@ -120,17 +120,17 @@ class Retrace:
     def _around(self, step: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         session: Session | None = getattr(self._here, "session", None)
         self._here.session = None
-        given = _arguments(args, kwargs)
-        if not (self._switch.on and self.acts) or session is None or given is None or not session.records:
+        arguments = _arguments(args, kwargs)
+        if not (self._switch.on and self.acts) or session is None or arguments is None or not session.records:
             self._here.stretch = None
             return step(*args, **kwargs)
-        output, timestep, sample, others = given
+        output, timestep, sample, others = arguments
         record, stretch = session.records[-1], getattr(self._here, "stretch", None)
         if stretch is None or stretch.session is not session or stretch.result is not sample:
             stretch = Stretch(session)
         if record.computed and not is_random(self._scheduler):
             stretch.outputs = [(record, output), *stretch.outputs][:NODES]
-            sample = self._retraced(step, stretch, sample)
+            sample = self._retrace_stretch(step, stretch, sample)
             stretch.start, stretch.sample, stretch.steps = _state(self._scheduler), sample, []
         if stretch.start:
             stretch.steps.append((record, timestep, others))
@@ -140,11 +140,11 @@ class Retrace:
         self._here.stretch = None if record.at.is_last else stretch
         return result
 
-    def _retraced(self, step: Callable[..., Any], stretch: Stretch, sample: Tensor) -> Tensor:
+    def _retrace_stretch(self, step: Callable[..., Any], stretch: Stretch, sample: Tensor) -> Tensor:
         """Return the latents to which a stretch leads with interpolated outputs; as they are if there is none."""
         if len(stretch.steps) < 2 or stretch.sample is None:
             return sample
-        (first, known), *_ = stretch.outputs[1:]
+        (first, base), *_ = stretch.outputs[1:]
         if stretch.steps[0][0] is not first:
             return sample
         times = abscissae(stretch, is_multistep(self._scheduler))
@@ -154,11 +154,11 @@ class Retrace:
         with torch.no_grad():
             sample = stretch.sample
             for record, timestep, others in stretch.steps:
-                output = known
+                output = base
                 if record is not first:
                     weights = share * lagrange_basis(tuple(nodes), times[record.at.index])
                     weights[1] += 1 - share
-                    output = weighted_sum(torch.zeros_like(known), (v for _, v in stretch.outputs), weights)
+                    output = sum_weighted(torch.zeros_like(base), (v for _, v in stretch.outputs), weights)
                 sample = _latents(step(output, timestep, sample, **others))
         return sample
 
@@ -170,7 +170,7 @@ def abscissae(stretch: Stretch, multistep: bool) -> tuple[float, ...]:
     return tuple(float(index) for index in range(at.total)) if levels is None else levels
 
 
-def suited(forecaster: Forecaster, scheduler: Any, retraced: bool) -> Forecaster:
+def suit(forecaster: Forecaster, scheduler: Any, retraced: bool) -> Forecaster:
     """Return the forecaster of our own methods that a scheduler goes with.
 
     Schedulers that draw noise, and multistep solvers, which extrapolate by themselves, get repetition. Where stretches

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from padecast._noise import Noise, noise_of
-from padecast._steps import Position, normalised
+from padecast._steps import Position, normalise
 from padecast.hooks.counting import Tick, value_of
 
 SCALES: tuple[float, ...] = (1.0, 1000.0)
@@ -217,7 +217,7 @@ class Clock:
         """Whether a call belongs to somebody else: the scheduler stands, or says something else than the model."""
         if value is None:
             return False
-        if index == self._last and self._moved(value):
+        if index == self._last and self._has_moved(value):
             return True  # the scheduler stands still: somebody else samples with the model
         return self._agreement.breaks(id(self), grid, index, value, strange)
 
@@ -243,28 +243,28 @@ class Clock:
     def _index(self, grid: Any, timestep: Any, value: float | None, context: Any) -> int | None:
         """Return the place in the grid; ``None`` if it is ambiguous or not in the grid."""
         total = self._length(grid)
-        told = self._told(total, value, context)
-        if told is not None:
-            return int(told) if 0 <= int(told) < total else None
-        fresh, stands = self._grid is None, value is not None and not self._moved(value)
-        found = look_up(grid, timestep, self._scales)
+        step = self._read_step(total, value, context)
+        if step is not None:
+            return int(step) if 0 <= int(step) < total else None
+        fresh, stands = self._grid is None, value is not None and not self._has_moved(value)
+        matches = look_up(grid, timestep, self._scales)
         if fresh:
-            found = found[:1] or [(0, None)]  # what is not in the grid is taken for its first place
-        if len(found) != 1:
-            return self._place if stands and not found else None
-        index, scale = found[0]
+            matches = matches[:1] or [(0, None)]  # what is not in the grid is taken for its first place
+        if len(matches) != 1:
+            return self._place if stands and not matches else None
+        index, scale = matches[0]
         self._scales = (scale,) if scale else self._scales
         return index
 
-    def _told(self, total: int, value: float | None, context: Any) -> Any:
+    def _read_step(self, total: int, value: float | None, context: Any) -> Any:
         """Return the step index that the context or the scheduler knows without reading the timestep."""
-        given = getattr(context, "step_index", None)
-        if given is not None and getattr(context, "num_inference_steps", None) in (None, total):
-            return given
+        step = getattr(context, "step_index", None)
+        if step is not None and getattr(context, "num_inference_steps", None) in (None, total):
+            return step
         scheduler = self.pipeline.scheduler
         led = getattr(scheduler, "step_index", None)
         # Before its first step the scheduler knows where the run begins, which holds as long as the run stands there.
-        return getattr(scheduler, "begin_index", None) if led is None and not self._moved(value) else led
+        return getattr(scheduler, "begin_index", None) if led is None and not self._has_moved(value) else led
 
     def _stands(self, by_hand: bool, index: int | None) -> bool:
         """Whether a call by hand moves on while a scheduler that has an index was not stepped since the run began."""
@@ -273,7 +273,7 @@ class Clock:
         self._walks = self._walks or (unmoved and not self._tentative and index != self._last)
         return by_hand and self._tentative and unmoved and index != self._last and not self._walks
 
-    def _moved(self, value: float | None) -> bool:
+    def _has_moved(self, value: float | None) -> bool:
         """Whether the model's timestep is known to be another one than at the last call."""
         if value is None or self._value is None:
             return False
@@ -284,7 +284,7 @@ class Clock:
         if sigmas is None or len(sigmas) != total + 1:
             return None
         levels = [float(s) for s in (sigmas.tolist() if isinstance(sigmas, Tensor) else sigmas)]
-        return normalised([abs(a - b) for a, b in pairwise(levels)])
+        return normalise([abs(a - b) for a, b in pairwise(levels)])
 
 
 def look_up(grid: Any, timestep: Any, scales: tuple[float, ...] = SCALES) -> list[tuple[int, float | None]]:
@@ -305,8 +305,8 @@ def look_up(grid: Any, timestep: Any, scales: tuple[float, ...] = SCALES) -> lis
     value = value_of(timestep)
     places = [float(t) for t in (grid.tolist() if isinstance(grid, Tensor) else grid)]
     floating = isinstance(timestep, Tensor) and timestep.is_floating_point()
-    own = torch.finfo(timestep.dtype).eps if floating else 0.0
-    for tolerance in (max(own, 1e-6), 2**-7):  # at last that of bfloat16, which a wider dtype may have passed through
+    eps = torch.finfo(timestep.dtype).eps if floating else 0.0
+    for tolerance in (max(eps, 1e-6), 2**-7):  # at last that of bfloat16, which a wider dtype may have passed through
         near: list[tuple[int, float | None]] = [
             (index, scale)
             for index, place in enumerate(places)

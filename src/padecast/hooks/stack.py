@@ -34,13 +34,13 @@ class Stack(Protocol):
     def source(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Streams:
         """Return what the first part is given of every sample, at its call; nothing if that is not known."""
 
-    def known(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Known:
+    def read_rows(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Known:
         """Return which rows count of what the first part is given, at its call; nothing if all do or none is known."""
 
-    def counted(self, known: Known, streams: Streams) -> Rows | None:
+    def match_rows(self, stream_rows: Known, streams: Streams) -> Rows | None:
         """Return which rows of the output count, by those of what a block was given; ``None`` if all do."""
 
-    def skipped(self, place: int, args: tuple[Any, ...], kwargs: dict[str, Any], forecast: Streams | None) -> Any:
+    def skip(self, place: int, args: tuple[Any, ...], kwargs: dict[str, Any], forecast: Streams | None) -> Any:
         """Return what stands in for a part's output; the last part's holds the forecast."""
 
     def ran(self, place: int, output: Any) -> None:
@@ -49,7 +49,7 @@ class Stack(Protocol):
     def learnt(self, entry: Streams, output: Any) -> tuple[Streams, Streams]:
         """Return input and output of the stack, from its entry and what its last part returned."""
 
-    def exchanged(self, output: Any, streams: Streams) -> Any:
+    def exchange(self, output: Any, streams: Streams) -> Any:
         """Return the last part's output with other features."""
 
 

@@ -48,10 +48,10 @@ class Track:
         It is if it is conditioned as one before; else it is perhaps of another loop. When the scheduler has moved on
         and no other call of the run came, it was of this one, whose conditioning has changed.
         """
-        known = self.branches.knows(context, conditions) is not None
+        is_known = self.branches.knows(context, conditions) is not None
         changed = self.passed is not None and self.passed < index and not self.branches.were_at(self.passed)
-        self.passed = None if known else index
-        return known or changed
+        self.passed = None if is_known else index
+        return is_known or changed
 
     @property
     def is_over(self) -> bool:

@@ -75,7 +75,7 @@ class Worker:
 
 
 def do(
-    cells: Iterable[Cell], shelf: Shelf, load: Load, cluster: Cluster = Cluster(), told: Told | None = None
+    cells: Iterable[Cell], shelf: Shelf, load: Load, cluster: Cluster = Cluster(), progress: Told | None = None
 ) -> list[str]:
     """Do cells on a Ray cluster, and write each as it comes.
 
@@ -84,7 +84,7 @@ def do(
         shelf: Where finished ones go.
         load: Returns a cell's pipeline, on a worker; it must pickle.
         cluster: Where.
-        told: Told of every cell that was written.
+        progress: Told of every cell that was written.
 
     Returns:
         A line for each cell that failed.
@@ -102,7 +102,7 @@ def do(
     if ours:
         ray.init(address=cluster.address, log_to_driver=False, include_dashboard=False, configure_logging=False)
     try:
-        return _Work(ray, list(cells), shelf, load, cluster, told).done()
+        return _Work(ray, list(cells), shelf, load, cluster, progress).do()
     finally:
         if ours:
             ray.shutdown()
@@ -117,32 +117,32 @@ class _Work:
     shelf: Shelf
     load: Load
     cluster: Cluster
-    told: Told | None
+    progress: Told | None
     tried: dict[str, int] = field(default_factory=dict)
-    given: dict[Any, tuple[Any, Cell]] = field(default_factory=dict)
+    jobs: dict[Any, tuple[Any, Cell]] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
 
-    def done(self) -> list[str]:
+    def do(self) -> list[str]:
         """Do all of them."""
         waiting = deque(self.cells)
         free = [self._worker() for _ in range(min(self._workers(), len(waiting)))]
         try:
-            while waiting or self.given:
+            while waiting or self.jobs:
                 while waiting and free:
                     self._give(free.pop(), waiting.popleft())
-                for ready in self._finished():
-                    free.append(self._receive(*self.given[ready], ready, waiting))
-                    del self.given[ready]  # only now: an interrupt before it finds the result again
+                for ready in self._wait():
+                    free.append(self._receive(*self.jobs[ready], ready, waiting))
+                    del self.jobs[ready]  # only now: an interrupt before it finds the result again
         except BaseException:
             self._save_others()
             raise
         return self.failures
 
-    def _finished(self) -> list[Any]:
+    def _wait(self) -> list[Any]:
         """Wait until a cell is done, or lost."""
         for _ in range(self.cluster.tries):
             try:
-                ready, _others = self.ray.wait(list(self.given), num_returns=1)
+                ready, _others = self.ray.wait(list(self.jobs), num_returns=1)
                 return list(ready)
             except self.ray.exceptions.RayError as error:
                 lost = error
@@ -174,15 +174,15 @@ class _Work:
     def _save_others(self) -> None:
         """Write what workers have finished by now, whatever ends the experiment."""
         with contextlib.suppress(Exception):
-            ready, _ = self.ray.wait(list(self.given), num_returns=len(self.given), timeout=0)
+            ready, _ = self.ray.wait(list(self.jobs), num_returns=len(self.jobs), timeout=0)
             for reference in ready:
-                _worker, cell = self.given.pop(reference)
+                _worker, cell = self.jobs.pop(reference)
                 with contextlib.suppress(Exception):
                     self._take(cell, self.ray.get(reference))
 
     def _give(self, worker: Any, cell: Cell) -> None:
         self.tried[cell.file] = self.tried.get(cell.file, 0) + 1
-        self.given[worker.do.remote(cell)] = worker, cell
+        self.jobs[worker.do.remote(cell)] = worker, cell
 
     def _take(self, cell: Cell, document: dict[str, Any]) -> None:
         if "full" in document:
@@ -191,8 +191,8 @@ class _Work:
             self.failures.append(f"{cell.name}: {document['error']}")
             return
         self.shelf.put(cell, document)
-        if self.told is not None:
-            self.told(cell)
+        if self.progress is not None:
+            self.progress(cell)
 
     def _worker(self) -> Any:
         share = self._resource("CPU") / self._workers()  # never more than all workers can have at once
@@ -200,11 +200,11 @@ class _Work:
         return self.ray.remote(Worker).options(**options).remote(self.load, max(1, int(share)))
 
     def _workers(self) -> int:
-        gpus, wanted = self._gpus(), self.cluster.workers
+        gpus, count = self._gpus(), self.cluster.workers
         if gpus:
             most = max(1, int(self._resource("GPU") / gpus))
-            return most if wanted is None else min(wanted, most)
-        return max(1, int(self._resource("CPU")) // 2) if wanted is None else wanted
+            return most if count is None else min(count, most)
+        return max(1, int(self._resource("CPU")) // 2) if count is None else count
 
     def _gpus(self) -> float:
         return min(1.0, self._resource("GPU")) if self.cluster.gpus is None else self.cluster.gpus

@@ -26,7 +26,7 @@ def numbers(written: Iterable[str], name: str) -> tuple[int, ...]:
         >>> numbers(["0-3", "7,9"], "seeds")
         (0, 1, 2, 3, 7, 9)
     """
-    found: list[int] = []
+    values: list[int] = []
     for part in (part.strip() for text in written for part in text.split(",")):
         match = re.fullmatch(r"([0-9]{1,19})(?:-([0-9]{1,19}))?", part)
         if match is None or (match[2] and int(match[2]) < int(match[1])):
@@ -35,12 +35,12 @@ def numbers(written: Iterable[str], name: str) -> tuple[int, ...]:
                 f"For example: {name} 3, or {name} 0-7, or {name} 0-3,8"
             )
         numbers = range(int(match[1]), int(match[2] or match[1]) + 1)
-        if numbers[-1] - numbers[0] >= MOST - len(found):  # before a list is made of them
+        if numbers[-1] - numbers[0] >= MOST - len(values):  # before a list is made of them
             raise InvalidOption(
                 f"{name} {part!r} makes more than {MOST} numbers.\n"
                 "Usual cause: a digit too many. Give the seeds that are to be drawn, such as 0-63."
             )
-        found.extend(numbers)
-    written_out = line(", ".join(map(str, found[:100])))
-    check(0 < len(found) == len(set(found)), name, written_out, "one number or more, each once")
-    return tuple(found)
+        values.extend(numbers)
+    written_out = line(", ".join(map(str, values[:100])))
+    check(0 < len(values) == len(set(values)), name, written_out, "one number or more, each once")
+    return tuple(values)

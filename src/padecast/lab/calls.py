@@ -76,13 +76,13 @@ class Sampling:
         """Return what the pipeline is asked for, by the names of its arguments."""
         takes = parameters(pipe)
         self._check(pipe, takes)
-        chosen: dict[str, Any] = {"guidance_scale": self.guidance, "shift": self.shift}
+        arguments: dict[str, Any] = {"guidance_scale": self.guidance, "shift": self.shift}
         if "class_labels" in takes:
             classes = self.classes or tuple(range(10))
-            chosen["class_labels"] = [classes[seed % len(classes)] for seed in seeds]
+            arguments["class_labels"] = [classes[seed % len(classes)] for seed in seeds]
         if "prompt" in takes:
-            chosen["prompt"] = [self.prompts[seed % len(self.prompts)] for seed in seeds]
-        return {name: value for name, value in chosen.items() if value is not None}
+            arguments["prompt"] = [self.prompts[seed % len(self.prompts)] for seed in seeds]
+        return {name: value for name, value in arguments.items() if value is not None}
 
     def asked(self, pipe: Any, seeds: Sequence[int]) -> list[Any]:
         """Return the prompt or the class that every seed asks for; the seed itself of a pipeline without either.
@@ -93,11 +93,11 @@ class Sampling:
             [3, 4]
         """
         conditions = self.conditions(pipe, seeds)
-        found: list[Any] = conditions.get("prompt") or conditions.get("class_labels") or list(seeds)
-        return found
+        requests: list[Any] = conditions.get("prompt") or conditions.get("class_labels") or list(seeds)
+        return requests
 
     def _check(self, pipe: Any, takes: frozenset[str]) -> None:
-        given = {
+        arguments = {
             "prompt": self.prompts or None,
             "class_labels": self.classes or None,
             "guidance_scale": self.guidance,
@@ -105,11 +105,11 @@ class Sampling:
             **self.arguments,
         }
         name = type(pipe).__name__
-        for argument, value in given.items():
+        for argument, value in arguments.items():
             if value is not None and argument not in takes:
                 raise InvalidOption(
                     f"{name} takes no {argument}, and {value!r} was given for it.\n"
-                    f"It takes: {', '.join(sorted(takes & {*given, 'num_inference_steps'}))}"
+                    f"It takes: {', '.join(sorted(takes & {*arguments, 'num_inference_steps'}))}"
                 )
         if "prompt" in takes and not self.prompts:
             raise InvalidOption(

@@ -26,14 +26,14 @@ from padecast.calibration.provenance import Provenance
 from padecast.lab._tables import Numbers
 from padecast.lab.experiment import Experiment, Setting, Source
 from padecast.lab.measure import Progress, calls, measure
-from padecast.lab.origins import origin, shipped
-from padecast.lab.pixels import encoded
+from padecast.lab.origins import origin, parse_shipped
+from padecast.lab.pixels import encode
 from padecast.lab.portrait import portrait
 from padecast.lab.pretrained import metrics_of
 from padecast.lab.results import Refusal
 from padecast.lab.runner import FEWER, UNCACHED, Entry, Task
 from padecast.lab.scores import scores_of
-from padecast.lab.tuning import prepared, tune
+from padecast.lab.tuning import prepare, tune
 from padecast.report import finite
 
 KIND, SCHEMA = "padecast cell", 1
@@ -99,8 +99,8 @@ class Cell:
     @property
     def file(self) -> str:
         """Name of its file: what it is, and a digest of all that it is asked; a cell of another origin is replaced."""
-        asked = {name: value for name, value in self.configuration.items() if name != "origin"}
-        digest = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:10]
+        request = {name: value for name, value in self.configuration.items() if name != "origin"}
+        digest = hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()[:10]
         return f"{re.sub(r'[^a-z0-9]+', '-', self.name.lower()).strip('-')[:80]}-{digest}.json"
 
     def task(self, pipe: Any, memory: Memory | None = None) -> Task:
@@ -134,14 +134,14 @@ class Cell:
 
 def cells(experiment: Experiment) -> list[Cell]:
     """Return the pieces of work of an experiment, each once."""
-    found = {
+    pieces = {
         cell.file: cell
         for source in experiment.pipelines
         for setting in experiment.settings
         if not setting.pipelines or source.name in setting.pipelines
         for cell in _of_task(experiment, source, setting)
     }
-    return list(found.values())
+    return list(pieces.values())
 
 
 def run(
@@ -163,7 +163,7 @@ def run(
     """
     pipe = load(cell.source)
     task = cell.task(pipe, memory)
-    document = _portrait(cell, task) if cell.kind == "portrait" else _measured(cell, task, progress)
+    document = _portrait(cell, task) if cell.kind == "portrait" else _measure(cell, task, progress)
     provenance = dataclasses.asdict(Provenance.of(pipe))
     plain: dict[str, Any] = finite(
         {"kind": KIND, "schema": SCHEMA, "cell": cell.configuration, "provenance": provenance, **document}
@@ -175,28 +175,28 @@ def _of_task(experiment: Experiment, source: Source, setting: Setting) -> Iterat
     fields = ("seeds", "development", "batch", "repeats", "shown", "flops", "timed", "metrics")
     shared = {name: getattr(experiment, name) for name in fields}
 
-    def cell(kind: str, chosen: str, wanted: int | None, **changes: Any) -> Cell:
-        made = origin(source.source, chosen)
-        return Cell(kind, source, setting, chosen, wanted, origin=made, **{**shared, **changes})
+    def cell(kind: str, way: str, nfe: int | None, **changes: Any) -> Cell:
+        digest = origin(source.source, way)
+        return Cell(kind, source, setting, way, nfe, origin=digest, **{**shared, **changes})
 
-    for wanted in experiment.nfe or (None,):
-        if wanted is not None:
-            yield cell("measure", FEWER, wanted)
-        for chosen in (*experiment.methods, *experiment.peers):
-            yield cell("measure", chosen, wanted)
-        for file in experiment.calibrations if wanted is not None else ():
+    for nfe in experiment.nfe or (None,):
+        if nfe is not None:
+            yield cell("measure", FEWER, nfe)
+        for way in (*experiment.methods, *experiment.peers):
+            yield cell("measure", way, nfe)
+        for file in experiment.calibrations if nfe is not None else ():
             if _belongs(file, setting):
-                yield cell("measure", f"calibrated:{file}", wanted)
+                yield cell("measure", f"calibrated:{file}", nfe)
     for sweep in experiment.sweeps:
         for method in sweep.methods:
             for value in sweep.values:
-                yield cell("sweep", sweep.written(method, value), None, option=sweep.option)
+                yield cell("sweep", sweep.write(method, value), None, option=sweep.option)
     portraits = experiment.portraits
     if portraits.seeds:
-        wanted = portraits.nfe or next(iter(experiment.nfe), None)
+        nfe = portraits.nfe or next(iter(experiment.nfe), None)
         shape = {"seeds": portraits.seeds, "development": _others(experiment, portraits.seeds)}
-        for chosen in (UNCACHED_NAME, *(portraits.methods or (*experiment.methods, *experiment.peers))):
-            yield cell("portrait", chosen, None if chosen == UNCACHED_NAME else wanted, **shape)
+        for way in (UNCACHED_NAME, *(portraits.methods or (*experiment.methods, *experiment.peers))):
+            yield cell("portrait", way, None if way == UNCACHED_NAME else nfe, **shape)
 
 
 def _others(experiment: Experiment, seeds: Numbers) -> Numbers:
@@ -205,7 +205,7 @@ def _others(experiment: Experiment, seeds: Numbers) -> Numbers:
 
 def _belongs(file: str, setting: Setting) -> bool:
     """Whether a calibration is meant for a setting: one that ships says so in its name."""
-    named = shipped(file)
+    named = parse_shipped(file)
     return named is None or named[1] == setting.name
 
 
@@ -222,11 +222,11 @@ def _entry(cell: Cell) -> Entry:
 
 
 def _calibration(file: str) -> Calibration:
-    named = shipped(file)
+    named = parse_shipped(file)
     return zoo.calibration(*named) if named else Calibration.load(files.locate(file, "calibration"))
 
 
-def _tuned(cell: Cell, task: Task) -> Entry:
+def _tune(cell: Cell, task: Task) -> Entry:
     try:
         entry = _entry(cell)
     except (InvalidOption, CalibrationMismatch) as error:  # a calibration without that number of computed steps
@@ -234,12 +234,12 @@ def _tuned(cell: Cell, task: Task) -> Entry:
             raise
         return Entry("calibrated", wanted=cell.wanted, refusal=str(error).partition("\n")[0])
     if cell.wanted is None or cell.chosen.startswith(("calibrated:", FEWER)):
-        return prepared(task.tuning(), entry)
+        return prepare(task.tuning(), entry)
     return tune(task.tuning(), entry, cell.wanted)
 
 
-def _measured(cell: Cell, task: Task, progress: Progress | None) -> dict[str, Any]:
-    entry = _tuned(cell, task)
+def _measure(cell: Cell, task: Task, progress: Progress | None) -> dict[str, Any]:
+    entry = _tune(cell, task)
     if entry.refusal:
         return {"settings": task.settings(), "refusal": dataclasses.asdict(Refusal.of(entry))}
     compared = measure(task, [entry], repeats=cell.repeats, flops=cell.flops, timed=cell.timed, progress=progress)
@@ -250,26 +250,26 @@ def _measured(cell: Cell, task: Task, progress: Progress | None) -> dict[str, An
         "settings": compared.settings,
         "uncached": uncached.to_dict(),
         "result": result.to_dict(),
-        "images": _encoded(*(images[: cell.shown] for images in compared.images)),
+        "images": _encode(*(images[: cell.shown] for images in compared.images)),
     }
 
 
-def _encoded(uncached: Iterable[Tensor], result: Iterable[Tensor]) -> dict[str, list[str]]:
+def _encode(uncached: Iterable[Tensor], result: Iterable[Tensor]) -> dict[str, list[str]]:
     """Return as many pairs of images as a file may hold, and one at least."""
-    found: dict[str, list[str]] = {"uncached": [], "result": []}
+    images: dict[str, list[str]] = {"uncached": [], "result": []}
     taken = 0
     for pair in zip(uncached, result, strict=True):
-        written = [encoded(image) for image in pair]
+        written = [encode(image) for image in pair]
         taken += sum(map(len, written))
-        if taken > IMAGES and found["uncached"]:
+        if taken > IMAGES and images["uncached"]:
             break
-        for texts, text in zip(found.values(), written, strict=True):
+        for texts, text in zip(images.values(), written, strict=True):
             texts.append(text)
-    return found
+    return images
 
 
 def _portrait(cell: Cell, task: Task) -> dict[str, Any]:
-    entry = _tuned(cell, task)
+    entry = _tune(cell, task)
     if entry.refusal:
         return {"settings": task.settings(), "refusal": dataclasses.asdict(Refusal.of(entry))}
     return {"settings": task.settings(), "portrait": portrait(task, entry)}

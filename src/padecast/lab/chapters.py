@@ -13,7 +13,7 @@ from padecast._errors import InvalidOption
 from padecast.calibration.provenance import Provenance
 from padecast.files import line
 from padecast.lab.peers import is_foreign
-from padecast.lab.pixels import decoded
+from padecast.lab.pixels import decode
 from padecast.lab.results import Comparison, Refusal, Result
 
 LARGE, SHOWN = 256, 32
@@ -47,8 +47,8 @@ class Chapter:
     @property
     def budgets(self) -> list[int | None]:
         """Numbers of computed steps that methods were tuned to; ``None`` for those that ran as written."""
-        wanted: set[Any] = {cell["cell"]["wanted"] for cell in self.cells} | {r.wanted for r in self.refusals}
-        return sorted(wanted, key=lambda nfe: (nfe is None, nfe or 0))
+        budgets: set[Any] = {cell["cell"]["wanted"] for cell in self.cells} | {r.wanted for r in self.refusals}
+        return sorted(budgets, key=lambda nfe: (nfe is None, nfe or 0))
 
     @property
     def results(self) -> list[Result]:
@@ -58,19 +58,19 @@ class Chapter:
     @property
     def names(self) -> list[str]:
         """Methods, each once: fewer steps, padecast's own, then other libraries'."""
-        found = dict.fromkeys(result.name for result in self.results)
-        return sorted(found, key=lambda name: (name != "fewer-steps", is_foreign(name)))
+        names = dict.fromkeys(result.name for result in self.results)
+        return sorted(names, key=lambda name: (name != "fewer-steps", is_foreign(name)))
 
-    def comparison(self, wanted: int | None) -> Comparison | None:
+    def comparison(self, nfe: int | None) -> Comparison | None:
         """Return the uncached run and what was tuned to so many computed steps, the most faithful first."""
-        cells = [cell for cell in self.cells if cell["cell"]["wanted"] == wanted]
+        cells = [cell for cell in self.cells if cell["cell"]["wanted"] == nfe]
         if not cells:
             return None
         cells.sort(key=lambda cell: (cell["result"]["name"] != "fewer-steps", -cell["result"]["psnr"]["mean"]))
         results = [Result.from_dict(cells[0]["uncached"]), *(Result.from_dict(cell["result"]) for cell in cells)]
-        refusals = tuple(refusal for refusal in self.refusals if refusal.wanted == wanted)
-        known = {one.name for one in fields(Provenance)}
-        provenance = Provenance(**{name: value for name, value in cells[0]["provenance"].items() if name in known})
+        refusals = tuple(refusal for refusal in self.refusals if refusal.wanted == nfe)
+        names = {item.name for item in fields(Provenance)}
+        provenance = Provenance(**{name: value for name, value in cells[0]["provenance"].items() if name in names})
         return Comparison(self.settings, tuple(results), provenance, self._images(cells), refusals)
 
     @property
@@ -81,26 +81,26 @@ class Chapter:
     def _images(self, cells: list[dict[str, Any]]) -> tuple[Tensor, ...]:
         """Return the images of the uncached run and of cells, small enough for a page."""
         rows = [(cells[0], "uncached"), *((cell, "result") for cell in cells)]
-        found: list[Tensor] = []
+        stacks: list[Tensor] = []
         for cell, name in rows:
-            found.append(torch.stack([decoded(text, LARGE) for text in cell["images"][name][: min(self.shown, SHOWN)]]))
-            if found[-1].shape != found[0].shape:
-                one, other = (tuple(images.shape[1:]) for images in (found[-1], found[0]))
+            stacks.append(torch.stack([decode(text, LARGE) for text in cell["images"][name][: min(self.shown, SHOWN)]]))
+            if stacks[-1].shape != stacks[0].shape:
+                shape, other = (tuple(images.shape[1:]) for images in (stacks[-1], stacks[0]))
                 raise InvalidOption(
-                    f"images of {_file(cell)} have shape {one}, and those of {_file(cells[0])} have {other}.\n"
+                    f"images of {_file(cell)} have shape {shape}, and those of {_file(cells[0])} have {other}.\n"
                     "Usual cause: an earlier experiment in the same folder, of another size. Remove its cells."
                 )
-        return tuple(found)
+        return tuple(stacks)
 
     def swept(self) -> dict[str, dict[str, list[tuple[str, Result]]]]:
         """Return what sweeps measured: by option and method, the values and what came of them."""
-        found: dict[str, dict[str, list[tuple[str, Result]]]] = {}
+        sweeps: dict[str, dict[str, list[tuple[str, Result]]]] = {}
         for cell in self.sweeps:
             option = cell["cell"]["option"]
             method, _, value = cell["cell"]["chosen"].rpartition(f"{option}=")
-            lines = found.setdefault(option, {})
+            lines = sweeps.setdefault(option, {})
             lines.setdefault(method.rstrip(":,"), []).append((value, Result.from_dict(cell["result"])))
-        return found
+        return sweeps
 
 
 def chapters(documents: Iterable[dict[str, Any]]) -> list[Chapter]:
@@ -109,14 +109,14 @@ def chapters(documents: Iterable[dict[str, Any]]) -> list[Chapter]:
     Args:
         documents: As :func:`padecast.lab.cells.run` returned them.
     """
-    found: dict[str, Chapter] = {}
+    book: dict[str, Chapter] = {}
     for document in documents:
-        chapter = found.setdefault(document["settings"]["name"], Chapter(document["settings"]))
+        chapter = book.setdefault(document["settings"]["name"], Chapter(document["settings"]))
         chapter.provenances.append(document["provenance"])
         if document["cell"]["kind"] == "measure":
             chapter.settings = document["settings"]
         _sort_in(chapter, document)
-    return [found[title] for title in sorted(found)]
+    return [book[title] for title in sorted(book)]
 
 
 def _sort_in(chapter: Chapter, document: dict[str, Any]) -> None:
@@ -135,7 +135,9 @@ def _sort_in(chapter: Chapter, document: dict[str, Any]) -> None:
 def _check_alike(chapter: Chapter, document: dict[str, Any]) -> None:
     """Raise unless a portrait is of the same seeds and of latents of the same size as those before."""
     for before in chapter.portraits[:1]:
-        shapes = [(len(one["path"][0]), len(one["path"][0][0])) for one in (document["portrait"], before)]
+        shapes = [
+            (len(portrait["path"][0]), len(portrait["path"][0][0])) for portrait in (document["portrait"], before)
+        ]
         if shapes[0] != shapes[1]:
             raise InvalidOption(
                 f"the portrait of {_file(document)} has {shapes[0][0]} seeds and {shapes[0][1]} numbers of each, and "

@@ -108,11 +108,11 @@ class Sweep:
     option: str
     values: tuple[str | int | float, ...]
 
-    def written(self, method: str, value: str | int | float) -> str:
+    def write(self, method: str, value: str | int | float) -> str:
         """Return a method with the option.
 
         Example:
-            >>> Sweep(("fora",), "every", (2, 3)).written("fora:warmup=1", 2)
+            >>> Sweep(("fora",), "every", (2, 3)).write("fora:warmup=1", 2)
             'fora:warmup=1,every=2'
         """
         return f"{method}{',' if ':' in method else ':'}{self.option}={value}"
@@ -194,9 +194,9 @@ class Experiment:
         for setting in self.settings:
             self._check(setting)
         for key in ("methods", "peers"):
-            _entered(key, getattr(self, key))
+            _check_entries(key, getattr(self, key))
         for sweep in self.sweeps:
-            _entered("sweeps", [sweep.written(method, value) for method in sweep.methods for value in sweep.values])
+            _check_entries("sweeps", [sweep.write(method, value) for method in sweep.methods for value in sweep.values])
 
     @property
     def size(self) -> int:
@@ -208,10 +208,10 @@ class Experiment:
 
     def _check(self, setting: Setting) -> None:
         check(1 <= setting.steps <= CALLS, f"steps of {setting.name!r}", setting.steps, f"1 to {CALLS}")
-        known = [source.name for source in self.pipelines]
+        names = [source.name for source in self.pipelines]
         for name in setting.pipelines:
-            if name not in known:
-                raise unknown(f"pipeline in settings {setting.name!r}", name, known)
+            if name not in names:
+                raise unknown(f"pipeline in settings {setting.name!r}", name, names)
         for nfe in (*self.nfe, *([self.portraits.nfe] if self.portraits.nfe else [])):
             check(1 <= nfe <= setting.steps, "nfe", nfe, f"1 to the {setting.steps} steps of {setting.name!r}")
         with of_key("settings, seeds, development or batch"):
@@ -242,7 +242,7 @@ def _check_names(key: str, names: Sequence[str]) -> None:
     check(len(set(names)) == len(names), f"names of {key}", list(names), "each once")
 
 
-def _entered(key: str, chosen: Sequence[str]) -> None:
-    for place, written in enumerate(chosen):
+def _check_entries(key: str, texts: Sequence[str]) -> None:
+    for place, written in enumerate(texts):
         with of_key(f"{key}[{place}]"):
             Entry.of(written)

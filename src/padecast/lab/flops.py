@@ -51,7 +51,7 @@ FORMULAS: dict[Any, Any] = {
 
 
 @contextmanager
-def counted(pipe: Any) -> Iterator[Operations]:
+def count_operations(pipe: Any) -> Iterator[Operations]:
     """Count the operations of a pipeline's denoisers inside the block."""
     operations, entered = Operations(), list[Operations]()
 
@@ -79,8 +79,8 @@ def flops_share(task: Task, entry: Entry) -> float:
         entry: How.
     """
     totals = []
-    for chosen in (entry, UNCACHED):
-        with counted(task.pipe) as operations:
-            draw(task, chosen, task.batches()[0])
+    for way in (entry, UNCACHED):
+        with count_operations(task.pipe) as operations:
+            draw(task, way, task.batches()[0])
         totals.append(operations.total)
     return totals[0] / max(totals[1], 1)

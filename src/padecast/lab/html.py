@@ -49,25 +49,25 @@ def page(documents: Iterable[dict[str, Any]], title: str = "") -> str:
         lstrip_blocks=True,
         finalize=lambda value: visible(value) if type(value) is str else value,
     )
-    found = chapters(documents)
-    shown = [_chapter(chapter, place) for place, chapter in enumerate(found)]
+    book = chapters(documents)
+    shown = [_chapter(chapter, place) for place, chapter in enumerate(book)]
     text: str = environment.get_template("report.html").render(
         title=title or "padecast report",
         version=__version__,
         chapters=shown,
-        provenances=_provenances(found),
+        provenances=_provenances(book),
         sliders={chapter["id"]: chapter["slider"] for chapter in shown if chapter["slider"]},
     )
     return text
 
 
 def _chapter(chapter: Chapter, place: int) -> dict[str, Any]:
-    compared = {wanted: chapter.comparison(wanted) for wanted in chapter.budgets}
+    compared = {nfe: chapter.comparison(nfe) for nfe in chapter.budgets}
     return {
         "id": f"chapter-{place}",
         "title": chapter.title,
         "about": _about(chapter),
-        "tables": [_table(chapter, wanted, comparison) for wanted, comparison in compared.items()],
+        "tables": [_table(chapter, nfe, comparison) for nfe, comparison in compared.items()],
         "pictures": _pictures(chapter, compared),
         "slider": _slider(chapter),
     }
@@ -76,11 +76,11 @@ def _chapter(chapter: Chapter, place: int) -> dict[str, Any]:
 def _about(chapter: Chapter) -> list[tuple[str, str]]:
     settings = chapter.settings
     sampling = settings["sampling"] if isinstance(settings["sampling"], dict) else {}
-    told = {name: value for name, value in sampling.items() if value not in (None, [], {}, ())}
+    call = {name: value for name, value in sampling.items() if value not in (None, [], {}, ())}
     lines = {
         "pipeline": f"{settings['pipeline']}, {settings['model']}, {settings['scheduler']}, {settings['dtype']}",
         "steps": str(settings["steps"]),
-        **{name: ", ".join(map(str, value)) if isinstance(value, list) else str(value) for name, value in told.items()},
+        **{name: ", ".join(map(str, value)) if isinstance(value, list) else str(value) for name, value in call.items()},
         "seeds": f"{len(settings['seeds'])} measured, {len(settings['development'])} others tuned on, in calls of "
         f"{settings['batch']}",
         "device": str(settings["device"]),
@@ -88,43 +88,43 @@ def _about(chapter: Chapter) -> list[tuple[str, str]]:
     return list(lines.items())
 
 
-def _table(chapter: Chapter, wanted: int | None, comparison: Comparison | None) -> dict[str, Any]:
+def _table(chapter: Chapter, nfe: int | None, comparison: Comparison | None) -> dict[str, Any]:
     results = comparison.results if comparison else ()
     scores = list(dict.fromkeys(name for result in results for name in result.scores))
     busy = bool(results) and results[0].seconds_range[1] > BUSY * results[0].seconds_range[0]  # NaN: not timed
     return {
-        "title": "as written" if wanted is None else f"{wanted} of {chapter.settings['steps']} steps computed",
+        "title": "as written" if nfe is None else f"{nfe} of {chapter.settings['steps']} steps computed",
         "scores": scores,
         "timed": any(result.calls_timed for result in results),
         "rows": [_row(result, scores) for result in results],
-        "refusals": [refusal for refusal in chapter.refusals if refusal.wanted == wanted],
+        "refusals": [refusal for refusal in chapter.refusals if refusal.wanted == nfe],
         "busy": results[0].seconds_range if busy else None,
     }
 
 
 def _row(result: Result, scores: list[str]) -> dict[str, Any]:
-    own = result.name == "uncached"
+    exact = result.name == "uncached"
     missed = result.wanted is not None and abs(result.nfe - result.wanted) >= 0.5
     numbers = {
         "nfe": f"{result.nfe:.3g}",
-        "psnr": [] if own else [f"{value:.2f}" for value in (result.psnr.mean, result.psnr.p5, result.psnr.worst)],
-        "ssim": "" if own else f"{result.ssim.mean:.4f}",
+        "psnr": [] if exact else [f"{value:.2f}" for value in (result.psnr.mean, result.psnr.p5, result.psnr.worst)],
+        "ssim": "" if exact else f"{result.ssim.mean:.4f}",
         "scores": [f"{result.scores[name]:.3f}" if name in result.scores else "" for name in scores],
-        "wall": "" if own or not result.calls_timed else f"{result.speedup:.2f}x",
-        "denoiser": "" if own or not result.calls_timed else f"{result.denoiser_speedup:.2f}x",
-        "ideal": "" if own else f"{result.ideal:.2f}x",
+        "wall": "" if exact or not result.calls_timed else f"{result.speedup:.2f}x",
+        "denoiser": "" if exact or not result.calls_timed else f"{result.denoiser_speedup:.2f}x",
+        "ideal": "" if exact else f"{result.ideal:.2f}x",
         "flops": "" if result.flops_share is None else f"{result.flops_share:.0%}",
     }
     written = "" if result.written == result.name else result.written.removeprefix(f"{result.name}:")
-    told = {"name": result.name, "written": shortened(written), "plan": result.plans[0]}
-    return {**numbers, **told, "missed": missed, "partial": is_partial(result.name)}
+    words = {"name": result.name, "written": shorten(written), "plan": result.plans[0]}
+    return {**numbers, **words, "missed": missed, "partial": is_partial(result.name)}
 
 
-def shortened(written: str) -> str:
+def shorten(written: str) -> str:
     """Leave long lists of numbers out of a method as it is written.
 
     Example:
-        >>> shortened("ratios=(1.0, 1.0378, 1.0087, 1.0062, 0.94505, 0.96953),threshold=0.1")
+        >>> shorten("ratios=(1.0, 1.0378, 1.0087, 1.0062, 0.94505, 0.96953),threshold=0.1")
         'ratios=(...),threshold=0.1'
     """
     return re.sub(r"\([^()]{30,}\)", "(...)", written)
@@ -142,10 +142,10 @@ def is_partial(name: str) -> bool:
 
 
 def _pictures(chapter: Chapter, compared: dict[int | None, Comparison | None]) -> list[dict[str, Any]]:
-    names, found = chapter.names, list[dict[str, Any]]()
+    names, pictures = chapter.names, list[dict[str, Any]]()
 
     def draw(caption: str, picture: Callable[[BytesIO], Any]) -> None:
-        found.append({"caption": caption, **_embedded(picture)})
+        pictures.append({"caption": caption, **_embed(picture)})
 
     if chapter.cells:
         draw("Fidelity over computed steps", lambda file: trends.tradeoff(chapter.results, file, named=names))
@@ -156,15 +156,15 @@ def _pictures(chapter: Chapter, compared: dict[int | None, Comparison | None]) -
         draw(f"Sweep: {option}", partial(trends.sweep, lines, option))
     if any(portrait["name"] == "uncached" for portrait in chapter.portraits):
         _of_portraits(draw, chapter.portraits, names)
-    return found
+    return pictures
 
 
 Draw = Callable[[str, Callable[[BytesIO], Any]], None]
 
 
 def _of_comparison(draw: Draw, comparison: Comparison, names: list[str]) -> None:
-    wanted = comparison.results[1].wanted
-    title = "As written" if wanted is None else f"{wanted} computed steps"
+    nfe = comparison.results[1].wanted
+    title = "As written" if nfe is None else f"{nfe} computed steps"
     draw(
         f"{title}: plans, and errors after every step",
         lambda file: figures.steps([comparison], file, title=f"{title}: plans and errors", named=names),
@@ -205,7 +205,7 @@ def _order(cell: dict[str, Any]) -> tuple[float, float]:
     return cell["result"]["wanted"] or 0, -cell["result"]["psnr"]["mean"]
 
 
-def _embedded(picture: Callable[[BytesIO], Any]) -> dict[str, Any]:
+def _embed(picture: Callable[[BytesIO], Any]) -> dict[str, Any]:
     """Draw a picture; returns it in base 64, and its width on the page, where an inch has 100 dots."""
     with BytesIO() as file:
         picture(file)
@@ -214,13 +214,13 @@ def _embedded(picture: Callable[[BytesIO], Any]) -> dict[str, Any]:
     return {"png": base64.b64encode(png).decode("ascii"), "width": width}
 
 
-def _provenances(found: list[Chapter]) -> list[tuple[str, int]]:
+def _provenances(book: list[Chapter]) -> list[tuple[str, int]]:
     """Where the figures come from, and of how many cells."""
     counted = Counter(
         f"commit {p['commit'] or 'unknown'}; {p['device']}, {p['threads']} threads; "
         + ", ".join(f"{name} {version}" for name, version in p["versions"].items() if version)
         + f"; {p['date'][:10]}; {p['command']}"
-        for chapter in found
+        for chapter in book
         for p in chapter.provenances
     )
     return counted.most_common()

@@ -43,9 +43,9 @@ class Ledger:
 
     def score(self, task: Task, seeds: Sequence[int], drawn: Drawn, reference: Drawn) -> None:
         """Measure one batch."""
-        asked = task.asked(seeds) if task.scores else ()
-        for name, one in task.scores.items():
-            self.scores.setdefault(name, []).append(one.rows(drawn.images, reference.images, asked))
+        requests = task.asked(seeds) if task.scores else ()
+        for name, score in task.scores.items():
+            self.scores.setdefault(name, []).append(score.rows(drawn.images, reference.images, requests))
         self.psnr.append(psnr(drawn.images, reference.images))
         self.ssim.append(ssim(drawn.images, reference.images))
         same_steps = len(drawn.path) == len(reference.path)
@@ -70,21 +70,21 @@ class Ledger:
             history_bytes=max(d.history_bytes for d in self.draws),
             peak_bytes=max((d.peak_bytes for d in self.draws if d.peak_bytes is not None), default=None),
             flops_share=self._flops_share(),
-            scores={name: one.value(*_rows(name, self, uncached)) for name, one in task.scores.items()},
+            scores={name: score.value(*_rows(name, self, uncached)) for name, score in task.scores.items()},
             **(self._times(len(task.batches()[0])) if timed else UNTIMED),
         )
 
     def _times(self, batch: int) -> dict[str, Any]:
         full = [place for place, drawn in enumerate(self.draws) if drawn.samples == batch]
-        own, other = [self.draws[k] for k in full], [self.against[k] for k in full]
-        seconds, denoiser = median(d.seconds for d in own), median(d.denoiser_seconds for d in own)
+        draws, other = [self.draws[k] for k in full], [self.against[k] for k in full]
+        seconds, denoiser = median(d.seconds for d in draws), median(d.denoiser_seconds for d in draws)
         return {
             "seconds": seconds,
             "denoiser_seconds": denoiser,
             "speedup": median(d.seconds for d in other) / seconds,
             "denoiser_speedup": median(d.denoiser_seconds for d in other) / denoiser,
             "calls_timed": len(full),
-            "seconds_range": (min(d.seconds for d in own), max(d.seconds for d in own)),
+            "seconds_range": (min(d.seconds for d in draws), max(d.seconds for d in draws)),
         }
 
     def _flops_share(self) -> float | None:

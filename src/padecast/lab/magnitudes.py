@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from padecast._errors import InvalidOption
-from padecast.calibration.trials import attached
+from padecast.calibration.trials import attach
 from padecast.forecasters import Reuse
 from padecast.hooks.quiet import quiet
 from padecast.lab.calls import Call
@@ -48,7 +48,7 @@ def magnitudes(
         sessions.append(_Magnitudes(total))
         return sessions[-1]
 
-    with quiet(pipe), attached(pipe, span, begin):
+    with quiet(pipe), attach(pipe, span, begin):
         call(pipe, tuple(seeds), **arguments)
     ratios = sessions[-1].ratios if sessions else {}
     steps = max(ratios, default=0) + 1

@@ -10,13 +10,13 @@ import torch
 
 from padecast._errors import check
 from padecast.calibration.provenance import Provenance
-from padecast.lab.flops import counted, flops_share
+from padecast.lab.flops import count_operations, flops_share
 from padecast.lab.ledger import SHOWN, Ledger
-from padecast.lab.peer_tuning import REFUSALS, refused
+from padecast.lab.peer_tuning import REFUSALS, refuse
 from padecast.lab.peers import Peer
 from padecast.lab.results import Comparison, Refusal
 from padecast.lab.runner import UNCACHED, Drawn, Entry, Task, draw
-from padecast.lab.tuning import prepared, tune
+from padecast.lab.tuning import prepare, tune
 from padecast.methods import Method
 
 Progress = Callable[[str], None]
@@ -50,30 +50,30 @@ def measure(
     check(repeats >= 1, "repeats", repeats, "1 or more")
     first, ledgers = Ledger(UNCACHED), [Ledger(entry) for entry in entries]
     if not timed:
-        _untimed(task, first, ledgers, flops, progress)
-        return _summed_up(task, first, ledgers, timed=False)
+        _draw_once(task, first, ledgers, flops, progress)
+        return _sum_up(task, first, ledgers, timed=False)
     draw(task, dataclasses.replace(UNCACHED, steps=2), task.batches()[0])  # what is made at the first call is made now
     for seeds in task.batches():
         for repeat in range(repeats):
-            reference = _drawn(task, first, seeds, progress)
+            reference = _draw(task, first, seeds, progress)
             first.book(task, seeds, reference, reference, score=repeat == 0)
             for place, ledger in enumerate(ledgers):
                 if paired and place > 0:
-                    reference = _drawn(task, first, seeds, progress)
+                    reference = _draw(task, first, seeds, progress)
                 _try(task, ledger, seeds, reference, progress, score=repeat == 0)
     if flops:
         _count_flops(task, ledgers)
-    return _summed_up(task, first, ledgers, timed=True)
+    return _sum_up(task, first, ledgers, timed=True)
 
 
-def _untimed(task: Task, first: Ledger, ledgers: Sequence[Ledger], flops: bool, progress: Progress | None) -> None:
+def _draw_once(task: Task, first: Ledger, ledgers: Sequence[Ledger], flops: bool, progress: Progress | None) -> None:
     """Draw every batch once, and count operations as it is drawn."""
 
-    def uncached(seeds: Sequence[int]) -> Drawn:
-        return task.once((UNCACHED.name, seeds, flops), lambda: _drawn(task, first, seeds, None, flops=flops))
+    def draw_uncached(seeds: Sequence[int]) -> Drawn:
+        return task.once((UNCACHED.name, seeds, flops), lambda: _draw(task, first, seeds, None, flops=flops))
 
     for seeds in task.batches():
-        reference = uncached(seeds)
+        reference = draw_uncached(seeds)
         if progress is not None:
             progress(UNCACHED.name)
         first.book(task, seeds, reference, reference, score=True)
@@ -142,22 +142,20 @@ def entered(
 ) -> list[Entry]:
     """Tune every method to every number of computed steps, fewer sampler steps first in each group."""
     if not nfe:
-        return [prepared(task.tuning(), Entry.of(method)) for method in methods]
+        return [prepare(task.tuning(), Entry.of(method)) for method in methods]
     entries = []
-    for wanted in nfe:
-        check(1 <= wanted <= task.steps, "nfe", wanted, f"1 to {task.steps}, the sampler's steps")
-        entries.append(Entry.fewer(wanted, wanted=wanted))
+    for count in nfe:
+        check(1 <= count <= task.steps, "nfe", count, f"1 to {task.steps}, the sampler's steps")
+        entries.append(Entry.fewer(count, wanted=count))
         for method in methods:
-            entries.append(tune(task.tuning(), Entry.of(method, wanted=wanted), wanted))
+            entries.append(tune(task.tuning(), Entry.of(method, wanted=count), count))
             if progress is not None:
                 progress(entries[-1].name)
     return entries
 
 
-def _drawn(
-    task: Task, ledger: Ledger, seeds: Sequence[int], progress: Progress | None, *, flops: bool = False
-) -> Drawn:
-    with counted(task.pipe) if flops else nullcontext() as operations:
+def _draw(task: Task, ledger: Ledger, seeds: Sequence[int], progress: Progress | None, *, flops: bool = False) -> Drawn:
+    with count_operations(task.pipe) if flops else nullcontext() as operations:
         drawn = draw(task, ledger.entry, seeds)
     if progress is not None:
         progress(ledger.entry.name)
@@ -178,11 +176,11 @@ def _try(
     if ledger.entry.refusal:
         return
     try:
-        drawn = _drawn(task, ledger, seeds, progress, flops=flops)
+        drawn = _draw(task, ledger, seeds, progress, flops=flops)
     except REFUSALS as error:
         if not isinstance(ledger.entry.method, Peer):
             raise
-        ledger.entry = refused(ledger.entry, error)
+        ledger.entry = refuse(ledger.entry, error)
     else:
         ledger.book(task, seeds, drawn, reference, score=score)
 
@@ -193,7 +191,7 @@ def _count_flops(task: Task, ledgers: Sequence[Ledger]) -> None:
             ledger.flops_share = flops_share(task, ledger.entry)
 
 
-def _summed_up(task: Task, first: Ledger, ledgers: Sequence[Ledger], *, timed: bool) -> Comparison:
+def _sum_up(task: Task, first: Ledger, ledgers: Sequence[Ledger], *, timed: bool) -> Comparison:
     shown = [first, *(ledger for ledger in ledgers if not ledger.entry.refusal)]
     return Comparison(
         settings=task.settings(),

@@ -106,12 +106,12 @@ def frechet(features: Tensor, reference: Tensor) -> float:
             f"a Fréchet distance needs two samples on either side, here are {len(features)} and {len(reference)}.\n"
             "It compares covariances: take some hundreds of samples."
         )
-    one, two = features.cpu().double(), reference.cpu().double()
-    first, second = torch.cov(one.T).reshape(2 * (one.shape[1],)), torch.cov(two.T).reshape(2 * (two.shape[1],))
+    left, right = features.cpu().double(), reference.cpu().double()
+    first, second = torch.cov(left.T).reshape(2 * (left.shape[1],)), torch.cov(right.T).reshape(2 * (right.shape[1],))
     values, vectors = torch.linalg.eigh(first)
     root = (vectors * values.clamp_min(0).sqrt()) @ vectors.T
     cross = torch.linalg.eigvalsh(root @ second @ root).clamp_min(0).sqrt().sum()
-    distance = (one.mean(0) - two.mean(0)).square().sum() + first.trace() + second.trace() - 2 * cross
+    distance = (left.mean(0) - right.mean(0)).square().sum() + first.trace() + second.trace() - 2 * cross
     return max(float(distance), 0.0)
 
 
@@ -147,7 +147,7 @@ def relative_errors(path: Sequence[Tensor], reference: Sequence[Tensor]) -> Tens
         ``(steps, B)`` float64 on the host.
     """
     rows = []
-    for here, there in zip(path, reference, strict=True):
-        one, two = here.cpu().double().flatten(1), there.cpu().double().flatten(1)
-        rows.append((one - two).norm(dim=1) / two.norm(dim=1).clamp_min(torch.finfo(torch.float64).tiny))
+    for latents, exact in zip(path, reference, strict=True):
+        left, right = latents.cpu().double().flatten(1), exact.cpu().double().flatten(1)
+        rows.append((left - right).norm(dim=1) / right.norm(dim=1).clamp_min(torch.finfo(torch.float64).tiny))
     return torch.stack(rows) if rows else torch.zeros(0, 0, dtype=torch.float64)

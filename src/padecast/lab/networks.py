@@ -52,18 +52,18 @@ def per_sample(values: list[float], samples: int) -> Tensor:
     return torch.tensor(values, dtype=torch.float64).reshape(samples, -1).mean(1)
 
 
-def prompts(asked: Asked, metric: str) -> list[str]:
+def prompts(requests: Asked, metric: str) -> list[str]:
     """Return what samples were asked for, if it is text.
 
     Raises:
         InvalidOption: If it is classes or seeds.
     """
-    if not all(isinstance(one, str) for one in asked):
+    if not all(isinstance(request, str) for request in requests):
         raise InvalidOption(
-            f"{metric} compares images with prompts, and these were asked for as {asked[0]!r}.\n"
+            f"{metric} compares images with prompts, and these were asked for as {requests[0]!r}.\n"
             "Leave it out for pipelines without prompts."
         )
-    return list(asked)
+    return list(requests)
 
 
 # Networks -------------------------------------------------------------------------------------------------------------
@@ -77,7 +77,7 @@ def lpips() -> Score:
 
     def apart(images: Tensor, reference: Tensor) -> Tensor:
         pairs = zip(*(_large_enough(colours(x)) for x in (images, reference)), strict=True)
-        return per_sample([float(network(one[None], two[None])) for one, two in pairs], len(images))
+        return per_sample([float(network(left[None], right[None])) for left, right in pairs], len(images))
 
     return Likeness(apart)
 
@@ -101,8 +101,8 @@ def clip() -> Score:
 
     network = CLIPScore(model_name_or_path="openai/clip-vit-large-patch14").to(device())
 
-    def fits(images: Tensor, asked: Asked) -> Tensor:
-        frames, words = eight_bit(colours(images)), prompts(asked, "CLIP score")
+    def fits(images: Tensor, requests: Asked) -> Tensor:
+        frames, words = eight_bit(colours(images)), prompts(requests, "CLIP score")
         each = len(frames) // len(images)
         values = [float(network(frame, words[place // each])) for place, frame in enumerate(frames)]
         return per_sample(values, len(images))
@@ -117,11 +117,13 @@ def image_reward() -> Score:
 
     network = ImageReward.load("ImageReward-v1.0", device=str(device()))
 
-    def rewards(images: Tensor, asked: Asked) -> Tensor:
+    def rewards(images: Tensor, requests: Asked) -> Tensor:
         stills = images[:, images.shape[1] // 2] if images.ndim == 5 else images
         pictures = eight_bit(colours(stills)).permute(0, 2, 3, 1).cpu().numpy()
-        pairs = zip(prompts(asked, "ImageReward"), pictures, strict=True)
-        return per_sample([float(network.score(words, Image.fromarray(one))) for words, one in pairs], len(images))
+        pairs = zip(prompts(requests, "ImageReward"), pictures, strict=True)
+        return per_sample(
+            [float(network.score(words, Image.fromarray(picture))) for words, picture in pairs], len(images)
+        )
 
     return Judged(rewards)
 
@@ -133,22 +135,22 @@ def vbench(dimension: str) -> Score:
     information = Path(vbench.__file__).with_name("VBench_full_info.json")
     vbench.utils.init_submodules([dimension])  # fetches the weights now, rather than after the first clips
 
-    def judge(images: Tensor, asked: Asked) -> Tensor:
+    def judge(images: Tensor, requests: Asked) -> Tensor:
         if images.ndim != 5:
             raise InvalidOption("VBench judges clips, and these are images.\nLeave it out for pipelines of images.")
         with TemporaryDirectory() as folder:
             clips = Path(folder, "clips")
-            names = _written(images, clips)
+            names = _write(images, clips)
             judges = vbench.VBench(device(), str(information), folder)
             judges.evaluate(str(clips), "clips", dimension_list=[dimension], mode="custom_input")
             document = files.read_json(Path(folder, "clips_eval_results.json"))
-        found = {Path(row["video_path"]).name: float(row["video_results"]) for row in document[dimension][1]}
-        return torch.tensor([found[name] for name in names], dtype=torch.float64)
+        scores = {Path(row["video_path"]).name: float(row["video_results"]) for row in document[dimension][1]}
+        return torch.tensor([scores[name] for name in names], dtype=torch.float64)
 
     return Judged(judge)
 
 
-def _written(clips: Tensor, folder: Path) -> list[str]:
+def _write(clips: Tensor, folder: Path) -> list[str]:
     """Write clips ``(B, frames, C, H, W)`` as files, and return their names."""
     from diffusers.utils import export_to_video
 

@@ -15,29 +15,29 @@ from padecast.lab.runner import FEWER, UNCACHED
 from padecast.methods import method
 
 
-def origin(source: str, chosen: str) -> str:
+def origin(source: str, way: str) -> str:
     """Return a digest that changes when the same words would draw something else.
 
     Args:
         source: A demo model, a folder with a pipeline, or ``owner/name`` on the hub, of which only its name is known.
-        chosen: A method or peer with its options, ``"calibrated:FILE"``, or another way to sample.
+        way: A method or peer with its options, ``"calibrated:FILE"``, or another way to sample.
 
     Example:
         >>> origin("digits", "fora") == origin("digits", "fora:every=4") != origin("digits", "fora:every=3")
         True
     """
-    return _short(f"{weights(source)} {_meaning(chosen)}".encode())
+    return _short(f"{weights(source)} {_meaning(way)}".encode())
 
 
-def shipped(written: str) -> tuple[str, str] | None:
+def parse_shipped(written: str) -> tuple[str, str] | None:
     """Return demo model and setting of a calibration that ships with padecast; None of a file.
 
     Example:
-        >>> shipped("digits:hard"), shipped("own.json")
+        >>> parse_shipped("digits:hard"), parse_shipped("own.json")
         (('digits', 'hard'), None)
     """
-    found = re.fullmatch(r"([\w-]+):([\w-]+)", written)
-    return (found[1], found[2]) if found else None
+    match = re.fullmatch(r"([\w-]+):([\w-]+)", written)
+    return (match[1], match[2]) if match else None
 
 
 def weights(source: str) -> str:
@@ -50,8 +50,8 @@ def weights(source: str) -> str:
             return source
     try:
         inside = [*folder.glob("*.safetensors"), *folder.glob("model_index.json"), *folder.glob("*/**/*")]  # not notes
-        found = sorted(path for path in inside if path.is_file())
-        return _contents(folder, tuple((str(path.relative_to(folder)), path.stat().st_mtime_ns) for path in found))
+        paths = sorted(path for path in inside if path.is_file())
+        return _contents(folder, tuple((str(path.relative_to(folder)), path.stat().st_mtime_ns) for path in paths))
     except OSError as error:
         raise InvalidOption(f"the pipeline in {files.line(folder, 400)} cannot be read: {error}.") from error
 
@@ -59,28 +59,28 @@ def weights(source: str) -> str:
 @lru_cache(maxsize=16)
 def _contents(folder: Path, stamps: tuple[tuple[str, int], ...]) -> str:
     """Return a digest of files; their times only tell when to read them again."""
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     for name, _ in stamps:
-        found.update(name.encode())
+        digest.update(name.encode())
         with (folder / name).open("rb") as file:
             for part in iter(lambda: file.read(2**20), b""):
-                found.update(part)
-    return found.hexdigest()[:16]
+                digest.update(part)
+    return digest.hexdigest()[:16]
 
 
-def _meaning(chosen: str) -> str:
+def _meaning(way: str) -> str:
     """Return what a method or peer is with all of its options, and what a calibration's file says."""
-    kind, _, file = chosen.partition(":")
+    kind, _, file = way.partition(":")
     if kind == "calibrated":
-        named = shipped(file)
+        named = parse_shipped(file)
         path = zoo.CALIBRATIONS / f"{'-'.join(named)}.json" if named else files.locate(file, "calibration")
-        return _short(files.read_bytes(path)) if os.path.isfile(path) else chosen
-    if chosen in (UNCACHED.name, FEWER):
-        return chosen
-    if is_foreign(chosen):
-        return repr(REGISTRY.make(chosen))
-    made = method(chosen)
-    return repr((made.policy, made.forecaster, made.span))
+        return _short(files.read_bytes(path)) if os.path.isfile(path) else way
+    if way in (UNCACHED.name, FEWER):
+        return way
+    if is_foreign(way):
+        return repr(REGISTRY.make(way))
+    parts = method(way)
+    return repr((parts.policy, parts.forecaster, parts.span))
 
 
 def _short(data: bytes) -> str:

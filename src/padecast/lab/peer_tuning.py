@@ -13,7 +13,7 @@ from padecast._registry import parse
 from padecast.lab.knob import Knob, halve
 from padecast.lab.peers import Peer, first_line
 from padecast.lab.runner import UNCACHED, Entry, Task, draw
-from padecast.lab.timing import timed
+from padecast.lab.timing import time_call
 
 REFUSALS = (UnsupportedModel, MissingPackage)
 """What a peer that cannot be put on a pipeline raises."""
@@ -38,7 +38,7 @@ def tune_peer(task: Task, entry: Entry, nfe: int) -> Entry:
             if gap < 0.5:
                 break
     except REFUSALS as error:
-        return refused(entry, error)
+        return refuse(entry, error)
     return best[1]
 
 
@@ -55,7 +55,7 @@ def prepare_peer(task: Task, entry: Entry) -> Entry:
     steps = entry.steps or task.steps
 
     def run() -> int:
-        with timed(task.pipe) as watch:
+        with time_call(task.pipe) as watch:
             drawn = draw(task, UNCACHED, task.batches()[0])
         return round(watch.calls / max(drawn.nfe, 1))
 
@@ -63,10 +63,10 @@ def prepare_peer(task: Task, entry: Entry) -> Entry:
         key = ("prepared", entry.written, steps, task.seeds)
         return dataclasses.replace(entry, method=task.once(key, lambda: peer.prepared(task.pipe, steps, run)))
     except REFUSALS as error:
-        return refused(entry, error)
+        return refuse(entry, error)
 
 
-def refused(entry: Entry, error: Exception) -> Entry:
+def refuse(entry: Entry, error: Exception) -> Entry:
     """Return the entry as a row that says why there are no figures."""
     return dataclasses.replace(entry, refusal=first_line(error))
 
@@ -81,17 +81,17 @@ def _trials(task: Task, entry: Entry, nfe: int) -> Iterator[tuple[Entry, float]]
         placed = dataclasses.replace(entry, method=dataclasses.replace(peer, **room))
         if peer.knob is None or peer.knob.option in fixed:
             tried = _set(placed, {})
-            yield tried, abs(_computed(task, tried) - nfe)
+            yield tried, abs(_count_computed(task, tried) - nfe)
         else:
-            yield _halved(task, placed, peer.knob, nfe)
+            yield _halve(task, placed, peer.knob, nfe)
 
 
-def _halved(task: Task, entry: Entry, knob: Knob, nfe: int) -> tuple[Entry, float]:
-    gap, value = halve(lambda value: _computed(task, _set(entry, {knob.option: value})), knob, nfe)
+def _halve(task: Task, entry: Entry, knob: Knob, nfe: int) -> tuple[Entry, float]:
+    gap, value = halve(lambda value: _count_computed(task, _set(entry, {knob.option: value})), knob, nfe)
     return _set(entry, {knob.option: value}), gap
 
 
-def _computed(task: Task, entry: Entry) -> float:
+def _count_computed(task: Task, entry: Entry) -> float:
     return task.once(
         ("computed", entry.written, task.seeds), lambda: fmean(draw(task, entry, seeds).nfe for seeds in task.batches())
     )

@@ -20,13 +20,13 @@ LARGEST, SIDE = 2**24, 2048
 """Pixels of the largest image that is read, and of the longer side of one that is written."""
 
 
-def encoded(image: Tensor) -> str:
+def encode(image: Tensor) -> str:
     """Return an image ``(C, H, W)`` in [0, 1], or the middle of a clip ``(frames, C, H, W)``, as a PNG in base 64.
 
     Eight bits a channel, and at most 2048 pixels a side: for looking at. Figures are taken of the images themselves.
 
     Example:
-        >>> decoded(encoded(torch.tensor([[[0.0, 1.0]]]))).tolist()
+        >>> decode(encode(torch.tensor([[[0.0, 1.0]]]))).tolist()
         [[[0.0, 1.0]]]
     """
     pillow = need("PIL.Image", "writing images")
@@ -41,8 +41,8 @@ def encoded(image: Tensor) -> str:
         return base64.b64encode(file.getvalue()).decode("ascii")
 
 
-def decoded(text: str, most: int | None = None) -> Tensor:
-    """Return what :func:`encoded` wrote, ``(C, H, W)`` in [0, 1].
+def decode(text: str, most: int | None = None) -> Tensor:
+    """Return what :func:`encode` wrote, ``(C, H, W)`` in [0, 1].
 
     Args:
         text: A PNG in base 64.
@@ -52,7 +52,7 @@ def decoded(text: str, most: int | None = None) -> Tensor:
         InvalidOption: If it is no PNG in base 64, or larger than any picture that is drawn here.
     """
     numpy = need("numpy", "reading images")
-    with _opened(text) as picture:
+    with _open(text) as picture:
         if most is not None and max(picture.size) > most:
             picture.thumbnail((most, most))
         array = torch.from_numpy(numpy.array(picture)).float() / 255
@@ -60,17 +60,17 @@ def decoded(text: str, most: int | None = None) -> Tensor:
 
 
 def size_of(text: str) -> tuple[int, int, int]:
-    """Return the channels, height and width of what :func:`encoded` wrote, which is read to its end.
+    """Return the channels, height and width of what :func:`encode` wrote, which is read to its end.
 
     Raises:
         InvalidOption: If it is no PNG in base 64, or larger than any picture that is drawn here.
     """
-    with _opened(text) as picture:
+    with _open(text) as picture:
         return len(picture.getbands()), picture.height, picture.width
 
 
 @contextlib.contextmanager
-def _opened(text: str) -> Iterator[Any]:
+def _open(text: str) -> Iterator[Any]:
     """Open a PNG of grey or colours in eight bits, whose size is known before it is unpacked."""
     pillow = need("PIL.Image", "reading images")
     try:

@@ -46,8 +46,8 @@ def portrait(task: Task, entry: Entry) -> dict[str, Any]:
         "seeds": list(seeds),
         "nfe": drawn.nfe,
         "plan": drawn.plan,
-        "path": [_rounded(sketch(latents.flatten(1).float().cpu(), SIZE)) for latents in drawn.path],
-        "errors": _rounded(relative_errors(drawn.path[since:], reference.path[since:])),
+        "path": [_round(sketch(latents.flatten(1).float().cpu(), SIZE)) for latents in drawn.path],
+        "errors": _round(relative_errors(drawn.path[since:], reference.path[since:])),
         "cosines": cosines(task, seeds) if drawn is reference else {},
     }
 
@@ -72,7 +72,7 @@ def cosines(task: Task, seeds: Sequence[int]) -> dict[str, Any]:
     branches = len(seen) // len(residuals)
     rows = [torch.stack(seen[branch::branches], dim=1) for branch in range(branches)]
     outputs = gram_sum(torch.cat(rows))
-    return {"residuals": _rounded(_cosine(residuals)), "outputs": _rounded(_cosine(outputs))}
+    return {"residuals": _round(_cosine(residuals)), "outputs": _round(_cosine(outputs))}
 
 
 @contextlib.contextmanager
@@ -103,7 +103,7 @@ def _cosine(gram: Tensor) -> Tensor:
     return gram / length[:, None] / length[None, :]
 
 
-def _rounded(tensor: Tensor) -> Any:
+def _round(tensor: Tensor) -> Any:
     def read(value: Any) -> Any:
         return [read(part) for part in value] if isinstance(value, list) else float(f"{value:.5g}")
 

@@ -78,37 +78,37 @@ def metrics_of(names: Iterable[str]) -> dict[str, Score]:
         MissingPackage: If a package is not installed, or cannot be imported; the message has the command.
         MissingWeights: If a network cannot be loaded; the message says which, and where it is looked for.
     """
-    chosen = list(names)
-    check_metrics(chosen)
-    return {METRICS[name].column: loaded(name) for name in chosen}
+    selection = list(names)
+    check_metrics(selection)
+    return {METRICS[name].column: load(name) for name in selection}
 
 
 @cache
-def loaded(name: str) -> Score:
+def load(name: str) -> Score:
     """Load one metric; see :func:`metrics_of`."""
     metric = METRICS[name]
     for module in metric.modules:
-        _imported(module, metric)
+        _import(module, metric)
     try:
         return metric.load()
     except (MissingPackage, InvalidOption):
         raise
     except Exception as error:
-        told = str(error).strip().split("\n")[0][:200]
+        text = str(error).strip().split("\n")[0][:200]
         raise MissingWeights(
-            f"the network of {metric.column} could not be loaded: {type(error).__name__}: {told}\n"
+            f"the network of {metric.column} could not be loaded: {type(error).__name__}: {text}\n"
             f"It needs {metric.weights}.\nWithout a network, fetch it elsewhere and copy it there, or leave "
             f"{name!r} out of the metrics."
         ) from error
 
 
-def _imported(module: str, metric: Metric) -> Any:
+def _import(module: str, metric: Metric) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:
         package = module.split(".")[0]
-        there = isinstance(error, ModuleNotFoundError) and (error.name or "").split(".")[0] == package
-        fact = "which is not installed" if there else f"which cannot be imported: {error}"
+        absent = isinstance(error, ModuleNotFoundError) and (error.name or "").split(".")[0] == package
+        fact = "which is not installed" if absent else f"which cannot be imported: {error}"
         raise MissingPackage(
             f"{metric.column} needs the package {package!r}, {fact}.\nInstall it: {metric.install}"
         ) from error

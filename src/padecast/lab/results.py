@@ -135,10 +135,10 @@ class Comparison:
 
     def at(self, nfe: int) -> Comparison:
         """Return the uncached run and what was tuned to so many computed steps."""
-        kept = [place for place, result in enumerate(self.results) if place == 0 or result.wanted == nfe]
-        images = tuple(self.images[place] for place in kept if place < len(self.images))
+        places = [place for place, result in enumerate(self.results) if place == 0 or result.wanted == nfe]
+        images = tuple(self.images[place] for place in places if place < len(self.images))
         refusals = tuple(refusal for refusal in self.refusals if refusal.wanted == nfe)
-        results = tuple(self.results[place] for place in kept)
+        results = tuple(self.results[place] for place in places)
         return dataclasses.replace(self, results=results, images=images, refusals=refusals)
 
     def to_dict(self) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from padecast.lab import peers
 from padecast.lab.calls import Call, parameters
 from padecast.lab.peers import Peer
 from padecast.lab.scores import Score
-from padecast.lab.timing import timed
+from padecast.lab.timing import time_call
 from padecast.methods import Method, method
 
 Made = TypeVar("Made")
@@ -96,8 +96,8 @@ class Task:
             return make()
         if key not in self.memory:
             self.memory[key] = make()
-        found: Made = self.memory[key]
-        return found
+        value: Made = self.memory[key]
+        return value
 
     def settings(self) -> dict[str, Any]:
         """Return what was sampled, as plain data; the seeds that methods may have been tuned on too."""
@@ -107,7 +107,7 @@ class Task:
             "pipeline": type(self.pipe).__name__,
             "model": type(model).__name__,
             "scheduler": type(getattr(self.pipe, "scheduler", None)).__name__,
-            "sampling": _described(self.call),
+            "sampling": _describe(self.call),
             "steps": self.steps,
             "seeds": list(self.seeds),
             "development": list(self.tuning().seeds),
@@ -151,8 +151,8 @@ class Entry:
         """
         if isinstance(chosen, Method):
             return cls(chosen.name, chosen, written=chosen.name, wanted=wanted)
-        made = peers.REGISTRY.make(chosen) if peers.is_foreign(chosen) else method(chosen)
-        return cls(chosen, made, written=chosen, wanted=wanted)
+        entrant = peers.REGISTRY.make(chosen) if peers.is_foreign(chosen) else method(chosen)
+        return cls(chosen, entrant, written=chosen, wanted=wanted)
 
     @classmethod
     def fewer(cls, steps: int, wanted: float | None = None) -> Entry:
@@ -204,8 +204,8 @@ def draw(task: Task, entry: Entry, seeds: Sequence[int]) -> Drawn:
     on_cuda = torch.cuda.is_available()
     if on_cuda:
         torch.cuda.reset_peak_memory_stats()
-    with _unwarned(), quiet(task.pipe), _attached(task.pipe, entry, arguments) as run:
-        with timed(task.pipe) as watch:
+    with _hush(), quiet(task.pipe), _attach(task.pipe, entry, arguments) as run:
+        with time_call(task.pipe) as watch:
             images = task.call(task.pipe, seeds, **arguments)
         _check(images, seeds)
         ran = _ran(task.pipe, entry, run, watch.calls)
@@ -219,12 +219,12 @@ def draw(task: Task, entry: Entry, seeds: Sequence[int]) -> Drawn:
     )
 
 
-def _attached(pipe: Any, entry: Entry, arguments: dict[str, Any]) -> AbstractContextManager[Any]:
+def _attach(pipe: Any, entry: Entry, arguments: dict[str, Any]) -> AbstractContextManager[Any]:
     """Switch an entry's method or peer on inside the block, if it has one."""
     if entry.method is None:
         return nullcontext()
     if isinstance(entry.method, Peer):
-        return peers.attached(pipe, entry.method, arguments["num_inference_steps"])
+        return peers.switch_on(pipe, entry.method, arguments["num_inference_steps"])
     return accelerate(pipe, entry.method, measure=False)
 
 
@@ -250,7 +250,7 @@ def _recorder(path: list[Tensor]) -> Callable[..., dict[str, Any]]:
 
 
 @contextmanager
-def _unwarned() -> Iterator[None]:
+def _hush() -> Iterator[None]:
     """Keep quiet about runs in which nothing was forecast: the table says it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PadecastWarning)
@@ -265,14 +265,14 @@ def _evaluations(pipe: Any, calls: int) -> int:
 
 def _check(images: Any, seeds: Sequence[int]) -> None:
     if not isinstance(images, Tensor) or len(images) != len(seeds):
-        given = f"a tensor of shape {tuple(images.shape)}" if isinstance(images, Tensor) else type(images).__name__
+        text = f"a tensor of shape {tuple(images.shape)}" if isinstance(images, Tensor) else type(images).__name__
         raise InvalidOption(
-            f"the call returned {given} for {len(seeds)} seeds, where one image per seed was expected.\n"
+            f"the call returned {text} for {len(seeds)} seeds, where one image per seed was expected.\n"
             'Usual cause: output_type="pil". Ask the pipeline for output_type="pt" and return its images.'
         )
 
 
-def _described(call: Call) -> Any:
+def _describe(call: Call) -> Any:
     if dataclasses.is_dataclass(call) and not isinstance(call, type):
         return dataclasses.asdict(call)
     return getattr(call, "__name__", type(call).__name__)

@@ -85,7 +85,7 @@ def validate(path: Path, document: dict[str, Any]) -> None:
     Raises:
         InvalidOption: Naming the file, and what is missing or wrong in it.
     """
-    refuse = partial(damaged, path)
+    refuse = partial(reject, path)
     check_fields(refuse, "", document, {"cell": dict, "settings": dict, "provenance": dict})
     check_fields(refuse, "cell.", document["cell"], CELL)
     kind = document["cell"]["kind"]
@@ -107,7 +107,7 @@ def validate(path: Path, document: dict[str, Any]) -> None:
         _check_images(refuse, document["images"])
 
 
-def damaged(path: Path, what: str) -> InvalidOption:
+def reject(path: Path, what: str) -> InvalidOption:
     """Build the error for a cell that cannot be shown."""
     return InvalidOption(f"{line(path, 400)} is damaged: {what}.\nRemove it, and run the experiment again.")
 
@@ -168,8 +168,8 @@ def _check_images(refuse: Refuse, images: dict[str, Any]) -> None:
             except PadecastError as error:
                 raise refuse(f"{where} is {error}") from error
     if len(sizes) > 1:
-        (one, first), (other, second), *_ = sizes.items()
-        raise refuse(f"{second} has shape {other}, and {first} has {one}")
+        (shape, first), (other, second), *_ = sizes.items()
+        raise refuse(f"{second} has shape {other}, and {first} has {shape}")
 
 
 def _check_portrait(refuse: Refuse, portrait: dict[str, Any]) -> None:

@@ -27,13 +27,13 @@ class Score(ABC):
     """A figure of many samples, taken batch by batch."""
 
     @abstractmethod
-    def rows(self, images: Tensor, reference: Tensor, asked: Asked) -> Tensor:
+    def rows(self, images: Tensor, reference: Tensor, requests: Asked) -> Tensor:
         """Return what is kept of a batch.
 
         Args:
             images: ``(B, C, H, W)``, or clips ``(B, frames, C, H, W)``, in [0, 1].
             reference: The uncached images of the same seeds.
-            asked: What each was asked for.
+            requests: What each was asked for.
 
         Returns:
             ``(B,)`` or ``(B, D)``, on the host.
@@ -57,7 +57,7 @@ class Judged(Score):
         of: Returns one value per sample, of images and what they were asked for.
 
     Example:
-        >>> bright = Judged(lambda images, asked: images.flatten(1).mean(1))
+        >>> bright = Judged(lambda images, requests: images.flatten(1).mean(1))
         >>> rows = bright.rows(torch.ones(2, 1, 4, 4), torch.zeros(2, 1, 4, 4), [3, 7])
         >>> bright.value(rows, rows)
         1.0
@@ -66,9 +66,9 @@ class Judged(Score):
     of: Callable[[Tensor, Asked], Tensor]
 
     @torch.no_grad()
-    def rows(self, images: Tensor, reference: Tensor, asked: Asked) -> Tensor:
+    def rows(self, images: Tensor, reference: Tensor, requests: Asked) -> Tensor:
         """See :meth:`Score.rows`."""
-        return self.of(images, asked).cpu()
+        return self.of(images, requests).cpu()
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Likeness(Score):
     of: Callable[[Tensor, Tensor], Tensor]
 
     @torch.no_grad()
-    def rows(self, images: Tensor, reference: Tensor, asked: Asked) -> Tensor:
+    def rows(self, images: Tensor, reference: Tensor, requests: Asked) -> Tensor:
         """See :meth:`Score.rows`."""
         return self.of(images, reference).cpu()
 
@@ -106,7 +106,7 @@ class Distance(Score):
     features: Callable[[Tensor], Tensor]
 
     @torch.no_grad()
-    def rows(self, images: Tensor, reference: Tensor, asked: Asked) -> Tensor:
+    def rows(self, images: Tensor, reference: Tensor, requests: Asked) -> Tensor:
         """See :meth:`Score.rows`."""
         return self.features(images).cpu()
 
@@ -125,8 +125,8 @@ def digits() -> Scores:
 
     reader = load_classifier()
 
-    def read(images: Tensor, asked: Asked) -> Tensor:
-        right: Tensor = reader(images.float()).argmax(1) == torch.tensor(asked)
+    def read(images: Tensor, requests: Asked) -> Tensor:
+        right: Tensor = reader(images.float()).argmax(1) == torch.tensor(requests)
         return right.double()
 
     return {"digit read": Judged(read), "FID-digits": Distance(lambda images: reader.features(images.float()))}
@@ -141,8 +141,8 @@ def scenes() -> Scores:
 
     watcher = load_watcher()
 
-    def obeys(images: Tensor, asked: Asked) -> Tensor:
-        seen = zip(asked, read(images.float()), strict=True)
+    def obeys(images: Tensor, requests: Asked) -> Tensor:
+        seen = zip(requests, read(images.float()), strict=True)
         return torch.tensor([float(obeyed(parse(caption), reading)["all"]) for caption, reading in seen])
 
     def features(images: Tensor) -> Tensor:
@@ -164,8 +164,8 @@ def motion() -> Scores:
 
     watcher = load_watcher()
 
-    def obeys(clips: Tensor, asked: Asked) -> Tensor:
-        seen = zip(asked, read(clips.float().transpose(1, 2)), strict=True)
+    def obeys(clips: Tensor, requests: Asked) -> Tensor:
+        seen = zip(requests, read(clips.float().transpose(1, 2)), strict=True)
         return torch.tensor([float(obeyed(parse(caption), reading)["all"]) for caption, reading in seen])
 
     def features(clips: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from typing import Any
 from padecast import files
 from padecast._errors import DamagedFile, InvalidOption
 from padecast.lab.cells import KIND, SCHEMA, Cell
-from padecast.lab.schema import damaged, validate
+from padecast.lab.schema import reject, validate
 
 BOUNDS = files.Bounds(size=40 * 2**20, values=500_000, text=32 * 2**20)
 """Of the file of a cell, most of which are its images."""
@@ -51,14 +51,14 @@ class Shelf:
             raise InvalidOption(
                 f"there is no folder {self.folder}.\nMake it: padecast lab run FILE --out {self.folder}"
             )
-        found = False
+        has_cells = False
         for path in sorted(self.folder.glob("*.json")):
             document = self._read(path)
             if document:
-                found = True
+                has_cells = True
                 validate(path, document)
                 yield {**document, "file": str(path)}
-        if not found:
+        if not has_cells:
             raise InvalidOption(
                 f"no finished cell is in {self.folder}.\nFill it: padecast lab run FILE --out {self.folder}"
             )
@@ -68,7 +68,7 @@ class Shelf:
         try:
             document = files.read_json(path, BOUNDS)
         except DamagedFile as error:
-            raise damaged(path, error.fact) from error
+            raise reject(path, error.fact) from error
         if not isinstance(document, dict) or document.get("kind") != KIND:
             return {}
         if document.get("schema") != SCHEMA:

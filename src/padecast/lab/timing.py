@@ -44,7 +44,7 @@ class Stopwatch:
 
 
 @contextmanager
-def timed(pipe: Any) -> Iterator[Stopwatch]:
+def time_call(pipe: Any) -> Iterator[Stopwatch]:
     """Time one call of a pipeline, and its denoisers with all that hangs on them.
 
     Hooks are put outside those that are there already: enter it after accelerating, so that deciding and forecasting
@@ -64,8 +64,8 @@ def timed(pipe: Any) -> Iterator[Stopwatch]:
 
 def denoisers(pipe: Any) -> list[nn.Module]:
     """Return the models of a pipeline that are timed and accelerated."""
-    found = [getattr(pipe, name, None) for name in MODELS]
-    return [getattr(model, "_orig_mod", model) for model in found if isinstance(model, nn.Module)]
+    models = [getattr(pipe, name, None) for name in MODELS]
+    return [getattr(model, "_orig_mod", model) for model in models if isinstance(model, nn.Module)]
 
 
 def synchronize() -> None:

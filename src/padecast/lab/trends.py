@@ -62,7 +62,7 @@ def sweep(results: Mapping[str, Sequence[tuple[str, Result]]], option: str, path
     Raises:
         MissingPackage: If matplotlib is not installed.
     """
-    places, numeric = _places([value for found in results.values() for value, _ in found])
+    places, numeric = _places([value for pairs in results.values() for value, _ in pairs])
     figure, axis = _canvas(list(results))
     for name, (colour, marker) in styles_of(list(results)).items():
         points = sorted((places[value], r.psnr.mean, r.nfe) for value, r in results[name])

@@ -76,22 +76,22 @@ def tune(task: Task, entry: Entry, nfe: int) -> Entry:
         return entry
     if isinstance(entry.method, Peer):
         return tune_peer(task, entry, nfe)
-    entry = prepared(task, entry)
+    entry = prepare(task, entry)
     assert isinstance(entry.method, Method)
     fixed = parse(entry.written)[1]
     policy = entry.method.policy
     if policy.needs_gram or policy.probe:
-        return _halved(task, entry, nfe, fixed)
-    best: tuple[int, dict[str, Any]] = (abs(_planned(policy, task.steps) - nfe), {})
+        return _halve(task, entry, nfe, fixed)
+    best: tuple[int, dict[str, Any]] = (abs(_count_steps(policy, task.steps) - nfe), {})
     for options in _proposals(policy, task.steps, fixed):
-        gap = abs(_planned(dataclasses.replace(policy, **options), task.steps) - nfe)
+        gap = abs(_count_steps(dataclasses.replace(policy, **options), task.steps) - nfe)
         best = min(best, (gap, options), key=lambda pair: pair[0])
         if gap == 0:
             break
     return _with(entry, best[1])
 
 
-def prepared(task: Task, entry: Entry) -> Entry:
+def prepare(task: Task, entry: Entry) -> Entry:
     """Let a method or a peer learn what it has to from runs before it can be used; the others are left as they are.
 
     The rule of magnitudes is given the ratios of the task's first batch, unless ratios were written down.
@@ -107,14 +107,14 @@ def prepared(task: Task, entry: Entry) -> Entry:
     if not unknown or "ratios" in parse(entry.written)[1]:
         return entry
     seeds, steps = task.batches()[0], entry.steps or task.steps
-    found = task.once(
+    ratios = task.once(
         ("magnitudes", method.span, seeds, steps),
         lambda: magnitudes(task.pipe, task.call, seeds, method.span, num_inference_steps=steps),
     )
-    return _with(entry, {"ratios": tuple(float(f"{ratio:.5g}") for ratio in found)})
+    return _with(entry, {"ratios": tuple(float(f"{ratio:.5g}") for ratio in ratios)})
 
 
-def _planned(policy: Policy, steps: int) -> int:
+def _count_steps(policy: Policy, steps: int) -> int:
     return plan_of(policy, steps).count("C")
 
 
@@ -141,42 +141,42 @@ def _proposals(policy: Policy, steps: int, fixed: Iterable[str]) -> Iterable[dic
     for warmup in _warmups(policy, steps, fixed):
         for last in [policy.last] if "last" in fixed else [policy.last, not policy.last]:
             for value in values:
-                yield _changed(policy, {main: value, "last": last, **warmup})
+                yield _select_changes(policy, {main: value, "last": last, **warmup})
 
 
 def _warmups(policy: Interval | Growing | Delta, steps: int, fixed: Iterable[str]) -> list[dict[str, int]]:
     """Warm-ups, the policy's own first; one that has none keeps it so."""
     if isinstance(policy, Delta):
         return [{}]
-    own = policy.warmup
+    default = policy.warmup
     every = range(isinstance(policy, Growing), steps + 1)
-    chosen = [own] if "warmup" in fixed else sorted(every, key=lambda warmup: abs(warmup - own))
-    return [{"warmup": warmup} for warmup in chosen]
+    warmups = [default] if "warmup" in fixed else sorted(every, key=lambda warmup: abs(warmup - default))
+    return [{"warmup": warmup} for warmup in warmups]
 
 
 def _of_magnitudes(policy: Magnitude, steps: int, fixed: Iterable[str]) -> Iterable[dict[str, Any]]:
     """Thresholds, and the rooms in which they work: by how many octaves limit and retention change."""
     if "threshold" in fixed:
         return
-    own = policy.limit, policy.retention
-    limits = [own[0]] if "limit" in fixed else list(range(own[0], steps + 1))
-    shares = [own[1]] if "retention" in fixed else [own[1], own[1] / 2, 1 / (2 * steps)]
-    rooms = sorted(product(limits, shares), key=lambda room: sum(map(_octaves, room, own)))
+    defaults = policy.limit, policy.retention
+    limits = [defaults[0]] if "limit" in fixed else list(range(defaults[0], steps + 1))
+    shares = [defaults[1]] if "retention" in fixed else [defaults[1], defaults[1] / 2, 1 / (2 * steps)]
+    rooms = sorted(product(limits, shares), key=lambda room: sum(map(_octaves, room, defaults)))
     for limit, retention in rooms:
         for threshold in sorted(THRESHOLDS, key=lambda value: _octaves(value, policy.threshold)):
             options = {"limit": limit, "retention": retention, "threshold": float(f"{threshold:.4g}")}
-            yield _changed(policy, options)
+            yield _select_changes(policy, options)
 
 
-def _octaves(value: float, own: float) -> float:
-    return abs(math.log2(max(value, TINY) / max(own, TINY)))
+def _octaves(value: float, base: float) -> float:
+    return abs(math.log2(max(value, TINY) / max(base, TINY)))
 
 
-def _changed(policy: Policy, options: dict[str, Any]) -> dict[str, Any]:
+def _select_changes(policy: Policy, options: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value != getattr(policy, name)}
 
 
-def _halved(task: Task, entry: Entry, nfe: int, fixed: Iterable[str]) -> Entry:
+def _halve(task: Task, entry: Entry, nfe: int, fixed: Iterable[str]) -> Entry:
     assert isinstance(entry.method, Method)
     policy = entry.method.policy
     knob = KNOBS.get(type(policy))
@@ -185,14 +185,14 @@ def _halved(task: Task, entry: Entry, nfe: int, fixed: Iterable[str]) -> Entry:
     best: tuple[float, dict[str, Any]] = (math.inf, {})
     for room in [{}] if "every" in fixed else _rooms(policy, task.steps, nfe):
 
-        def computed(value: float, room: dict[str, Any] = room) -> float:
+        def count(value: float, room: dict[str, Any] = room) -> float:
             tried = _with(entry, {**room, knob.option: value})
             return task.once(
                 ("computed", tried.written, task.seeds),
                 lambda: fmean(draw(task, tried, seeds).nfe for seeds in task.batches()),
             )
 
-        gap, value = halve(computed, knob, nfe)
+        gap, value = halve(count, knob, nfe)
         best = min(best, (gap, {**room, knob.option: value}), key=lambda pair: pair[0])
         if best[0] < 0.5:
             break
@@ -215,8 +215,8 @@ def _with(entry: Entry, options: dict[str, Any]) -> Entry:
     method = entry.method
     if not isinstance(method, Method) or not options:
         return entry
-    name, given = parse(entry.written)
-    written = {**given, **{option: str(value).lower() for option, value in options.items()}}
+    name, arguments = parse(entry.written)
+    written = {**arguments, **{option: str(value).lower() for option, value in options.items()}}
     policy = dataclasses.replace(method.policy, **options)
     return dataclasses.replace(
         entry,

@@ -16,7 +16,7 @@ Rows = tuple[Tensor | None, ...]
 """For every stream ``(B, N)`` which of its rows count; ``None`` if all do."""
 
 
-def detached(streams: Streams) -> Streams:
+def detach(streams: Streams) -> Streams:
     """Return features without what their gradients would need."""
     return tuple(x.detach() for x in streams)
 
@@ -51,8 +51,8 @@ def elements(stream: Tensor, rows: Tensor | None) -> int | Tensor:
     return stream[0].numel() if rows is None else rows.sum(1) * stream.shape[-1]
 
 
-def _per_token(one: Tensor, other: Tensor) -> Tensor:
-    exact: Tensor = torch.linalg.vecdot(one, other) if products_are_exact() else (one * other).sum(-1)
+def _per_token(left: Tensor, right: Tensor) -> Tensor:
+    exact: Tensor = torch.linalg.vecdot(left, right) if products_are_exact() else (left * right).sum(-1)
     return exact
 
 
@@ -61,7 +61,7 @@ def products_are_exact() -> bool:
     return torch.get_float32_matmul_precision() == "highest"
 
 
-def weighted_sum(start: Tensor, slots: Iterable[Tensor], weights: Tensor) -> Tensor:
+def sum_weighted(start: Tensor, slots: Iterable[Tensor], weights: Tensor) -> Tensor:
     """Return ``start + sum_k w_k slots_k``, accumulated in at least float32, in the dtype of ``start``.
 
     Args:
@@ -71,7 +71,7 @@ def weighted_sum(start: Tensor, slots: Iterable[Tensor], weights: Tensor) -> Ten
             ``(B, K)`` on the features' device.
 
     Example:
-        >>> weighted_sum(torch.zeros(1, 2), [torch.ones(1, 2), torch.ones(1, 2)], torch.tensor([2.0, -0.5]))
+        >>> sum_weighted(torch.zeros(1, 2), [torch.ones(1, 2), torch.ones(1, 2)], torch.tensor([2.0, -0.5]))
         tensor([[1.5000, 1.5000]])
     """
     narrow = start.dtype not in (torch.float32, torch.float64)
@@ -97,12 +97,12 @@ def _in_pieces(start: Tensor, slots: Sequence[Tensor], weights: Tensor) -> Tenso
     out = torch.empty_like(start, memory_format=torch.contiguous_format)
     flat = [tensor.reshape(-1) for tensor in (start, *slots)]
     for pieces in zip(out.view(-1).split(PIECE), *(x.split(PIECE) for x in flat), strict=True):
-        pieces[0].copy_(weighted_sum(pieces[1], pieces[2:], weights))
+        pieces[0].copy_(sum_weighted(pieces[1], pieces[2:], weights))
     return out
 
 
 def product(start: Tensor, block: Tensor, weights: Tensor) -> Tensor:
-    """Return :func:`weighted_sum` as one product, for residuals that lie together in the dtype of the start.
+    """Return :func:`sum_weighted` as one product, for residuals that lie together in the dtype of the start.
 
     Args:
         start: ``(B, ...)`` float32 or float64.

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 
-def summed(products: Tensor, size: int | Tensor, group: Any) -> tuple[Tensor, int | Tensor]:
+def sum_over(products: Tensor, size: int | Tensor, group: Any) -> tuple[Tensor, int | Tensor]:
     """Sum inner products, and numbers of elements, over a group of processes; nothing happens without one.
 
     Args:

@@ -23,9 +23,9 @@ from padecast.memory.arithmetic import (
     inner_products,
     product,
     products_are_exact,
-    weighted_sum,
+    sum_weighted,
 )
-from padecast.memory.group import summed
+from padecast.memory.group import sum_over
 from padecast.memory.ring import Ring, Storage
 
 
@@ -133,8 +133,8 @@ class Memory:
 
     def geometry(self) -> Geometry:
         """Return what forecasters and policies may know of it, newest first."""
-        known = self._positions if self.moments else self._positions[: self.window]
-        index, time = tuple(p.index for p in known), tuple(p.time for p in known)
+        positions = self._positions if self.moments else self._positions[: self.window]
+        index, time = tuple(p.index for p in positions), tuple(p.time for p in positions)
         batch = self._entry[0][0][0] if self._ring else 1
         if self._gram is None:
             return Geometry(index, time, batch=batch)
@@ -151,7 +151,7 @@ class Memory:
         plain = weights.ndim == 1 and (start.device.type != "cpu" or not bool(weights.all()))
         narrow = start.dtype not in (torch.float32, torch.float64)
         if block is None or plain or narrow or not products_are_exact():
-            return weighted_sum(start, ring.read(self._places), weights)
+            return sum_weighted(start, ring.read(self._places), weights)
         in_place = weights.flip(-1).roll(self._places[0] + 1, -1)  # from newest first to slots
         return product(start, block, in_place)
 
@@ -169,7 +169,7 @@ class Memory:
         """Return ``entry`` plus weights on the newest residuals plus a mixture of the moments."""
         both, places = torch.cat([weights, mixture]), self._places[: len(weights)]
         return tuple(
-            weighted_sum(x, chain(ring.read(places), sums), both)
+            sum_weighted(x, chain(ring.read(places), sums), both)
             for x, ring, sums in zip(entry, self._ring, self._sums, strict=True)
         )
 
@@ -193,10 +193,10 @@ class Memory:
         assert self._gram is not None
         filled = sorted(self._places)
         parts = zip(self._ring, residuals, rows, strict=True)
-        products = sum(inner_products(ring.read(filled), residual, kept) for ring, residual, kept in parts)
+        products = sum(inner_products(ring.read(filled), residual, mask) for ring, residual, mask in parts)
         assert isinstance(products, Tensor)
-        size = sum(elements(residual, kept) for residual, kept in zip(residuals, rows, strict=True))
-        products, size = summed(products, size, self.group)
+        size = sum(elements(residual, mask) for residual, mask in zip(residuals, rows, strict=True))
+        products, size = sum_over(products, size, self.group)
         products /= size[:, None].clamp_min(1) if isinstance(size, Tensor) else size
         self._gram[:, place, : len(filled)] = products
         self._gram[:, : len(filled), place] = products

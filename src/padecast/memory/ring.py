@@ -86,34 +86,34 @@ class Ring:
             self._scales[place] = most.clamp_min(torch.finfo(self._wide).tiny) / torch.finfo(slot.dtype).max
             residual = residual / _column(self._scales[place], residual)
         slot.copy_(residual, non_blocking=self._away)
-        return self._restored(residual.to(slot.dtype), place)
+        return self._restore(residual.to(slot.dtype), place)
 
     def read(self, places: Sequence[int]) -> Iterator[Tensor]:
         """Give slots one after the other on the features' device; offloaded ones are fetched one ahead."""
         if self._copies is None:
-            yield from (self._restored(self._slots[place].to(self._device), place) for place in places)
+            yield from (self._restore(self._slots[place].to(self._device), place) for place in places)
             return
-        coming = self._fetched(places[0]) if places else None
+        coming = self._fetch(places[0]) if places else None
         for place, following in zip(places, [*places[1:], None], strict=True):
             assert coming is not None
             slot, ready = coming
-            coming = None if following is None else self._fetched(following)
+            coming = None if following is None else self._fetch(following)
             torch.cuda.current_stream(self._device).wait_event(ready)
             slot.record_stream(torch.cuda.current_stream(self._device))
-            yield self._restored(slot, place)
+            yield self._restore(slot, place)
 
     def block(self, count: int, dtype: torch.dtype) -> Tensor | None:
         """Return the first slots as one tensor ``(count, B, ...)`` if they lie ready in a dtype, else nothing."""
         return None if self._away or self._slots.dtype != dtype else self._slots[:count]
 
-    def _fetched(self, place: int) -> tuple[Tensor, torch.cuda.Event]:
+    def _fetch(self, place: int) -> tuple[Tensor, torch.cuda.Event]:
         assert self._copies is not None
         self._copies.wait_stream(torch.cuda.current_stream(self._device))  # the slot may just have been written
         with torch.cuda.stream(self._copies):
             slot = self._slots[place].to(self._device, non_blocking=True)
             return slot, self._copies.record_event()
 
-    def _restored(self, slot: Tensor, place: int) -> Tensor:
+    def _restore(self, slot: Tensor, place: int) -> Tensor:
         if self._scales is None:
             return slot
         return slot.to(self._wide) * _column(self._scales[place], slot)

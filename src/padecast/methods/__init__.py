@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from padecast import forecasters, policies
-from padecast._errors import InvalidOption, check, nearest, quoted, unknown
+from padecast._errors import InvalidOption, check, nearest, quote, unknown
 from padecast._options import check_option
 from padecast._registry import configure, parse
 from padecast.forecasters import Chebyshev, FoCa, Forecaster, Hermite, Lagrange, Pade, Reuse, Taylor, TCPade, ToCa
@@ -71,7 +71,7 @@ class Method:
     def needs(self) -> tuple[str, ...]:
         """What it reads besides step indices, and how many residuals it keeps."""
         parts = (self.policy, self.forecaster)
-        wanted = (
+        entries = (
             (any(part.needs_gram for part in parts), "inner products"),
             (any(part.needs_stride for part in parts), "noise levels"),
             (bool(self.policy.probe), f"{self.policy.probe} at every step"),
@@ -79,7 +79,7 @@ class Method:
             (self.forecaster.moments > 0, f"{self.forecaster.moments} moments"),
             (True, f"{max(self.forecaster.window, self.policy.looks_back)} residuals"),
         )
-        return tuple(name for needed, name in wanted if needed)
+        return tuple(name for needed, name in entries if needed)
 
     def configured(self, options: dict[str, Any]) -> Method:
         """Return the method with options of its policy, its forecaster or its span replaced.
@@ -91,9 +91,9 @@ class Method:
         parts: dict[str, Policy | Forecaster] = {"policy": self.policy, "forecaster": self.forecaster}
         changes: dict[str, dict[str, Any]] = {"policy": {}, "forecaster": {}}
         span, retrace = self.span, self.retrace
-        known = {role: {f.name for f in dataclasses.fields(part) if f.init} for role, part in parts.items()}
+        names = {role: {f.name for f in dataclasses.fields(part) if f.init} for role, part in parts.items()}
         for key, value in options.items():
-            role = next((role for role in parts if key in known[role]), None)
+            role = next((role for role in parts if key in names[role]), None)
             if key == "span" and (role is None or _is_name(value)):
                 span = value
             elif key == "retrace" and role is None:
@@ -101,9 +101,9 @@ class Method:
             elif role is not None:
                 changes[role][key] = value
             else:
-                raise unknown(f"option of method {self.name}", key, {"span", "retrace"}.union(*known.values()))
-        policy = _replaced(self.policy, changes["policy"], self.name)
-        forecaster = _replaced(self.forecaster, changes["forecaster"], self.name)
+                raise unknown(f"option of method {self.name}", key, {"span", "retrace"}.union(*names.values()))
+        policy = _replace_options(self.policy, changes["policy"], self.name)
+        forecaster = _replace_options(self.forecaster, changes["forecaster"], self.name)
         return dataclasses.replace(self, policy=policy, forecaster=forecaster, span=span, retrace=retrace)
 
 
@@ -115,7 +115,7 @@ def check_part(role: str, part: object, kind: type) -> None:
     """
     if not isinstance(part, kind):
         raise InvalidOption(
-            f"{role}={quoted(part)} is not a {role}.\n"
+            f"{role}={quote(part)} is not a {role}.\n"
             f"Give an instance, such as padecast.{EXAMPLES[role]}, or its name as a string."
         )
 
@@ -147,11 +147,11 @@ def _flag(key: str, value: object) -> bool:
     return bool(read)
 
 
-def _replaced(part: Any, changes: dict[str, Any], owner: str) -> Any:
+def _replace_options(part: Any, changes: dict[str, Any], owner: str) -> Any:
     if not changes:
         return part
-    kept = {f.name: getattr(part, f.name) for f in dataclasses.fields(part)}
-    return configure(type(part), {**kept, **changes}, f"method {owner}")
+    options = {f.name: getattr(part, f.name) for f in dataclasses.fields(part)}
+    return configure(type(part), {**options, **changes}, f"method {owner}")
 
 
 DAMPED = TCPade(damping=16.0)
@@ -256,7 +256,7 @@ def method(written: str) -> Method:
 
     Args:
         written: Such as ``"tc-pade"`` or ``"tc-pade-fast:threshold=0.8,every=5"``; ``"published:flux-50-9"`` follows a
-            published plan (:func:`padecast.policies.published.published`), with options behind a comma.
+            published plan (:func:`padecast.policies.published.list_published`), with options behind a comma.
 
     Raises:
         UnknownName: If the name or an option is unknown; the message names the nearest one.
@@ -276,7 +276,7 @@ seacache, seacache-linear, spectrum, spectrum-fast, taylorseer, tc-pade, tc-pade
 tc-pade-published, tc-pade-slow, teacache, toca
     """
     name, options = split(written)
-    return registered(name).configured(dict(options))
+    return look_up(name).configured(dict(options))
 
 
 def split(written: str) -> tuple[str, dict[str, str]]:
@@ -299,14 +299,14 @@ def split(written: str) -> tuple[str, dict[str, str]]:
     return name.strip(), options
 
 
-def registered(name: str) -> Method:
+def look_up(name: str) -> Method:
     """Return the method of a name, without options; ``published:NAME`` is one that follows a published plan.
 
     Raises:
         UnknownName: If there is none; the message says which have a part of that name, or names the nearest.
 
     Example:
-        >>> registered("chebyshev")
+        >>> look_up("chebyshev")
         Traceback (most recent call last):
             ...
         padecast._errors.UnknownName: unknown method 'chebyshev'; that is the forecaster of spectrum, spectrum-fast.
@@ -321,18 +321,18 @@ def registered(name: str) -> Method:
 
 def _following(name: str) -> Method:
     """Return the method that follows a published plan."""
-    found = find(name)
-    summary = f"plan for {found.model}, found by {found.search}"
-    return Method(found.written, found.plan, DAMPED, summary, ("tc-pade",), span="output", retrace=True)
+    plan = find(name)
+    summary = f"plan for {plan.model}, found by {plan.search}"
+    return Method(plan.written, plan.plan, DAMPED, summary, ("tc-pade",), span="output", retrace=True)
 
 
 def _with_part(name: str) -> str:
     """Say which methods have a part of that name, where no method is nearly called so."""
     for registry, role in ((forecasters.REGISTRY, "forecaster"), (policies.REGISTRY, "policy")):
-        part = next((known for known in registry if name in (known, registry[known].__name__)), None)
-        found = [m.name for m in METHODS if registry.name_of(getattr(m, role)) == part]
-        if found and nearest(name, REGISTRY) is None:
-            return f"that is the {role} of {', '.join(found)}"
+        part = next((key for key in registry if name in (key, registry[key].__name__)), None)
+        names = [m.name for m in METHODS if registry.name_of(getattr(m, role)) == part]
+        if names and nearest(name, REGISTRY) is None:
+            return f"that is the {role} of {', '.join(names)}"
     return ""
 
 

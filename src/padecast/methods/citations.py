@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from padecast.methods import registered, split
+from padecast.methods import look_up, split
 
 BIBTEX = {
     "padecast": """@software{padecast,
@@ -111,4 +111,4 @@ def cite(name: str) -> str:
         '@inproceedings{han2026spectrum,'
     """
     written, _ = split(name)
-    return "\n\n".join(BIBTEX[key] for key in dict.fromkeys((*registered(written).cites, "padecast")))
+    return "\n\n".join(BIBTEX[key] for key in dict.fromkeys((*look_up(written).cites, "padecast")))

@@ -67,8 +67,8 @@ def plan_of(policy: Policy, total: int) -> str:
     policy.check(total)
     trace = Trace()
     for index in range(total):
-        at, known = Position.at(index, total), tuple(reversed(trace.computed))
-        computed = not known or policy.computes(at, trace, Geometry(known, tuple(map(float, known))))
+        at, history = Position.at(index, total), tuple(reversed(trace.computed))
+        computed = not history or policy.computes(at, trace, Geometry(history, tuple(map(float, history))))
         trace = trace.then(at, computed)
     return "".join("C" if step.computed else "." for step in trace)
 

@@ -53,8 +53,8 @@ class Accumulated(Policy):
     def __post_init__(self) -> None:
         super().__post_init__()
         check(0 < self.threshold < math.inf, "threshold", self.threshold, "more than 0, and finite")
-        known = len(self.coefficients) > 0 and all(math.isfinite(c) for c in self.coefficients)
-        check(known, "coefficients", self.coefficients, "finite numbers, highest power first")
+        sound = len(self.coefficients) > 0 and all(math.isfinite(c) for c in self.coefficients)
+        check(sound, "coefficients", self.coefficients, "finite numbers, highest power first")
 
     @property
     def probe(self) -> str:
@@ -66,9 +66,9 @@ class Accumulated(Policy):
         if self.last and at.is_last:
             return True
         changes = [p.seen.moved for p in (*trace.since_computed, at) if p.seen is not None]
-        return not sum(map(self._rescaled, changes)) < self.threshold
+        return not sum(map(self._rescale, changes)) < self.threshold
 
-    def _rescaled(self, change: float) -> float:
+    def _rescale(self, change: float) -> float:
         total = 0.0
         for coefficient in self.coefficients:
             total = total * change + coefficient

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from padecast._errors import InvalidPlan, quoted
+from padecast._errors import InvalidPlan, quote
 from padecast._geometry import Geometry
 from padecast._steps import Position, Trace
 from padecast.policies.base import Policy
@@ -40,13 +40,13 @@ class Plan(Policy):
         for place, letter in enumerate(self.steps):
             if letter not in "C.":
                 raise InvalidPlan(
-                    f"plan {quoted(self.steps)} has {letter!r} at step {place}.\n"
+                    f"plan {quote(self.steps)} has {letter!r} at step {place}.\n"
                     "A plan is made of C (computed) and . (forecast), one letter a step: CC..C..C"
                 )
         if not self.steps.startswith("C"):
             raise InvalidPlan(
-                f"plan {quoted(self.steps)} does not begin with C: at the first step nothing is remembered to forecast "
-                f"from.\nCompute it: {quoted('C' + self.steps[1:])}"
+                f"plan {quote(self.steps)} does not begin with C: at the first step nothing is remembered to forecast "
+                f"from.\nCompute it: {quote('C' + self.steps[1:])}"
             )
 
     @classmethod
@@ -85,7 +85,7 @@ class Plan(Policy):
         """Raise unless the run has as many steps as the plan."""
         if total != len(self.steps):
             raise InvalidPlan(
-                f"this run has {total} steps, the plan {quoted(self.steps)} has {len(self.steps)}.\n"
+                f"this run has {total} steps, the plan {quote(self.steps)} has {len(self.steps)}.\n"
                 f"A plan belongs to one schedule. Either\n"
                 f"(a) run it as planned:        pipe(..., num_inference_steps={len(self.steps)})\n"
                 f"(b) write a plan of {total} letters, or use a rule such as policies.Interval(every=3)"

@@ -31,8 +31,8 @@ class Published:
         source: Where it is published: a repository with its commit and file, and the paper.
 
     Example:
-        >>> found = published()["flux-50-9"]
-        >>> found.plan.indices, found.written
+        >>> plan = list_published()["flux-50-9"]
+        >>> plan.plan.indices, plan.written
         ((0, 1, 2, 4, 6, 11, 24, 41, 49), 'published:flux-50-9')
     """
 
@@ -49,14 +49,14 @@ class Published:
         return f"{WORD}:{self.name}"
 
 
-def published() -> dict[str, Published]:
+def list_published() -> dict[str, Published]:
     """Return the published plans by name; of each model, those of the best-founded search come first.
 
     Raises:
         DamagedFile: If the file with them is not what was installed.
 
     Example:
-        >>> published()["wan-50-13"].search
+        >>> list_published()["wan-50-13"].search
         'BudCache'
     """
     return dict(_read()[1])
@@ -132,8 +132,8 @@ def _read() -> tuple[dict[str, str], dict[str, Published]]:
 
 
 def _plan(entry: dict[str, Any]) -> Published:
-    kept = {key: entry[key] for key in ("name", "model", "steps", "search", "source")}
-    return Published(plan=Plan.at(entry["plan"], entry["steps"]), **kept)
+    fields = {key: entry[key] for key in ("name", "model", "steps", "search", "source")}
+    return Published(plan=Plan.at(entry["plan"], entry["steps"]), **fields)
 
 
 def _unknown(name: str) -> UnknownName:

@@ -85,7 +85,7 @@ class Sea(Policy):
         if at.noise is None:
             return features
         alpha, sigma = at.noise.alphas[at.index], at.noise.sigmas[at.index]
-        return tuple(denoised(x, alpha, sigma, self.exponent) if x.ndim > 3 else x for x in features)
+        return tuple(denoise(x, alpha, sigma, self.exponent) if x.ndim > 3 else x for x in features)
 
     def computes(self, at: Position, trace: Trace, geometry: Geometry) -> bool:
         """See :meth:`Policy.computes`."""
@@ -94,7 +94,7 @@ class Sea(Policy):
         return not sum(p.seen.moved for p in (*trace.since_computed, at) if p.seen is not None) < self.threshold
 
 
-def denoised(x: Tensor, alpha: float, sigma: float, exponent: float) -> Tensor:
+def denoise(x: Tensor, alpha: float, sigma: float, exponent: float) -> Tensor:
     """Filter features over their last two dimensions.
 
     Args:

@@ -73,8 +73,8 @@ class Spaced(Policy):
         count = self.computed(at.total - start)
         places = self.places(at, start, count)
         if self.last:
-            return at.index - start in chosen(places[:-1], count)
-        return at.index - start in chosen(places, count + 1)
+            return at.index - start in choose_steps(places[:-1], count)
+        return at.index - start in choose_steps(places, count + 1)
 
     def places(self, at: Position, start: int, count: int) -> tuple[float, ...]:
         """Return the places of the steps of a run from its start on, and of the image, falling.
@@ -95,11 +95,11 @@ class Spaced(Policy):
 
 
 @lru_cache(maxsize=64)
-def chosen(places: Sequence[float], count: int) -> frozenset[int]:
+def choose_steps(places: Sequence[float], count: int) -> frozenset[int]:
     """Return the steps nearest to evenly spaced places, each once, the first and the last among them.
 
     Example:
-        >>> sorted(chosen((1.0, 0.6, 0.5, 0.45, 0.4, 0.2, 0.0), 4))
+        >>> sorted(choose_steps((1.0, 0.6, 0.5, 0.45, 0.4, 0.2, 0.0), 4))
         [0, 1, 4, 6]
     """
     size = len(places)
@@ -109,8 +109,8 @@ def chosen(places: Sequence[float], count: int) -> frozenset[int]:
     first, last = places[0], places[-1]
     steps: list[int] = []
     for number in range(count):
-        wanted = first + (last - first) * number / (count - 1)
-        nearest = min(range(size), key=lambda index: abs(places[index] - wanted))
+        place = first + (last - first) * number / (count - 1)
+        nearest = min(range(size), key=lambda index: abs(places[index] - place))
         steps.append(max(nearest, steps[-1] + 1 if steps else 0))
     steps[-1] = size - 1
     for number in range(count - 2, -1, -1):  # as many as were asked for, where several fall on one step

@@ -159,8 +159,8 @@ class Report:
         lines += [f"note: {where}: {why}" for where, why in self.notes.items()]
         lines += [f"note: {remark}" for remark in self.remarks]
         if self.offers:
-            known = f"searched plans of this model at {len(self.plan)} steps are published: {', '.join(self.offers)}"
-            lines.append(f"note: {known}; see padecast methods published")
+            offer = f"searched plans of this model at {len(self.plan)} steps are published: {', '.join(self.offers)}"
+            lines.append(f"note: {offer}; see padecast methods published")
         return "\n".join(lines)
 
     def __repr__(self) -> str:

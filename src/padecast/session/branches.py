@@ -50,9 +50,9 @@ class Branches:
 
     def release(self) -> None:
         """Let go of all histories: the run is over."""
-        kept, self._memories = list(self._memories.values()), {}
-        if kept:
-            self._spare[:] = kept
+        memories, self._memories = list(self._memories.values()), {}
+        if memories:
+            self._spare[:] = memories
 
     @property
     def nbytes(self) -> int:
@@ -65,8 +65,10 @@ class Branches:
         if not memories:
             return None
         current = [memory for memory in memories if memory.latest == computed[-1]] or memories
-        known = sorted((memory.geometry() for memory in current), key=lambda geometry: geometry.index, reverse=True)
-        joined = known[0].joined(known[1:])
+        geometries = sorted(
+            (memory.geometry() for memory in current), key=lambda geometry: geometry.index, reverse=True
+        )
+        joined = geometries[0].joined(geometries[1:])
         return joined if joined.gram is None else joined.newest(joined.gram.shape[-1])
 
     def _empty(self, entry: Streams) -> Memory:

@@ -10,7 +10,7 @@ from torch import Tensor
 from padecast._geometry import Geometry
 from padecast._steps import Position
 from padecast.forecasters import Forecaster
-from padecast.forecasters.base import fitted
+from padecast.forecasters.base import pad
 from padecast.memory.arithmetic import Ready, Streams
 from padecast.memory.memory import Memory
 from padecast.session.record import Record
@@ -32,7 +32,7 @@ class Forecast:
         """Write down that it became the branch's output."""
         record.geometry[self.geometry.branch] = self.geometry
         if self.weights is not None:
-            record.weights[self.geometry.branch] = fitted(self.weights, len(self.geometry))
+            record.weights[self.geometry.branch] = pad(self.weights, len(self.geometry))
 
 
 def forecast(
@@ -45,17 +45,17 @@ def forecast(
         return Forecast(geometry, weights), forecaster.forecast(memory, geometry, entry, at, weights)
 
 
-def prepared(forecaster: Forecaster, memory: Memory, at: Position, branch: str) -> tuple[Forecast, Ready | None]:
+def prepare(forecaster: Forecaster, memory: Memory, at: Position, branch: str) -> tuple[Forecast, Ready | None]:
     """Return the forecast of a branch as far as it goes without the stack's input; nothing if it may not be finite."""
     geometry = replace(memory.geometry(), branch=branch)
     with torch.no_grad():
         weights = forecaster.weights(geometry, at)
-        made = Forecast(geometry, weights)
+        recipe = Forecast(geometry, weights)
         if not all(
-            known is None or known.device.type != "cpu" or is_finite(known) for known in (weights, geometry.gram)
+            tensor is None or tensor.device.type != "cpu" or is_finite(tensor) for tensor in (weights, geometry.gram)
         ):
-            return made, None
-        return made, memory.ready(fitted(weights, memory.kept))
+            return recipe, None
+        return recipe, memory.ready(pad(weights, memory.kept))
 
 
 def is_finite(features: Tensor) -> bool:
@@ -110,8 +110,8 @@ def unfit(output: Streams, source: Streams) -> Patch | None:
     if all(is_finite(y) for y in output):
         return None
     served = finite_samples(output)
-    given = tuple(x for x in source if len(x) == len(served))
-    computed = ~served & finite_samples(given) if given else ~served
+    inputs = tuple(x for x in source if len(x) == len(served))
+    computed = ~served & finite_samples(inputs) if inputs else ~served
     return Patch(output, computed, bool(served.any())) if bool(computed.any()) else None
 
 

@@ -27,7 +27,7 @@ class Attended:
     @property
     def nbytes(self) -> int:
         """Bytes of it."""
-        return sum(x.nbytes for known in (self.influence, self.control) for x in known.values())
+        return sum(x.nbytes for kind in (self.influence, self.control) for x in kind.values())
 
 
 class Renewal:
@@ -54,7 +54,7 @@ class Renewal:
     def nbytes(self) -> int:
         """Bytes of what is remembered."""
         ages = sum(age.nbytes for age in self._ages.values())
-        return ages + sum(known.nbytes for known in self._attended.values())
+        return ages + sum(attended.nbytes for attended in self._attended.values())
 
     def fresh(self, key: str) -> None:
         """Note that a module was computed whole."""
@@ -62,9 +62,9 @@ class Renewal:
 
     def note(self, block: tuple[str, int], influence: Mapping[int, Tensor], control: Mapping[int, Tensor]) -> None:
         """Note what an attention of a branch's block showed."""
-        known = self._attended.setdefault(block, Attended())
-        known.influence.update(influence)
-        known.control.update(control)
+        attended = self._attended.setdefault(block, Attended())
+        attended.influence.update(influence)
+        attended.control.update(control)
 
     def choose(
         self, key: str, block: tuple[str, int], like: Tensor, grid: tuple[int, ...], rows: Tensor | None = None
@@ -78,12 +78,12 @@ class Renewal:
             grid: In which its tokens lie.
             rows: ``(B, N)`` which of them count. Default all.
         """
-        shape, known = like.shape[:2], self._attended.get(block, Attended())
+        shape, attended = like.shape[:2], self._attended.get(block, Attended())
         age = self._ages.get(key)
         if age is None or age.shape != shape:
             age = torch.zeros(shape, device=like.device)
-        seen = [found.get(shape[1]) for found in (known.influence, known.control)]
+        seen = [kind.get(shape[1]) for kind in (attended.influence, attended.control)]
         influence, control = (x if x is not None and x.shape == shape else None for x in seen)
-        chosen = self._forecaster.chosen(Tokens(age, grid, influence, control, rows))
-        self._ages[key] = (age + 1).scatter(1, chosen, 0.0)
-        return chosen
+        tokens = self._forecaster.chosen(Tokens(age, grid, influence, control, rows))
+        self._ages[key] = (age + 1).scatter(1, tokens, 0.0)
+        return tokens

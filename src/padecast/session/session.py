@@ -10,15 +10,15 @@ import torch
 from torch import Tensor
 
 from padecast._errors import check
-from padecast._steps import Position, Trace, normalised
+from padecast._steps import Position, Trace, normalise
 from padecast.forecasters import Forecaster
-from padecast.memory.arithmetic import Ready, Rows, Streams, detached
+from padecast.memory.arithmetic import Ready, Rows, Streams, detach
 from padecast.memory.memory import Memory
 from padecast.memory.ring import Storage
 from padecast.policies import Policy
 from padecast.session.branches import Branches, check_shapes
 from padecast.session.decisions import Course, check_place, check_shown
-from padecast.session.forecast import Forecast, Patch, forecast, prepared, unfit
+from padecast.session.forecast import Forecast, Patch, forecast, prepare, unfit
 from padecast.session.renewal import Renewal
 
 
@@ -78,7 +78,7 @@ class Session:
         self.policy, self.forecaster, self.total = policy, forecaster, total
         measure = (measure and group is None) or policy.needs_gram or forecaster.needs_gram
         self._group = group
-        self._strides = None if strides is None else normalised(strides)
+        self._strides = None if strides is None else normalise(strides)
         if strides is not None:
             check(len(strides) == total, "strides", len(strides), f"{total} values, one a step")
             check(self._strides is not None, "strides", list(strides), "finite values of 0 or more, not all 0")
@@ -209,14 +209,14 @@ class Session:
             return self.decline(branch, "stale")
         if any(x.requires_grad for x in entry):
             return self.decline(branch, "gradient")
-        made, output = forecast(self.forecaster, memory, entry, record.at, branch)
+        recipe, output = forecast(self.forecaster, memory, entry, record.at, branch)
         alone = self._group is None  # what one process sees alone must not decide for it alone
         patch = None
         if alone and all(y.device.type == "cpu" for y in output):
             patch = unfit(output, entry if source is None else source())
         if patch is not None and not patch.serves_any:
             return self.decline(branch, "non-finite")
-        made.note(record)
+        recipe.note(record)
         self._served[branch] = False
         if patch is None:
             return output
@@ -237,7 +237,7 @@ class Session:
             return None
         if memory is None or not len(memory) or memory.latest < self.trace.computed[-1]:
             return None
-        self._prepared[branch], ready = prepared(self.forecaster, memory, record.at, branch)
+        self._prepared[branch], ready = prepare(self.forecaster, memory, record.at, branch)
         return ready
 
     def serve(self, branch: str) -> None:
@@ -255,7 +255,7 @@ class Session:
         if branch in self._served or replayed:
             return entry
         with torch.no_grad():
-            return self._memories.fitting(branch, entry).hold(detached(entry))
+            return self._memories.fitting(branch, entry).hold(detach(entry))
 
     def learn(self, branch: str, entry: Streams, output: Streams, rows: Rows | None = None) -> Streams:
         """Remember a computed residual; returns the output (for the oracle, the input plus its residual).
@@ -285,7 +285,7 @@ class Session:
         memory = self._memories.fitting(branch, entry)
         with torch.no_grad():
             basis = self.forecaster.basis(record.at)
-            memory.remember(record.at, detached(entry), detached(output), basis, rows)
+            memory.remember(record.at, detach(entry), detach(output), basis, rows)
         self.renewal.fresh(branch)
         record.geometry[branch] = memory.geometry()
         self._count_bytes()
@@ -294,7 +294,7 @@ class Session:
     def renew(self, branch: str, entry: Streams, output: Streams) -> None:
         """Remember what became of a branch's forecast, some of whose tokens were computed."""
         with torch.no_grad():
-            self._memories[branch].renew(detached(entry), detached(output))
+            self._memories[branch].renew(detach(entry), detach(output))
         self._count_bytes()
 
     def set_aside(self, size: int) -> None:

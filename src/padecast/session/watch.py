@@ -11,7 +11,7 @@ from torch import Tensor
 from padecast._noise import TINY
 from padecast._steps import Seen
 from padecast.memory.arithmetic import Rows, Streams, elements
-from padecast.memory.group import summed
+from padecast.memory.group import sum_over
 
 
 class Watch:
@@ -40,8 +40,8 @@ class Watch:
     @property
     def nbytes(self) -> int:
         """Bytes of what is remembered."""
-        kept = [x for streams in (self._latest, self._computed, self._output) for x in streams or ()]
-        return sum({x.data_ptr(): x.nbytes for x in kept}.values())
+        tensors = [x for streams in (self._latest, self._computed, self._output) for x in streams or ()]
+        return sum({x.data_ptr(): x.nbytes for x in tensors}.values())
 
     def see(self, features: Streams, rows: Rows | None = None) -> Seen:
         """Return how far the features of a step lie from those before; nothing is known at the first step.
@@ -76,8 +76,8 @@ class Watch:
         """Return mean magnitudes over the samples that are finite now, for which a decision waits for a GPU."""
         rows = (None,) * len(now) if rows is None or len(rows) != len(now) else rows
         sums = torch.stack([_magnitudes(streams, rows) for streams in (now, *features)])
-        size = sum(elements(x, kept) for x, kept in zip(now, rows, strict=True))
-        sums, size = summed(sums, size, self._group)
+        size = sum(elements(x, mask) for x, mask in zip(now, rows, strict=True))
+        sums, size = sum_over(sums, size, self._group)
         sound = sums[0].isfinite()
         sound = sound | ~sound.any()
         count = (sound * size).sum().clamp_min(1)
@@ -90,21 +90,21 @@ def _copy(features: Streams) -> Streams:
     return copies if len({len(x) for x in copies}) == 1 else (torch.cat([x.flatten() for x in copies])[None],)
 
 
-def _alike(one: Streams, other: Streams) -> bool:
-    return [x.shape for x in one] == [x.shape for x in other]
+def _alike(left: Streams, right: Streams) -> bool:
+    return [x.shape for x in left] == [x.shape for x in right]
 
 
-def _less(one: Streams, other: Streams) -> Streams:
-    return tuple(x - y for x, y in zip(one, other, strict=True))
+def _less(left: Streams, right: Streams) -> Streams:
+    return tuple(x - y for x, y in zip(left, right, strict=True))
 
 
 def _magnitudes(streams: Streams, rows: Rows) -> Tensor:
     """Return the sum of all magnitudes of every sample, ``(B,)``."""
     exact = torch.float32 if streams[0].device.type == "mps" else torch.float64
     total = streams[0].new_zeros(len(streams[0]), dtype=exact)
-    for x, kept in zip(streams, rows, strict=True):
-        if kept is None:
+    for x, mask in zip(streams, rows, strict=True):
+        if mask is None:
             total += x.abs().reshape(len(x), -1).sum(1, dtype=exact)
         else:
-            total += torch.where(kept, x.abs().sum(-1, dtype=exact), 0).sum(1)
+            total += torch.where(mask, x.abs().sum(-1, dtype=exact), 0).sum(1)
     return total

@@ -83,14 +83,14 @@ def _timestep(model: nn.Module) -> str:
     """
     names = inspect.signature(type(model).forward).parameters
     further = any(parameter.kind is parameter.VAR_KEYWORD for parameter in names.values())
-    known = next((name for name in TIMESTEPS if name in names), TIMESTEPS[0] if further else None)
-    if known is None:
+    argument = next((name for name in TIMESTEPS if name in names), TIMESTEPS[0] if further else None)
+    if argument is None:
         raise UnsupportedModel(
             f"{type(model).__name__} takes {', '.join(list(names)[1:]) or 'nothing'}, and no timestep.\n"
             f"Usual cause: another part of the pipeline than its denoiser. Give the pipeline, or its transformer; what "
             f"the timestep may be called: {', '.join(TIMESTEPS)}"
         )
-    return known
+    return argument
 
 
 TIMESTEPS = ("timestep", "timesteps", "t", "time", "sigma", "sigmas")

@@ -29,7 +29,7 @@ class Attention(TorchFunctionMode):
     be told apart and are left out.
 
     Args:
-        known: Which rows of the block's streams count. Default all.
+        stream_rows: Which rows of the block's streams count. Default all.
 
     Example:
         >>> query, key = torch.zeros(1, 1, 2, 4), torch.zeros(1, 1, 3, 4)
@@ -39,9 +39,9 @@ class Attention(TorchFunctionMode):
         ({2: tensor([[1., 1.]])}, {3})
     """
 
-    def __init__(self, known: Known | None = None) -> None:
+    def __init__(self, stream_rows: Known | None = None) -> None:
         super().__init__()
-        self._known = known or {}
+        self._known = stream_rows or {}
         self.influence: dict[int, Tensor] = {}
         self.control: dict[int, Tensor] = {}
         self.texts: set[int] = set()
@@ -85,8 +85,8 @@ class Attention(TorchFunctionMode):
             sums = _column_sums(query, key, attn_mask, scale, rows)
             sizes = self._joined.get(length, [])
             apart = sizes if sizes and len(set(sizes)) == len(sizes) else []
-            for own, kept in zip(_parts(sums, apart), _parts(rows, apart), strict=True):
-                self.influence[own.shape[1]] = own / _mean(own, kept).clamp_min(TINY)
+            for part, row_mask in zip(_parts(sums, apart), _parts(rows, apart), strict=True):
+                self.influence[part.shape[1]] = part / _mean(part, row_mask).clamp_min(TINY)
         elif length not in self.control:
             self.texts.add(others)
             self.control[length] = _entropy(query, key, attn_mask, scale, self._rows(others, len(query)))
@@ -104,19 +104,19 @@ def _parts(x: Tensor | None, sizes: list[int]) -> tuple[Any, ...]:
     return (None,) * (len(sizes) + 1) if x is None else (*(x.split(sizes, 1) if sizes else ()), x)
 
 
-def _mean(own: Tensor, kept: Tensor | None) -> Tensor:
-    if kept is None:
-        return own.mean(1, keepdim=True)
-    return torch.where(kept, own, 0).sum(1, keepdim=True) / kept.sum(1, keepdim=True).clamp_min(1)
+def _mean(x: Tensor, row_mask: Tensor | None) -> Tensor:
+    if row_mask is None:
+        return x.mean(1, keepdim=True)
+    return torch.where(row_mask, x, 0).sum(1, keepdim=True) / row_mask.sum(1, keepdim=True).clamp_min(1)
 
 
-def _column_sums(query: Tensor, key: Tensor, mask: Tensor | None, scale: float, kept: Tensor | None) -> Tensor:
+def _column_sums(query: Tensor, key: Tensor, mask: Tensor | None, scale: float, row_mask: Tensor | None) -> Tensor:
     """Return ``(B, N)``: what share of all attention every key got from the rows that count."""
-    if kept is None:
+    if row_mask is None:
         rows = torch.arange(0, query.shape[2], -(-query.shape[2] // QUERIES), device=query.device)
         sums = [weights.mean(1).sum(1) for weights in _in_pieces(query, key, mask, scale, rows)]
         return torch.stack(sums).sum(0) / len(rows)
-    rows, count = _spread(kept)
+    rows, count = _spread(row_mask)
     places = rows[:, None, :, None]
     some = query.gather(2, places.expand(-1, query.shape[1], -1, query.shape[3]))
     if mask is not None and mask.shape[-2] == query.shape[2]:
@@ -130,36 +130,36 @@ def _column_sums(query: Tensor, key: Tensor, mask: Tensor | None, scale: float, 
     return total / count
 
 
-def _spread(kept: Tensor) -> tuple[Tensor, Tensor]:
+def _spread(row_mask: Tensor) -> tuple[Tensor, Tensor]:
     """Return ``(B, Q)`` rows that count, evenly spaced as in a sample alone, and ``(B, 1)`` how many of them there are.
 
     The rows beyond are any.
     """
-    size = kept.sum(1, keepdim=True).clamp_min(1)
+    size = row_mask.sum(1, keepdim=True).clamp_min(1)
     stride = (size + QUERIES - 1) // QUERIES
-    order = kept.logical_not().to(torch.uint8).argsort(stable=True, dim=1)
-    places = torch.arange(min(QUERIES, kept.shape[1]), device=kept.device) * stride
-    return order.gather(1, places.clamp_max(kept.shape[1] - 1)), (size + stride - 1) // stride
+    order = row_mask.logical_not().to(torch.uint8).argsort(stable=True, dim=1)
+    places = torch.arange(min(QUERIES, row_mask.shape[1]), device=row_mask.device) * stride
+    return order.gather(1, places.clamp_max(row_mask.shape[1] - 1)), (size + stride - 1) // stride
 
 
-def _entropy(query: Tensor, key: Tensor, mask: Tensor | None, scale: float, kept: Tensor | None) -> Tensor:
+def _entropy(query: Tensor, key: Tensor, mask: Tensor | None, scale: float, key_mask: Tensor | None) -> Tensor:
     """Return ``(B, N)``: the entropy of every query's attention, over all heads, as a share of the highest possible.
 
     That is the logarithm of how many keys count.
     """
     rows = torch.arange(query.shape[2], device=query.device)
-    found = [torch.special.entr(weights.mean(1)).sum(-1) for weights in _in_pieces(query, key, mask, scale, rows)]
-    if kept is None:
-        return torch.cat(found, 1) / math.log(max(key.shape[2], 2))
-    return torch.cat(found, 1) / kept.sum(1, keepdim=True).clamp_min(2).log()
+    entropies = [torch.special.entr(weights.mean(1)).sum(-1) for weights in _in_pieces(query, key, mask, scale, rows)]
+    if key_mask is None:
+        return torch.cat(entropies, 1) / math.log(max(key.shape[2], 2))
+    return torch.cat(entropies, 1) / key_mask.sum(1, keepdim=True).clamp_min(2).log()
 
 
 def _in_pieces(query: Tensor, key: Tensor, mask: Tensor | None, scale: float, rows: Tensor) -> Iterator[Tensor]:
     """Yield the attention of some queries, some of them at a time."""
     length, size = query.shape[2], max(1, PIECE // (query.shape[0] * query.shape[1] * key.shape[2]))
     for piece in rows.split(size):
-        own = mask[..., piece, :] if mask is not None and mask.shape[-2] == length else mask
-        yield _weights(query[:, :, piece], key, own, scale)
+        part = mask[..., piece, :] if mask is not None and mask.shape[-2] == length else mask
+        yield _weights(query[:, :, piece], key, part, scale)
 
 
 def _weights(query: Tensor, key: Tensor, mask: Tensor | None, scale: float) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from padecast._errors import UnsupportedModel
-from padecast.hooks.rows import Known, joint, known_rows
+from padecast.hooks.rows import Known, joint, read_rows
 from padecast.memory.arithmetic import Rows, Streams
 from padecast.targets import BlockOutput, Target
 
@@ -47,8 +47,8 @@ class Block:
 
     def rows(self, target: Target, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Known:
         """Return which rows of the streams that the block was given count."""
-        given = dict(zip(self.parameters, args, strict=False)) | kwargs
-        return known_rows(target.masks, target.samples, self.returns.names, given)
+        arguments = dict(zip(self.parameters, args, strict=False)) | kwargs
+        return read_rows(target.masks, target.samples, self.returns.names, arguments)
 
     def streams(self, output: Any, names: tuple[str, ...]) -> Streams:
         """Pick named streams from what the block returned."""
@@ -56,14 +56,14 @@ class Block:
             return (output,)
         return tuple(output[self.returns.names.index(name)] for name in names)
 
-    def passed(self, args: tuple[Any, ...], kwargs: dict[str, Any], replaced: dict[str, Tensor]) -> Any:
+    def pass_through(self, args: tuple[Any, ...], kwargs: dict[str, Any], replaced: dict[str, Tensor]) -> Any:
         """Return the block's inputs in the shape of its output, some of them replaced."""
         values = tuple(
             replaced[name] if name in replaced else self.argument(name, args, kwargs) for name in self.returns.names
         )
         return values[0] if self.returns.bare else values
 
-    def exchanged(self, output: Any, replaced: dict[str, Tensor]) -> Any:
+    def exchange(self, output: Any, replaced: dict[str, Tensor]) -> Any:
         """Return the block's output, some of its streams replaced."""
         if self.returns.bare:
             return replaced.get(self.returns.names[0], output)
@@ -105,26 +105,26 @@ class Blocks:
         if self._joined:
             self._present = self._names
             return (torch.cat([first.argument(name, args, kwargs) for name in self._joined], dim=1),)
-        given = {name: first.argument(name, args, kwargs) for name in self._names}
-        self._present = tuple(name for name, stream in given.items() if stream is not None)
-        return samples_first((given[name] for name in self._present), self._samples)
+        streams = {name: first.argument(name, args, kwargs) for name in self._names}
+        self._present = tuple(name for name, stream in streams.items() if stream is not None)
+        return samples_first((streams[name] for name in self._present), self._samples)
 
     def source(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Streams:
         """Return what the first block was given of every sample."""
         return self.entry(args, kwargs)
 
-    def known(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Known:
+    def read_rows(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Known:
         """Return which rows of the first block's streams count."""
         return self._blocks[0].rows(self._target, args, kwargs) if self._target.masks else {}
 
-    def counted(self, known: Known, streams: Streams) -> Rows | None:
+    def match_rows(self, stream_rows: Known, streams: Streams) -> Rows | None:
         """Return which rows of the streams count; ``None`` if all do."""
         groups = [self._joined] if self._joined else [(name,) for name in self._present]
-        return tuple(joint(known, names) for names in groups) if known else None
+        return tuple(joint(stream_rows, names) for names in groups) if stream_rows else None
 
-    def skipped(self, place: int, args: tuple[Any, ...], kwargs: dict[str, Any], forecast: Streams | None) -> Any:
+    def skip(self, place: int, args: tuple[Any, ...], kwargs: dict[str, Any], forecast: Streams | None) -> Any:
         """Return a block's inputs in the shape of its output, or the forecast in their place."""
-        return self._blocks[place].passed(args, kwargs, {} if forecast is None else self._named(forecast))
+        return self._blocks[place].pass_through(args, kwargs, {} if forecast is None else self._name_streams(forecast))
 
     def ran(self, place: int, output: Any) -> None:
         """Nothing is remembered here."""
@@ -133,11 +133,11 @@ class Blocks:
         """Return the streams that the blocks were given, and those that they returned."""
         return entry, samples_first(self._blocks[-1].streams(output, self._present), self._samples)
 
-    def exchanged(self, output: Any, streams: Streams) -> Any:
+    def exchange(self, output: Any, streams: Streams) -> Any:
         """Return the last block's output, some of its streams replaced."""
-        return self._blocks[-1].exchanged(output, self._named(streams))
+        return self._blocks[-1].exchange(output, self._name_streams(streams))
 
-    def _named(self, streams: Streams) -> dict[str, Tensor]:
+    def _name_streams(self, streams: Streams) -> dict[str, Tensor]:
         """Return streams with their samples where the blocks have them."""
         if self._samples is None:
             streams = tuple(stream[0] for stream in streams)
@@ -170,10 +170,10 @@ def lookup(model: nn.Module, path: str) -> Sequence[nn.Module]:
         []
     """
     name, _, part = path.rstrip("]").partition("[")
-    found: Any = model
+    node: Any = model
     for step in name.split(".") if name else ():
-        found = getattr(found, step, None)
-    modules = list(found) if isinstance(found, nn.ModuleList) else [found] if isinstance(found, nn.Module) else []
+        node = getattr(node, step, None)
+    modules = list(node) if isinstance(node, nn.ModuleList) else [node] if isinstance(node, nn.Module) else []
     if not part:
         return modules
     start, stop = (int(number) if number else None for number in part.split(":"))

@@ -50,27 +50,27 @@ class Module(Opaque):
         super().__init__([part], text=text, second=second)
         self.block, self.attends, self._captions = block, attends, captions
 
-    def watched(self, call: Call, one: Pass, forward: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
+    def watch(self, call: Call, way: Pass, forward: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
         """Run the module whole; if it is an attention whose tokens are to be told apart, note what it shows."""
         renewal = call.session.renewal
         if not self.attends or not renewal.watches:
             return forward(*args, **kwargs)
-        with Attention(call.known) as seen:
+        with Attention(call.stream_rows) as seen:
             output = forward(*args, **kwargs)
-        renewal.note((one.branch, self.block), seen.influence, seen.control)
-        x, others = self._taken_apart(args, kwargs)
+        renewal.note((way.branch, self.block), seen.influence, seen.control)
+        x, others = self._take_apart(args, kwargs)
         if x is not None and any(y.ndim == 3 and y.shape[1] in seen.texts for y in others):
-            renewal.one_by_one.add(one.key)
+            renewal.one_by_one.add(way.key)
         return output
 
-    def renewed(
-        self, call: Call, one: Pass, forecast: Streams, forward: Callable[..., Any], args: Any, kwargs: dict[str, Any]
+    def renew(
+        self, call: Call, way: Pass, forecast: Streams, forward: Callable[..., Any], args: Any, kwargs: dict[str, Any]
     ) -> Streams:
         """Return a forecast with chosen tokens computed.
 
         Args:
             call: The model's call.
-            one: How it goes through this module.
+            way: How it goes through this module.
             forecast: What was remembered.
             forward: Runs the module.
             args: What it is given.
@@ -79,29 +79,29 @@ class Module(Opaque):
         renewal = call.session.renewal
         if renewal.share >= 1:
             return self.learnt((), forward(*args, **kwargs))[1]
-        x, others = self._taken_apart(args, kwargs)
-        alone = not self.attends or one.key in renewal.one_by_one
+        x, others = self._take_apart(args, kwargs)
+        alone = not self.attends or way.key in renewal.one_by_one
         if x is None or not alone or len(forecast) != 1 or forecast[0].shape[:2] != x.shape[:2]:
             return forecast
         if any(x.shape[1] in y.shape for y in others):
             return forecast  # something else is given for every token, and cannot be chosen from by rule
-        rows = matching(call.known, (x,), self._text) if call.known else None
+        rows = matching(call.stream_rows, (x,), self._text) if call.stream_rows else None
         grid = (x.shape[1],) if self._captions else grid_of(x.shape[1], call.latents)
-        chosen = renewal.choose(one.key, (one.branch, self.block), x, grid, None if rows is None else rows[0])
-        some = x.gather(1, chosen[..., None].expand(-1, -1, x.shape[2]))
-        args, kwargs = self._replaced(some, args, kwargs)
+        tokens = renewal.choose(way.key, (way.branch, self.block), x, grid, None if rows is None else rows[0])
+        some = x.gather(1, tokens[..., None].expand(-1, -1, x.shape[2]))
+        args, kwargs = self._replace_input(some, args, kwargs)
         output = forward(*args, **kwargs)
-        places = chosen[..., None].expand(-1, -1, output.shape[2])
+        places = tokens[..., None].expand(-1, -1, output.shape[2])
         return (forecast[0].scatter(1, places, output.to(forecast[0].dtype)),)
 
-    def _taken_apart(self, args: Any, kwargs: dict[str, Any]) -> tuple[Tensor | None, list[Tensor]]:
+    def _take_apart(self, args: Any, kwargs: dict[str, Any]) -> tuple[Tensor | None, list[Tensor]]:
         """Return the input whose tokens are computed, ``(B, N, D)``, if it is such, and all other tensors."""
         x = args[0] if args else kwargs.get(self._name)
         others = [y for y in tree_leaves((args, kwargs)) if isinstance(y, Tensor) and y is not x]
         plain = isinstance(x, Tensor) and x.ndim == 3 and x.is_floating_point() and x.shape[1] > 0
         return (x if plain else None), others
 
-    def _replaced(self, x: Tensor, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    def _replace_input(self, x: Tensor, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         return ((x, *args[1:]), kwargs) if args else (args, {**kwargs, self._name: x})
 
 

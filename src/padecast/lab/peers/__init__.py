@@ -7,7 +7,7 @@ on a model is a row of the table that says why.
 from __future__ import annotations
 
 from padecast._registry import Registry
-from padecast.lab.peers.attach import Seen, attached, check_branches
+from padecast.lab.peers.attach import Seen, check_branches, switch_on
 from padecast.lab.peers.attentions import Broadcast, FasterCache, TaylorSeer, TaylorSeerLite
 from padecast.lab.peers.base import Peer, first_line
 from padecast.lab.peers.cache_dit import DBDMD, DBCache, DBFoCa, DBTaylorSeer
@@ -52,4 +52,4 @@ def is_partial(name: str) -> bool:
     return name in REGISTRY and bool(getattr(REGISTRY[name], "partial", False))
 
 
-__all__ = ["REGISTRY", "Peer", "Seen", "attached", "check_branches", "first_line", "is_foreign", "is_partial"]
+__all__ = ["REGISTRY", "Peer", "Seen", "check_branches", "first_line", "is_foreign", "is_partial", "switch_on"]

@@ -12,7 +12,7 @@ from padecast._errors import PadecastError, UnsupportedModel
 from padecast.handles.handle import check_unused, models_of
 from padecast.hooks.intercept import Intercept
 from padecast.lab.peers.base import Peer, first_line
-from padecast.lab.peers.restored import restored
+from padecast.lab.peers.restored import restore
 from padecast.lab.peers.watch import Watch
 
 
@@ -30,7 +30,7 @@ class Seen(Watch):
 
 
 @contextmanager
-def attached(pipe: Any, peer: Peer, steps: int) -> Iterator[Seen]:
+def switch_on(pipe: Any, peer: Peer, steps: int) -> Iterator[Seen]:
     """Switch a peer on inside the block; everything that it changed is put back, also after an error.
 
     Raises:
@@ -38,7 +38,7 @@ def attached(pipe: Any, peer: Peer, steps: int) -> Iterator[Seen]:
         AlreadyAccelerated: If padecast accelerates the same models.
     """
     check_unused(pipe)
-    with _hushed(), _spoken(peer, pipe), restored(pipe), ExitStack() as undo:
+    with _hush(), _blame(peer, pipe), restore(pipe), ExitStack() as undo:
         peer.enable(pipe, steps)
         undo.callback(peer.disable, pipe)
         seen = Seen(pipe)
@@ -71,7 +71,7 @@ def check_branches(peer: Peer, pipe: Any, seen: Seen, evaluations: int) -> None:
 
 
 @contextmanager
-def _spoken(peer: Peer, pipe: Any) -> Iterator[None]:
+def _blame(peer: Peer, pipe: Any) -> Iterator[None]:
     """Turn what another library raises into an error that names it."""
     try:
         yield
@@ -84,7 +84,7 @@ def _spoken(peer: Peer, pipe: Any) -> Iterator[None]:
 
 
 @contextmanager
-def _hushed() -> Iterator[None]:
+def _hush() -> Iterator[None]:
     """Keep the advice of other libraries out of tables; errors are still raised."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)

@@ -12,7 +12,7 @@ from torch import nn
 
 from padecast._errors import UnsupportedModel
 from padecast.lab.knob import Knob
-from padecast.lab.peers.cacheable import Cache, named, timestep_of
+from padecast.lab.peers.cacheable import Cache, find_class, timestep_of
 
 EVERYWHERE = {"low": -1, "high": 1001}
 """A range of timesteps that holds every step."""
@@ -38,7 +38,7 @@ class TaylorSeer(Cache):
 
     def configuration(self, pipe: Any, model: nn.Module, steps: int) -> Any:
         """Return a ``TaylorSeerCacheConfig`` that keeps its differences in the model's own dtype."""
-        return named("TaylorSeerCacheConfig")(
+        return find_class("TaylorSeerCacheConfig")(
             cache_interval=self.every,
             disable_cache_before_step=self.warmup,
             max_order=self.order,
@@ -50,7 +50,7 @@ class TaylorSeer(Cache):
         """Return which parts of the model are forecast."""
         return {"cache_identifiers": [ATTENTION]}
 
-    def computed(self, steps: int) -> int:
+    def count(self, steps: int) -> int:
         """Return how many of so many steps are computed: before ``warmup``, and every ``every``-th past it."""
         return sum(s < self.warmup or (s - self.warmup) % self.every == 1 % self.every for s in range(steps))
 
@@ -58,7 +58,7 @@ class TaylorSeer(Cache):
         """Intervals and warm-ups that should compute so many, the nearest to three warm-up steps first."""
         choices = product(range(1, steps), range(1, steps))
         plans = [dataclasses.replace(self, every=every, warmup=warmup) for every, warmup in choices]
-        plans.sort(key=lambda p: (abs(p.computed(steps) - nfe), abs(p.warmup - self.warmup), abs(p.every - self.every)))
+        plans.sort(key=lambda p: (abs(p.count(steps) - nfe), abs(p.warmup - self.warmup), abs(p.every - self.every)))
         return [{"every": p.every, "warmup": p.warmup} for p in plans[:4]]
 
 
@@ -96,7 +96,7 @@ class Broadcast(Cache):
 
     def configuration(self, pipe: Any, model: nn.Module, steps: int) -> Any:
         """Return a ``PyramidAttentionBroadcastConfig``."""
-        return named("PyramidAttentionBroadcastConfig")(
+        return find_class("PyramidAttentionBroadcastConfig")(
             spatial_attention_block_skip_range=self.every,
             spatial_attention_timestep_skip_range=(self.low, self.high),
             current_timestep_callback=timestep_of(pipe, model),
@@ -128,7 +128,7 @@ class FasterCache(Cache):
 
     def configuration(self, pipe: Any, model: nn.Module, steps: int) -> Any:
         """Return a ``FasterCacheConfig``."""
-        return named("FasterCacheConfig")(
+        return find_class("FasterCacheConfig")(
             spatial_attention_block_skip_range=self.every,
             spatial_attention_timestep_skip_range=(-1, self.high),
             attention_weight_callback=lambda _: self.weight,

@@ -43,13 +43,13 @@ class DBCache(Peer):
             enable_separate_cfg=self.separate,
         )
         library.enable_cache(
-            _known(library, pipe), cache_config=configuration, calibrator_config=self.calibrator(library)
+            _pick(library, pipe), cache_config=configuration, calibrator_config=self.calibrator(library)
         )
 
     def disable(self, pipe: Any) -> None:
         """Switch it off."""
         library = need("cache_dit", "running cache-dit", extra="peers")
-        library.disable_cache(_known(library, pipe))
+        library.disable_cache(_pick(library, pipe))
 
     def calibrator(self, library: Any) -> Any:
         """Return the configuration of what forecasts instead of repeating; ``None`` if nothing does."""
@@ -107,7 +107,7 @@ class DBDMD(DBCache):
         return library.DMDCalibratorConfig(dmd_history=self.history)
 
 
-def _known(library: Any, pipe: Any) -> Any:
+def _pick(library: Any, pipe: Any) -> Any:
     """Return the pipeline, or its transformer, whichever cache-dit has an adapter for."""
     for candidate in (pipe, *models_of(pipe)[:1]):
         if library.BlockAdapterRegister.is_supported(candidate):

@@ -36,7 +36,7 @@ class Cache(Peer):
                 model.disable_cache()  # type: ignore[operator]
 
 
-def named(name: str) -> Any:
+def find_class(name: str) -> Any:
     """Return a configuration class of diffusers.
 
     Raises:
@@ -52,7 +52,7 @@ def named(name: str) -> Any:
 
 def mix_in(model: nn.Module) -> None:
     """Give a model of a class that diffusers did not make cacheable the methods of its ``CacheMixin``, for a while."""
-    mixin = named("CacheMixin")
+    mixin = find_class("CacheMixin")
     if not isinstance(model, mixin):
         cls = type(model)
         object.__setattr__(model, "__class__", type(cls.__name__, (cls, mixin), {"__module__": cls.__module__}))
@@ -60,14 +60,14 @@ def mix_in(model: nn.Module) -> None:
 
 def timestep_of(pipe: Any, model: nn.Module) -> Callable[[], float]:
     """Return what reads the timestep that the model was last called with, in the scheduler's units."""
-    told = [0.0]
+    timestep = [0.0]
 
     def tell(_module: Any, _args: Any, kwargs: dict[str, Any]) -> None:
-        found = list(_places(pipe, kwargs["timestep"]))
-        told[0] = found[0] if found else float(kwargs["timestep"].flatten()[0])
+        times = list(_places(pipe, kwargs["timestep"]))
+        timestep[0] = times[0] if times else float(kwargs["timestep"].flatten()[0])
 
     model.register_forward_pre_hook(tell, with_kwargs=True)  # goes when the pipeline is put back as it was
-    return lambda: told[0]
+    return lambda: timestep[0]
 
 
 def _places(pipe: Any, timestep: Any) -> Iterator[float]:

@@ -15,9 +15,9 @@ from torch import nn
 
 from padecast._errors import UnsupportedModel
 from padecast.lab.knob import Knob
-from padecast.lab.peers.attach import attached
+from padecast.lab.peers.attach import switch_on
 from padecast.lab.peers.base import Peer
-from padecast.lab.peers.cacheable import Cache, named
+from padecast.lab.peers.cacheable import Cache, find_class
 
 SEEN_BY_SEA = ("WanTransformer3DModel", "Cosmos3OmniTransformer")
 
@@ -40,7 +40,7 @@ class FirstBlock(Cache):
 
     def configuration(self, pipe: Any, model: nn.Module, steps: int) -> Any:
         """Return a ``FirstBlockCacheConfig``."""
-        return named("FirstBlockCacheConfig")(threshold=self.threshold)
+        return find_class("FirstBlockCacheConfig")(threshold=self.threshold)
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class MagCache(Cache):
 
     def configuration(self, pipe: Any, model: nn.Module, steps: int) -> Any:
         """Return a ``MagCacheConfig``; one that calibrates if there are no ratios."""
-        make = named("MagCacheConfig")
+        make = find_class("MagCacheConfig")
         if not self.ratios:
             return make(calibrate=True, num_inference_steps=steps)
         return make(
@@ -77,15 +77,15 @@ class MagCache(Cache):
         """Return it with the ratios that its calibration prints, the mean over branches."""
         if self.ratios:
             return self
-        with contextlib.redirect_stdout(io.StringIO()) as heard, attached(pipe, self, steps):
+        with contextlib.redirect_stdout(io.StringIO()) as heard, switch_on(pipe, self, steps):
             run()
-        found = [ast.literal_eval(line) for line in heard.getvalue().splitlines() if line.startswith("[1.0")]
-        if not found or any(len(ratios) != steps for ratios in found):
+        lists = [ast.literal_eval(line) for line in heard.getvalue().splitlines() if line.startswith("[1.0")]
+        if not lists or any(len(ratios) != steps for ratios in lists):
             raise UnsupportedModel(
-                f"MagCache's calibration printed {len(found)} lists of ratios, not one of {steps} for every branch.\n"
+                f"MagCache's calibration printed {len(lists)} lists of ratios, not one of {steps} for every branch.\n"
                 "Usual cause: a sampler that calls the model more than once a step."
             )
-        return dataclasses.replace(self, ratios=tuple(sum(row) / len(row) for row in zip(*found, strict=True)))
+        return dataclasses.replace(self, ratios=tuple(sum(row) / len(row) for row in zip(*lists, strict=True)))
 
     def rooms(self, steps: int, nfe: int) -> Iterable[dict[str, Any]]:
         """Longer skips, and a shorter beginning, where three in a row cannot do it."""
@@ -116,7 +116,7 @@ class SeaCache(Cache):
                 f"SeaCache reads the latents of {' and '.join(SEEN_BY_SEA)} alone, and this is a "
                 f"{type(model).__name__}: it would compute every step."
             )
-        return named("SeaCacheConfig")(threshold=self.threshold, max_consecutive_cached=self.longest)
+        return find_class("SeaCacheConfig")(threshold=self.threshold, max_consecutive_cached=self.longest)
 
     def rooms(self, steps: int, nfe: int) -> Iterable[dict[str, Any]]:
         """Longer skips where two in a row cannot do it."""
