@@ -24,7 +24,7 @@ from padecast.policies import Plan
 from padecast.zoo.worlds import WORLDS, World, enter
 
 FILE = "world-matches.json"
-SHIFTS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.35, 0.5, 1.0, 3.0)
+SHIFTS = (0.05, 0.1, 0.2, 0.25, 0.35, 1.0, 3.0)
 GUIDANCES = {"digits": (3.0, 5.0, 9.0), "scenes": (3.0, 5.0, 7.0), "motion": (3.0, 5.0, 7.0)}
 COUNTS = {"digits": 8, "scenes": 4, "motion": 2}
 FIRST = 530_000
