@@ -24,9 +24,9 @@ from padecast.policies import Plan
 from padecast.zoo.worlds import WORLDS, World, enter
 
 FILE = "world-matches.json"
-SHIFTS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.35, 0.5, 1.0, 3.0)
+SHIFTS = (0.05, 0.1, 0.2, 0.25, 1.0, 3.0)
 GUIDANCES = {"digits": (3.0, 5.0, 9.0), "scenes": (3.0, 5.0, 7.0), "motion": (3.0, 5.0, 7.0)}
-COUNTS = {"digits": 8, "scenes": 4, "motion": 2}
+COUNTS = {"digits": 6, "scenes": 3, "motion": 2}
 FIRST = 530_000
 HALF, ABOVE, GAIN = 20.0, 4.0, (0.5, 3.0)
 """Decibels: fewer steps are below, repetition is above them by, and a line adds to it from and to."""

@@ -123,7 +123,12 @@ def page() -> str:
         "Fixed plans that are dense at the start, forecasts of the output, under every solver. `tc-pade` is what\n"
         "ships: repetition under multistep solvers and under those that draw noise, damped Padé elsewhere, and\n"
         "stretches gone through again wherever no noise is drawn. Only digits have a row of the SDE: the other\n"
-        "pipelines hand the solver no generator, so that two uncached runs differ.",
+        "pipelines hand the solver no generator, so that two uncached runs differ.\n\n"
+        "Why multistep solvers take extrapolations badly: they differentiate the outputs that they remember. An error\n"
+        "that is paid back is a spike in one output; an extrapolation's error grows along a stretch. Both are drawn\n"
+        "out over the steps that follow. Repetition has a kink alone, at the end of a stretch; going through it again\n"
+        "takes that away. What remains is an output that was computed at latents that are not those of the run any\n"
+        "more. UniPC's corrector weighs it once more, so that UniPC gains least.",
     )
     lines += variants()
     return "\n".join(lines).rstrip() + "\n"

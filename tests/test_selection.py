@@ -84,7 +84,7 @@ def test_runs_of_other_lengths_come_by_turns(
 def test_what_no_calibration_was_made_for_is_served_as_it_is_alone(
     pipe: Any, four: Calibration, otherwise: str
 ) -> None:
-    with accelerate(pipe, otherwise, span="full") as alone:  # the calibration's span, and so that of the handle
+    with accelerate(pipe, otherwise, span="output") as alone:  # the calibration's span, and so that of the handle
         wanted = sample(pipe, 5)
     with accelerate(pipe, [four], computed=2, otherwise=otherwise) as run:
         sample(pipe, 4)

@@ -50,7 +50,8 @@ def accelerate(
         computed: Of a calibration, the plan with so many computed steps.
         speedup: Of a calibration, the plan with the most computed steps that makes the denoiser so much faster.
         decibels: Of a calibration, the plan with the fewest computed steps and at least this PSNR on its samples.
-        otherwise: The method of runs that no calibration was made for. By default such a run is an error.
+        otherwise: The method of runs that no calibration was made for, which forecasts what the calibrations do. By
+            default such a run is an error.
         policy: When to compute, in place of the method's.
         forecaster: With which weights to forecast, in place of the method's.
         span: What of the model is forecast, in place of the method's: ``"output"`` is what it returns, ``"full"`` what
@@ -239,8 +240,11 @@ def _calibrations(method: object) -> tuple[Planned, ...]:
 
 
 def _at_span(method: Method, span: str) -> Method:
-    """Return a method that forecasts the model's output at the span of calibrations: one handle has one span."""
-    return replace(method, span=span) if method.span == "output" else method
+    """Return a method at the span of calibrations: one handle has one.
+
+    The output is as good as the whole stack to a method that forecasts either; other spans are what a method is.
+    """
+    return replace(method, span=span) if method.span in ("output", "full") else method
 
 
 def _resolve(method: object, role: str) -> Method:
