@@ -15,17 +15,53 @@ import statistics
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "src" / "padecast"
-PRIVATE = frozenset(["own", "told", "said", "found", "made", "kept", "given", "here", "there", "wanted", "one", "asked", "known", "chosen", "several"])
+PRIVATE = frozenset(
+    "own told said found made kept given here there wanted one asked known chosen several".split()  # noqa: SIM905
+)
 """Pronouns and participles that say nothing of what a local variable holds."""
 IRREGULAR = frozenset(
-    ["told", "said", "found", "made", "kept", "given", "known", "chosen", "drawn", "written", "shown", "spoken", "taken", "begun", "seen", "done", "sent", "left", "held", "built", "put", "gone", "run", "read", "spent", "thrown", "hidden", "split", "met", "lent", "bound", "broken", "worn", "sworn", "paid", "laid"]
-) - {"run", "read", "put", "split"}
-"""Past participles that do not end in -ed; those that are verbs as well are left out."""
+    [
+        "told",
+        "said",
+        "found",
+        "made",
+        "kept",
+        "given",
+        "known",
+        "chosen",
+        "drawn",
+        "written",
+        "shown",
+        "spoken",
+        "taken",
+        "begun",
+        "seen",
+        "done",
+        "sent",
+        "left",
+        "held",
+        "built",
+        "gone",
+        "spent",
+        "thrown",
+        "hidden",
+        "met",
+        "lent",
+        "bound",
+        "broken",
+        "worn",
+        "sworn",
+        "paid",
+        "laid",
+    ]
+)
+"""Past participles that do not end in -ed; those that are verbs as well (run, read, put, split) are left out."""
 VERBS = frozenset(["need", "feed", "seed", "embed", "exceed", "proceed", "speed", "shed", "wed"])
 Place = tuple[Path, int, str]
 
@@ -157,8 +193,8 @@ def step() -> dict[str, Any]:
         found[span] = {
             "calls": len(visits),
             "files": len(set(visits)),
-            "changes of file": sum(a != b for a, b in zip(visits, visits[1:], strict=False)),
-            "changes of room": sum(a != b for a, b in zip(rooms, rooms[1:], strict=False)),
+            "changes of file": sum(a != b for a, b in pairwise(visits)),
+            "changes of room": sum(a != b for a, b in pairwise(rooms)),
         }
     return found
 
