@@ -248,7 +248,7 @@ def test_a_wrong_keyword_is_refused_at_once_or_when_it_is_switched_on(name: str,
             make(pipe, **{name: value}).enable()
         explained(caught.value)
     assert not padecast.handles.handle.ENABLED or all(
-        handle.target is not pipe for handle in padecast.handles.handle.ENABLED
+        handle.pipe is not pipe for handle in padecast.handles.handle.ENABLED
     )
 
 

@@ -127,13 +127,13 @@ def test_lora(name: str, when: str) -> None:
     images = [sample(plain)]
     for handle in handles:
         handle.enable()
-        sample(handle.target)
+        sample(handle.pipe)
     for what, operation in OPERATIONS.items():
         operation(plain)
         for handle in handles:
             if when == "in between":
                 handle.disable()
-            operation(handle.target)
+            operation(handle.pipe)
             handle.enable()
         untouched = sample(plain)
         assert torch.equal(sample(exact), untouched), what
@@ -149,7 +149,7 @@ def test_lora(name: str, when: str) -> None:
         images.append(untouched)
     for handle in handles:
         handle.disable()
-        assert torch.equal(sample(handle.target), images[-1])
+        assert torch.equal(sample(handle.pipe), images[-1])
     torch.testing.assert_close(images[-1], images[0], **CLOSE)  # fusing and undoing it rounds the weights
 
 

@@ -124,9 +124,9 @@ def test_a_run_after_another_and_one_by_a_fresh_pipeline_are_the_same(solver: st
     total = len(piped_timesteps(solver))
     plan = (PLAN * 3)[:total]
     with accelerate(piped(solver), method(plan)) as run:
-        images = [sample(run.target) for _ in range(2)]
+        images = [sample(run.pipe) for _ in range(2)]
     with accelerate(piped(solver), method(plan)) as run:
-        images.append(sample(run.target))
+        images.append(sample(run.pipe))
     assert torch.equal(images[0], images[1]) and torch.equal(images[0], images[2])
 
 
@@ -156,7 +156,7 @@ def test_another_scheduler_is_gone_through_too() -> None:
         changed = sample(pipe)
         assert "step" not in vars(first)
     with accelerate(piped("UniPC"), method()) as run:
-        assert torch.equal(sample(run.target), changed)
+        assert torch.equal(sample(run.pipe), changed)
     assert "step" not in vars(pipe.scheduler)
 
 
@@ -198,9 +198,9 @@ def test_schedulers_that_draw_noise_get_repetition_and_no_second_way() -> None:
 @pytest.mark.parametrize("solver", ["UniPC", "DPM++", "DEIS"])
 def test_that_steps_repeat_is_said_in_the_report(solver: str) -> None:
     with accelerate(piped(solver), "tc-pade:every=3,damping=2") as run:
-        sample(run.target)
+        sample(run.pipe)
         (remark,) = run.report.remarks
-        assert "forecast steps repeat" in remark and type(run.target.scheduler).__name__ in remark
+        assert "forecast steps repeat" in remark and type(run.pipe.scheduler).__name__ in remark
 
 
 def test_a_step_that_is_told_to_draw_noise_is_taken_once() -> None:
@@ -222,7 +222,7 @@ def test_what_is_kept_for_going_through_again_is_counted() -> None:
     sizes = []
     for retrace in (True, False):
         with accelerate(piped(), method(retrace=retrace), measure=False) as run:
-            sample(run.target)
+            sample(run.pipe)
             sizes.append(run.report.history_bytes)
     latents = 2 * 16 * 16 * 4
     assert sizes[0] - sizes[1] == 4 * latents

@@ -218,7 +218,7 @@ class TestHundredsOfTimes:
     def test_what_was_switched_off_needs_no_collector(self, kind: str) -> None:
         model = Toy()
         with accelerate(Pipe(model), METHODS[kind]) as handle:
-            handle.target()
+            handle.pipe()
         freed = [weakref.ref(thing) for thing in (model, handle)]
         gc.collect()
         gc.disable()
@@ -232,7 +232,7 @@ class TestHundredsOfTimes:
     def test_what_was_never_switched_off_goes_with_its_model(self, kind: str) -> None:
         model = Toy()
         handle = accelerate(Pipe(model), METHODS[kind]).enable()
-        handle.target()
+        handle.pipe()
         freed = [weakref.ref(thing) for thing in (model, handle)]
         del model, handle
         gc.collect()

@@ -24,7 +24,7 @@ from padecast.report import Report
 
 
 def accelerate(
-    target: Any,
+    pipe: Any,
     method: str | Method | Planned | Sequence[Planned] | None = None,
     *,
     computed: int | None = None,
@@ -44,7 +44,7 @@ def accelerate(
     """Let a pipeline or a transformer forecast some of its steps.
 
     Args:
-        target: A diffusers pipeline, or a transformer of a described class.
+        pipe: A diffusers pipeline, or a transformer of a described class.
         method: A registered method, with options if need be: ``"tc-pade:every=3"``. Default ``"adaptive"``. Or a
             :class:`padecast.Calibration`, or a list of them, together with exactly one of the next three.
         computed: Of a calibration, the plan with so many computed steps.
@@ -108,9 +108,9 @@ def accelerate(
     else:
         _refuse({**wishes, "otherwise": otherwise}, method)
         main = _replace_parts(_resolve(DEFAULT if method is None else method, "method"), policy, forecaster, span)
-    _check_steps(target, steps, main.policy, is_choice=len(calibrations) > 1)
+    _check_steps(pipe, steps, main.policy, is_choice=len(calibrations) > 1)
     return Handle(
-        target,
+        pipe,
         main,
         steps=steps,
         measure=measure,
@@ -123,7 +123,7 @@ def accelerate(
 
 
 def enable(
-    target: Any,
+    pipe: Any,
     method: str | Method | Planned | Sequence[Planned] | None = None,
     *,
     computed: int | None = None,
@@ -143,7 +143,7 @@ def enable(
     """Accelerate from now on, without a block: :func:`accelerate` followed by ``Handle.enable``.
 
     Args:
-        target: A diffusers pipeline, or a transformer of a described class.
+        pipe: A diffusers pipeline, or a transformer of a described class.
         method: A registered method, with options if need be, or calibrations. Default ``"adaptive"``.
         computed: See :func:`accelerate`, as all that follow.
         speedup: Of a calibration.
@@ -172,7 +172,7 @@ def enable(
         >>> handle.disable()
     """
     return accelerate(
-        target,
+        pipe,
         method,
         computed=computed,
         speedup=speedup,
@@ -190,11 +190,11 @@ def enable(
     ).enable()
 
 
-def disable(target: Any) -> None:
+def disable(pipe: Any) -> None:
     """Switch off whatever accelerates a pipeline or a transformer; nothing happens if nothing does.
 
     Args:
-        target: What was given to :func:`accelerate` or :func:`enable`.
+        pipe: What was given to :func:`accelerate` or :func:`enable`.
 
     Example:
         >>> from diffusers import DiTTransformer2DModel
@@ -206,7 +206,7 @@ def disable(target: Any) -> None:
         False
     """
     for handle in handles_on():
-        if handle.target is target:
+        if handle.pipe is pipe:
             handle.disable()
 
 
@@ -286,9 +286,9 @@ def _refuse(wishes: dict[str, Any], method: object) -> None:
 NUMBERS = ("computed", "speedup", "decibels")
 
 
-def _check_steps(target: Any, steps: int | None, policy: Policy, *, is_choice: bool) -> None:
+def _check_steps(pipe: Any, steps: int | None, policy: Policy, *, is_choice: bool) -> None:
     """Raise if the number of steps that was given is none, contradicts a plan, or would not be looked at."""
-    bare = isinstance(target, nn.Module)
+    bare = isinstance(pipe, nn.Module)
     if steps is None:
         check(not (bare and is_choice), "steps", None, "how many steps a run of the transformer has, such as steps=20")
         return
@@ -299,9 +299,9 @@ def _check_steps(target: Any, steps: int | None, policy: Policy, *, is_choice: b
             f"steps={steps} contradicts the plan, which has {policy.length} steps.\n"
             "Leave steps out: a plan says how many there are."
         )
-    if not bare and getattr(getattr(target, "scheduler", None), "timesteps", None) is not None:
+    if not bare and getattr(getattr(pipe, "scheduler", None), "timesteps", None) is not None:
         raise InvalidOption(
-            f"steps={steps} has no effect on a {type(target).__name__}, whose scheduler says how many there are.\n"
+            f"steps={steps} has no effect on a {type(pipe).__name__}, whose scheduler says how many there are.\n"
             f"Leave it out, and say it to the pipeline: pipe(..., num_inference_steps={steps})"
         )
 

@@ -60,7 +60,7 @@ class Handle(Listener):
 
     def __init__(
         self,
-        target: Any,
+        pipe: Any,
         method: Method,
         *,
         steps: int | None,
@@ -71,11 +71,11 @@ class Handle(Listener):
         others: Sequence[Method] = (),
         on_run: Callable[[Report], None] | None = None,
     ) -> None:
-        self.target, self.method, self._guard = target, method, guard
+        self.pipe, self.method, self._guard = pipe, method, guard
         self._serving, self._every = method, (method, *others)  # what serves this run, of all that may serve one
         self._steps, self._measure, self._storage, self._group = steps, measure, storage, group
         self._attachments: list[Attachment] = []
-        self._pipeline = None if isinstance(target, nn.Module) else target
+        self._pipeline = None if isinstance(pipe, nn.Module) else pipe
         self._switch = Switch()
         self._layers: list[Layer] = []  # on the pipeline, which tells by its last act that a run is over
         self._retrace: Retrace | None = None
@@ -103,7 +103,7 @@ class Handle(Listener):
             if not self.enabled:
                 self._check_free()
                 if self._guard is not None:
-                    self._guard(self.target, None)
+                    self._guard(self.pipe, None)
                 self._attach_all()
         return self
 
@@ -141,7 +141,7 @@ class Handle(Listener):
         """What the latest run did."""
         self._warn_if_off()
         if self.enabled and self._is_replaced():
-            warn(_describe_replacement(self.target), self._pipeline)
+            warn(_describe_replacement(self.pipe), self._pipeline)
         return self._fetch_report()
 
     def _fetch_report(self) -> Report:
@@ -177,11 +177,11 @@ class Handle(Listener):
 
     def __repr__(self) -> str:
         state = "on" if self.enabled else "off"
-        return f"<Handle: {self.method.name} on {type(self.target).__name__}, {state}; {self._fetch_report()!r}>"
+        return f"<Handle: {self.method.name} on {type(self.pipe).__name__}, {state}; {self._fetch_report()!r}>"
 
     def _repr_html_(self) -> str:
         state, report = "on" if self.enabled else "off", self._fetch_report()
-        title = f"{self.method.name} on {type(self.target).__name__}, {state}"
+        title = f"{self.method.name} on {type(self.pipe).__name__}, {state}"
         return block(title, report.plan, str(report).splitlines())
 
     def __del__(self) -> None:
@@ -206,18 +206,18 @@ class Handle(Listener):
             raise
 
     def _check_free(self) -> None:
-        models = set(models_of(self.target))
+        models = set(models_of(self.pipe))
         for other in handles_on():
-            bare = isinstance(self.target, nn.Module) or isinstance(other.target, nn.Module)
-            if other.target is self.target or (bare and models & set(models_of(other.target))):
-                raise _already(self.target, other)
+            bare = isinstance(self.pipe, nn.Module) or isinstance(other.pipe, nn.Module)
+            if other.pipe is self.pipe or (bare and models & set(models_of(other.pipe))):
+                raise _already(self.pipe, other)
 
     def _attach_all(self) -> None:
         """Put layers on all models, and only then let them act."""
         self._switch = Switch()
         try:
             agreement = Agreement()
-            self._attachments = [self._attach(model, agreement) for model in models_of(self.target)]
+            self._attachments = [self._attach(model, agreement) for model in models_of(self.pipe)]
             if self._pipeline is not None:
                 self._layers = [*plain_copies([self._pipeline], self._count_copy)]
                 if any(method.retrace for method in self._every):
@@ -265,10 +265,10 @@ class Handle(Listener):
         ENABLED.discard(self)
 
     def _attach(self, model: nn.Module, agreement: Agreement) -> Attachment:
-        pipeline = None if isinstance(self.target, nn.Module) else self.target
+        pipeline = None if isinstance(self.pipe, nn.Module) else self.pipe
         if getattr(pipeline, "scheduler", None) is None and self._length() is None:
             raise InvalidOption(
-                f"a {type(self.target).__name__} without a scheduler does not say how many steps a run has.\n"
+                f"a {type(self.pipe).__name__} without a scheduler does not say how many steps a run has.\n"
                 "Say it, accelerate(..., steps=20), give a plan, or accelerate the pipeline instead of its transformer."
             )
         strides = any(
@@ -288,7 +288,7 @@ class Handle(Listener):
         self._ran = self._runs_on = True
         self._warn_if_idle(_sessions(self._attachments))
         if self._guard is not None:
-            self._serving = self._guard(self.target, total) or self.method
+            self._serving = self._guard(self.pipe, total) or self.method
         for attachment in self._attachments:
             if attachment.clock.is_outdated:  # a model that the run before used, and this one may not
                 attachment.session = None
@@ -336,7 +336,7 @@ class Handle(Listener):
         """Hear that the pipeline is done with a run, as diffusers' pipelines say by their last act."""
         result = method(*args, **kwargs)
         if self._is_replaced():
-            warn(_describe_replacement(self.target), self._pipeline)
+            warn(_describe_replacement(self.pipe), self._pipeline)
         self._warn_if_idle(_sessions(self._attachments))
         self._tell()
         return result
@@ -354,7 +354,7 @@ class Handle(Listener):
 
     def leave_alone(self, caller: Caller, timestep: Any) -> None:
         """Hear of a call that another pipeline makes; see :class:`Listener`."""
-        if any(other.target is caller.pipeline for other in list(ENABLED)):
+        if any(other.pipe is caller.pipeline for other in list(ENABLED)):
             return  # which is accelerated by itself
         self._strangers += 1
         scheduler = caller.pipeline.scheduler
@@ -385,7 +385,7 @@ class Handle(Listener):
             idle = "" if self._ran else ", which has not run yet"
             warn(
                 f"{self._strangers} calls by another pipeline that shares the models of this "
-                f"{type(self.target).__name__} were left alone: it is not the one that is accelerated{idle}.\n"
+                f"{type(self.pipe).__name__} were left alone: it is not the one that is accelerated{idle}.\n"
                 "Usual cause: a copy of the pipeline for every request. Accelerate the copy: "
                 "with padecast.accelerate(request): request(...)"
             )
@@ -418,46 +418,46 @@ def handles_on() -> list[Handle]:
         return [handle for handle in handles if handle.enabled]
 
 
-def check_unused(target: Any) -> None:
+def check_unused(pipe: Any) -> None:
     """Raise if anything accelerates a pipeline's models now; what is measured of them has to be theirs alone.
 
     Raises:
         AlreadyAccelerated: Naming the method.
     """
-    models = set(models_of(target))
+    models = set(models_of(pipe))
     for other in handles_on():
-        if models & set(models_of(other.target)):
-            raise _already(target, other)
+        if models & set(models_of(other.pipe)):
+            raise _already(pipe, other)
 
 
-def _already(target: Any, other: Handle) -> AlreadyAccelerated:
-    model, is_same = isinstance(other.target, nn.Module), other.target is target
+def _already(pipe: Any, other: Handle) -> AlreadyAccelerated:
+    model, is_same = isinstance(other.pipe, nn.Module), other.pipe is pipe
     first = ("model" if is_same else "pipe.transformer") if model else "pipe"
     return AlreadyAccelerated(
-        f"this {type(target).__name__} is accelerated already, by {other.method.name!r}.\n"
+        f"this {type(pipe).__name__} is accelerated already, by {other.method.name!r}.\n"
         f"Usual cause: a cell or a request handler that ran twice. Switch the first one off: padecast.disable({first})"
     )
 
 
-def models_of(target: Any) -> list[nn.Module]:
+def models_of(pipe: Any) -> list[nn.Module]:
     """Return the models of a pipeline whose stack is forecast, or the model itself."""
-    if isinstance(target, nn.Module):
-        return [getattr(target, "_orig_mod", target)]
-    parts = [getattr(target, name, None) for name in MODELS]
+    if isinstance(pipe, nn.Module):
+        return [getattr(pipe, "_orig_mod", pipe)]
+    parts = [getattr(pipe, name, None) for name in MODELS]
     models = list(dict.fromkeys(getattr(model, "_orig_mod", model) for model in parts if isinstance(model, nn.Module)))
     if not models:
         raise UnsupportedModel(
-            f"{type(target).__name__} is neither a transformer nor a pipeline with one "
+            f"{type(pipe).__name__} is neither a transformer nor a pipeline with one "
             f"(no attribute {' or '.join(map(repr, MODELS))}).\n"
             "Give the pipeline itself, or the model that its denoising loop calls."
         )
     return models
 
 
-def _describe_replacement(target: Any) -> str:
-    name = type(models_of(target)[0]).__name__
+def _describe_replacement(pipe: Any) -> str:
+    name = type(models_of(pipe)[0]).__name__
     return (
-        f"the {name} of this {type(target).__name__} is another one than when it was switched on; it runs untouched, "
+        f"the {name} of this {type(pipe).__name__} is another one than when it was switched on; it runs untouched, "
         "and reports are of runs before.\nUsual cause: pipe.transformer = other. Switch off and on again: "
         "padecast.disable(pipe); padecast.enable(pipe, ...)"
     )
