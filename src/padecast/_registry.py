@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import re
 from collections.abc import Callable, Iterator, Mapping
 from itertools import accumulate
-from typing import Any, ClassVar, Generic, TypeVar, get_args
+from typing import Any, ClassVar, Generic, TypeVar, cast, get_args
 
 from padecast._errors import InvalidOption, quote, unknown
 from padecast._options import fits, hints_of
 
 Part = TypeVar("Part")
+NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 LONGEST, DEPTH = 65_536, 16
 """Characters of a written part, and parentheses inside one another, at most."""
 
@@ -41,8 +43,9 @@ class Registry(Mapping[str, Callable[..., Part]], Generic[Part]):
     roles: ClassVar[dict[type, Registry[Any]]] = {}
 
     def __init__(self, kind: str, role: type[Any], parts: Mapping[str, Callable[..., Part]]) -> None:
-        self.kind, self._parts = kind, dict(parts)
+        self.kind, self.role, self._parts = kind, role, dict(parts)
         self._elsewhere: dict[str, str] = {}
+        self._others = set[str]()
         self.roles[role] = self
 
     def __getitem__(self, name: str) -> Callable[..., Part]:
@@ -69,6 +72,51 @@ class Registry(Mapping[str, Callable[..., Part]], Generic[Part]):
         """
         return next((name for name in self if self._parts[name] is type(part)), type(part).__name__)
 
+    def register(self, name: str, part: Callable[..., Part]) -> None:
+        """Enrol a class of one's own under a name, by which it is asked for like any other.
+
+        Args:
+            name: Small letters, digits and dashes, beginning with a letter.
+            part: A frozen dataclass of this role. A class that is defined anew (a notebook's cell that is run again)
+                takes the place of its former self.
+
+        Raises:
+            InvalidOption: If the name is another class's or no name, or the class is none of this role.
+        """
+        if not isinstance(name, str) or not NAME.fullmatch(name):
+            raise InvalidOption(
+                f"{quote(name)} is no name of a {self.kind}: small letters, digits and dashes, a letter first.\n"
+                "Names are written in text: name:option=value"
+            )
+        if not isinstance(part, type) or not issubclass(part, self.role):
+            raise InvalidOption(
+                f"{quote(part)} is no class of a {self.kind}.\nInherit from {self.role.__module__.rpartition('.')[0]}."
+                f"{self.role.__name__}, and register the class itself, not an instance."
+            )
+        if "__dataclass_params__" not in vars(part):  # its base is a dataclass, but its own fields would be none
+            raise InvalidOption(
+                f"{part.__name__} is no frozen dataclass, whose fields are its options.\n"
+                "Write @dataclass(frozen=True) above the class, below the registration."
+            )
+        former = self._parts.get(name)
+        if former is not None and _identity(former) != _identity(part):
+            raise InvalidOption(
+                f"the name {name!r} is that of the {self.kind} {_identity(former)[1]}.\nTake another name."
+            )
+        self._parts[name] = cast("Callable[..., Part]", part)
+        self._others.add(name)
+
+    def remove(self, name: str) -> None:
+        """Take a class of one's own off again; those that ship stay.
+
+        Raises:
+            UnknownName: If none was registered by that name.
+        """
+        if name not in self._others:
+            raise unknown(f"{self.kind} of your own", name, self._others)
+        self._others.remove(name)
+        del self._parts[name]
+
     def note(self, elsewhere: str, name: str) -> None:
         """Note under which name is found here what a method, or whatever else, is called ``elsewhere``."""
         self._elsewhere[elsewhere] = name
@@ -93,6 +141,11 @@ class Registry(Mapping[str, Callable[..., Part]], Generic[Part]):
         """
         name, options = parse(written)
         return configure(self[name], options, f"{self.kind} {name}")
+
+
+def _identity(part: object) -> tuple[str, str]:
+    """Return what stays the same when a class is defined anew."""
+    return str(getattr(part, "__module__", "")), str(getattr(part, "__qualname__", ""))
 
 
 def parse(written: str) -> tuple[str, dict[str, str]]:

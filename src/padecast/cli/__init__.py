@@ -10,6 +10,7 @@ import typer
 
 from padecast import __version__
 from padecast.cli import calibrate, compare, demo, generate, lab, listing, plan, report
+from padecast.cli._options import with_plugins
 from padecast.cli._shell import Command, Commands
 
 app = typer.Typer(
@@ -47,7 +48,7 @@ COMMANDS = (
     listing.cite,
 )
 for command in COMMANDS:
-    app.command(cls=Command)(command)
+    app.command(cls=Command)(with_plugins(command))
 app.add_typer(lab.app, name="lab")
 
 __all__ = ["app"]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import inspect
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import typer
@@ -14,6 +16,7 @@ from padecast._errors import InvalidOption
 from padecast._registry import literal
 from padecast.lab import _numbers
 from padecast.lab.calls import Sampling, parameters
+from padecast.methods.plugins import load_plugin
 
 
 def numbers(written: Iterable[str], name: str) -> tuple[int, ...]:
@@ -49,6 +52,22 @@ def names(written: str) -> tuple[str, ...]:
     return tuple(methods)
 
 
+def with_plugins(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a command that takes ``--plugin`` besides, and runs those files before anything else."""
+
+    @functools.wraps(command)
+    def run(*, plugin: list[str], **options: Any) -> Any:
+        for written in plugin:
+            load_plugin(written)
+        return command(**options)
+
+    signature = inspect.signature(command)
+    extra = inspect.Parameter("plugin", inspect.Parameter.KEYWORD_ONLY, default=PLUGIN, annotation=list[str])
+    run.__signature__ = signature.replace(parameters=[*signature.parameters.values(), extra])  # type: ignore[attr-defined]
+    run.__annotations__ = {**command.__annotations__, "plugin": list[str]}
+    return run
+
+
 def slug(written: str) -> str:
     """Write a method so that it can be part of a file name.
 
@@ -77,6 +96,12 @@ BATCH = typer.Option(None, min=1, help="Seeds per call: 8 for digits, 1 for othe
 SIZE = typer.Option(None, metavar="HEIGHTxWIDTH", help="Pixels, such as 480x832; the pipeline's own by default.")
 FRAMES = typer.Option(None, min=1, help="Frames of a clip; the pipeline's own by default.")
 NEGATIVE = typer.Option(None, "--negative-prompt", help="What not to draw, for pipelines that take it.")
+PLUGIN = typer.Option(
+    [],
+    "--plugin",
+    metavar="FILE",
+    help="A Python file or module of yours that registers forecasters, policies or methods; repeatable.",
+)
 SET = typer.Option(
     [], "--set", metavar="NAME=VALUE", help="Any other argument of the pipeline, such as true_cfg_scale=4; repeatable."
 )

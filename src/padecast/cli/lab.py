@@ -22,6 +22,7 @@ from padecast.lab.cells import Cell, Memory, cells, run
 from padecast.lab.experiment import Experiment, Source, read
 from padecast.lab.pretrained import metrics_of
 from padecast.lab.shelf import Shelf
+from padecast.methods.plugins import list_plugins
 
 app = typer.Typer(no_args_is_help=True, help="Measure an experiment: pipelines, settings, methods, other caches.")
 
@@ -37,6 +38,7 @@ def lab() -> None:
 
 
 @app.command("run", cls=Command)
+@_options.with_plugins
 def run_experiment(
     file: Path = FILE,
     out: Path = OUT,
@@ -159,7 +161,7 @@ def _do_on_ray(experiment: Experiment, left: list[Cell], shelf: Shelf, loading: 
     failures: list[str] = []
     with progress(experiment.name, len(left)) as tick:
         try:
-            failures = do(left, shelf, loading, cluster, lambda cell: tick(cell.name))
+            failures = do(left, shelf, loading, cluster, lambda cell: tick(cell.name), list_plugins())
         except KeyboardInterrupt:
             ending("interrupted; what was finished is written: run it again to go on", INTERRUPTED)
         except UnwritableFile as error:

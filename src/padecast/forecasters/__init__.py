@@ -1,5 +1,8 @@
 """With which weights a step is forecast. One file per forecaster; one line here enrols it everywhere."""
 
+from collections.abc import Callable
+from typing import TypeVar
+
 from padecast._registry import Registry
 from padecast.forecasters.base import Forecaster
 from padecast.forecasters.blend import Blend
@@ -17,6 +20,7 @@ from padecast.forecasters.tcpade import TCPade
 from padecast.forecasters.toca import ToCa
 from padecast.forecasters.wiener import Wiener
 
+Part = TypeVar("Part", bound=Forecaster)
 REGISTRY: Registry[Forecaster] = Registry(
     "forecaster",
     Forecaster,
@@ -38,6 +42,39 @@ REGISTRY: Registry[Forecaster] = Registry(
     },
 )
 
+
+def register(name: str) -> Callable[[type[Part]], type[Part]]:
+    """Enrol a forecaster of one's own under a name: a decorator for its class.
+
+    Methods, command line and experiments then know it by that name, with its fields as options.
+
+    Args:
+        name: Small letters, digits and dashes, beginning with a letter.
+
+    Raises:
+        InvalidOption: If the name is taken or no name, or the class is no frozen dataclass of a forecaster.
+
+    Example:
+        >>> from dataclasses import dataclass
+        >>> import torch
+        >>> @register("mean-of-two")
+        ... @dataclass(frozen=True)
+        ... class MeanOfTwo(Forecaster):
+        ...     window = 2
+        ...     def weights(self, geometry, at):
+        ...         return torch.full((len(geometry),), 1 / len(geometry), dtype=torch.float64)
+        >>> REGISTRY.make("mean-of-two")
+        MeanOfTwo()
+        >>> REGISTRY.remove("mean-of-two")
+    """
+
+    def enrol(part: type[Part]) -> type[Part]:
+        REGISTRY.register(name, part)
+        return part
+
+    return enrol
+
+
 __all__ = [
     "REGISTRY",
     "Blend",
@@ -55,4 +92,5 @@ __all__ = [
     "Taylor",
     "ToCa",
     "Wiener",
+    "register",
 ]

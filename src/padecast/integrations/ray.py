@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -21,6 +21,7 @@ from padecast.files import is_full
 from padecast.lab.cells import Cell, run
 from padecast.lab.experiment import Source
 from padecast.lab.shelf import Shelf
+from padecast.methods.plugins import load_plugin
 
 Load = Callable[[Source], Any]
 Told = Callable[[Cell], None]
@@ -58,9 +59,11 @@ class LostCluster(PadecastError, ConnectionError):
 class Worker:
     """Does cells, and keeps the pipeline of the latest one."""
 
-    def __init__(self, load: Load, threads: int) -> None:
+    def __init__(self, load: Load, threads: int, plugins: Sequence[str] = ()) -> None:
         self._load = lru_cache(maxsize=1)(load)
         torch.set_num_threads(threads)
+        for plugin in plugins:  # what they register is known in the process that ran them alone
+            load_plugin(plugin)
 
     def do(self, cell: Cell) -> dict[str, Any]:
         """Do one cell; what cannot be done comes back as an error in words, and so does a disk that is full."""
@@ -75,7 +78,12 @@ class Worker:
 
 
 def do(
-    cells: Iterable[Cell], shelf: Shelf, load: Load, cluster: Cluster = Cluster(), progress: Told | None = None
+    cells: Iterable[Cell],
+    shelf: Shelf,
+    load: Load,
+    cluster: Cluster = Cluster(),
+    progress: Told | None = None,
+    plugins: Sequence[str] = (),
 ) -> list[str]:
     """Do cells on a Ray cluster, and write each as it comes.
 
@@ -85,6 +93,7 @@ def do(
         load: Returns a cell's pipeline, on a worker; it must pickle.
         cluster: Where.
         progress: Told of every cell that was written.
+        plugins: Files or modules that every worker runs first; the files must lie at the same place there.
 
     Returns:
         A line for each cell that failed.
@@ -102,7 +111,7 @@ def do(
     if ours:
         ray.init(address=cluster.address, log_to_driver=False, include_dashboard=False, configure_logging=False)
     try:
-        return _Work(ray, list(cells), shelf, load, cluster, progress).do()
+        return _Work(ray, list(cells), shelf, load, cluster, progress, tuple(plugins)).do()
     finally:
         if ours:
             ray.shutdown()
@@ -118,6 +127,7 @@ class _Work:
     load: Load
     cluster: Cluster
     progress: Told | None
+    plugins: tuple[str, ...] = ()
     tried: dict[str, int] = field(default_factory=dict)
     jobs: dict[Any, tuple[Any, Cell]] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
@@ -197,7 +207,7 @@ class _Work:
     def _worker(self) -> Any:
         share = self._resource("CPU") / self._workers()  # never more than all workers can have at once
         options = {"num_cpus": min(share, 1.0 if self._gpus() else 2.0), "num_gpus": self._gpus()}
-        return self.ray.remote(Worker).options(**options).remote(self.load, max(1, int(share)))
+        return self.ray.remote(Worker).options(**options).remote(self.load, max(1, int(share)), self.plugins)
 
     def _workers(self) -> int:
         gpus, count = self._gpus(), self.cluster.workers

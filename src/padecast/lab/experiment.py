@@ -39,6 +39,7 @@ from padecast.lab.calls import Sampling
 from padecast.lab.pretrained import check_metrics
 from padecast.lab.runner import Entry, Task
 from padecast.lab.scores import check_known
+from padecast.methods.plugins import load_plugin
 
 BOUNDS = files.Bounds(size=2 * 2**20, values=100_000)
 CELLS, CALLS = 20_000, 10_000
@@ -155,6 +156,7 @@ class Experiment:
         metrics: Metrics of published networks, such as ``lpips``; see :mod:`padecast.lab.pretrained`. None by default.
         sweeps: Options that are turned.
         portraits: What is recorded step by step.
+        plugins: Python files or modules that register forecasters, policies or methods, run before all else.
     """
 
     pipelines: tuple[Source, ...]
@@ -174,8 +176,12 @@ class Experiment:
     metrics: tuple[str, ...] = ()
     sweeps: tuple[Sweep, ...] = ()
     portraits: Portraits = field(default_factory=Portraits)
+    plugins: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        with of_key("plugins"):
+            for plugin in self.plugins:
+                load_plugin(plugin)
         _check_names("pipelines", [source.name for source in self.pipelines])
         _check_names("settings", [setting.name for setting in self.settings])
         for name in ("repeats", "shown", "batch"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import sys
 from functools import lru_cache
 from pathlib import Path
 
@@ -80,7 +81,16 @@ def _meaning(way: str) -> str:
     if is_foreign(way):
         return repr(REGISTRY.make(way))
     parts = method(way)
-    return repr((parts.policy, parts.forecaster, parts.span))
+    sources = [_source(part) for part in (parts.policy, parts.forecaster)]
+    return repr((parts.policy, parts.forecaster, parts.span, *filter(None, sources)))
+
+
+def _source(part: object) -> str:
+    """Return a digest of the module of a class that a plugin registered; nothing of those that ship."""
+    module = sys.modules.get(type(part).__module__)
+    if module is None or module.__name__.partition(".")[0] == "padecast" or not getattr(module, "__file__", None):
+        return ""
+    return _short(Path(str(module.__file__)).read_bytes())
 
 
 def _short(data: bytes) -> str:

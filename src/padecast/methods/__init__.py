@@ -9,7 +9,7 @@ from typing import Any
 from padecast import forecasters, policies
 from padecast._errors import InvalidOption, check, nearest, quote, unknown
 from padecast._options import check_option
-from padecast._registry import configure, parse
+from padecast._registry import NAME, configure, parse
 from padecast.forecasters import Chebyshev, FoCa, Forecaster, Hermite, Lagrange, Pade, Reuse, Taylor, TCPade, ToCa
 from padecast.policies import (
     Accumulated,
@@ -336,6 +336,40 @@ def _with_part(name: str) -> str:
     return ""
 
 
+def register(method: Method) -> Method:
+    """Enrol a method of one's own under its name: ``accelerate(pipe, name)``, command line and experiments know it.
+
+    Args:
+        method: Policy, forecaster and span under a name. One that was registered before takes a new place; those that
+            ship stay what they are.
+
+    Returns:
+        The same method.
+
+    Raises:
+        InvalidOption: If it is no method, or its name is no name or that of a method that ships.
+
+    Example:
+        >>> from padecast.policies import Interval
+        >>> made = register(Method("every-fifth", Interval(every=5), Reuse(), "repeats four times"))
+        >>> look_up("every-fifth") is made
+        True
+    """
+    if not isinstance(method, Method):
+        raise InvalidOption(
+            f"{quote(method)} is no method.\nMake one: padecast.Method(name, policy, forecaster, summary)"
+        )
+    if not NAME.fullmatch(method.name):
+        raise InvalidOption(
+            f"{quote(method.name)} is no name of a method: small letters, digits and dashes, a letter first.\n"
+            "Names are written in text: name:option=value"
+        )
+    if method.name in {shipped.name for shipped in METHODS} or method.name == WORD:
+        raise InvalidOption(f"the name {method.name!r} is that of a method that ships.\nTake another name.")
+    REGISTRY[method.name] = method
+    return method
+
+
 def methods() -> dict[str, Method]:
     """Return every registered method by name: what it is, where it comes from, what it needs.
 
@@ -354,5 +388,11 @@ def methods() -> dict[str, Method]:
 
 # The package's face has a function of this module's name, which hides the module. Whoever imports either finds both.
 methods.__dict__.update(
-    REGISTRY=REGISTRY, DEFAULT=DEFAULT, METHODS=METHODS, Method=Method, method=method, methods=methods
+    REGISTRY=REGISTRY,
+    DEFAULT=DEFAULT,
+    METHODS=METHODS,
+    Method=Method,
+    method=method,
+    methods=methods,
+    register=register,
 )

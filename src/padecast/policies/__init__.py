@@ -1,5 +1,8 @@
 """When a step is computed. One file per policy; one line here enrols it everywhere."""
 
+from collections.abc import Callable
+from typing import TypeVar
+
 from padecast._geometry import Geometry
 from padecast._registry import Registry
 from padecast._steps import Position, Trace
@@ -19,6 +22,7 @@ from padecast.policies.stability import Stability
 from padecast.policies.tolerance import Tolerance
 from padecast.policies.wrappers import Cap, Ends
 
+Part = TypeVar("Part", bound=Policy)
 REGISTRY: Registry[Policy] = Registry(
     "policy",
     Policy,
@@ -73,6 +77,36 @@ def plan_of(policy: Policy, total: int) -> str:
     return "".join("C" if step.computed else "." for step in trace)
 
 
+def register(name: str) -> Callable[[type[Part]], type[Part]]:
+    """Enrol a policy of one's own under a name: a decorator for its class.
+
+    Methods, command line and experiments then know it by that name, with its fields as options.
+
+    Args:
+        name: Small letters, digits and dashes, beginning with a letter.
+
+    Raises:
+        InvalidOption: If the name is taken or no name, or the class is no frozen dataclass of a policy.
+
+    Example:
+        >>> from dataclasses import dataclass
+        >>> @register("first-half")
+        ... @dataclass(frozen=True)
+        ... class FirstHalf(Policy):
+        ...     def computes(self, at, trace, geometry):
+        ...         return at.index < at.total / 2
+        >>> plan_of(REGISTRY.make("first-half"), 6)
+        'CCC...'
+        >>> REGISTRY.remove("first-half")
+    """
+
+    def enrol(part: type[Part]) -> type[Part]:
+        REGISTRY.register(name, part)
+        return part
+
+    return enrol
+
+
 __all__ = [
     "REGISTRY",
     "Accumulated",
@@ -92,4 +126,5 @@ __all__ = [
     "Stability",
     "Tolerance",
     "plan_of",
+    "register",
 ]
