@@ -38,7 +38,7 @@ DEMO_FILE, FILE = "plans-demos.json", "plans.json"
 
 WEIGHT = 0.1
 """% of the number of steps that a decibel counts for: real models decide, the demos what those leave open."""
-FACTORS = tuple(round(FACTOR * 1.05**power, 6) for power in range(-24, 25))
+FACTORS = tuple(round(FACTOR * 1.025**power, 6) for power in range(-40, 41))
 LEASTS = tuple(range(0, 2001, 50))
 NEAR = (0.7, 1.0, 1.4)  # densities over which the two parts are weighed against each other
 VALLEY = 0.05  # % of the number of steps within which sums count as equal
@@ -47,6 +47,10 @@ VALLEY = 0.05  # % of the number of steps within which sums count as equal
 def node_errors(cells: Cells, plans: dict[tuple[str, int], Steps]) -> list[float]:
     """Return how far plans are from each that was searched."""
     return [distance(plans[cell], found.plan.indices) for cell, several in cells.items() for found in several]
+
+
+ENLARGED = {"scenes:matched": 16, "motion:matched": 20}
+"""How often every latent pixel is there as FLUX and as Wan: the same trajectories, at so many times the kappa."""
 
 
 class Fit:
@@ -76,11 +80,12 @@ class Fit:
         return fmean(node_errors(self.cells, self.plans(factor, least)))
 
     def loss(self, factor: float, least: float) -> float:
-        """Return the mean loss of the demos against the best density, in dB."""
+        """Return the mean loss of the demos against the best density, in dB, small ones and enlarged ones."""
         values = []
         for (demo, count), curve in self.losses.items():
-            kappa = kappa_of(self.demos[demo]["size"], STEPS, count, factor, least)
-            values.append(between(curve, math.log(kappa)))
+            for times in {1, ENLARGED.get(demo, 1)}:
+                kappa = kappa_of(self.demos[demo]["size"] * times**2, STEPS, count, factor, least)
+                values.append(between(curve, math.log(kappa / times)))
         return fmean(values)
 
     def at(self, factor: float, least: float) -> dict[str, float]:

@@ -122,8 +122,10 @@ def of_the_fit(found: Document) -> list[str]:
         "",
         f"The sum is flat: within {settings['valley']:g} of the smallest are c from {valley['factor'][0]:.3f} to "
         f"{valley['factor'][1]:.3f}, and D₀ from {valley['least'][0]:g} to {valley['least'][1]:g}. The shipped "
-        f"constants are {shipped['sum'] - best['sum']:.2f} above the smallest. No density suits every demo: with the "
-        f"shipped constants they lose {shipped['loss']:.1f} dB on average against the best density of each.",
+        f"constants are {shipped['sum'] - best['sum']:.2f} above the smallest, at the dense end: too even a plan "
+        "costs tens of decibels, too dense a one a few. No density suits every demo: with the shipped constants they "
+        f"lose {shipped['loss']:.1f} dB on average against the best density of each. Enlarged demos count as others "
+        "do: they have the trajectories of the small ones, at so many times the kappa.",
         "",
     ]
 

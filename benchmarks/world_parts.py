@@ -91,7 +91,7 @@ def levels() -> dict[str, Any]:
             pipe, draw = drawing(model)
             draw = draw if guided else partial(draw, guidance_scale=1.0)
             uncached = draw()
-            cells = [(span, budget) for span in (spans if guided else spans[:3]) for budget in PLANS]
+            cells = [(span, budget) for span in spans for budget in PLANS] if guided else [(s, 8) for s in spans[:3]]
             for span, budget in track(cells, f"{model}, {'with' if guided else 'without'} guidance"):
                 told = drawing(model, told_in_clean_images(zoo.load(f"{model}:matched"))) if span == "clean" else None
                 one, call = (pipe, draw) if told is None else told

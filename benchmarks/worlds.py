@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import textwrap
+from collections.abc import Iterable
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -143,13 +144,35 @@ ROWS = {
     "teacache": "TeaCache",
     "seacache": "SeaCache's gate",
     "seacache-linear": "SeaCache's gate, linear",
+    "first-block": "first-block cache",
+    "easycache": "EasyCache",
     "taylorseer": "TaylorSeer",
     "hicache": "HiCache",
+    "foca": "FoCa",
+    "delta-dit": "Delta-DiT",
+    "toca": "ToCa",
     "spectrum": "Spectrum",
     "tc-pade-fast": "TC-Padé's stability rule",
     "tc-pade": "**tc-pade**",
     "adaptive": "**adaptive** (default)",
 }
+
+
+def said(name: str) -> str:
+    """Return a world's title inside a sentence."""
+    return WORLDS[name].lower().replace("flux", "FLUX").replace("wan", "Wan")
+
+
+def lost(cells: dict[tuple[str, str, int], tuple[float, str]], columns: Iterable[tuple[str, int]]) -> str:
+    """Return where the default is behind another method, in words."""
+    behind = []
+    for name, wanted in columns:
+        own = cells["adaptive", name, wanted][0]
+        for method, words in ROWS.items():
+            gap = cells.get((method, name, wanted), (0.0, ""))[0] - own
+            if gap >= 0.05 and not words.startswith("**"):
+                behind.append(f"{words} by {gap:.1f} dB on {said(name)} at {wanted}")
+    return f"The default is behind {'; '.join(behind)}." if behind else "The default is behind none of them anywhere."
 
 
 def excerpt() -> str:
@@ -160,7 +183,7 @@ def excerpt() -> str:
     samples = []
     for name, document in found.items():
         (chapter,) = document["chapters"].values()
-        samples.append(f"{len(chapter['settings']['seeds'])} of {WORLDS[name].lower().replace('flux', 'FLUX')}")
+        samples.append(f"{len(chapter['settings']['seeds'])} of {said(name)}")
         for row in chapter["rows"]:
             own = row["name"] in ROWS and ROWS[row["name"]].startswith("**")
             plain = row["name"] if own else row["name"].partition(":")[0]
@@ -183,7 +206,8 @@ def excerpt() -> str:
         values = [cells.get((name, *column), (0.0, ""))[1] for column in columns]
         lines.append(f"| {words} | {' | '.join(values)} |")
     sources = ", ".join(f"`benchmarks/results/worlds-{name}.json`" for name in found)
-    return "\n".join([*lines, "", f"From {sources}."]) + "\n"
+    closing = textwrap.wrap(lost(cells, columns), 118)
+    return "\n".join([*lines, "", *closing, "", f"From {sources}."]) + "\n"
 
 
 def main() -> None:

@@ -213,7 +213,7 @@ def test_without_noise_levels_steps_are_even() -> None:
 def test_places_are_even_in_the_root_of_the_effective_level() -> None:
     """From the formula: the j-th computed step is the nearest to the j-th even place."""
     policy, levels = Spaced(every=19 / 7), noise(262_144)
-    kappa = 0.02 * (262_144 + 500) ** 0.5 * 20 / 8
+    kappa = 0.021 * (262_144 + 500) ** 0.5 * 20 / 8
     places = [(s / (s + kappa * (1 - s))) ** 0.5 for s in SHIFTED]
     nodes = [index for index, letter in enumerate(spaced(policy, levels, 20)) if letter == "C"]
     assert len(nodes) == 8

@@ -13,7 +13,7 @@ from padecast._geometry import Geometry
 from padecast._steps import Position, Trace
 from padecast.policies.base import Policy
 
-FACTOR, LEAST = 0.02, 500
+FACTOR, LEAST = 0.021, 500
 """c and D_0, see :class:`Spaced`."""
 
 
@@ -25,7 +25,7 @@ class Spaced(Policy):
     place is the root of the effective noise level,
 
     .. math:: p_i = \sqrt{\frac{\sigma_i}{\sigma_i + \kappa \alpha_i}},
-              \qquad \kappa = c \, \frac{n}{m} \sqrt{D + D_0}, \quad c = 0.02, \; D_0 = 500
+              \qquad \kappa = c \, \frac{n}{m} \sqrt{D + D_0}, \quad c = 0.021, \; D_0 = 500
 
     with the amplitudes of signal and noise, the number D of one sample's latents and the number n of steps. Plans are
     dense at the start, the denser the fewer computed steps there are and the larger the latents. Where the scheduler
