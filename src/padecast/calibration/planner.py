@@ -59,6 +59,7 @@ class Objective:
     @property
     def exact(self) -> bool:
         """Whether :func:`exact_plans` can serve it: independent errors, weights that depend on the history alone."""
+        # Every Wiener says that it reads strides; without feedback they change nothing.
         alone = self.rule.feedback == 0 if isinstance(self.rule, Wiener) else not self.rule.needs_stride
         return self.coherent == 0 and self.path == 0 and alone
 
@@ -93,6 +94,7 @@ def costs(gram: Array, strides: Sequence[float], masks: Mask, objective: Objecti
         if computed.any():
             if objective.path and index:
                 carried[computed] += pace[index] * quadratic(gram, owed[computed])
+            # A mask copies what it reads, so that the shift does not overwrite its own source.
             history[computed, 1:] = history[computed, :-1]
             history[computed, 0] = index
         rest = everyone[~computed]
@@ -144,6 +146,8 @@ def propose(
     plans = {}
     while queue:
         size = int(mask.sum())
+        # Goes beyond a budget where more steps are fixed. Insertion goes on from the mask before its swaps: a plan must
+        # not depend on which other budgets are asked for.
         if size >= queue[0]:
             plans[queue.pop(0)] = as_plan(_improve(gram, strides, mask, objective, held))
             continue
@@ -160,6 +164,7 @@ def _improve(gram: Array, strides: Sequence[float], mask: Mask, objective: Objec
         if not moves:
             return mask
         best, candidate = _best(gram, strides, _with(mask, moves), objective)
+        # Less than rounding is no help: two plans of one cost would be swapped to and fro.
         if best >= cost * (1 - 1e-12):
             return mask
         cost, mask = best, candidate
@@ -196,11 +201,14 @@ def weights_of(gram: Array, pace: Array, steps: NDArray[np.int64], owed: Array, 
     total, absent = len(gram), steps < 0
     target = np.zeros((len(steps), total))
     target[:, index] = 1
+    # A step that does not move the state cannot pay anything back.
     if rule.feedback and pace[index] > 0:
         target -= rule.feedback / pace[index] * owed
+    # Absent ones, -1, read the last step, which may be still to come: they get a row of the identity and no weight.
     inner = gram[steps[:, :, None], steps[:, None, :]]
     off = absent[:, :, None] | absent[:, None, :]
     inner = np.where(off, 0.0, inner)
+    # The 1e-12 is for no ridge at all, where three residuals on a line have no inverse.
     eye = np.eye(steps.shape[1])
     inner += eye * np.where(absent, 1.0, rule.ridge * np.diag(gram).mean() + 1e-12 * np.diag(gram).max())[:, None, :]
     right = np.where(absent, 0.0, np.take_along_axis(target @ gram, steps, axis=1))
@@ -212,6 +220,7 @@ def weights_of(gram: Array, pace: Array, steps: NDArray[np.int64], owed: Array, 
     return np.where(absent, 0.0, weights)
 
 
+# The plans of a search differ in one or two steps, and share most of their histories.
 @lru_cache(maxsize=200_000)
 def _others(rule: Forecaster, steps: tuple[int, ...], index: int, gram: _Frozen, pace: tuple[float, ...]) -> Array:
     """Weights of any other forecaster, which depend on the history alone."""
@@ -233,6 +242,7 @@ _FROZEN: dict[int, _Frozen] = {}
 
 
 def _frozen(gram: Array) -> _Frozen:
+    # The matrix is kept here, so that no other comes by its id.
     held = _FROZEN.get(id(gram))
     if held is None or held.array is not gram:
         _FROZEN.clear()

@@ -172,7 +172,9 @@ class Attachment:
             passage = Passage(stack, number, len(self._stacks) > 1, self._here, self._probe)
             for place, part in enumerate(stack.parts):
                 layers.append(Intercept(innermost(part), "forward", passage.around(place)))
+        # Last, and so around what a span of the whole model puts here: its part asks for a call that has begun.
         layers.append(Intercept(self.model, "forward", self._around_forward))
+        # First on and last off: a copy that is made in between takes nothing of the rest along.
         return [*plain_copies(layer.owner for layer in layers), *layers]
 
     def _before(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any] | None = None) -> None:
@@ -194,6 +196,7 @@ class Attachment:
         """Begin and end a call of the model's ``forward`` itself, of which torch tells no hook."""
         if torch.compiler.is_compiling() or self._is_announced():
             return forward(*args, **kwargs)
+        # Stays so where forward raises, which ends the run.
         output = None
         self._before(self.model, args, kwargs)
         try:
@@ -237,6 +240,7 @@ class Attachment:
             with opened:
                 yield
         finally:
+            # Contexts may be nested: the outer one goes on.
             self._here.context = before
 
     @property
@@ -246,8 +250,10 @@ class Attachment:
     # One call of the model ---------------------------------------------------------------------------------------
 
     def _enter(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        # torch calls no hook when a KeyboardInterrupt leaves the model: such a call is found by the next one.
         ended = self._end_call()
         if ended is not None and ended.session is self.session:  # and no other thread's run has begun since
+            # Spent before the reset forgets which schedule it was: the scheduler may hold the next run's by now.
             self.clock.spend(self.clock.latest)  # an interrupt ended the call before, and the run
             self.reset()
         caller = caller_of(self.clock.pipeline, self.model)
@@ -265,6 +271,7 @@ class Attachment:
         conditions = conditions_of(self._conditioning(args, kwargs))
         track, tick = self._locate(timestep, conditions, args, kwargs, caller)
         if tick.foreign:
+            # A thread that steps our scheduler makes our own calls look foreign: an error is better than a wrong image.
             if not caller.is_by_hand:
                 self._check_thread(track, caller)
             self._leave_alone(caller)
@@ -277,12 +284,15 @@ class Attachment:
                 return
             branch = self._branch(track, tick, conditions, self._pick(self._parameters[0], args, kwargs))
         except BaseException:
+            # The run is lost, whatever went wrong (a plan of another length, Ctrl-C), and its schedule is spent for all
+            # models of the pipeline: a call by hand on it must not pass for the start of a run.
             grid = self.clock.latest
             self.reset()
             self.clock.spend(grid)
             self._listener.fail(grid)
             raise
         track.value = track.counter.value
+        # Noted last of all: a call that could not be begun must not be ended.
         if branch is not None:
             self._here.call = self._call(session, branch.name, args, kwargs, asks_gradient)
             self._inside.add(threading.get_ident())
@@ -308,6 +318,7 @@ class Attachment:
         by_hand = self.clock.pipeline is not None and self.clock.has_grid and caller.is_by_hand
         if not by_hand or tick.begins or session is None or at is None:
             return True
+        # At the first step every conditioning is new.
         if not session.trace.steps or session.trace.steps[0].at.index == at.index:
             return True
         ours = track.takes(None if self._context is None else str(self._context.name), conditions, at.index)
@@ -316,6 +327,7 @@ class Attachment:
 
     def _leave_alone(self, caller: Caller) -> None:
         """Let a call go by that is no step of the run, and take back a run that was taken for ours because of such."""
+        # Right after a run seemed to begin by hand, a call that does not fit is of the same loop: neither was ours.
         if self._replaced is not None or self._refusal is not None:
             if self._replaced is not None:
                 self.session = self._replaced
@@ -346,9 +358,11 @@ class Attachment:
         elif self._kind == "spectrum":
             session.observe(on_grid(features_of(latents), dict(self._conditioning(args, kwargs))))
         watch = stopwatch(device_of(args, kwargs))
+        # The oracle computes and hands on something else, and a probe is not asked before the first part is reached.
         certain = asks_gradient or session.records[-1].computed
         computes = certain and not session.forecaster.replays and self._probe is None
         passes = self._passes(branch)
+        # A graph cannot stop to decide: the forecast is made ready now, and is an input of the graph.
         if self._is_traced and not computes and self._probe is None and len(passes) == 1:
             for way in passes:
                 way.ready = session.ready(way.key)
@@ -368,6 +382,7 @@ class Attachment:
             self._check_thread(track, caller)
         if self._refusal is not None and not tick.begins and tick.position is not None:
             error, first = self._refusal
+            # Another branch of the first step, which tells no more than the first.
             if tick.position.index == first:
                 return None
             raise error  # it was a run of ours after all
@@ -379,6 +394,7 @@ class Attachment:
         if tick.position is None:
             session.unplaced += 1
             return session
+        # The second step has come, and fits: the run is ours.
         if session.trace.steps and tick.position.index != session.trace.steps[0].at.index:
             self._replaced = None
         session.begin(tick.position)
@@ -387,17 +403,20 @@ class Attachment:
     def _begin(self, track: Track, tick: Tick, caller: Caller) -> None:
         assert tick.total is not None
         before = track.session
+        # Forgotten first: the next session takes over its slots, and needs none beside them.
         if before is not None:
             self._overtake(track, caller)
             before.forget()
         for stack in self._stacks:
             stack.clear()
+        # A run that is forked off another keeps the branch for which that is done.
         if not len(track.branches) or tick.begins:
             track.branches.clear()
         self._replaced, self._refusal = before if tick.tentative else None, None
         try:
             track.session = self._make_session(tick.total)
         except PadecastError as error:
+            # Another loop by hand may be of any length: whether the plan has to fit, the second step tells.
             if not tick.tentative:
                 raise
             assert tick.position is not None
@@ -429,14 +448,17 @@ class Attachment:
         if value is not None and value == last:
             return  # another call of the step where it was, or the first of another run: the next one tells
         del self._overtaken[caller.frame]
+        # Whoever begins anew has set the schedule since. By hand the frame may be a helper's: its identity comes again.
         if self.clock.has_grid:
             goes_on = not caller.is_by_hand and (self.clock.grid is grid or not self.clock.is_outdated)
         else:
+            # In another thread it is the identity of another frame.
             goes_on = value is not None and thread == threading.get_ident() and (value > (last or 0)) == rising
         if goes_on:
             latest = self._tracks.latest
             if latest.thread == threading.get_ident():
                 self.reset()
+            # The run that took its place is lost with it, and hears so at its next call.
             latest.conflict = not latest.is_over and latest.thread is not None
             raise _concurrent()
 
@@ -454,6 +476,7 @@ class Attachment:
         if mine:
             self.reset()
         else:
+            # The run of the other thread is lost too, and hears so when it goes on, unless one of them is by hand.
             self._overtake(track, caller)
         raise _concurrent()
 
@@ -461,6 +484,7 @@ class Attachment:
         call = self._end_call()
         if call is None:
             return
+        # torch hands its hooks None where the model raised.
         if output is None:
             self.reset()
         elif self._tracks.latest.conflict:
@@ -476,6 +500,7 @@ class Attachment:
             elif way.ready is not None:
                 call.session.decline(way.key, "changed")
             if way.learnt is not None:
+                # A part whose output is noted cuts the graph, so that nothing can be decided ahead for all of it.
                 self._is_traced = not self._stacks[number].notes
                 rows = self._stacks[number].match_rows(way.stream_rows or call.stream_rows, way.learnt[1])
                 call.session.learn(way.key, *way.learnt, rows)
@@ -485,6 +510,7 @@ class Attachment:
         for number, way in enumerate(call.passes):
             if way.reached_end:
                 continue
+            # Parts were skipped for a forecast that the last one never handed on: the output is worth nothing.
             if way.forecast is not None:
                 self.reset()
                 raise FeatureChanged(
@@ -495,6 +521,7 @@ class Attachment:
         self._listener.note(call.session)
         if call.session.complete:
             call.session.forget()
+            # Whoever samples next, in whatever thread, overtakes nobody.
             self._tracks.latest.thread = None
             self._listener.finish()
 

@@ -65,6 +65,7 @@ class Counter:
     def fork(self, index: int) -> Counter:
         """Return a counter that stands just before a step that this one has passed."""
         other = Counter(self._steps, self.rising)
+        # One step back: the call that it is made for moves on from there, and so begins no run.
         other.index = other.start = index - 1
         other._value = self._values.get(index - 1)
         return other
@@ -84,6 +85,7 @@ class Counter:
         if named is not None:
             return int(named) >= self.index
         value = None if timestep is None else value_of(timestep)
+        # Without numbers nothing says that time turns back.
         return value is None or self._value is None or value == self._value or (value > self._value) == self.rising
 
     def locate(self, timestep: Any, context: Any, features: Any, again: bool = False) -> Tick:
@@ -99,6 +101,7 @@ class Counter:
         total = getattr(context, "num_inference_steps", None) or self._steps
         value = None if timestep is None else value_of(timestep)
         stands = self.index is not None and (value == self._value if step is None else int(step) == self.index)
+        # Where the run stands, a call that is conditioned as none before is the step's next branch.
         begins = (again and self._repeat(name, features)) if stands else self._move(value, step)
         self._value, self._input = value, features
         if begins:
@@ -126,16 +129,21 @@ class Counter:
             return self.index + 1
         if turned:  # twice the other way: that is this model's direction now
             self.rising = not self.rising
+            # The two calls before were the first steps of its run.
             return 2
+        # After one step it may be that time runs this way in this model; after two, another run begins for sure.
         self._turned = self.index == 0
         return 0
 
     def _repeat(self, name: str | None, features: Any) -> bool:
         """Return whether another call at the same step is the first of a run."""
+        # Later in a run it is the second evaluation of a second-order solver.
         if self.index != self.start or self._doubtful:
             return False
+        # A pipeline opens a named context once a step.
         if name is not None:
             return True
+        # With another input it is a new run, or a branch whose condition is a part of the input: which, nobody says.
         self._doubtful = not _equal(features, self._input)
         return self._doubtful
 
@@ -144,10 +152,12 @@ def value_of(timestep: Any) -> float:
     """Return a model's timestep argument as a number: the largest, where samples or tokens have their own."""
     if not isinstance(timestep, Tensor):
         return float(timestep)
+    # Frames and tokens that are given are told less noise than those that are drawn, mostly none.
     return float(timestep.detach().max())
 
 
 def _equal(left: Any, right: Any) -> bool:
     if not isinstance(left, Tensor) or not isinstance(right, Tensor):
+        # What cannot be compared must not end a run.
         return True
     return left is right or (left.shape == right.shape and left.dtype == right.dtype and bool(torch.equal(left, right)))

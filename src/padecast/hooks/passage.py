@@ -43,16 +43,20 @@ class Passage:
 
         def around(forward: Forward, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             call: Call | None = getattr(local, "call", None)
+            # A call that is left alone, such as another pipeline's.
             if call is None:
                 return forward(*args, **kwargs)
             way = call.passes[number]
+            # What is decided before the call goes into the graph; else it is cut, once, to decide here.
             if is_first and (call.computes or way.ready is not None) and torch.compiler.is_compiling():
                 _begin_in_graph(stack, way, args, kwargs)
             elif is_first:
                 begin(passage, call, way, forward, args, kwargs)
+            # Skip-layer guidance may leave out the first part: what was not begun does not end here.
             way.reached_end = is_last and way.begun
             if way.forecast is not None:
                 return stack.skip(place, args, kwargs, way.forecast if is_last else None)
+            # In a graph attention is not seen.
             if module is None or torch.compiler.is_compiling():
                 output = forward(*args, **kwargs)
             else:
@@ -68,13 +72,16 @@ class Passage:
 
         notes, module = stack.notes, stack if isinstance(stack, Module) else None
         ran, learn = outside_of_graphs(_ran), outside_of_graphs(_learn)
+        # Not bound to this passage: what outside_of_graphs is asked for is cached, and would keep every passage alive.
         begin, passage = outside_of_graphs(Passage._begin), self
         return around
 
     def _begin(self, call: Call, way: Pass, forward: Forward, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         stack, session = self._stack, call.session
+        # It was made ready for a graph, and there is none: else it would be taken for one that did not fit.
         way.ready = None
         entry = stack.entry(args, kwargs)
+        # Before the forecast: by what is seen the policy decides whether there is one.
         if self._probe is not None and session.waits_to_see:
             looked = self._probe.look(call, forward, args, kwargs)
             session.observe(looked, matching(stack.read_rows(args, kwargs), looked))

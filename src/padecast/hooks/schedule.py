@@ -36,15 +36,18 @@ class Relation:
 
     def fits_another(self, value: float, grid: Any, index: int) -> bool:
         """Whether a model's timestep is another place of the grid exactly, and this one only by rounding."""
+        # Places of a fine schedule lie within bfloat16's rounding of one another: what is told exactly goes before.
         if self._distance(value, grid, index) <= 1e-5:
             return False
         return any(self._distance(value, grid, place) <= 1e-5 for place in range(len(grid)))
 
     def _distance(self, value: float, grid: Any, index: int) -> float:
+        # A share of the largest (Mochi's schedule rises): 1 - t/1000 in bfloat16 is coarsest where t itself is small.
         most = max(abs(float(grid[0])), abs(float(grid[-1])), 1e-3)
         return abs(self.offset + self.scale * value - float(grid[index])) / most
 
 
+# FLUX is told t/1000, Lumina 2 and Z-Image are told 1 - t/1000.
 RELATIONS = (Relation(1.0), Relation(1000.0), Relation(-1.0, 1000.0), Relation(-1000.0, 1000.0))
 
 
@@ -86,6 +89,7 @@ class Agreement:
             self._learnt[model] = fitting, frozenset({index})
             return False
         relations, places = self._learnt[model]
+        # One step alone may fit by chance, as t = 500 does from either end: what has held at every step is kept.
         fitting = tuple(relation for relation in fitting if relation in relations)
         if fitting and not all(relation.fits_another(value, grid, index) for relation in fitting):
             self._learnt[model] = fitting, places | {index}
@@ -148,6 +152,7 @@ class Clock:
     @property
     def is_outdated(self) -> bool:
         """Whether the scheduler has begun another run than the one that the last call belonged to."""
+        # By identity: set_timesteps makes a new tensor, also for a schedule that equals the one before.
         return self._grid is not self.grid
 
     def locate(self, timestep: Any, context: Any, by_hand: bool = False, site: Any = None, size: float = 0) -> Tick:
@@ -168,6 +173,7 @@ class Clock:
             self.reset()
         value = value_of(timestep) if by_hand and timestep is not None else _host_value(timestep)
         index = None if is_spread(timestep, grid) else self._index(grid, timestep, value, context)
+        # A pipeline's call without a place, as at PNDM's repeated timestep, stays a call of its run, and is computed.
         if (index is None and by_hand) or (not fresh and self._stands(by_hand, index)):
             return Tick(total, foreign=True)
         strange = by_hand or site not in self._agreement.sites(grid)
@@ -176,8 +182,11 @@ class Clock:
         if strange and not by_hand and not fresh and self._last not in (None, index) and not self._counts:
             return Tick(total, foreign=True)  # a run moves on where it was, and not in a callback
         begins = fresh or (index is not None and self._last is not None and index < self._last)
+        # A schedule that a run has used, or that was never set, shows nothing: it may be a loss, or another loop.
         tentative = by_hand and begins and (grid is self._spent or not self._is_set)
+        # The other branches of the first step show no more; the second step does.
         self._tentative = tentative or (self._tentative and index == self._last)
+        # A loop by hand begins where the scheduler does, which for an image is the begin index, and nowhere else.
         if tentative and index != (getattr(self.pipeline.scheduler, "begin_index", None) or 0):
             return Tick(total, foreign=True)
         if begins:
@@ -187,6 +196,8 @@ class Clock:
         self._grid, self._value, self._place = grid, value, index
         if index is None:
             return Tick(total, None, begins)
+        # Callbacks come once the scheduler has moved on: what calls at the start, or where the run stands, is the loop.
+        # From its second step on a schedule is used up: a call by hand at its start may be of another loop.
         if begins or index == self._last:
             self._agreement.sites(grid).add(site)
         else:
@@ -203,12 +214,14 @@ class Clock:
 
     def _leads(self, fresh: bool) -> bool:
         """Whether the run that the schedule was set for is a pipeline's, whose calls are none by hand."""
+        # The schedule stays set when the pipeline is done: losses and previews by hand would fit it.
         return self._led and not fresh
 
     def _may_be_ours(self, grid: Any, timestep: Any, fresh: bool) -> bool:
         """Whether a call by hand may go on with the run, or begin one; the model's timestep is looked at later."""
         if self._counts:
             return True
+        # DDIM and its like have no index that could agree: the call goes on, or its schedule was set for it.
         places = [] if timestep is None else [place for place, _ in look_up(grid, timestep)]
         goes_on = not fresh and self._last is not None and all(place >= self._last for place in places)
         return goes_on or grid is not self._spent
@@ -237,6 +250,7 @@ class Clock:
 
     def _length(self, grid: Any) -> int:
         """Return the number of steps of a run over the whole grid."""
+        # By name and along the bases, since nothing here imports diffusers.
         ends = any(cls.__name__ in ENDING for cls in type(self.pipeline.scheduler).__mro__)
         return len(grid) - ends
 
@@ -250,15 +264,18 @@ class Clock:
         matches = look_up(grid, timestep, self._scales)
         if fresh:
             matches = matches[:1] or [(0, None)]  # what is not in the grid is taken for its first place
+        # PNDM visits one timestep twice. What fits no place stands where the other branch of the first step was put.
         if len(matches) != 1:
             return self._place if stands and not matches else None
         index, scale = matches[0]
+        # Learnt once: by the other scale a last timestep of 1 is the first one, 1000.
         self._scales = (scale,) if scale else self._scales
         return index
 
     def _read_step(self, total: int, value: float | None, context: Any) -> Any:
         """Return the step index that the context or the scheduler knows without reading the timestep."""
         step = getattr(context, "step_index", None)
+        # A pipeline that starts from an image may count the part of the schedule that its strength leaves.
         if step is not None and getattr(context, "num_inference_steps", None) in (None, total):
             return step
         scheduler = self.pipeline.scheduler
@@ -270,6 +287,7 @@ class Clock:
         """Whether a call by hand moves on while a scheduler that has an index was not stepped since the run began."""
         scheduler = self.pipeline.scheduler
         unmoved = hasattr(scheduler, "step_index") and scheduler.step_index is None
+        # Once a loop that was surely ours has moved on without stepping its scheduler, standing still proves nothing.
         self._walks = self._walks or (unmoved and not self._tentative and index != self._last)
         return by_hand and self._tentative and unmoved and index != self._last and not self._walks
 
@@ -281,6 +299,7 @@ class Clock:
 
     def _read_strides(self, total: int) -> tuple[float, ...] | None:
         sigmas = getattr(self.pipeline.scheduler, "sigmas", None)
+        # KDPM2 has more sigmas than its places and the end: which belong together is not known.
         if sigmas is None or len(sigmas) != total + 1:
             return None
         levels = [float(s) for s in (sigmas.tolist() if isinstance(sigmas, Tensor) else sigmas)]
@@ -306,6 +325,7 @@ def look_up(grid: Any, timestep: Any, scales: tuple[float, ...] = SCALES) -> lis
     places = [float(t) for t in (grid.tolist() if isinstance(grid, Tensor) else grid)]
     floating = isinstance(timestep, Tensor) and timestep.is_floating_point()
     eps = torch.finfo(timestep.dtype).eps if floating else 0.0
+    # The narrow one first: within bfloat16's rounding lie several places of a fine schedule.
     for tolerance in (max(eps, 1e-6), 2**-7):  # at last that of bfloat16, which a wider dtype may have passed through
         near: list[tuple[int, float | None]] = [
             (index, scale)
@@ -343,4 +363,5 @@ def is_spread(timestep: Any, grid: Any) -> bool:
     values = timestep.detach().double().unique()
     if len(values) < 2:
         return False
+    # A frame that is given is told 0, which may be the last place of a schedule as well (DDIM).
     return sum(bool(value) and bool(look_up(grid, value)) for value in values.tolist()) > 1

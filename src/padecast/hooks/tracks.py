@@ -114,6 +114,8 @@ class Tracks:
         branch = track.branches.knows(name, conditions)
         if branch is not None and not track.counter.moves_on(timestep, context):
             following = branch.index + 1
+            # Two requests that began at one timestep look like branches of one run, until one of them falls behind.
+            # Where time turns back for the only branch, its run begins anew.
             if len(track.branches) > 1 and track.counter.was_at(following, timestep, context):
                 track = self._begin(track.counter.fork(following), track.branches.leave(branch))
                 track.is_split = True
@@ -128,6 +130,7 @@ class Tracks:
         latest = self.latest
         if latest.is_over or not len(latest.branches) or latest.counter.moves_on(timestep, context):
             return latest
+        # Which way time runs is the model's, and need not be learnt anew.
         return self._begin(Counter(self._steps, latest.counter.rising), Branches())
 
     def _begin(self, counter: Counter, branches: Branches) -> Track:
@@ -137,7 +140,9 @@ class Tracks:
     def _use(self, track: Track) -> None:
         """Take a run as the latest; others that are over or were not called for long are forgotten."""
         others = [other for other in self._tracks if other is not track]
+        # With this one REMEMBER histories are left; a run without one computes until it has one again.
         for other in others[: 1 - REMEMBER or None]:
             if other.session is not None:
                 other.session.forget()
+        # Runs that were given up never end: there is a bound to how many are followed.
         self._tracks = [*[other for other in others if not other.is_over][1 - MOST :], track]

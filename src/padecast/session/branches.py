@@ -51,6 +51,7 @@ class Branches:
     def release(self) -> None:
         """Let go of all histories: the run is over."""
         memories, self._memories = list(self._memories.values()), {}
+        # Every session begins with a release of nothing, which must leave it the slots of the run before.
         if memories:
             self._spare[:] = memories
 
@@ -64,11 +65,13 @@ class Branches:
         memories = [memory for memory in self._memories.values() if len(memory)]
         if not memories:
             return None
+        # Guidance that has ended says nothing of the steps to come.
         current = [memory for memory in memories if memory.latest == computed[-1]] or memories
         geometries = sorted(
             (memory.geometry() for memory in current), key=lambda geometry: geometry.index, reverse=True
         )
         joined = geometries[0].joined(geometries[1:])
+        # Moments reach further back than the residuals whose inner products are kept.
         return joined if joined.gram is None else joined.newest(joined.gram.shape[-1])
 
     def _empty(self, entry: Streams) -> Memory:

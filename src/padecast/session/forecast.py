@@ -32,6 +32,7 @@ class Forecast:
         """Write down that it became the branch's output."""
         record.geometry[self.geometry.branch] = self.geometry
         if self.weights is not None:
+            # A method may weigh fewer than are remembered: a report has one number for each.
             record.weights[self.geometry.branch] = pad(self.weights, len(self.geometry))
 
 
@@ -39,6 +40,7 @@ def forecast(
     forecaster: Forecaster, memory: Memory, entry: Streams, at: Position, branch: str
 ) -> tuple[Forecast, Streams]:
     """Return the forecast output of a branch, and what it was made of."""
+    # By its name calibrated offsets of one branch are told from those of another.
     geometry = replace(memory.geometry(), branch=branch)
     with torch.no_grad():
         weights = forecaster.weights(geometry, at) if forecaster.is_weights else None
@@ -51,6 +53,7 @@ def prepare(forecaster: Forecaster, memory: Memory, at: Position, branch: str) -
     with torch.no_grad():
         weights = forecaster.weights(geometry, at)
         recipe = Forecast(geometry, weights)
+        # The sum is made in a graph, where nobody looks at it: what it is made of stands for it. No GPU is waited for.
         if not all(
             tensor is None or tensor.device.type != "cpu" or is_finite(tensor) for tensor in (weights, geometry.gram)
         ):
@@ -107,6 +110,7 @@ def unfit(output: Streams, source: Streams) -> Patch | None:
         tensor([False, False,  True])
         >>> unfit((broken[:2],), (broken[:2],))
     """
+    # Nearly always one look at the whole batch is all that is needed.
     if all(is_finite(y) for y in output):
         return None
     served = finite_samples(output)

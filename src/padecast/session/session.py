@@ -76,6 +76,7 @@ class Session:
         check(total >= 1, "total", total, "1 step or more")
         policy.check(total)
         self.policy, self.forecaster, self.total = policy, forecaster, total
+        # Over a group every product is a message between processes: too dear for a report.
         measure = (measure and group is None) or policy.needs_gram or forecaster.needs_gram
         self._group = group
         self._strides = None if strides is None else normalise(strides)
@@ -138,6 +139,7 @@ class Session:
         if self._begins_again(index, branch):
             self.reset()
         at = Position.at(index, self.total, time, strides=self._strides)
+        # No polynomial goes through two residuals at one abscissa.
         taken = [step.at.index for step in self.trace if step.at.time == at.time and step.at.index != index]
         check(not taken and math.isfinite(at.time), "time", at.time, f"a number unlike that of step {taken or index}")
         if probe is None:
@@ -193,6 +195,7 @@ class Session:
         """
         record, memory = self.records[-1], self._memories.get(branch)
         runs = part is not None and not record.computed and not self.policy.leaves_out(record.at, part)
+        # Delta-DiT runs one half at a forecast step: as planned, with nothing to note and nothing to learn.
         if runs and branch not in self._served:
             self._served[branch] = True
             return None
@@ -205,17 +208,21 @@ class Session:
         if not memory.fits(entry):
             self._memories.drop(branch)
             return self.decline(branch, "changed")
+        # Guidance that comes back after a pause: its history ends before that of the others.
         if memory.latest < self.trace.computed[-1]:
             return self.decline(branch, "stale")
+        # A forecast is made without gradients, and would end that of the input.
         if any(x.requires_grad for x in entry):
             return self.decline(branch, "gradient")
         recipe, output = forecast(self.forecaster, memory, entry, record.at, branch)
         alone = self._group is None  # what one process sees alone must not decide for it alone
         patch = None
+        # On a GPU the look would be a wait at every forecast step.
         if alone and all(y.device.type == "cpu" for y in output):
             patch = unfit(output, entry if source is None else source())
         if patch is not None and not patch.serves_any:
             return self.decline(branch, "non-finite")
+        # Also where a sample is computed: the others get their forecasts.
         recipe.note(record)
         self._served[branch] = False
         if patch is None:
@@ -235,6 +242,7 @@ class Session:
         record, memory = self.records[-1], self._memories.get(branch)
         if record.computed or branch in self._served or not self.forecaster.is_plain:
             return None
+        # Then forecast() is asked, which notes why.
         if memory is None or not len(memory) or memory.latest < self.trace.computed[-1]:
             return None
         self._prepared[branch], ready = prepare(self.forecaster, memory, record.at, branch)
@@ -251,6 +259,7 @@ class Session:
         Where its residual will be learnt, that is a copy in the slot of the residual to come, so that nobody keeps the
         input itself alive while the stack runs; otherwise the input.
         """
+        # Where nothing is learnt a copy would take the slot of the oldest residual.
         replayed = self.forecaster.replays and not self.records[-1].computed
         if branch in self._served or replayed:
             return entry
@@ -273,14 +282,17 @@ class Session:
         record = self.records[-1]
         if branch in self._patches:
             return self._patches.pop(branch).on(output)
+        # The branch once more, or a half that runs at a forecast step: a history has no more than one residual a step.
         if branch in self._served:
             return output
+        # The first branch had no forecast: the others compute with it, and policies see a computed step.
         if not record.computed and not self.forecaster.replays and not self._served:
             self._course.correct()
         if record.computed and not self._served:
             self._course.learn(output, rows)
         self._served[branch] = True
         if self.forecaster.replays and not record.computed:
+            # Rounded as a forecast is, so that only the weights tell the two apart.
             return tuple(x + (y - x) for x, y in zip(entry, output, strict=True))
         memory = self._memories.fitting(branch, entry)
         with torch.no_grad():
@@ -345,6 +357,7 @@ class Session:
         """Whether the last step was served on every branch that the step before it had."""
         if not self.trace.steps or not self.trace.steps[-1].at.is_last:
             return False
+        # Guidance that ended earlier than at the step before is not waited for.
         return bool(self._served) and self._before <= set(self._served)
 
     @property
