@@ -28,7 +28,7 @@ test: $(READY) ## fast tests and the examples in docstrings
 check: $(READY) ## ruff, mypy and the tests of layers and packaging
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy --strict src
+	$(BIN)/mypy --strict src demos
 	$(BIN)/pytest -q $(LAYERS)
 
 slow: $(READY) ## the tests left out of `make test` that need no GPU
@@ -88,13 +88,13 @@ claims: $(READY) ## put the papers' statements to the test on 64 seeds, into doc
 	$(BIN)/python benchmarks/claims_page.py
 
 train-digits: $(READY) ## train a digits model like the bundled one anew, into runs/digits
-	$(BIN)/python -m padecast.zoo.train_digits --out runs/digits $(TRAIN_ARGS)
+	$(BIN)/python -m demos.digits.train --out runs/digits $(TRAIN_ARGS)
 
 train-scenes: $(READY) ## train a scenes model like the bundled one anew, into runs/scenes (an hour on two cores)
-	$(BIN)/python -m padecast.zoo.scenes.train --out runs/scenes $(TRAIN_ARGS)
+	$(BIN)/python -m demos.scenes.train --out runs/scenes $(TRAIN_ARGS)
 
 train-motion: $(READY) ## train a motion model like the bundled one anew, into runs/motion (80 minutes on two cores)
-	$(BIN)/python -m padecast.zoo.motion.train --out runs/motion $(TRAIN_ARGS)
+	$(BIN)/python -m demos.motion.train --out runs/motion $(TRAIN_ARGS)
 
 format: $(READY) ## sort imports, apply safe fixes and format
 	$(BIN)/ruff check --fix .

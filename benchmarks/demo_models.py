@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,15 +22,17 @@ from typing import Any
 import torch
 from common import CALLS, RESULTS, write
 
+sys.path.append(str(Path(__file__).parent.parent))  # where ``demos`` lies
+
+from demos.motion import check as clips
+from demos.motion.course import plot
+from demos.motion.render import render
+from demos.scenes import check as pictures
+from demos.scenes.render import picture
 from padecast import files, zoo
 from padecast.calibration.provenance import Provenance
-from padecast.zoo.motion import check as clips
-from padecast.zoo.motion.course import plot
 from padecast.zoo.motion.grammar import draw as draw_clip
-from padecast.zoo.motion.render import render
-from padecast.zoo.scenes import check as pictures
 from padecast.zoo.scenes.grammar import draw as draw_scene
-from padecast.zoo.scenes.render import picture
 
 DOCS = Path(__file__).parent.parent / "docs"
 OPEN, CLOSE = "<!-- table: benchmarks/demo_models.py -->\n", "<!-- end -->"

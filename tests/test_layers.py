@@ -119,6 +119,26 @@ def test_nothing_below_the_attachment_knows_a_model_library() -> None:
             assert not {str(name).split(".")[0] for name in names} & {"diffusers", "transformers", "numpy"}, module
 
 
+def tops(source: str) -> set[str]:
+    """The packages that a module imports from, also inside functions."""
+    return {
+        name.split(".")[0]
+        for statement in statements(ast.parse(source), lazily=True)
+        for name in (
+            [alias.name for alias in statement.names]
+            if isinstance(statement, ast.Import)
+            else [statement.module or ""] * (not statement.level)
+        )
+    }
+
+
+def test_nothing_in_the_package_needs_what_lies_beside_it() -> None:
+    beside = {"demos", "benchmarks", "tests", "tools"}
+    found = {module: tops(path.read_text(encoding="utf-8")) & beside for module, path in MODULES.items()}
+    assert {module for module, names in found.items() if names} == set()
+    assert tops("def f():\n    from demos.scenes import build\nimport tools.figures") == {"demos", "tools"}
+
+
 @pytest.mark.parametrize(
     ("source", "module", "found"),
     [

@@ -22,8 +22,12 @@ TARGETS = {"help", "demo", "test", "check", "slow", "fuzz", "docs", "ray", "quan
 TARGETS |= {"claims", "calibrations", "train-digits", "train-scenes", "train-motion"}
 
 
+def settings() -> dict[str, Any]:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+
 def project() -> dict[str, Any]:
-    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return settings()["project"]
 
 
 def distribution(requirement: str) -> str:
@@ -38,7 +42,9 @@ def pins() -> list[str]:
 
 def prose() -> list[Path]:
     """Everything that may tell a reader what to install."""
-    nested = [path for folder in ("docs", "examples", "benchmarks", "src") for path in (ROOT / folder).rglob("*")]
+    nested = [
+        path for folder in ("docs", "examples", "benchmarks", "demos", "src") for path in (ROOT / folder).rglob("*")
+    ]
     return [
         *(path for path in [*ROOT.iterdir(), *nested] if path.suffix in {".md", ".py"}),
         ROOT / "Makefile",
@@ -77,6 +83,10 @@ def test_every_extra_that_is_mentioned_exists() -> None:
     }
     extras = set(project()["optional-dependencies"])
     assert {(extra, path) for extra, path in mentioned if extra not in extras} == set()
+
+
+def test_the_wheel_holds_the_package_alone() -> None:
+    assert settings()["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"] == ["src/padecast"]
 
 
 def test_types_ship() -> None:

@@ -19,6 +19,7 @@ from tests.files.meter import at_most
 from tests.files.mutants import Mutation, byte_mutant, json_mutant, line_mutant, toml_mutant
 from torch import nn
 
+from demos.training.state import Parts, read_state, take_over, write_state
 from padecast import PadecastError, zoo
 from padecast.calibration import Calibration, Statistic
 from padecast.calibration.journal import Journal
@@ -29,7 +30,6 @@ from padecast.lab.chapters import chapters
 from padecast.lab.experiment import read
 from padecast.lab.shelf import Shelf
 from padecast.zoo.classifier import load_classifier
-from padecast.zoo.training.state import Parts, read_state, take_over, write_state
 
 TIMES = int(os.environ.get("PADECAST_FUZZ", "1"))
 HERE = Path(__file__).parent.parent

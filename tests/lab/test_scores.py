@@ -65,8 +65,8 @@ def test_a_model_registers_its_own(pipe: DigitsPipeline, monkeypatch: pytest.Mon
 
 
 def test_captions_are_read_from_pictures() -> None:
+    from demos.scenes.render import picture
     from padecast.zoo.scenes.grammar import draw
-    from padecast.zoo.scenes.render import picture
 
     generator = torch.Generator().manual_seed(0)
     scene = draw(generator)
@@ -77,8 +77,8 @@ def test_captions_are_read_from_pictures() -> None:
 
 
 def test_captions_are_read_from_clips() -> None:
+    from demos.motion.render import film
     from padecast.zoo.motion.grammar import draw
-    from padecast.zoo.motion.render import film
 
     generator = torch.Generator().manual_seed(0)
     shown, other = draw(generator), draw(generator)

@@ -17,7 +17,7 @@ from diffusers import (
 )
 from PIL import Image
 
-from padecast.zoo.check import sample, share_read
+from demos.digits.check import sample, share_read
 from padecast.zoo.digits import DigitsPipeline
 from padecast.zoo.schedule import set_schedule
 

@@ -78,8 +78,8 @@ def test_a_shipped_calibration_fits_its_model(path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["scenes", "motion"])
 def test_a_model_whose_weights_ship_loads(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    build, pipeline = (importlib.import_module(f"padecast.zoo.{name}.{part}") for part in ("build", "pipeline"))
-    pipeline.export(build.build(0, 1 if name == "motion" else (1, 1), 1), tmp_path / name)
+    build = importlib.import_module(f"demos.{name}.build")
+    build.export(build.build(0, 1 if name == "motion" else (1, 1), 1), tmp_path / name)
     monkeypatch.setattr(zoo, "WEIGHTS", tmp_path)
     pipe = zoo.load(name, dtype=torch.bfloat16)
     assert type(pipe).__name__ == {"scenes": "FluxPipeline", "motion": "WanPipeline"}[name]

@@ -90,7 +90,7 @@ def _source(part: object) -> str:
     module = sys.modules.get(type(part).__module__)
     if module is None or module.__name__.partition(".")[0] == "padecast" or not getattr(module, "__file__", None):
         return ""
-    return _short(Path(str(module.__file__)).read_bytes())
+    return _short(files.read_bytes(Path(str(module.__file__))))
 
 
 def _short(data: bytes) -> str:

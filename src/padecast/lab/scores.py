@@ -134,8 +134,8 @@ def digits() -> Scores:
 
 def scenes() -> Scores:
     """Return whether all that a caption says is so in its picture, and the distance of features."""
-    from padecast.zoo.scenes.check import obeyed
     from padecast.zoo.scenes.grammar import parse
+    from padecast.zoo.scenes.judge import obeyed
     from padecast.zoo.scenes.read import read
     from padecast.zoo.scenes.watcher import load_watcher
 
@@ -157,8 +157,8 @@ def motion() -> Scores:
     The features of FID-motion are those of FID-scenes, of rendered objects too: averaged over the frames, and how they
     differ between the first half of the clip and the second.
     """
-    from padecast.zoo.motion.check import obeyed
     from padecast.zoo.motion.grammar import parse
+    from padecast.zoo.motion.judge import obeyed
     from padecast.zoo.motion.read import read
     from padecast.zoo.scenes.watcher import load_watcher
 

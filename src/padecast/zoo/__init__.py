@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 import torch
 
-from .. import files
-from .._errors import PadecastError, UnknownName, missing, unknown
-from ..calibration import Calibration
-from .worlds import WORLDS, enter
+from padecast import files
+from padecast._errors import PadecastError, UnknownName, missing, unknown
+from padecast.calibration import Calibration
+from padecast.zoo.worlds import WORLDS, enter
 
 if TYPE_CHECKING:
-    from .digits import DigitsPipeline
+    from padecast.zoo.digits import DigitsPipeline
 
 __all__ = ["calibration", "load"]
 
@@ -42,9 +42,9 @@ def load(name: str, *, dtype: torch.dtype = torch.float32, device: str | torch.d
     """Load a demo pipeline from the weights inside the package; nothing is downloaded.
 
     Args:
-        name: "digits": class-conditional handwritten digits of 16 x 16 pixels. "scenes": a `FluxPipeline` that draws
+        name: "digits": class-conditional handwritten digits of 16 x 16 pixels. "scenes": a ``FluxPipeline`` that draws
             captions such as "a large red circle left of a small blue square" in 64 x 64 pixels. "motion": a
-            `WanPipeline` that draws captions such as "a large red star moving left" as 17 frames of 64 x 64 pixels.
+            ``WanPipeline`` that draws captions such as "a large red star moving left" as 17 frames of 64 x 64 pixels.
             With ":matched" behind it, as in "scenes:matched", its schedule and guidance are such that it behaves as
             real models do; with ":as-flux" (digits, scenes) or ":as-wan" (motion) its latents and noise levels are
             those of that model besides, and its images those of a matched setting.
@@ -79,14 +79,14 @@ def load(name: str, *, dtype: torch.dtype = torch.float32, device: str | torch.d
     pipe = enter(pipe, WORLDS[name]) if name in WORLDS else pipe
     for part in pipe.components.values():
         if isinstance(part, torch.nn.Module):
-            torch.nn.Module.to(part, device, dtype)  # diffusers' own `to` warns, and renamed torch_dtype
+            torch.nn.Module.to(part, device, dtype)  # diffusers' own ``to`` warns, and renamed torch_dtype
     return pipe
 
 
 def _digits(folder: Path) -> DigitsPipeline:
     from diffusers import DiTTransformer2DModel, FlowMatchEulerDiscreteScheduler
 
-    from .digits import DigitsPipeline
+    from padecast.zoo.digits import DigitsPipeline
 
     # Component by component, because the pipeline's own from_pretrained draws a progress bar.
     transformer = DiTTransformer2DModel.from_pretrained(
@@ -97,14 +97,14 @@ def _digits(folder: Path) -> DigitsPipeline:
 
 def _scenes(folder: Path) -> Any:
     with _hushed():
-        from .scenes.pipeline import load
+        from padecast.zoo.scenes.pipeline import load
 
         return load(folder)
 
 
 def _motion(folder: Path) -> Any:
     with _hushed():
-        from .motion.pipeline import load
+        from padecast.zoo.motion.pipeline import load
 
         return load(folder)
 
@@ -142,7 +142,7 @@ def calibration(name: str, setting: str) -> Calibration:
             motion "20", at guidance 3: budgets 6, 8 and 10.
 
     Returns:
-        The calibration, for `padecast.accelerate(pipe, calibration, computed=8)`.
+        The calibration, for ``padecast.accelerate(pipe, calibration, computed=8)``.
 
     Raises:
         UnknownName: there is no demo model or no setting of that name, and the message names the nearest; or this

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .. import files
+from padecast import files
 
 WEIGHTS = Path(__file__).parent / "weights" / "digits" / "classifier.safetensors"
 FEATURES = 128
@@ -73,14 +73,14 @@ def load_classifier(path: Path = WEIGHTS, *, device: str | torch.device = "cpu")
 
     Args:
         path: a safetensors file; default: the shipped weights, whose held-out accuracy is stated in
-            `classifier.json` next to them.
+            ``classifier.json`` next to them.
         device: default the CPU.
 
     Returns:
         The classifier, without gradients.
 
     Raises:
-        MissingFile: there is no file at `path`.
+        MissingFile: there is no file at ``path``.
         DamagedFile: it holds other weights, or none.
     """
     classifier = DigitClassifier()

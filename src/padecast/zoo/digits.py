@@ -12,8 +12,9 @@ from diffusers.pipelines.pipeline_utils import ImagePipelineOutput
 from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
-from .arguments import CLASSES, check_choices, check_generators, check_numbers, read_labels
-from .schedule import set_schedule, step_options
+from padecast._errors import InvalidOption
+from padecast.zoo.arguments import CLASSES, check_choices, check_generators, check_numbers, read_labels
+from padecast.zoo.schedule import set_schedule, step_options
 
 Generators: TypeAlias = torch.Generator | list[torch.Generator] | None
 StepCallback: TypeAlias = Callable[..., dict[str, Any]] | PipelineCallback | MultiPipelineCallbacks
@@ -22,14 +23,14 @@ StepCallback: TypeAlias = Callable[..., dict[str, Any]] | PipelineCallback | Mul
 class DigitsPipeline(DiffusionPipeline):
     """Class-conditional digits of 16 x 16 pixels.
 
-    The transformer predicts the velocity `v = noise - image` of the straight path
-    `x = (1 - sigma) image + sigma noise` and receives `timestep = 1000 sigma`. Guidance extrapolates from the
-    empty label (10), `v = v_empty + guidance_scale (v_label - v_empty)`, with both halves in one call of the
+    The transformer predicts the velocity ``v = noise - image`` of the straight path
+    ``x = (1 - sigma) image + sigma noise`` and receives ``timestep = 1000 sigma``. Guidance extrapolates from the
+    empty label (10), ``v = v_empty + guidance_scale (v_label - v_empty)``, with both halves in one call of the
     transformer, labels first.
 
     Args:
         transformer: the denoiser.
-        scheduler: integrates the velocity; `FlowMatchEulerDiscreteScheduler`, or another for flow matching.
+        scheduler: integrates the velocity; ``FlowMatchEulerDiscreteScheduler``, or another for flow matching.
 
     Example:
         >>> import torch
@@ -72,7 +73,7 @@ class DigitsPipeline(DiffusionPipeline):
 
     @property
     def interrupt(self) -> bool:
-        """Whether the remaining steps are skipped; a callback sets `pipe._interrupt = True`."""
+        """Whether the remaining steps are skipped; a callback sets ``pipe._interrupt = True``."""
         return self._interrupt
 
     @torch.no_grad()
@@ -91,7 +92,7 @@ class DigitsPipeline(DiffusionPipeline):
     ) -> Any:
         """Draw digits.
 
-        The noise levels are `linspace(1, 1/n, n)`, moved by `sigma -> shift sigma / (1 + (shift - 1) sigma)`.
+        The noise levels are ``linspace(1, 1/n, n)``, moved by ``sigma -> shift sigma / (1 + (shift - 1) sigma)``.
 
         Args:
             class_labels: the digits to draw, each in 0..9; B of them.
@@ -100,19 +101,19 @@ class DigitsPipeline(DiffusionPipeline):
             guidance_scale: strength of guidance, default 3.0; at most 1 switches it off and halves the cost.
             shift: above 1 more steps fall to high noise; positive, default 1.0.
             generator: source of the initial noise, or a list of B sources, one per digit.
-            latents: initial noise of shape (B, 1, 16, 16) instead; default: drawn from `generator`.
+            latents: initial noise of shape (B, 1, 16, 16) instead; default: drawn from ``generator``.
             output_type: "pt", "np" or "pil" (default).
             return_dict: False for a plain tuple; default True.
-            callback_on_step_end: called as `callback(pipe, index, timestep, tensors)` after each step; the
+            callback_on_step_end: called as ``callback(pipe, index, timestep, tensors)`` after each step; the
                 dictionary it returns may replace "latents".
             callback_on_step_end_tensor_inputs: names handed to the callback; only "latents" exists.
 
         Returns:
-            An `ImagePipelineOutput` (or a tuple) whose `images` are in [0, 1]: "pt" a float32 tensor of shape
+            An ``ImagePipelineOutput`` (or a tuple) whose ``images`` are in [0, 1]: "pt" a float32 tensor of shape
             (B, 1, 16, 16), "np" an array (B, 16, 16, 1), "pil" a list of B grey images.
 
         Raises:
-            ValueError: an argument is out of range; the message names the value, the usual cause, a remedy.
+            InvalidOption: an argument is out of range; the message names the value, the usual cause, a remedy.
         """
         labels = read_labels(class_labels)
         if isinstance(callback_on_step_end, PipelineCallback | MultiPipelineCallbacks):
@@ -170,7 +171,7 @@ class DigitsPipeline(DiffusionPipeline):
             drawn: Tensor = randn_tensor(shape, generator=generator, device=device, dtype=dtype)
             return drawn
         if tuple(latents.shape) != shape:
-            raise ValueError(
+            raise InvalidOption(
                 f"latents have shape {tuple(latents.shape)}, but {count} digits need {shape}.\n"
                 "Usually the noise was made for another number of labels. Make it with:\n"
                 f"    latents = torch.randn{shape}"

@@ -23,7 +23,7 @@ from diffusers import AutoencoderKL, AutoencoderKLWan, DiTTransformer2DModel, Fl
 from diffusers import WanTransformer3DModel as Wan
 from torch import Tensor, nn
 
-from .digits import DigitsPipeline
+from padecast.zoo.digits import DigitsPipeline
 
 
 def smaller(sigma: Tensor, times: int) -> Tensor:
@@ -133,7 +133,7 @@ class EnlargedKL(AutoencoderKL):
     times = 1
 
     def decode(self, z: Tensor, *args: Any, **kwargs: Any) -> Any:
-        """See `AutoencoderKL.decode`; the picture is as large as the small model's."""
+        """See ``AutoencoderKL.decode``; the picture is as large as the small model's."""
         return super().decode(mean(z, self.times), *args, **kwargs)
 
 
@@ -143,7 +143,7 @@ class EnlargedKLWan(AutoencoderKLWan):
     times = 1
 
     def decode(self, z: Tensor, *args: Any, **kwargs: Any) -> Any:
-        """See `AutoencoderKLWan.decode`; the clip is as large as the small model's."""
+        """See ``AutoencoderKLWan.decode``; the clip is as large as the small model's."""
         return super().decode(mean(z, self.times), *args, **kwargs)
 
 

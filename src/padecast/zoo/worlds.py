@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from .sizes import sized
+from padecast.zoo.sizes import sized
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ def enter(pipe: Any, world: World) -> Any:
     parts["scheduler"] = type(pipe.scheduler).from_config(pipe.scheduler.config, **{name: world.shift})
     sizes: dict[str, float] = {"guidance_scale": world.guidance}
     if world.times > 1:
-        from .enlarged import enlarge
-        from .scenes.layout import SIZE
+        from padecast.zoo.enlarged import enlarge
+        from padecast.zoo.scenes.appearance import SIZE
 
         parts |= {part: enlarge(parts[part], world.times) for part in ("transformer", "vae")}
         sizes |= {"height": SIZE * world.times, "width": SIZE * world.times}
@@ -64,8 +64,8 @@ def enter(pipe: Any, world: World) -> Any:
 
 
 def _digits(pipe: Any, world: World) -> Any:
-    from .digits import DigitsPipeline
-    from .enlarged import EnlargedDigitsPipeline, enlarge
+    from padecast.zoo.digits import DigitsPipeline
+    from padecast.zoo.enlarged import EnlargedDigitsPipeline, enlarge
 
     kind = DigitsPipeline if world.times == 1 else EnlargedDigitsPipeline
     transformer = pipe.transformer if world.times == 1 else enlarge(pipe.transformer, world.times)

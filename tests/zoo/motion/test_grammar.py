@@ -22,6 +22,12 @@ from padecast.zoo.motion.grammar import (
 )
 
 
+@pytest.fixture(scope="module")
+def clips() -> list[Clip]:
+    generator = torch.Generator().manual_seed(11)
+    return [draw(generator) for _ in range(96)]
+
+
 def test_every_drawn_clip_is_read_back_from_its_caption(clips: list[Clip]) -> None:
     assert [parse(clip.caption) for clip in clips] == clips
 

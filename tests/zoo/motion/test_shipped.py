@@ -8,8 +8,8 @@ import pytest
 import torch
 from diffusers import WanPipeline
 
+from demos.motion.check import sample, shares
 from padecast import zoo
-from padecast.zoo.motion.check import sample, shares
 from padecast.zoo.motion.grammar import draw
 
 FOLDER = Path(zoo.__file__).parent / "weights" / "motion"

@@ -23,6 +23,12 @@ from padecast.zoo.scenes.grammar import (
 )
 
 
+@pytest.fixture(scope="module")
+def scenes() -> list[Scene]:
+    generator = torch.Generator().manual_seed(11)
+    return [draw(generator) for _ in range(256)]
+
+
 def test_every_drawn_scene_is_read_back_from_its_caption(scenes: list[Scene]) -> None:
     assert [parse(scene.caption) for scene in scenes] == scenes
 

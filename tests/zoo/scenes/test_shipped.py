@@ -9,9 +9,10 @@ import torch
 from diffusers import FluxPipeline
 from torch import Tensor
 
+from demos.scenes.check import sample, shares
 from padecast import zoo
-from padecast.zoo.scenes.check import obeyed, sample, shares
 from padecast.zoo.scenes.grammar import draw, parse
+from padecast.zoo.scenes.judge import obeyed
 from padecast.zoo.scenes.read import read
 
 FOLDER = Path(zoo.__file__).parent / "weights" / "scenes"

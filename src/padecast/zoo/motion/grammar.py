@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import torch
 
-from ..._errors import unknown
-from ..scenes.grammar import HELD_OUT, Background
+from padecast._errors import InvalidOption, unknown
+from padecast.zoo.scenes.grammar import HELD_OUT, Background
 
 SHAPES = ("circle", "square", "triangle", "star", "ring")
 COLOURS = ("red", "yellow", "green", "cyan", "blue", "pink")
@@ -32,10 +32,10 @@ class Clip:
     """What a clip shows, as far as its caption says it.
 
     Args:
-        shape: one of `SHAPES`.
-        colour: one of `COLOURS`.
-        size: one of `SIZES`; of an object that grows or shrinks, its size halfway.
-        movement: one of `MOVEMENTS`; circles and rings cannot be seen "turning".
+        shape: one of ``SHAPES``.
+        colour: one of ``COLOURS``.
+        size: one of ``SIZES``; of an object that grows or shrinks, its size halfway.
+        movement: one of ``MOVEMENTS``; circles and rings cannot be seen "turning".
         background: None if the caption does not say, so that any will do.
 
     Example:
@@ -51,7 +51,7 @@ class Clip:
 
     @property
     def caption(self) -> str:
-        """The clip in words; `parse` reads it back."""
+        """The clip in words; ``parse`` reads it back."""
         said = f"a {self.size} {self.colour} {self.shape} {self.movement}"
         return said if self.background is None else f"{said} {self.background}"
 
@@ -91,7 +91,7 @@ def parse(caption: str) -> Clip:
 
     Raises:
         UnknownName: a word is not in the grammar; the message names the nearest.
-        ValueError: the words are known, but do not make a caption.
+        InvalidOption: the words are known, but do not make a caption.
 
     Example:
         >>> parse("A small cyan ring growing.").movement
@@ -103,14 +103,14 @@ def parse(caption: str) -> Clip:
             raise unknown("word of a caption", word, words())
     match = _CAPTION.fullmatch(text)
     if match is None:
-        raise ValueError(
+        raise InvalidOption(
             f"the caption {caption!r} is no sentence of the grammar.\n"
             "It says size, colour, shape and movement in this order, and may end with the background. Try:\n"
             f"    {Clip('star', 'red', 'large', 'moving left', Background('dark blue', 'gradient')).caption}"
         )
     size, colour, shape, movement, style, ground = match.groups()
     if movement == "turning" and shape in ROUND:
-        raise ValueError(f"the caption {caption!r} asks for what cannot be seen: a {shape} looks the same turned.")
+        raise InvalidOption(f"the caption {caption!r} asks for what cannot be seen: a {shape} looks the same turned.")
     return Clip(shape, colour, size, movement, Background(ground, style or "plain") if ground else None)
 
 

@@ -15,13 +15,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..scenes.layout import SIZE
-from ..scenes.read import BRIGHT, FRAME, OFF, REACH, SMALLEST, STEEP, split
-from ..scenes.render import HAZE, pixels, turn
-from ..scenes.shapes import AREAS, distance
-from .course import FRAMES, GROWTH, RADII, TRAVEL, TURN
-from .grammar import COLOURS, GROUNDS, SHAPES, SIZES
-from .render import BEHIND, COLOUR
+from padecast.zoo.motion.appearance import BEHIND, COLOUR, FRAMES, GROWTH, RADII, TRAVEL, TURN
+from padecast.zoo.motion.grammar import COLOURS, GROUNDS, SHAPES, SIZES
+from padecast.zoo.scenes.appearance import HAZE, SIZE, pixels, turn
+from padecast.zoo.scenes.read import BRIGHT, FRAME, OFF, REACH, SMALLEST, STEEP, split
+from padecast.zoo.scenes.shapes import AREAS, distance
 
 OVERLAP = 0.9  # mean over frames with the nearest shape, below which it is no shape of ours
 STEP = math.radians(4)  # between the turns in which every shape is tried
@@ -35,12 +33,12 @@ class Reading:
 
     Args:
         count: objects in every frame; None if not always as many.
-        shape: one of `SHAPES`.
-        colour: one of `COLOURS`.
-        size: one of `SIZES`.
-        movement: one of `MOVEMENTS`.
-        ground: one of `GROUNDS`.
-        style: one of `STYLES`.
+        shape: one of ``SHAPES``.
+        colour: one of ``COLOURS``.
+        size: one of ``SIZES``.
+        movement: one of ``MOVEMENTS``.
+        ground: one of ``GROUNDS``.
+        style: one of ``STYLES``.
     """
 
     count: int | None
@@ -100,7 +98,7 @@ def _colour(frames: Tensor, regions: Tensor) -> str | None:
 
 
 def _shape(cover: Tensor, area: Tensor, centre: Tensor) -> tuple[str | None, Tensor]:
-    """The shape that covers the region best, by `2 sum(a b) / (sum(a a) + sum(b b))`, and its turn in every frame."""
+    """The shape that covers the region best, by ``2 sum(a b) / (sum(a a) + sum(b b))``, and its turn in every frame."""
     grid = (_frame() * area.sqrt()[:, None, None, None] + centre[:, None, None]) / SIZE * 2 - 1
     seen = F.grid_sample(cover[:, None], grid, align_corners=False).flatten(1)
     best: dict[str, tuple[float, Tensor]] = {}

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
-from ..._errors import unknown
+from padecast._errors import InvalidOption, unknown
 
 SHAPES = ("circle", "square", "triangle", "star", "ring", "cross")
 COLOURS = ("red", "orange", "yellow", "green", "cyan", "blue", "purple", "pink")
@@ -31,10 +31,10 @@ class Thing:
     """One object.
 
     Args:
-        shape: one of `SHAPES`.
-        colour: one of `COLOURS`.
-        size: one of `SIZES`; default "medium", which a caption leaves out.
-        texture: one of `TEXTURES`; default "plain", which a caption leaves out.
+        shape: one of ``SHAPES``.
+        colour: one of ``COLOURS``.
+        size: one of ``SIZES``; default "medium", which a caption leaves out.
+        texture: one of ``TEXTURES``; default "plain", which a caption leaves out.
 
     Example:
         >>> str(Thing("square", "orange", texture="striped"))
@@ -56,8 +56,8 @@ class Background:
     """What is behind the objects.
 
     Args:
-        colour: one of `GROUNDS`.
-        style: one of `STYLES`; default "plain", which a caption leaves out.
+        colour: one of ``GROUNDS``.
+        style: one of ``STYLES``; default "plain", which a caption leaves out.
     """
 
     colour: str
@@ -74,7 +74,7 @@ class Scene:
 
     Args:
         things: one object, or two.
-        relation: one of `RELATIONS`, where the first object is as seen from the second; None for one object.
+        relation: one of ``RELATIONS``, where the first object is as seen from the second; None for one object.
         background: None if the caption does not say, so that any will do.
 
     Example:
@@ -89,7 +89,7 @@ class Scene:
 
     @property
     def caption(self) -> str:
-        """The scene in words; `parse` reads it back."""
+        """The scene in words; ``parse`` reads it back."""
         said = f" {self.relation} ".join(str(thing) for thing in self.things)
         return said if self.background is None else f"{said} {self.background}"
 
@@ -139,7 +139,7 @@ def parse(caption: str) -> Scene:
 
     Raises:
         UnknownName: a word is not in the grammar; the message names the nearest.
-        ValueError: the words are known, but their order is not.
+        InvalidOption: the words are known, but their order is not.
 
     Example:
         >>> parse("a striped red circle on a cloudy grey background").background
@@ -172,7 +172,7 @@ def _read(phrase: str, caption: str) -> Thing:
     once = all(len(said) <= 1 for said in found.values()) and found["shape"] and found["colour"]
     ordered = sum(map(len, found.values())) == len(described) and described[-1:] == found["shape"]
     if article not in ("a", "an") or not once or not ordered:
-        raise ValueError(
+        raise InvalidOption(
             f"{phrase!r} in the caption {caption!r} does not describe one object.\n"
             "An object has a colour and a shape, and may have a size and a texture before them. Try:\n"
             f"    {Thing('circle', 'red', 'large', 'striped')} left of {Thing('square', 'blue', 'small')}"

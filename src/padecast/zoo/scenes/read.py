@@ -15,11 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .grammar import COLOURS, GROUNDS, SHAPES, SIZES
-from .layout import RADII, SIZE, TILT
-from .render import GROUND, HAZE, PALE, PALETTE, pixels, turn
-from .shapes import AREAS, distance
-from .textures import read_textures
+from padecast.zoo.scenes.appearance import GROUND, HAZE, PALE, PALETTE, RADII, SIZE, TILT, pixels, turn
+from padecast.zoo.scenes.grammar import COLOURS, GROUNDS, SHAPES, SIZES
+from padecast.zoo.scenes.shapes import AREAS, distance
+from padecast.zoo.scenes.textures import read_textures
 
 BRIGHT = 0.64  # between the brightest ground and the darkest object
 SMALLEST = 6  # pixels; fewer are no object, nor a fault
@@ -74,7 +73,7 @@ def split(mask: Tensor) -> tuple[Tensor, Tensor]:
         mask: (B, 64, 64) bool.
 
     Returns:
-        Regions (K, 64, 64) bool of at least `SMALLEST` pixels, and the picture of each, (K,) in ascending order.
+        Regions (K, 64, 64) bool of at least ``SMALLEST`` pixels, and the picture of each, (K,) in ascending order.
     """
     numbers = torch.arange(1, mask[0].numel() + 1, dtype=torch.float32).view(1, 1, *mask.shape[1:]) * mask[:, None]
     while True:
@@ -140,7 +139,7 @@ def _cover(images: Tensor, near: Tensor) -> Tensor:
 
 
 def _shapes(cover: Tensor, area: Tensor, centre: Tensor) -> list[str | None]:
-    """The shape that covers each region best, by `2 sum(a b) / (sum(a a) + sum(b b))`, after its area is made 1."""
+    """The shape that covers each region best, by ``2 sum(a b) / (sum(a a) + sum(b b))``, after its area is made 1."""
     unit = area.sqrt()[:, None, None, None]
     grid = (_frame() * unit + centre[:, None, None]) / SIZE * 2 - 1
     seen = F.grid_sample(cover[:, None], grid, align_corners=False).flatten(1)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .grammar import SHAPES
+from padecast.zoo.scenes.grammar import SHAPES
 
 Corner = tuple[float, float]
 
@@ -20,13 +20,13 @@ def _around(radii: Sequence[float]) -> list[Corner]:
 
 
 def _cross(reach: float, half: float) -> list[Corner]:
-    """A plus sign whose arms end at `reach` and are `2 half` wide."""
+    """A plus sign whose arms end at ``reach`` and are ``2 half`` wide."""
     arm = [(-half, -reach), (half, -reach), (half, -half)]
     turned = [arm, [(-y, x) for x, y in arm], [(-x, -y) for x, y in arm], [(y, -x) for x, y in arm]]
     return [corner for quarter in turned for corner in quarter]
 
 
-# Objects of one size have about the same area whatever their shape. The unit is the radius that `layout` draws;
+# Objects of one size have about the same area whatever their shape. The unit is the radius that ``layout`` draws;
 # none reaches further than REACH times that.
 CORNERS: dict[str, list[Corner]] = {
     "square": [(-0.76, -0.76), (0.76, -0.76), (0.76, 0.76), (-0.76, 0.76)],
@@ -42,7 +42,7 @@ def distance(shape: str, points: Tensor) -> Tensor:
     """Signed distance of points from the edge of a shape of radius 1 around the origin.
 
     Args:
-        shape: one of `SHAPES`.
+        shape: one of ``SHAPES``.
         points: (..., 2), x to the right and y down.
 
     Returns:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .grammar import TEXTURES
-from .layout import TILT
-from .render import paleness, pixels, turn
+from padecast.zoo.scenes.appearance import TILT, paleness, pixels, turn
+from padecast.zoo.scenes.grammar import TEXTURES
 
 TURNS = 3
 AWRY = (-1.0, 0.0, 1.0)  # pixels by which a pattern may lie aside of where it is drawn, each way
@@ -19,8 +18,8 @@ MARGIN = 0.08  # by which it exceeds the correlation with any other texture, or 
 def read_textures(pale: Tensor, inside: Tensor, centre: Tensor) -> list[str | None]:
     """The texture of each object: the pattern with which its paleness correlates most.
 
-    With `m` the mask, `p` paleness and `q` a pattern around the object's centre, the correlation is that of p and q
-    over the pixels of m, largest over the pattern's turns and moves by a pixel.
+    With ``m`` the mask, ``p`` paleness and ``q`` a pattern around the object's centre, the correlation is that of p
+    and q over the pixels of m, largest over the pattern's turns and moves by a pixel.
 
     Args:
         pale: (K, 64, 64), 0 where an object has its colour and 1 where it has its second tone.

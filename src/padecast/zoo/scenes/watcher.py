@@ -5,14 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ... import files
-from .labels import SHOWN
+from padecast import files
+from padecast.zoo.scenes.grammar import COLOURS, GROUNDS, SHAPES, SIZES, STYLES, TEXTURES
 
 WEIGHTS = Path(__file__).parents[1] / "weights" / "scenes" / "watcher.safetensors"
 FEATURES = 64
+ACROSS = 4  # tokens along the side of the square in which an object lies, whose centre is a corner of tokens
+SHOWN = (
+    *(len(known) + 1 for known in (SHAPES, COLOURS, SIZES, TEXTURES)),
+    ACROSS + 1,
+    ACROSS + 1,
+    len(GROUNDS),
+    len(STYLES),
+)
+"""How many answers there are to what a token shows: of an object "none" and its shape, colour, size, texture, and which
+column and row of the object it is; of the background colour and style."""
 
 
 class SceneWatcher(nn.Module):
@@ -54,7 +63,7 @@ class SceneWatcher(nn.Module):
             images: (B, 3, 64, 64) in [0, 1].
 
         Returns:
-            (B, 64, 44), tokens row by row; `labels.SHOWN` says which answers belong together.
+            (B, 64, 44), tokens row by row; ``SHOWN`` says which answers belong together.
         """
         logits: Tensor = self.tell(self.convolutions(images * 2 - 1))
         return logits.flatten(2).mT
@@ -71,35 +80,16 @@ def load_watcher(path: Path = WEIGHTS, *, device: str | torch.device = "cpu") ->
 
     Args:
         path: a safetensors file; default: the shipped weights, whose shares of right answers on unseen captions are
-            stated in `watcher.json` next to them.
+            stated in ``watcher.json`` next to them.
         device: default the CPU.
 
     Returns:
         The network, without gradients.
 
     Raises:
-        MissingFile: there is no file at `path`.
+        MissingFile: there is no file at ``path``.
         DamagedFile: it holds other weights, or none.
     """
     watcher = SceneWatcher()
     files.load_weights(watcher, path)
     return watcher.to(device).requires_grad_(False).eval()
-
-
-def right(logits: Tensor, shown: Tensor) -> Tensor:
-    """Share of tokens that are told right, for each question, (8,)."""
-    answers = [some.argmax(-1) for some in logits.split(list(SHOWN), -1)]
-    return torch.stack(
-        [(answer == fact).double().mean() for answer, fact in zip(answers, shown.unbind(-1), strict=True)]
-    )
-
-
-def smoothed(images: Tensor, strength: Tensor) -> Tensor:
-    """Pictures as a little autoencoder might leave them: partly blurred.
-
-    Args:
-        images: (B, 3, 64, 64).
-        strength: (B,) in [0, 1], the share of the blurred picture.
-    """
-    blurred = F.avg_pool2d(F.pad(images, (1, 1, 1, 1), mode="replicate"), 3, 1)
-    return torch.lerp(images, blurred, strength[:, None, None, None])
