@@ -12,7 +12,6 @@ from diffusers.pipelines.pipeline_utils import ImagePipelineOutput
 from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
-from padecast._errors import InvalidOption
 from padecast.zoo.arguments import CLASSES, check_choices, check_generators, check_numbers, read_labels
 from padecast.zoo.schedule import set_schedule, step_options
 
@@ -113,7 +112,7 @@ class DigitsPipeline(DiffusionPipeline):
             (B, 1, 16, 16), "np" an array (B, 16, 16, 1), "pil" a list of B grey images.
 
         Raises:
-            InvalidOption: an argument is out of range; the message names the value, the usual cause, a remedy.
+            ValueError: an argument is out of range; the message names the value, the usual cause, a remedy.
         """
         labels = read_labels(class_labels)
         if isinstance(callback_on_step_end, PipelineCallback | MultiPipelineCallbacks):
@@ -171,7 +170,7 @@ class DigitsPipeline(DiffusionPipeline):
             drawn: Tensor = randn_tensor(shape, generator=generator, device=device, dtype=dtype)
             return drawn
         if tuple(latents.shape) != shape:
-            raise InvalidOption(
+            raise ValueError(
                 f"latents have shape {tuple(latents.shape)}, but {count} digits need {shape}.\n"
                 "Usually the noise was made for another number of labels. Make it with:\n"
                 f"    latents = torch.randn{shape}"

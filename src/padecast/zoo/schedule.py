@@ -9,8 +9,6 @@ from typing import Any
 
 import torch
 
-from padecast._errors import InvalidOption
-
 
 def set_schedule(scheduler: Any, steps: int, shift: float, device: torch.device) -> None:
     """Give a flow-matching scheduler its noise levels, for this run only shifted by ``shift``.
@@ -23,7 +21,7 @@ def set_schedule(scheduler: Any, steps: int, shift: float, device: torch.device)
         device: of the resulting timesteps.
 
     Raises:
-        InvalidOption: the scheduler knows no shift, and one other than 1 was asked for.
+        ValueError: the scheduler knows no shift, and one other than 1 was asked for.
     """
     if hasattr(scheduler, "set_shift"):
         before = scheduler.shift
@@ -44,7 +42,7 @@ def configured_shift(scheduler: Any, shift: float) -> Iterator[None]:
     name = next((name for name in ("shift", "flow_shift") if name in scheduler.config), None)
     if name is None:
         if shift != 1:
-            raise InvalidOption(
+            raise ValueError(
                 f"shift={shift} was asked of {type(scheduler).__name__}, which has no shift.\n"
                 "Usually the scheduler was made for another kind of diffusion. Either\n"
                 "(a) leave out shift, or\n"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
-from padecast._errors import InvalidOption, unknown
+from padecast._errors import unknown
 from padecast.zoo.scenes.grammar import HELD_OUT, Background
 
 SHAPES = ("circle", "square", "triangle", "star", "ring")
@@ -91,7 +91,7 @@ def parse(caption: str) -> Clip:
 
     Raises:
         UnknownName: a word is not in the grammar; the message names the nearest.
-        InvalidOption: the words are known, but do not make a caption.
+        ValueError: the words are known, but do not make a caption.
 
     Example:
         >>> parse("A small cyan ring growing.").movement
@@ -103,14 +103,14 @@ def parse(caption: str) -> Clip:
             raise unknown("word of a caption", word, words())
     match = _CAPTION.fullmatch(text)
     if match is None:
-        raise InvalidOption(
+        raise ValueError(
             f"the caption {caption!r} is no sentence of the grammar.\n"
             "It says size, colour, shape and movement in this order, and may end with the background. Try:\n"
             f"    {Clip('star', 'red', 'large', 'moving left', Background('dark blue', 'gradient')).caption}"
         )
     size, colour, shape, movement, style, ground = match.groups()
     if movement == "turning" and shape in ROUND:
-        raise InvalidOption(f"the caption {caption!r} asks for what cannot be seen: a {shape} looks the same turned.")
+        raise ValueError(f"the caption {caption!r} asks for what cannot be seen: a {shape} looks the same turned.")
     return Clip(shape, colour, size, movement, Background(ground, style or "plain") if ground else None)
 
 

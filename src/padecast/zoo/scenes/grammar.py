@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
-from padecast._errors import InvalidOption, unknown
+from padecast._errors import unknown
 
 SHAPES = ("circle", "square", "triangle", "star", "ring", "cross")
 COLOURS = ("red", "orange", "yellow", "green", "cyan", "blue", "purple", "pink")
@@ -139,7 +139,7 @@ def parse(caption: str) -> Scene:
 
     Raises:
         UnknownName: a word is not in the grammar; the message names the nearest.
-        InvalidOption: the words are known, but their order is not.
+        ValueError: the words are known, but their order is not.
 
     Example:
         >>> parse("a striped red circle on a cloudy grey background").background
@@ -172,7 +172,7 @@ def _read(phrase: str, caption: str) -> Thing:
     once = all(len(said) <= 1 for said in found.values()) and found["shape"] and found["colour"]
     ordered = sum(map(len, found.values())) == len(described) and described[-1:] == found["shape"]
     if article not in ("a", "an") or not once or not ordered:
-        raise InvalidOption(
+        raise ValueError(
             f"{phrase!r} in the caption {caption!r} does not describe one object.\n"
             "An object has a colour and a shape, and may have a size and a texture before them. Try:\n"
             f"    {Thing('circle', 'red', 'large', 'striped')} left of {Thing('square', 'blue', 'small')}"
