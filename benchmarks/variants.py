@@ -24,11 +24,11 @@ from torch import Tensor
 from world_parts import PLANS, STEPS, drawing
 
 from padecast._geometry import Geometry
+from padecast._intercept import Intercept
 from padecast._noise import Noise, noise_of
 from padecast._steps import Position
 from padecast.calibration.provenance import Provenance
 from padecast.forecasters import Chebyshev, Forecaster, Hermite, Lagrange, Pade, Reuse, Taylor, TCPade
-from padecast.hooks.intercept import Intercept
 
 COUNTS = {"digits": 16, "scenes": 8, "motion": 4}
 FIRST = 520_000

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 
 import padecast
+from padecast._intercept import SWITCHING
 from padecast.handles.handle import ENABLED
-from padecast.hooks.switch import SWITCHING
 
 OURS = str(Path(padecast.__file__).parent)
 THEIRS = tuple(str(Path(torch.__file__).parent / name) for name in ("nn/modules/module.py", "utils/hooks.py"))

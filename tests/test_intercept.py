@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import nn
 
-from padecast.hooks.intercept import Intercept
+from padecast._intercept import Intercept
 
 
 class Doubling(nn.Module):

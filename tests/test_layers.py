@@ -13,7 +13,7 @@ import padecast
 
 ROOT = Path(padecast.__file__).parent
 LAYERS = (  # rooms, lowest first; "padecast" is the package's own face
-    {"_errors", "files", "_options", "_noise", "_steps", "_geometry", "_registry"},
+    {"_errors", "files", "_options", "_noise", "_steps", "_geometry", "_registry", "_intercept"},
     {"memory"},
     {"forecasters"},
     {"policies"},

@@ -15,7 +15,7 @@ from tests.files.meter import at_most, full_disk
 from padecast import Calibration, CalibrationMismatch, PadecastError, zoo
 from padecast.calibration import Statistic
 from padecast.calibration.journal import Journal
-from padecast.cli.plan import describe
+from padecast.cli.plan import described
 
 Change = Callable[[dict[str, Any]], Any]
 SMALL = Path(__file__).parent / "files" / "schema-1.json"
@@ -135,7 +135,7 @@ TEXTS: dict[str, tuple[bytes, str]] = {
 
 def read_and_show(path: Path) -> None:
     loaded = Calibration.load(path)
-    describe(loaded), str(loaded), float(loaded.guidance or 0.0)
+    described(loaded), str(loaded), float(loaded.guidance or 0.0)
     again = loaded.save(path.with_name("again.json"))
     json.loads(again.read_text(), parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
 

@@ -24,7 +24,7 @@ from padecast import PadecastError, zoo
 from padecast.calibration import Calibration, Statistic
 from padecast.calibration.journal import Journal
 from padecast.cli import calibrate as command
-from padecast.cli.plan import describe
+from padecast.cli.plan import described
 from padecast.lab.cells import cells
 from padecast.lab.chapters import chapters
 from padecast.lab.experiment import read
@@ -40,7 +40,7 @@ HEADING = {"model": {"class": "M", "span": "full"}, "seeds": [0, 1, 2], "budgets
 def use_calibration(path: Path) -> None:
     """Read, show and use a calibration, and save it again as JSON that every reader takes."""
     loaded = Calibration.load(path)
-    describe(loaded), str(loaded), float(loaded.guidance or 0.0), loaded.curve()
+    described(loaded), str(loaded), float(loaded.guidance or 0.0), loaded.curve()
     for computed in loaded.budgets:
         method = loaded.method(computed=computed)
         assert method.policy.nfe == computed and method.forecaster.window < 1000

@@ -11,13 +11,13 @@ from torch import Tensor, nn
 
 from padecast import targets
 from padecast._errors import InvalidOption, UnsupportedModel
+from padecast._intercept import Intercept
 from padecast._steps import Position
 from padecast.calibration.sketch import SIZE, sketch
 from padecast.calibration.statistic import Statistic, measure, mixture
 from padecast.forecasters import Reuse
 from padecast.handles.handle import models_of
 from padecast.hooks.attachment import Attachment
-from padecast.hooks.intercept import Intercept
 from padecast.hooks.schedule import Clock
 from padecast.memory.arithmetic import Rows, Streams
 from padecast.policies import Always

@@ -119,7 +119,7 @@ def calibrate(
         result = find_plans(order, *work)
         write(result, order)
     if json:
-        typer.echo(as_json(plan.describe(result)))
+        typer.echo(as_json(plan.described(result)))
     else:
         plan.show(result, stdout())
     _say(f"wrote {order.out} and {order.picture}")

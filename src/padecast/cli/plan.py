@@ -40,7 +40,7 @@ def plan(
     calibration, python = find_calibration(file)
     if computed is None and speedup is None and decibels is None:
         if json:
-            return typer.echo(as_json(describe(calibration)))
+            return typer.echo(as_json(described(calibration)))
         return show(calibration, stdout())
     count = _budget(calibration, computed, speedup, decibels, json=json)
     details: dict[str, Any] = {
@@ -106,7 +106,7 @@ def row(calibration: Calibration, computed: int) -> dict[str, Any]:
     }
 
 
-def describe(calibration: Calibration) -> dict[str, Any]:
+def described(calibration: Calibration) -> dict[str, Any]:
     """Return the whole trade-off as plain data, without the inner products."""
     return {
         "name": calibration.name,

@@ -13,15 +13,14 @@ from torch import nn
 
 from padecast import targets
 from padecast._errors import AlreadyAccelerated, ConcurrentRun, InvalidOption, UnsupportedModel
+from padecast._intercept import SWITCHING, Intercept, Layer, Switch
 from padecast.forecasters import Forecaster
 from padecast.handles.warnings import Line, warn
 from padecast.hooks.attachment import Attachment, Listener
 from padecast.hooks.callers import Caller
 from padecast.hooks.copies import plain_copies
-from padecast.hooks.intercept import Intercept
 from padecast.hooks.retrace import Retrace, suit
 from padecast.hooks.schedule import Agreement, Clock
-from padecast.hooks.switch import SWITCHING, Layer, Switch
 from padecast.memory.group import group_of
 from padecast.memory.memory import Memory
 from padecast.memory.ring import Storage

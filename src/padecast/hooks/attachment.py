@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from padecast._errors import ConcurrentRun, FeatureChanged, PadecastError
+from padecast._intercept import Around, Intercept, Layer, Switch, innermost, is_in_place
 from padecast.hooks.blocks.blocks import Block, Blocks, lookup, parameters_of
 from padecast.hooks.blocks.sublayers import check_tokens
 from padecast.hooks.call import Call, Pass, Said, device_of, features_of, size_of
@@ -20,13 +21,11 @@ from padecast.hooks.conditions import Branch, Condition, conditions_of
 from padecast.hooks.copies import plain_copies
 from padecast.hooks.counting import Tick, value_of
 from padecast.hooks.hook import Hook, outside_of_graphs
-from padecast.hooks.intercept import Around, Intercept, innermost, is_in_place
 from padecast.hooks.passage import Passage
 from padecast.hooks.probes import Probe, on_grid, probe_of
 from padecast.hooks.schedule import Clock
 from padecast.hooks.stack import Stack, stacks_of
 from padecast.hooks.stopwatch import stopwatch
-from padecast.hooks.switch import Layer, Switch
 from padecast.hooks.tracks import Track, Tracks
 from padecast.session.session import Session
 from padecast.targets import Target

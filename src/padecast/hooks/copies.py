@@ -6,8 +6,8 @@ import functools
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from padecast._intercept import Intercept
 from padecast.hooks.hook import HOOKS, numbers_of
-from padecast.hooks.intercept import Intercept
 
 
 def plain_copies(owners: Iterable[Any], on_copy: Callable[[], None] = lambda: None) -> list[Intercept]:

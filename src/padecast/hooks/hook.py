@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from padecast.hooks.switch import SWITCHING
+from padecast._intercept import SWITCHING
 
 HOOKS = ("_forward_pre_hooks", "_forward_hooks")
 """Where a module keeps hooks; what it notes of them lies in dictionaries whose names begin alike."""

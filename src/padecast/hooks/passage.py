@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 
+from padecast._intercept import Around
 from padecast.hooks.blocks.sublayers import Module
 from padecast.hooks.call import Call, Pass
 from padecast.hooks.hook import outside_of_graphs
-from padecast.hooks.intercept import Around
 from padecast.hooks.probes import Probe
 from padecast.hooks.rows import matching
 from padecast.hooks.stack import Stack

@@ -11,10 +11,9 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from padecast._errors import InvalidOption, UnsupportedModel, unknown
+from padecast._intercept import Intercept, Layer, innermost
 from padecast.hooks.blocks.blocks import Block, lookup, samples_first
 from padecast.hooks.call import Call
-from padecast.hooks.intercept import Intercept, innermost
-from padecast.hooks.switch import Layer
 from padecast.memory.arithmetic import Streams
 from padecast.policies.base import PROBES
 from padecast.targets import REST, Target

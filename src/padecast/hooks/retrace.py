@@ -10,12 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from padecast._intercept import Intercept, Layer, Switch
 from padecast._noise import is_multistep, is_random
 from padecast.forecasters import Forecaster, Reuse, TCPade
 from padecast.forecasters.lagrange import lagrange_basis
 from padecast.hooks.copies import plain_copies
-from padecast.hooks.intercept import Intercept
-from padecast.hooks.switch import Layer, Switch
 from padecast.memory.arithmetic import sum_weighted
 from padecast.session.record import Record
 from padecast.session.session import Session

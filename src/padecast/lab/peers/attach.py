@@ -9,8 +9,8 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 from padecast._errors import PadecastError, UnsupportedModel
+from padecast._intercept import Intercept
 from padecast.handles.handle import check_unused, models_of
-from padecast.hooks.intercept import Intercept
 from padecast.lab.peers.base import Peer, first_line
 from padecast.lab.peers.restored import restore
 from padecast.lab.peers.watch import Watch

@@ -1,13 +1,43 @@
-"""How one method of one module is replaced on the instance, and given back exactly."""
+"""How one method of one object is replaced on the instance and given back exactly, and what switches layers."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from torch import nn
 
-from padecast.hooks.switch import SWITCHING
+SWITCHING = threading.RLock()
+"""Held by whoever puts something on models or takes it off: two threads never do so at once."""
+
+
+@dataclass
+class Switch:
+    """Whether what was put on models acts. It is turned on once, after the last layer, and off before the first.
+
+    Args:
+        on: Whether it is on. Default false.
+        lock: Held while a call of a model begins and ends, so that it is not turned off in between.
+    """
+
+    on: bool = False
+    lock: Any = field(default_factory=threading.RLock)
+
+
+class Layer(Protocol):
+    """One thing on one object. Where an interrupt ends one of its methods, removing it again finishes the work."""
+
+    owner: Any
+    """What it is on."""
+
+    def install(self) -> Any:
+        """Put it on its owner."""
+
+    def remove(self) -> None:
+        """Take it off; nothing happens if it is not on."""
+
 
 Around = Callable[[Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]
 
