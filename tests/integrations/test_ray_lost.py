@@ -103,7 +103,7 @@ def work(ray: Played, count: int = 3, workers: int = 2, tries: int = 3) -> _Work
 @pytest.mark.parametrize("at", [1, 2, 3])
 def test_what_ray_loses_once_is_done_again(name: str, at: int, put: list[str]) -> None:
     ray = Played(lambda count, _: error_of(name)("gone") if count == at else {"fine": True})
-    assert work(ray).do() == []
+    assert work(ray).done() == []
     assert sorted(put) == ["cell 0", "cell 1", "cell 2"] and ray.workers == 2
 
 
@@ -111,19 +111,19 @@ def test_what_ray_loses_once_is_done_again(name: str, at: int, put: list[str]) -
 @pytest.mark.parametrize("name", LOSSES)
 def test_what_ray_always_loses_is_told_and_the_others_are_kept(name: str, put: list[str]) -> None:
     ray = Played(lambda _, cell: error_of(name)("gone") if cell == "cell 1" else {"fine": True})
-    (line,) = work(ray).do()
+    (line,) = work(ray).done()
     assert sorted(put) == ["cell 0", "cell 2"] and line.startswith("cell 1: Ray lost it") and "3 times" in line
 
 
 @pytest.mark.parametrize("at", [1, 2, 3])
 def test_a_worker_that_dies_is_replaced(at: int, put: list[str]) -> None:
     ray = Played(lambda count, _: RayActorError("dead") if count == at else {"fine": True})
-    assert work(ray).do() == [] and len(put) == 3 and ray.workers == 3
+    assert work(ray).done() == [] and len(put) == 3 and ray.workers == 3
 
 
 def test_a_cells_own_exception_is_told_and_not_tried_again(put: list[str]) -> None:
     ray = Played(lambda _, cell: RayTaskError(ValueError("too small")) if cell == "cell 1" else {"fine": True})
-    assert work(ray).do() == ["cell 1: too small"] and len(put) == 2 and ray.got == 3
+    assert work(ray).done() == ["cell 1: too small"] and len(put) == 2 and ray.got == 3
 
 
 @pytest.mark.fault("what Ray loses")
@@ -131,7 +131,7 @@ def test_a_cells_own_exception_is_told_and_not_tried_again(put: list[str]) -> No
 @pytest.mark.parametrize("name", ["RaySystemError", "LocalRayletDiedError"])
 def test_waiting_is_tried_again(name: str, count: int, put: list[str]) -> None:
     ray = Played(lambda *_: {"fine": True}, [error_of(name)("busy")] * count)
-    assert work(ray).do() == [] and len(put) == 3
+    assert work(ray).done() == [] and len(put) == 3
 
 
 @pytest.mark.fault("what Ray loses")
@@ -139,7 +139,7 @@ def test_waiting_is_tried_again(name: str, count: int, put: list[str]) -> None:
 def test_a_cluster_that_is_gone_is_said_and_what_is_done_is_kept(name: str, put: list[str]) -> None:
     ray = Played(lambda *_: {"fine": True}, [error_of(name)("gone")] * 9)
     with pytest.raises(PadecastError, match="Ray cluster is gone"):
-        work(ray).do()
+        work(ray).done()
     assert sorted(put) == ["cell 0", "cell 1"]
 
 
@@ -149,7 +149,7 @@ def test_a_cluster_that_is_gone_is_said_and_what_is_done_is_kept(name: str, put:
 def test_whatever_ends_the_experiment_what_workers_have_is_kept(end: BaseException, at: int, put: list[str]) -> None:
     ray = Played(lambda count, _: end if count == at else {"fine": True})  # type: ignore[arg-type,return-value]
     with pytest.raises(type(end)):
-        work(ray, workers=3).do()
+        work(ray, workers=3).done()
     assert sorted(put) == ["cell 0", "cell 1", "cell 2"]
 
 
@@ -174,7 +174,7 @@ def test_a_worker_whose_disk_is_full_says_so(number: int, wrapped: bool, monkeyp
 def test_a_full_disk_of_a_worker_ends_the_experiment_and_the_others_are_kept(at: int, put: list[str]) -> None:
     ray = Played(lambda count, _: {"full": "No space left on device"} if count == at else {"fine": True})
     with pytest.raises(OSError, match="disk is full"):
-        work(ray, count=9, workers=3).do()
+        work(ray, count=9, workers=3).done()
     assert len(put) >= 2 and ray.got <= at + 3
 
 
@@ -186,5 +186,5 @@ def test_a_full_disk_here_ends_the_experiment_at_once(monkeypatch: pytest.Monkey
     monkeypatch.setattr(Shelf, "put", full)
     ray = Played(lambda *_: {"fine": True})
     with pytest.raises(OSError, match="No space"):
-        work(ray, count=50).do()
+        work(ray, count=50).done()
     assert ray.got <= 4

@@ -111,7 +111,7 @@ def do(
     if ours:
         ray.init(address=cluster.address, log_to_driver=False, include_dashboard=False, configure_logging=False)
     try:
-        return _Work(ray, list(cells), shelf, load, cluster, progress, tuple(plugins)).do()
+        return _Work(ray, list(cells), shelf, load, cluster, progress, tuple(plugins)).done()
     finally:
         if ours:
             ray.shutdown()
@@ -132,7 +132,7 @@ class _Work:
     jobs: dict[Any, tuple[Any, Cell]] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
 
-    def do(self) -> list[str]:
+    def done(self) -> list[str]:
         """Do all of them."""
         waiting = deque(self.cells)
         free = [self._worker() for _ in range(min(self._workers(), len(waiting)))]
