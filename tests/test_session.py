@@ -256,7 +256,7 @@ def test_reset_forgets_everything() -> None:
 def test_forget_frees_the_history_and_keeps_the_records() -> None:
     session = Session(Plan("CCC."), Lagrange(2), total=4)
     drive(session, torch.zeros(3, 1, 2))
-    session.forget()
+    session.close()
     assert session.plan == "CCC" and len(session.records) == 3 and session.peak_bytes == 3 * 2 * 4
     out = session.step(torch.zeros(1, 2), index=3, compute=lambda: torch.full((1, 2), 9.0))
     assert (out == 9).all() and session.plan == "CCCC"  # nothing is remembered to forecast from
@@ -282,11 +282,11 @@ def test_a_stack_that_ran_unseen_leaves_its_held_input_in_no_forecast() -> None:
     session, x = Session(Plan("C..C"), Reuse(), total=4, measure=False), torch.ones(1, 2)
     session.step(x, index=0, compute=lambda: x + 5)
     session.begin(Position.at(1, 4))
-    assert session.forecast("", (x.clone().requires_grad_(),)) is None
-    session.hold("", (torch.full((1, 2), 9.0),))
-    session.lose("", "bypassed")
+    assert session.branch("").forecast((x.clone().requires_grad_(),)) is None
+    session.branch("").hold((torch.full((1, 2), 9.0),))
+    session.branch("").lose("bypassed")
     assert session.begin(Position.at(2, 4)), "nothing is remembered that could be forecast from"
-    assert session.forecast("", (x,)) is None and notes(session) == {1: {"": "bypassed"}}
+    assert session.branch("").forecast((x,)) is None and notes(session) == {1: {"": "bypassed"}}
 
 
 def test_complete_means_the_last_step_was_served_on_every_branch() -> None:

@@ -132,10 +132,10 @@ class Trace:
     def __iter__(self) -> Iterator[Step]:
         return iter(self.steps)
 
-    @property
+    @cached_property
     def computed(self) -> tuple[int, ...]:
         """Indices of the computed steps, oldest first."""
-        return tuple(step.at.index for step in self.steps if step.computed)
+        return tuple([step.at.index for step in self.steps if step.computed])
 
     @cached_property
     def since_computed(self) -> tuple[Position, ...]:

@@ -15,7 +15,7 @@ from padecast import PadecastWarning, Session, accelerate
 from padecast._noise import Noise
 from padecast._steps import Position
 from padecast.forecasters import Reuse
-from padecast.hooks.probes import on_grid
+from padecast.hooks.latents import on_grid
 from padecast.policies import Cap, Sea
 from padecast.policies.sea import LEAST, denoise, gains
 

@@ -119,7 +119,8 @@ def test_all_that_weighs_by_data_or_by_time(captions: Captions, forecaster: Fore
 def test_rows_that_fill_up_are_told_from_those_of_a_sample(captions: Captions) -> None:
     """Of every masked stream of the first block as many rows count as the caption, and the image, has."""
     from padecast import targets
-    from padecast.hooks.blocks.blocks import Block, lookup
+    from padecast.hooks.blocks.blocks import Block
+    from padecast.targets.parts import lookup
 
     target, transformer, seen = targets.find(made(str(captions))), made(str(captions)), []
     path = next(iter(target.blocks))

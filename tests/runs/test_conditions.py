@@ -208,4 +208,4 @@ def test_control_signals_and_times_are_no_conditions() -> None:
     varying = {
         name: torch.ones(1) for name in ("timestep", "guidance", "controlnet_block_samples", "sigma", "hidden_states")
     }
-    assert [c.name for c in conditions_of({**steady, **varying}.items())] == list(steady)
+    assert [c.name for c in conditions_of({**steady, **varying})] == list(steady)

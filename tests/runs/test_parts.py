@@ -21,7 +21,7 @@ from tests.tiny import (
 
 from padecast import UnsupportedModel, accelerate, targets
 from padecast.forecasters import Lagrange, Oracle, Reuse
-from padecast.hooks.stack import halves, stacks_of
+from padecast.hooks.blocks.spans import halves, stacks_of
 from padecast.policies import Always, Delta, Plan
 
 PLAN = "CC.C..C."

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from padecast import accelerate, targets
 from padecast.forecasters import Lagrange, Oracle
-from padecast.hooks.stack import stack_of
+from padecast.hooks.blocks.spans import stack_of
 from padecast.policies import Always, Plan
 from padecast.session.record import NOTES
 

@@ -187,7 +187,7 @@ def test_attentions_of_every_block_and_branch_are_seen(
         session = run._attachments[0]._make_session(3)
         run._attachments[0]._make_session = lambda _: session
         seen: dict[tuple[str, int], Any] = {}
-        session.forget = lambda: seen.update(session.renewal._attended)  # type: ignore[method-assign]
+        session.close = lambda: seen.update(session.renewal._attended)  # type: ignore[method-assign]
         family.sample(pipe, 3)
     count = sum(len(listed) for name, listed in pipe.transformer.named_children() if name.endswith("blocks"))
     assert len(seen) == family.branches * count

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from padecast import Position, Session, UnsupportedModel, targets
 from padecast.forecasters import Forecaster, Lagrange, Oracle, Reuse
 from padecast.hooks.attachment import Attachment
+from padecast.hooks.blocks.spans import stack_of
 from padecast.hooks.counting import Tick
-from padecast.hooks.stack import stack_of
 from padecast.policies import Accumulated, FirstBlock, Plan, Policy, Rate
 
 CASES = [

@@ -18,7 +18,8 @@ from padecast.calibration.proposals import RULES, adaptive_plans, proposals
 from padecast.calibration.provenance import Provenance
 from padecast.calibration.statistic import Statistic, merge
 from padecast.calibration.trials import Bench, Progress, check_once, quietly
-from padecast.handles.handle import check_unused, models_of
+from padecast.handles.handle import check_unused
+from padecast.targets.pipelines import models_of
 
 
 def calibrate(

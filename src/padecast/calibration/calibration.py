@@ -13,9 +13,9 @@ from padecast.calibration.entry import read, write
 from padecast.calibration.fitting import Schedule, differences
 from padecast.calibration.statistic import Statistic
 from padecast.files import line
-from padecast.handles.handle import models_of
 from padecast.methods import Method
 from padecast.policies import Plan
+from padecast.targets.pipelines import models_of
 
 WORTH = 0.2
 """Share of the steps that a plan must save to be worth its trouble."""

@@ -9,51 +9,25 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from padecast import targets
 from padecast._errors import InvalidOption, UnsupportedModel
-from padecast._intercept import Intercept
+from padecast._intercept import Intercept, Layer
 from padecast._steps import Position
 from padecast.calibration.sketch import SIZE, sketch
 from padecast.calibration.statistic import Statistic, measure, mixture
 from padecast.forecasters import Reuse
-from padecast.handles.handle import models_of
-from padecast.hooks.attachment import Attachment
-from padecast.hooks.schedule import Clock
+from padecast.handles.attach import around
+from padecast.hooks.hook import Hook
 from padecast.memory.arithmetic import Rows, Streams
 from padecast.policies import Always
+from padecast.session.observer import Observer
 from padecast.session.session import Session
+from padecast.targets.pipelines import models_of
 
 EXACT_BYTES = 2**28
 """Residuals of a call are kept exactly up to this many bytes, and projected above."""
 
 
-class Watcher(Session):
-    """A session that computes every step and keeps what every branch's span added."""
-
-    def __init__(self, total: int, keep: Keeper) -> None:
-        super().__init__(Always(), Reuse(), total, measure=False)
-        self._keep = keep
-        keep.begin(total)
-
-    def begin(self, at: Position) -> bool:
-        """Begin a step, and tell where it is."""
-        self._keep.index = at.index
-        self._keep.strides[at.index] = at.weight
-        return super().begin(at)
-
-    def learn(self, branch: str, entry: Streams, output: Streams, rows: Rows | None = None) -> Streams:
-        """Keep a residual; returns the output as it is."""
-        self._served[branch] = True
-        residuals = [(y - x).detach() for x, y in zip(entry, output, strict=True)]
-        for residual, mask in zip(residuals, rows or (), strict=False):
-            if mask is not None:
-                residual.masked_fill_(~mask[..., None], 0)
-        residual = torch.cat([residual.flatten(1) for residual in residuals], dim=1)
-        self._keep.residual(branch, residual)
-        return output
-
-
-class Keeper:
+class Keeper(Observer):
     """What is kept of one run: residuals per step and branch, and the outputs that the sampler was given.
 
     Args:
@@ -69,6 +43,16 @@ class Keeper:
         """Forget everything: a run of so many steps begins."""
         self.runs += 1
         self._clear(total)
+
+    def hear(self, branch: str, at: Position, inputs: Streams, output: Streams, rows: Rows | None = None) -> None:
+        """Keep a residual, and where it is."""
+        self.index = at.index
+        self.strides[at.index] = at.weight
+        residuals = [(y - x).detach() for x, y in zip(inputs, output, strict=True)]
+        for residual, mask in zip(residuals, rows or (), strict=False):
+            if mask is not None:
+                residual.masked_fill_(~mask[..., None], 0)
+        self.residual(branch, torch.cat([residual.flatten(1) for residual in residuals], dim=1))
 
     def _clear(self, total: int) -> None:
         self.total, self.index, self.numel, self.bytes = total, 0, 0, 0
@@ -182,12 +166,15 @@ def watching(pipe: Any, span: str = "output", size: int | None = None, seed: int
             keeper.keep_guided_output(output)
         return method(*args, **kwargs)
 
-    with contextlib.ExitStack() as undo:
-        clock = Clock(pipe, strides=True)
-        target = targets.find(models[0], span)
-        undo.enter_context(Attachment(models[0], target, span, clock, lambda total: Watcher(total, keeper)))
-        undo.callback(models[0].register_forward_hook(leave).remove)
-        undo.callback(Intercept(pipe.scheduler, "step", step).install().remove)
+    def begin(total: int) -> Session:
+        keeper.begin(total)
+        return Session(Always(), Reuse(), total, measure=False, observers=[keeper])
+
+    layers: list[Layer] = [
+        Hook(models[0], "register_forward_hook", leave),
+        Intercept(pipe.scheduler, "step", step),
+    ]
+    with around(pipe, span, begin, layers):
         yield keeper
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from padecast.handles.handle import models_of
+from padecast.targets.pipelines import models_of
 
 TOLERANCE = 1e-3
 """How far noise levels may lie apart, as a share of the largest."""

@@ -11,8 +11,9 @@ import numpy as np
 from padecast.calibration.exact import exact_plans
 from padecast.calibration.planner import Objective, propose
 from padecast.calibration.statistic import Statistic
-from padecast.calibration.trials import Bench, attach
+from padecast.calibration.trials import Bench
 from padecast.forecasters import TCPade, Wiener
+from padecast.handles.attach import around
 from padecast.policies import Interval, Policy, Tolerance, plan_of
 from padecast.session.session import Session
 
@@ -100,7 +101,7 @@ def _counts(plans: dict[float, str]) -> set[int]:
 
 def _adaptive_plan(bench: Bench, policy: Policy, seeds: Sequence[int]) -> str:
     seeds = bench.batches(seeds)[0]
-    with attach(bench.pipe, bench.span, lambda total: Session(policy, TCPade(), total, measure=False)) as begun:
+    with around(bench.pipe, bench.span, lambda total: Session(policy, TCPade(), total, measure=False)) as begun:
         bench.draw(seeds)
     plan = begun[-1].plan
     bench.progress("scouting", plan.count("C") * len(seeds) / max(len(plan), 1))

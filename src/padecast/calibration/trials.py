@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from padecast import targets
 from padecast._errors import InvalidOption, check
 from padecast._steps import Position
 from padecast.calibration.psnr import psnr
 from padecast.forecasters import Forecaster
-from padecast.handles.handle import models_of
-from padecast.hooks.attachment import Attachment
+from padecast.handles.attach import around
 from padecast.hooks.quiet import quiet
-from padecast.hooks.schedule import Clock
 from padecast.memory.arithmetic import Rows, Streams
 from padecast.policies import Plan
+from padecast.session.observer import Observer
 from padecast.session.session import Session
 
-Kind = TypeVar("Kind", bound=Session)
 Progress = Callable[[str, float], None]
 """Told what was done, and how many computed steps of one sample that took."""
 
@@ -33,49 +29,36 @@ def quietly(_what: str, _steps: float) -> None:
     """Tell nobody."""
 
 
-class Tape:
-    """What computed steps returned in one run, to be played again where nothing before them has changed."""
+class Tape(Observer):
+    """What computed steps returned in one run, to be played again where nothing before them has changed.
+
+    A run that was told nothing writes it; one that was told a step, by :meth:`play`, plays it before that step. A call
+    of whose output not even the shape is known in this run is computed: nothing could stand in for it.
+    """
 
     def __init__(self) -> None:
         self.outputs: dict[tuple[str, int], tuple[Tensor, ...]] = {}
-
-    def keep(self, branch: str, index: int, output: Streams) -> None:
-        """Keep the output of a computed step, on the host."""
-        self.outputs[branch, index] = tuple(x.detach().cpu().clone() for x in output)
-
-
-class TrialSession(Session):
-    """A session that writes a tape of its computed steps, or plays one until a step."""
-
-    def __init__(self, plan: Plan, forecaster: Forecaster, total: int, tape: Tape, until: int | None) -> None:
-        super().__init__(plan, forecaster, total, measure=False)
-        self._tape, self._until = tape, until
+        self.until: int | None = None
         self.played = set[int]()
-        """Steps of the plan that came from the tape, and cost nothing."""
+        """Steps of the latest run that came from the tape, and cost nothing."""
 
-    def forecast(
-        self, branch: str, entry: Streams, part: int | None = None, source: Callable[[], Streams] | None = None
-    ) -> Streams | None:
-        """Forecast, or play what a computed step returned on the tape.
+    def play(self, until: int | None) -> Tape:
+        """Return the tape, to be written by the next run, or played before a step of it."""
+        self.until, self.played = until, set()
+        return self
 
-        A call of whose output not even the shape is known in this run is computed: nothing could stand in for it.
-        """
-        record = self.records[-1]
-        played = self._tape.outputs.get((branch, record.at.index))
-        ahead = self._until is None or record.at.index >= self._until
-        if ahead or not record.computed or played is None or not entry:
-            return super().forecast(branch, entry, part, source)
-        self.played.add(record.at.index)
-        output = tuple(y.to(x) for y, x in zip(played, entry, strict=True))
-        super().learn(branch, entry, output)
-        return output
+    def hear(self, branch: str, at: Position, inputs: Streams, output: Streams, rows: Rows | None = None) -> None:
+        """Keep the output of a computed step, on the host."""
+        if self.until is None:
+            self.outputs[branch, at.index] = tuple(x.detach().cpu().clone() for x in output)
 
-    def learn(self, branch: str, entry: Streams, output: Streams, rows: Rows | None = None) -> Streams:
-        """Remember a computed residual, and write it on the tape."""
-        at: Position = self.records[-1].at
-        if self._until is None:
-            self._tape.keep(branch, at.index, output)
-        return super().learn(branch, entry, output, rows)
+    def recall(self, branch: str, at: Position, inputs: Streams) -> Streams | None:
+        """Play what a computed step returned."""
+        output = self.outputs.get((branch, at.index))
+        if self.until is None or at.index >= self.until or output is None:
+            return None
+        self.played.add(at.index)
+        return tuple(y.to(x) for y, x in zip(output, inputs, strict=True))
 
 
 @dataclass
@@ -153,11 +136,15 @@ class Bench:
         self, plan: Plan, forecaster: Forecaster, seeds: Sequence[int], tape: Tape, until: int | None = None
     ) -> Tensor:
         """Draw one batch under a plan; with ``until``, the tape is played before that step."""
-        with attach(self.pipe, self.span, lambda total: TrialSession(plan, forecaster, total, tape, until)) as begun:
+        observers = [tape.play(until)]
+
+        def begin(total: int) -> Session:
+            return Session(plan, forecaster, total, measure=False, observers=observers)
+
+        with around(self.pipe, self.span, begin) as begun:
             images = self.draw(seeds)
         check_once(len(begun))
-        played = {index for session in begun for index in session.played}
-        self.progress("trial", (plan.nfe - len(played)) * len(seeds) / len(plan.steps))
+        self.progress("trial", (plan.nfe - len(tape.played)) * len(seeds) / len(plan.steps))
         return images
 
     def score(self, plan: Plan, forecaster: Forecaster, seeds: Sequence[int], key: str) -> list[float]:
@@ -172,7 +159,7 @@ class Bench:
         scores = self.scores.setdefault(key, {})
         for batch in self.batches([seed for seed in seeds if seed not in scores]):
             reference = self.reference(batch)
-            with attach(self.pipe, self.span, lambda total: Session(plan, forecaster, total, measure=False)) as begun:
+            with around(self.pipe, self.span, lambda total: Session(plan, forecaster, total, measure=False)) as begun:
                 images = self.draw(batch)
             check_once(len(begun))
             self.progress("trial", plan.nfe * len(batch) / len(plan.steps))
@@ -182,21 +169,6 @@ class Bench:
             scores.update(fresh)
             self.saved(key, fresh)
         return [scores[seed] for seed in seeds]
-
-
-@contextlib.contextmanager
-def attach(pipe: Any, span: str, make_session: Callable[[int], Kind]) -> Iterator[list[Kind]]:
-    """Put sessions of a kind around a pipeline's stack inside the block; gives those that were begun."""
-    begun: list[Kind] = []
-
-    def begin(total: int) -> Kind:
-        begun.append(make_session(total))
-        return begun[-1]
-
-    model = models_of(pipe)[0]
-    clock = Clock(pipe, strides=True)
-    with Attachment(model, targets.find(model, span), span, clock, begin):
-        yield begun
 
 
 def check_once(runs: int) -> None:

@@ -11,10 +11,10 @@ from typing import Any
 
 from torch import nn
 
-from padecast import targets
-from padecast._errors import AlreadyAccelerated, ConcurrentRun, InvalidOption, UnsupportedModel
+from padecast._errors import AlreadyAccelerated, ConcurrentRun, InvalidOption
 from padecast._intercept import SWITCHING, Intercept, Layer, Switch
 from padecast.forecasters import Forecaster
+from padecast.handles.attach import attach
 from padecast.handles.warnings import Line, warn
 from padecast.hooks.attachment import Attachment, Listener
 from padecast.hooks.callers import Caller
@@ -30,10 +30,10 @@ from padecast.report import Report, report_of
 from padecast.report.display import block
 from padecast.session.record import NOTES
 from padecast.session.session import Session
+from padecast.targets.pipelines import models_of
 
 ENABLED: weakref.WeakSet[Handle] = weakref.WeakSet()  # a handle lives as long as the models that it is attached to
 LOG = logging.getLogger("padecast")
-MODELS = ("transformer", "transformer_2", "unet")
 Guard = Callable[[Any, int | None], Method | None]
 """Raises unless a method may serve a pipeline, and, given its length, the run that begins; may name another for it."""
 
@@ -279,9 +279,8 @@ class Handle(Listener):
         def session(total: int) -> Session:
             return self._session(total, spare, self._group or group_of(model))
 
-        span = self.method.span
         probe, chooses = self.method.policy.probe, self.method.forecaster.renewed > 0
-        return Attachment(model, targets.find(model, span), span, clock, session, self, probe, chooses, self._switch)
+        return attach(model, self.method.span, clock, session, self, probe, chooses, self._switch)
 
     def _session(self, total: int, spare: list[Memory], group: Any) -> Session:
         self._ran = self._runs_on = True
@@ -436,21 +435,6 @@ def _already(pipe: Any, other: Handle) -> AlreadyAccelerated:
         f"this {type(pipe).__name__} is accelerated already, by {other.method.name!r}.\n"
         f"Usual cause: a cell or a request handler that ran twice. Switch the first one off: padecast.disable({first})"
     )
-
-
-def models_of(pipe: Any) -> list[nn.Module]:
-    """Return the models of a pipeline whose stack is forecast, or the model itself."""
-    if isinstance(pipe, nn.Module):
-        return [getattr(pipe, "_orig_mod", pipe)]
-    parts = [getattr(pipe, name, None) for name in MODELS]
-    models = list(dict.fromkeys(getattr(model, "_orig_mod", model) for model in parts if isinstance(model, nn.Module)))
-    if not models:
-        raise UnsupportedModel(
-            f"{type(pipe).__name__} is neither a transformer nor a pipeline with one "
-            f"(no attribute {' or '.join(map(repr, MODELS))}).\n"
-            "Give the pipeline itself, or the model that its denoising loop calls."
-        )
-    return models
 
 
 def _describe_replacement(pipe: Any) -> str:

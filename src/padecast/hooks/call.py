@@ -8,14 +8,42 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_leaves
 
 from padecast._errors import UnsupportedModel
-from padecast.hooks.layout import Layout, Like
+from padecast.hooks.callers import Caller
+from padecast.hooks.conditions import Condition
 from padecast.hooks.rows import Known
 from padecast.hooks.stopwatch import Reading
 from padecast.memory.arithmetic import Ready, Streams
 from padecast.session.session import Session
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """A call of the model as it comes.
+
+    Args:
+        named: Its arguments by name.
+        latents: The first of them.
+        timestep: What the model is told of the time.
+        context: What the pipeline says of the call, if it says anything.
+        conditions: Its arguments that say what to draw.
+        caller: Who makes it.
+        asks_gradient: Whether the output is to have a gradient.
+    """
+
+    named: dict[str, Any]
+    latents: Any
+    timestep: Any
+    context: Said | None
+    conditions: tuple[Condition, ...]
+    caller: Caller
+    asks_gradient: bool
+
+    @property
+    def name(self) -> str | None:
+        """What the pipeline calls the branch, if it says so."""
+        return None if self.context is None else str(self.context.name)
 
 
 @dataclass
@@ -94,35 +122,9 @@ class Said:
         self.num_inference_steps = details.get("num_inference_steps", getattr(name, "num_inference_steps", None))
 
 
-def features_of(argument: Any) -> Streams:
-    """Return the floating-point tensors of an argument with their samples first; it may be a list of samples.
-
-    Raises:
-        UnsupportedModel: If there are none.
-    """
-    features = tuple(x for x in tree_leaves(argument) if isinstance(x, Tensor) and x.is_floating_point())
-    if not features:
-        raise UnsupportedModel(
-            f"the model's first argument, of type {type(argument).__name__}, holds no latents for the policy to see.\n"
-            "Usual cause: a model that is given text first. Take a method that looks at no latents, such as adaptive."
-        )
-    return Layout(tuple(map(Like.of, features)), listed=isinstance(argument, list)).inward(features)
-
-
-def size_of(argument: Any) -> int:
-    """Return how many numbers one sample of the model's first argument has; 0 if it holds no tensors.
-
-    Example:
-        >>> size_of(torch.zeros(2, 4, 8, 8)), size_of([torch.zeros(16, 1, 8, 8), torch.zeros(16, 1, 8, 8)])
-        (256, 1024)
-    """
-    if isinstance(argument, Tensor):
-        return argument[:1].numel()
-    parts = [x for x in tree_leaves(argument) if isinstance(x, Tensor)]
-    return max((x.numel() for x in parts), default=0)
-
-
-def device_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.device:
+def device_of(named: dict[str, Any]) -> torch.device:
     """Return where a call takes place: the device of its first tensor."""
-    values = (*args, *kwargs.values())
-    return next((value.device for value in values if isinstance(value, Tensor)), torch.device("cpu"))
+    for value in named.values():
+        if isinstance(value, Tensor):
+            return value.device
+    return torch.device("cpu")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -65,23 +65,26 @@ class Condition:
         return bool(self.value.is_inference() or self.value._version == self.version)
 
 
-def conditions_of(arguments: Iterable[tuple[str, Any]]) -> tuple[Condition, ...]:
+def conditions_of(arguments: Mapping[str, Any], apart: Collection[str] = ()) -> tuple[Condition, ...]:
     """Return the arguments of a call that say what to draw: all tensors, truth values and texts of steady arguments.
 
     Args:
-        arguments: Names and values of the model's arguments, without its latents.
+        arguments: The model's arguments by name.
+        apart: Names of those that say something else: its latents, and its timestep.
 
     Example:
-        >>> [c.name for c in conditions_of([("timestep", torch.ones(1)), ("class_labels", torch.ones(1)), ("fps", 8)])]
+        >>> arguments = {"timestep": torch.ones(1), "class_labels": torch.ones(1), "fps": 8}
+        >>> [condition.name for condition in conditions_of(arguments)]
         ['class_labels']
     """
-    return tuple(
-        Condition(name, leaf)
-        for name, value in arguments
-        if value is not None and not VARYING.search(name)
-        for leaf in _leaves(value)
-        if isinstance(leaf, Tensor | bool | str)
-    )
+    conditions = []
+    for name, value in arguments.items():
+        if value is None or name in apart or VARYING.search(name):
+            continue
+        for leaf in (value,) if isinstance(value, Tensor) else tree_leaves(value):
+            if isinstance(leaf, Tensor | bool | str):
+                conditions.append(Condition(name, leaf))
+    return tuple(conditions)
 
 
 def _leaves(value: Any) -> list[Any]:

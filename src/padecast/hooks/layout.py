@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -56,14 +57,23 @@ class Layout:
     single: bool = False
     second: bool = False
 
-    @property
+    @cached_property
     def is_list(self) -> bool:
         """Whether each tensor is one sample, all of a dtype and on a device."""
         return self.listed and len({(like.dtype, like.device) for like in self.likes}) == 1
 
-    @property
+    @cached_property
     def _alike(self) -> bool:
         return len({like.shape for like in self.likes}) == 1
+
+    def matches(self, features: Sequence[Tensor]) -> bool:
+        """Whether features have the shapes, dtypes and devices of these tensors."""
+        if len(features) != len(self.likes):
+            return False
+        for x, like in zip(features, self.likes, strict=True):
+            if (x.shape, x.dtype, x.device) != (like.shape, like.dtype, like.device):
+                return False
+        return True
 
     def inward(self, features: Sequence[Tensor]) -> Streams:
         """Return the tensors with their samples first."""
@@ -74,7 +84,7 @@ class Layout:
         return (pad_sequence([x.reshape(-1) for x in features], batch_first=True)[..., None],)
 
     def _turn(self, features: Sequence[Tensor]) -> Streams:
-        return tuple(x.transpose(0, 1) if self.second and x.ndim > 2 else x for x in features)
+        return tuple(x.transpose(0, 1) if x.ndim > 2 else x for x in features) if self.second else tuple(features)
 
     def outward(self, streams: Streams) -> Sequence[Tensor]:
         """Return the tensors as they were."""

@@ -3,22 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_leaves, tree_unflatten
 
-from padecast.hooks.blocks.blocks import parameters_of
 from padecast.hooks.layout import Layout, Like
 from padecast.hooks.rows import Known, matching
+from padecast.hooks.stack import Stack
 from padecast.memory.arithmetic import Rows, Streams
+from padecast.targets.parts import parameters_of
 
-Key = tuple[Like | bool | str, ...]
+Key = tuple[Any, ...]
 KINDS = (Tensor, bool, str)
 """What of its arguments tells one kind of call from another; numbers change with every step."""
 
 
-class Opaque:
+@dataclass(frozen=True)
+class Shape:
+    """What a part returned, without its features.
+
+    Args:
+        leaves: All that it returned, in order; of features their likes.
+        spec: How these are nested.
+        layout: Where the features hold their samples.
+    """
+
+    leaves: Sequence[Any]
+    spec: TreeSpec
+    layout: Layout
+
+    def fill(self, features: Sequence[Tensor]) -> Any:
+        """Return the same with other features."""
+        stream = iter(features)
+        return tree_unflatten([next(stream) if isinstance(leaf, Like) else leaf for leaf in self.leaves], self.spec)
+
+
+class Opaque(Stack):
     """Consecutive parts of a model, of which the last one's output is forecast.
 
     A part that is skipped returns zeros in the shapes that it returned when it ran; nobody looks at them, because all
@@ -34,6 +56,8 @@ class Opaque:
         second: Whether samples lie in the second dimension of outputs. Default false.
     """
 
+    notes = remembers_entry = True
+
     def __init__(
         self,
         parts: Sequence[nn.Module],
@@ -44,35 +68,44 @@ class Opaque:
     ) -> None:
         self.parts, self._difference, self._text = list(parts), difference, text
         self._packed, self._second = packed, second
-        self.notes = self.remembers_entry = True
         self.clear()
+
+    @classmethod
+    def around(cls, model: nn.Module, difference: bool = True, packed: bool = False) -> Opaque:
+        """Return a model as its only part.
+
+        Args:
+            model: The transformer.
+            difference: Whether forecasts are added to its first argument, where that has the output's shape. Default
+                true.
+            packed: Whether it is given one sample, whatever it returns. Default false: a list holds samples.
+        """
+        return cls([model], (parameters_of(model)[0], 0) if difference else None, packed=packed)
 
     def clear(self) -> None:
         """Forget what parts returned: another run begins."""
-        self._seen: dict[Key, dict[int, tuple[list[Any], TreeSpec]]] = {}
-        self._key: Key = ()
+        self._seen: dict[Key, dict[int, Shape]] = {}
+        self._shapes: dict[int, Shape] = {}  # of the parts at the call that was begun last
         self._given: Streams = ()
         self._layout = Layout(())
 
     def entry(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Streams:
         """Return what a forecast is added to; nothing if such a call was not seen in this run."""
-        leaves = tree_leaves((args, kwargs))
-        self._key = tuple(Like.of(x) if isinstance(x, Tensor) else x for x in leaves if isinstance(x, KINDS))
+        key = tuple([
+            (x.shape, x.dtype, x.device) if isinstance(x, Tensor) else x
+            for x in tree_leaves((args, kwargs))
+            if isinstance(x, KINDS)
+        ])  # fmt: skip
+        self._shapes = self._seen.setdefault(key, {})
         self._given = () if self._difference is None else _features(_argument(*self._difference, args, kwargs))
-        shapes = self._seen.get(self._key, {}).get(len(self.parts) - 1)
-        if shapes is None:
-            return ()
-        leaves, spec = shapes
-        return self._starts([leaf for leaf in leaves if isinstance(leaf, Like)], spec)
+        shape = self._shapes.get(len(self.parts) - 1)
+        return () if shape is None else self._starts(shape.layout)
 
     def source(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Streams:
         """Return what the first part was given of every sample: its first argument."""
-        features = _features(argument := _argument(self._name, 0, args, kwargs))
+        argument = _argument(parameters_of(self.parts[0])[0], 0, args, kwargs)
+        features = _features(argument)
         return self._lay_out([Like.of(x) for x in features], tree_flatten(argument)[1]).inward(features)
-
-    def read_rows(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Known:
-        """Nothing is known before the parts ran."""
-        return {}
 
     def match_rows(self, stream_rows: Known, streams: Streams) -> Rows | None:
         """Return which rows of the output count, by what was seen of the block in which it lies; ``None`` if all do."""
@@ -82,46 +115,38 @@ class Opaque:
 
     def skip(self, place: int, _args: tuple[Any, ...], _kwargs: dict[str, Any], forecast: Streams | None) -> Any:
         """Return what stands in for a part's output."""
-        leaves, spec = self._seen[self._key][place]
-        likes = [leaf for leaf in leaves if isinstance(leaf, Like)]
-        laid = self._lay_out(likes, spec)
-        streams = iter([like.zeros() for like in likes] if forecast is None else laid.outward(forecast))
-        return tree_unflatten([next(streams) if isinstance(leaf, Like) else leaf for leaf in leaves], spec)
+        shape = self._shapes[place]
+        layout = shape.layout
+        return shape.fill([like.zeros() for like in layout.likes] if forecast is None else layout.outward(forecast))
 
     def ran(self, place: int, output: Any) -> None:
         """Note the shapes of what a part returned."""
-        leaves, spec = tree_flatten(output)
-        noted = [Like.of(leaf) if _is_feature(leaf) else leaf for leaf in leaves]
-        self._seen.setdefault(self._key, {})[place] = (noted, spec)
+        self._shapes[place] = self._shape_of(output)
 
     def learnt(self, _entry: Streams, output: Any) -> tuple[Streams, Streams]:
         """Return what a forecast would have been added to, and what there was instead."""
-        leaves, spec = tree_flatten(output)
-        streams = tuple(leaf for leaf in leaves if _is_feature(leaf))
-        likes = [Like.of(stream) for stream in streams]
-        self._layout = self._lay_out(likes, spec)
-        return self._starts(likes, spec), self._layout.inward(streams)
+        self._layout = self._shape_of(output).layout
+        return self._starts(self._layout), self._layout.inward(_features(output))
 
     def exchange(self, output: Any, streams: Streams) -> Any:
         """Return the last part's output with other features."""
-        leaves, spec = tree_flatten(output)
-        likes = [Like.of(leaf) for leaf in leaves if _is_feature(leaf)]
-        features = iter(self._lay_out(likes, spec).outward(streams))
-        return tree_unflatten([next(features) if _is_feature(leaf) else leaf for leaf in leaves], spec)
+        shape = self._shape_of(output)
+        return shape.fill(shape.layout.outward(streams))
 
-    @property
-    def _name(self) -> str:
-        return parameters_of(self.parts[0])[0]
+    def _shape_of(self, output: Any) -> Shape:
+        leaves, spec = tree_flatten(output)
+        leaves = [Like.of(leaf) if _is_feature(leaf) else leaf for leaf in leaves]
+        return Shape(leaves, spec, self._lay_out([leaf for leaf in leaves if isinstance(leaf, Like)], spec))
 
     def _lay_out(self, likes: Sequence[Like], spec: TreeSpec) -> Layout:
         listed, place = _has_list(spec), int(self._second)
         sizes = {like.shape[place if len(like.shape) > 2 else 0] for like in likes}
         return Layout(tuple(likes), listed and not self._packed, listed or len(sizes) > 1, self._second)
 
-    def _starts(self, likes: list[Like], spec: TreeSpec) -> Streams:
+    def _starts(self, layout: Layout) -> Streams:
         """Return what is subtracted from the outputs, or zeros where the shapes differ."""
-        same = [Like.of(x) for x in self._given] == likes
-        return self._lay_out(likes, spec).inward(self._given if same else [like.zeros() for like in likes])
+        same = layout.matches(self._given)
+        return layout.inward(self._given if same else [like.zeros() for like in layout.likes])
 
 
 def _argument(name: str, place: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -129,6 +154,8 @@ def _argument(name: str, place: int, args: tuple[Any, ...], kwargs: dict[str, An
 
 
 def _features(value: Any) -> Streams:
+    if isinstance(value, Tensor):
+        return (value,) if _is_feature(value) else ()
     return tuple(leaf for leaf in tree_leaves(value) if _is_feature(leaf))
 
 

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 
 from padecast._intercept import Around
-from padecast.hooks.blocks.sublayers import Module
 from padecast.hooks.call import Call, Pass
 from padecast.hooks.hook import outside_of_graphs
-from padecast.hooks.probes import Probe
 from padecast.hooks.rows import matching
-from padecast.hooks.stack import Stack
+from padecast.hooks.stack import Forward, Probe, Stack
 from padecast.memory.arithmetic import Streams
-
-Forward = Callable[..., Any]
 
 
 class Passage:
@@ -56,11 +52,11 @@ class Passage:
             way.reached_end = is_last and way.begun
             if way.forecast is not None:
                 return stack.skip(place, args, kwargs, way.forecast if is_last else None)
-            # In a graph attention is not seen.
-            if module is None or torch.compiler.is_compiling():
+            # In a graph nothing inside of a part is seen.
+            if not watches or torch.compiler.is_compiling():
                 output = forward(*args, **kwargs)
             else:
-                output = module.watch(call, way, forward, args, kwargs)
+                output = stack.run(call, way, forward, args, kwargs)
             if notes:
                 ran(stack, place, output)
             if not way.reached_end:
@@ -70,7 +66,7 @@ class Passage:
                 return output
             return learn(stack, call, way, output)
 
-        notes, module = stack.notes, stack if isinstance(stack, Module) else None
+        notes, watches = stack.notes, stack.watches
         ran, learn = outside_of_graphs(_ran), outside_of_graphs(_learn)
         # Not bound to this passage: what outside_of_graphs is asked for is cached, and would keep every passage alive.
         begin, passage = outside_of_graphs(Passage._begin), self
@@ -85,17 +81,17 @@ class Passage:
         if self._probe is not None and session.waits_to_see:
             looked = self._probe.look(call, forward, args, kwargs)
             session.observe(looked, matching(stack.read_rows(args, kwargs), looked))
-        way.begun = True
+        way.begun, branch = True, session.branch(way.key)
         if not call.asks_gradient:
-            way.forecast = session.forecast(way.key, entry, self._part, lambda: stack.source(args, kwargs))
-            way.patches = session.patches(way.key)
+            way.forecast = branch.forecast(entry, self._part, partial(stack.source, args, kwargs))
+            way.patches = branch.is_patched
         if way.forecast is None and not stack.remembers_entry:
-            way.entry, way.stream_rows = session.hold(way.key, entry), stack.read_rows(args, kwargs)
-        elif way.forecast is not None and session.renewal.share and isinstance(stack, Module):
+            way.entry, way.stream_rows = branch.hold(entry), stack.read_rows(args, kwargs)
+        elif way.forecast is not None and stack.watches:
             repeated = way.forecast
             way.forecast = stack.renew(call, way, repeated, forward, args, kwargs)
             if way.forecast is not repeated:
-                session.renew(way.key, entry, way.forecast)
+                branch.renew(entry, way.forecast)
 
 
 def _begin_in_graph(stack: Stack, way: Pass, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -119,5 +115,6 @@ def _ran(stack: Stack, place: int, output: Any) -> None:
 
 def _learn(stack: Stack, call: Call, way: Pass, output: Any) -> Any:
     entry, streams = stack.learnt(way.entry, output)
-    learnt = call.session.learn(way.key, entry, streams, stack.match_rows(way.stream_rows or call.stream_rows, streams))
+    rows = stack.match_rows(way.stream_rows or call.stream_rows, streams)
+    learnt = call.session.branch(way.key).learn(entry, streams, rows)
     return output if learnt is streams else stack.exchange(output, learnt)

@@ -1,112 +1,114 @@
-"""What a session is put around: the blocks of a described span, or a model whose output is forecast."""
+"""What a session is put around: parts of a model that are skipped together, and what is looked at on the way."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from torch import nn
 
-from padecast._errors import UnsupportedModel, unknown
-from padecast.hooks.blocks.blocks import Blocks, lookup, parameters_of
-from padecast.hooks.blocks.sublayers import modules_of
-from padecast.hooks.outputs import Opaque
+from padecast._intercept import Layer
+from padecast.hooks.call import Call, Pass
 from padecast.hooks.rows import Known
 from padecast.memory.arithmetic import Rows, Streams
-from padecast.targets import HALVES, MODULES, REST, WHOLE, Target
+
+Forward = Callable[..., Any]
 
 
-class Stack(Protocol):
+class Stack(ABC):
     """Consecutive parts of a model that are skipped together."""
 
     parts: list[nn.Module]
-    notes: bool
+    notes: bool = False
     """Whether it wants to see what every part returns."""
-    remembers_entry: bool
+    remembers_entry: bool = False
     """Whether it finds the entry by itself when it learns, so that nobody else need keep it."""
+    watches: bool = False
+    """Whether it looks into parts as they run (:meth:`run`), and may compute a share of a forecast (:meth:`renew`)."""
 
-    def clear(self) -> None:
-        """Forget the run."""
-
+    @abstractmethod
     def entry(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Streams:
         """Return what a forecast is added to, at the call of the first part; nothing if none is possible."""
 
+    @abstractmethod
     def source(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Streams:
         """Return what the first part is given of every sample, at its call; nothing if that is not known."""
 
-    def read_rows(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Known:
-        """Return which rows count of what the first part is given, at its call; nothing if all do or none is known."""
-
+    @abstractmethod
     def match_rows(self, stream_rows: Known, streams: Streams) -> Rows | None:
         """Return which rows of the output count, by those of what a block was given; ``None`` if all do."""
 
+    @abstractmethod
     def skip(self, place: int, args: tuple[Any, ...], kwargs: dict[str, Any], forecast: Streams | None) -> Any:
         """Return what stands in for a part's output; the last part's holds the forecast."""
 
-    def ran(self, place: int, output: Any) -> None:
-        """See what a part returned."""
-
+    @abstractmethod
     def learnt(self, entry: Streams, output: Any) -> tuple[Streams, Streams]:
         """Return input and output of the stack, from its entry and what its last part returned."""
 
+    @abstractmethod
     def exchange(self, output: Any, streams: Streams) -> Any:
         """Return the last part's output with other features."""
 
+    def clear(self) -> None:  # noqa: B027 - most remember nothing
+        """Forget the run."""
 
-def stacks_of(model: nn.Module, target: Target, span: str) -> list[Stack]:
-    """Return the stacks that a span names, each forecast by itself; nearly always one.
+    def read_rows(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Known:
+        """Return which rows count of what the first part is given, at its call; nothing if all do or none is known."""
+        return {}
 
-    Raises:
-        UnknownName: If the model has no such span.
-        UnsupportedModel: If the span has no blocks.
+    def ran(self, place: int, output: Any) -> None:  # noqa: B027
+        """See what a part returned; asked only if it notes."""
+
+    def run(self, call: Call, way: Pass, forward: Forward, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run a part, and look at it; asked only if it watches."""
+        return forward(*args, **kwargs)
+
+    def renew(
+        self, call: Call, way: Pass, forecast: Streams, forward: Forward, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Streams:
+        """Return a forecast, of which a share was computed; asked only if it watches."""
+        return forecast
+
+
+class Probe(Protocol):
+    """Looks at one call of a model, at its first part that may be skipped."""
+
+    layers: list[Layer]
+    """What it puts on the model."""
+
+    def look(self, call: Call, forward: Forward, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Streams:
+        """Return what the policy wants to see.
+
+        Args:
+            call: The model's call, which holds what was seen of it so far.
+            forward: The first part.
+            args: What it is given.
+            kwargs: What it is given by name.
+        """
+
+
+def _look_at_nothing(_local: threading.local) -> None:
+    return None
+
+
+def _put_nothing(_local: threading.local) -> Sequence[Layer]:
+    return ()
+
+
+@dataclass(frozen=True)
+class Span:
+    """What of a model is forecast, and what is looked at on the way.
+
+    Args:
+        stacks: What is skipped, each stack by itself; nearly always one.
+        probe: Makes what shows a policy the inside of the model; given this thread's ``call``. Default nothing.
+        layers: Makes what else is put on the model; given the same. Default nothing.
     """
-    if target.opaque or span not in (HALVES, MODULES):
-        return [stack_of(model, target, span)]
-    if span == HALVES:
-        return [Blocks(model, target, lists) for lists in halves(model, target.lists("full"))]
-    return [*modules_of(model, target)]
 
-
-def halves(model: nn.Module, paths: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Cut a run of block lists in two, as slices.
-
-    Raises:
-        UnsupportedModel: If there are fewer than two blocks.
-    """
-    counts = [len(lookup(model, path)) for path in paths]
-    front, back, left = list[str](), list[str](), sum(counts) // 2
-    if not left:
-        raise UnsupportedModel(f"{sum(counts)} block cannot be cut in two.\nForecast it whole: span='full'")
-    for path, count in zip(paths, counts, strict=True):
-        if left >= count:
-            front.append(path)
-        elif left > 0:
-            front.append(f"{path}[:{left}]")
-            back.append(f"{path}[{left}:]")
-        else:
-            back.append(path)
-        left -= count
-    return front, back
-
-
-def stack_of(model: nn.Module, target: Target, span: str) -> Stack:
-    """Return the parts of a model that a span names, where they are one stack.
-
-    Raises:
-        UnknownName: If the model has no such span.
-        UnsupportedModel: If the span has no blocks.
-    """
-    if span in WHOLE:
-        names = parameters_of(model)
-        return Opaque([model], (names[0], 0) if WHOLE[span] else None, packed=target.samples is None)
-    if span not in target.spans and (span != REST or target.opaque):
-        raise unknown(f"span of {target.model}", span, [*target.spans, *WHOLE])
-    if not target.opaque:
-        return Blocks(model, target, target.lists(span))
-    parts = [part for path in target.spans[span] for part in lookup(model, path)]
-    if not parts:
-        raise UnsupportedModel(
-            f"the span {span!r} of this {target.model} has no parts in {', '.join(target.spans[span])}.\n"
-            f"Forecast the model's output instead: span={next(iter(WHOLE))!r}"
-        )
-    return Opaque(parts)
+    stacks: Sequence[Stack]
+    probe: Callable[[threading.local], Probe | None] = _look_at_nothing
+    layers: Callable[[threading.local], Sequence[Layer]] = _put_nothing

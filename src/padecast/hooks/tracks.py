@@ -61,7 +61,7 @@ class Track:
     def close(self) -> None:
         """Let go of what it remembers, and keep the records."""
         if self.session is not None:
-            self.session.forget()
+            self.session.close()
         self.thread, self.conflict = None, False
         self.branches.clear()
 
@@ -143,6 +143,6 @@ class Tracks:
         # With this one REMEMBER histories are left; a run without one computes until it has one again.
         for other in others[: 1 - REMEMBER or None]:
             if other.session is not None:
-                other.session.forget()
+                other.session.close()
         # Runs that were given up never end: there is a bound to how many are followed.
         self._tracks = [*[other for other in others if not other.is_over][1 - MOST :], track]

@@ -10,12 +10,14 @@ import torch
 from torch import Tensor
 
 from padecast._errors import InvalidOption
-from padecast.calibration.trials import attach
+from padecast._steps import Position
 from padecast.forecasters import Reuse
+from padecast.handles.attach import around
 from padecast.hooks.quiet import quiet
 from padecast.lab.calls import Call
 from padecast.memory.arithmetic import Rows, Streams
 from padecast.policies import Always
+from padecast.session.observer import Observer
 from padecast.session.session import Session
 
 
@@ -42,15 +44,15 @@ def magnitudes(
     Reference:
         Ma et al., "MagCache: Fast Video Generation with Magnitude-Aware Cache", arXiv:2506.09045.
     """
-    sessions: list[_Magnitudes] = []
+    heard: list[_Magnitudes] = [_Magnitudes()]
 
     def begin(total: int) -> Session:
-        sessions.append(_Magnitudes(total))
-        return sessions[-1]
+        heard.append(_Magnitudes())
+        return Session(Always(), Reuse(), total, measure=False, observers=heard[-1:])
 
-    with quiet(pipe), attach(pipe, span, begin):
+    with quiet(pipe), around(pipe, span, begin):
         call(pipe, tuple(seeds), **arguments)
-    ratios = sessions[-1].ratios if sessions else {}
+    ratios = heard[-1].ratios
     steps = max(ratios, default=0) + 1
     if sorted(ratios) != list(range(1, steps)):
         raise InvalidOption(
@@ -60,22 +62,19 @@ def magnitudes(
     return (1.0, *(fmean(ratios[step]) for step in range(1, steps)))
 
 
-class _Magnitudes(Session):
-    """A session that computes every step and compares every residual with the one before, token by token."""
+class _Magnitudes(Observer):
+    """Compares every residual with the one before, token by token."""
 
-    def __init__(self, total: int) -> None:
-        super().__init__(Always(), Reuse(), total, measure=False)
+    def __init__(self) -> None:
         self.ratios: dict[int, list[float]] = {}
         self._kept: dict[str, tuple[int, Tensor]] = {}
 
-    def learn(self, branch: str, entry: Streams, output: Streams, rows: Rows | None = None) -> Streams:
-        """Note how a residual's tokens have grown, and pass the output on."""
-        index = self.records[-1].at.index
-        now = torch.linalg.vector_norm((output[0] - entry[0]).detach().float(), dim=-1)
+    def hear(self, branch: str, at: Position, inputs: Streams, output: Streams, rows: Rows | None = None) -> None:
+        """Note how a residual's tokens have grown."""
+        now = torch.linalg.vector_norm((output[0] - inputs[0]).detach().float(), dim=-1)
         before = self._kept.get(branch)
-        if before is not None and before[0] == index - 1:
+        if before is not None and before[0] == at.index - 1:
             ratio = now / before[1].clamp_min(torch.finfo(torch.float32).tiny)
             counted = ratio if rows is None or rows[0] is None else ratio[rows[0]]
-            self.ratios.setdefault(index, []).append(float(counted.mean()))
-        self._kept[branch] = index, now
-        return super().learn(branch, entry, output, rows)
+            self.ratios.setdefault(at.index, []).append(float(counted.mean()))
+        self._kept[branch] = at.index, now

@@ -14,10 +14,10 @@ from padecast._errors import UnsupportedModel
 from padecast.calibration.collect import watching
 from padecast.calibration.sketch import sketch
 from padecast.calibration.statistic import gram_sum
-from padecast.handles.handle import models_of
-from padecast.hooks.stack import stack_of
+from padecast.hooks.blocks.spans import stack_of
 from padecast.lab.metrics import relative_errors
 from padecast.lab.runner import UNCACHED, Entry, Task, draw
+from padecast.targets.pipelines import models_of
 
 SIZE = 251
 """Dimensions that latents are folded into, for pictures: distances are kept within some percent."""

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from padecast.handles.handle import MODELS
+from padecast.targets.pipelines import MODELS
 
 
 @dataclass

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,8 +11,10 @@ from torch import Tensor, nn
 
 from padecast._errors import UnsupportedModel
 from padecast.hooks.rows import Known, joint, read_rows
+from padecast.hooks.stack import Stack
 from padecast.memory.arithmetic import Rows, Streams
 from padecast.targets import BlockOutput, Target
+from padecast.targets.parts import lookup, parameters_of
 
 
 @dataclass
@@ -70,7 +71,7 @@ class Block:
         return tuple(replaced.get(name, value) for name, value in zip(self.returns.names, output, strict=True))
 
 
-class Blocks:
+class Blocks(Stack):
     """The blocks of a span, whose residual is what they add to the streams that they are given.
 
     Args:
@@ -94,10 +95,6 @@ class Blocks:
         self._target, self._samples = target, target.samples
         self._joined = target.returns(names[-1]).joins if len(names) > 1 else ()
         self.parts = [block.module for block in self._blocks]
-        self.notes = self.remembers_entry = False
-
-    def clear(self) -> None:
-        """Nothing is remembered here."""
 
     def entry(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Streams:
         """Return the streams that a forecast is added to: as the last block gets them when none does anything."""
@@ -126,9 +123,6 @@ class Blocks:
         """Return a block's inputs in the shape of its output, or the forecast in their place."""
         return self._blocks[place].pass_through(args, kwargs, {} if forecast is None else self._name_streams(forecast))
 
-    def ran(self, place: int, output: Any) -> None:
-        """Nothing is remembered here."""
-
     def learnt(self, entry: Streams, output: Any) -> tuple[Streams, Streams]:
         """Return the streams that the blocks were given, and those that they returned."""
         return entry, samples_first(self._blocks[-1].streams(output, self._present), self._samples)
@@ -156,30 +150,3 @@ def samples_first(streams: Iterable[Tensor], samples: int | None) -> Streams:
     if samples is None:
         return tuple(stream[None] for stream in streams)
     return tuple(streams) if samples == 0 else tuple(x.transpose(0, samples) for x in streams)
-
-
-def lookup(model: nn.Module, path: str) -> Sequence[nn.Module]:
-    """Return the modules that a path names: a list, a slice of one, or a single module; the model itself for ``""``.
-
-    Example:
-        >>> model = nn.Module()
-        >>> model.blocks, model.middle = nn.ModuleList([nn.ReLU(), nn.Tanh()]), nn.Identity()
-        >>> lookup(model, "blocks[1:]"), lookup(model, "middle")
-        ([Tanh()], [Identity()])
-        >>> lookup(model, "absent")
-        []
-    """
-    name, _, part = path.rstrip("]").partition("[")
-    node: Any = model
-    for step in name.split(".") if name else ():
-        node = getattr(node, step, None)
-    modules = list(node) if isinstance(node, nn.ModuleList) else [node] if isinstance(node, nn.Module) else []
-    if not part:
-        return modules
-    start, stop = (int(number) if number else None for number in part.split(":"))
-    return modules[start:stop]
-
-
-def parameters_of(module: nn.Module) -> tuple[str, ...]:
-    """Return the names of the arguments of a module's own forward, whoever replaced it on the instance."""
-    return tuple(inspect.signature(type(module).forward).parameters)[1:]

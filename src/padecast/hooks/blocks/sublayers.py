@@ -12,12 +12,12 @@ from torch.utils._pytree import tree_leaves
 from padecast._errors import InvalidOption, UnsupportedModel
 from padecast.forecasters.tokens import grid_of
 from padecast.hooks.blocks.attention import Attention
-from padecast.hooks.blocks.blocks import lookup
 from padecast.hooks.call import Call, Pass
 from padecast.hooks.outputs import Opaque
 from padecast.hooks.rows import matching
 from padecast.memory.arithmetic import Streams
 from padecast.targets import MODULES, BlockOutput, Target
+from padecast.targets.parts import lookup, parameters_of
 
 ATTENTION = re.compile(r"((self_|cross_)?(attn|attention)\d*)$")
 FEED_FORWARD = re.compile(r"((\w+_)?(ff|ffn|mlp)(_\w+)?|feed_forward)$")
@@ -50,7 +50,9 @@ class Module(Opaque):
         super().__init__([part], text=text, second=second)
         self.block, self.attends, self._captions = block, attends, captions
 
-    def watch(self, call: Call, way: Pass, forward: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
+    watches = True
+
+    def run(self, call: Call, way: Pass, forward: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
         """Run the module whole; if it is an attention whose tokens are to be told apart, note what it shows."""
         renewal = call.session.renewal
         if not self.attends or not renewal.watches:
@@ -77,6 +79,8 @@ class Module(Opaque):
             kwargs: What it is given by name.
         """
         renewal = call.session.renewal
+        if not renewal.share:
+            return forecast
         if renewal.share >= 1:
             return self.learnt((), forward(*args, **kwargs))[1]
         x, others = self._take_apart(args, kwargs)
@@ -96,13 +100,13 @@ class Module(Opaque):
 
     def _take_apart(self, args: Any, kwargs: dict[str, Any]) -> tuple[Tensor | None, list[Tensor]]:
         """Return the input whose tokens are computed, ``(B, N, D)``, if it is such, and all other tensors."""
-        x = args[0] if args else kwargs.get(self._name)
+        x = args[0] if args else kwargs.get(parameters_of(self.parts[0])[0])
         others = [y for y in tree_leaves((args, kwargs)) if isinstance(y, Tensor) and y is not x]
         plain = isinstance(x, Tensor) and x.ndim == 3 and x.is_floating_point() and x.shape[1] > 0
         return (x if plain else None), others
 
     def _replace_input(self, x: Tensor, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        return ((x, *args[1:]), kwargs) if args else (args, {**kwargs, self._name: x})
+        return ((x, *args[1:]), kwargs) if args else (args, {**kwargs, parameters_of(self.parts[0])[0]: x})
 
 
 def modules_of(model: nn.Module, target: Target) -> list[Module]:

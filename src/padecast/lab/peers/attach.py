@@ -10,10 +10,11 @@ from typing import Any
 
 from padecast._errors import PadecastError, UnsupportedModel
 from padecast._intercept import Intercept
-from padecast.handles.handle import check_unused, models_of
+from padecast.handles.handle import check_unused
 from padecast.lab.peers.base import Peer, first_line
 from padecast.lab.peers.restored import restore
 from padecast.lab.peers.watch import Watch
+from padecast.targets.pipelines import models_of
 
 
 class Seen(Watch):

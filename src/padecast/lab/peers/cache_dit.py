@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from padecast._errors import UnsupportedModel
-from padecast.handles.handle import models_of
 from padecast.lab._extras import need
 from padecast.lab.knob import Knob
 from padecast.lab.peers.base import Peer
+from padecast.targets.pipelines import models_of
 
 
 @dataclass(frozen=True)

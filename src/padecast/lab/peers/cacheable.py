@@ -10,9 +10,9 @@ from typing import Any
 from torch import nn
 
 from padecast._errors import UnsupportedModel
-from padecast.handles.handle import models_of
 from padecast.hooks.schedule import look_up
 from padecast.lab.peers.base import Peer
+from padecast.targets.pipelines import models_of
 
 
 @dataclass(frozen=True)

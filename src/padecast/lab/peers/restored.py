@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from padecast.handles.handle import models_of
+from padecast.targets.pipelines import models_of
 
 
 @contextmanager

@@ -8,8 +8,8 @@ from torch import nn
 
 from padecast import targets
 from padecast._errors import UnsupportedModel
-from padecast.handles.handle import models_of
-from padecast.hooks.stack import stack_of
+from padecast.hooks.blocks.spans import stack_of
+from padecast.targets.pipelines import models_of
 
 QUERIES = ("to_q", "to_qkv", "to_qkv_mlp_proj", "qkv")
 

@@ -2,40 +2,23 @@
 
 from __future__ import annotations
 
-import math
 import threading
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any
 
-from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
+from torch import nn
 
 from padecast._errors import InvalidOption, UnsupportedModel, unknown
 from padecast._intercept import Intercept, Layer, innermost
-from padecast.hooks.blocks.blocks import Block, lookup, samples_first
+from padecast.hooks.blocks.blocks import Block, samples_first
 from padecast.hooks.call import Call
+from padecast.hooks.stack import Probe
 from padecast.memory.arithmetic import Streams
 from padecast.policies.base import PROBES
 from padecast.targets import REST, Target
+from padecast.targets.parts import lookup
 
 Forward = Callable[..., Any]
-
-
-class Probe(Protocol):
-    """Looks at one call of a model, at its first part that may be skipped."""
-
-    layers: list[Layer]
-    """What it puts on the model."""
-
-    def look(self, call: Call, forward: Forward, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Streams:
-        """Return what the policy wants to see.
-
-        Args:
-            call: The model's call, which holds what was seen of it so far.
-            forward: The first part.
-            args: What it is given.
-            kwargs: What it is given by name.
-        """
 
 
 class Modulated:
@@ -144,37 +127,3 @@ def probe_of(kind: str, model: nn.Module, target: Target, span: str, local: thre
     if kind == "modulated":
         return Modulated(model, target, local)
     return FirstResidual(model, target, local) if kind == "first-block" else None
-
-
-def on_grid(features: Streams, arguments: Mapping[str, Any]) -> Streams:
-    """Return packed latents with their height and width, where the model is told them; others as they are.
-
-    Args:
-        features: The model's first argument; packed it is ``(B, N, C)``, and becomes ``(B, C, H, W)``, or
-            ``(B, C, F, H, W)`` in a model of clips.
-        arguments: Its other arguments by name. Of ``img_ids`` the ends are read, which on a GPU is a wait.
-
-    Example:
-        >>> import torch
-        >>> on_grid((torch.zeros(1, 6, 64),), {"height": 2, "width": 3})[0].shape
-        torch.Size([1, 64, 2, 3])
-    """
-    grid = _grid(arguments) if any(x.ndim == 3 for x in features) else ()
-    return tuple(_unpack(x, grid) if x.ndim == 3 else x for x in features)
-
-
-def _unpack(x: Tensor, grid: tuple[int, ...]) -> Tensor:
-    """Return ``(B, N, C)`` as ``(B, C, *grid)``, if the grid has N places."""
-    fits = len(grid) > 1 and math.prod(grid) == x.shape[1]
-    return x.transpose(1, 2).unflatten(2, grid) if fits else x
-
-
-def _grid(arguments: Mapping[str, Any]) -> tuple[int, ...]:
-    """Return how many tokens lie along every axis, as far as a model is told; nothing if it is not."""
-    ids = arguments.get("img_ids")
-    if isinstance(ids, Tensor) and ids.ndim > 1 and ids.shape[-1] > 2 and len(ids):
-        rows = ids.reshape(-1, ids.shape[-1])[:, 1:3]  # of an image's row and column; the first tells images apart
-        return tuple(int(size) + 1 for size in (rows.amax(0) - rows.amin(0)).tolist())
-    named = [arguments[name] for name in ("num_frames", "height", "width") if arguments.get(name) is not None]
-    sizes = named or tree_leaves(arguments.get("img_shapes"))[:3]
-    return tuple(sizes) if all(isinstance(size, int) for size in sizes) else ()

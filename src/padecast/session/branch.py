@@ -1,0 +1,295 @@
+"""One branch of a run: what one conditioning remembers, and how it stands at the step begun."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from padecast._errors import FeatureChanged
+from padecast._geometry import Geometry
+from padecast.forecasters import Forecaster
+from padecast.forecasters.base import pad
+from padecast.memory.arithmetic import Ready, Rows, Streams, detach
+from padecast.memory.memory import Memory
+from padecast.policies import Policy
+from padecast.session.decisions import Course
+from padecast.session.histories import Histories
+from padecast.session.observer import Observer
+from padecast.session.patch import Patch, is_finite, unfit
+from padecast.session.renewal import Renewal
+
+
+@dataclass
+class Run:
+    """What all branches of a run share.
+
+    Args:
+        policy: When to compute.
+        forecaster: With which weights to forecast.
+        course: The steps so far.
+        histories: What branches remember.
+        renewal: Which tokens of modules are computed at forecast steps.
+        observers: Who hears of computed steps.
+        is_alone: Whether no other process holds a part of the features.
+        is_served: Whether some branch was served at the step begun.
+        aside: Bytes that are kept elsewhere for the run.
+        peak_bytes: The most that were kept so far.
+    """
+
+    policy: Policy
+    forecaster: Forecaster
+    course: Course
+    histories: Histories
+    renewal: Renewal
+    observers: Sequence[Observer]
+    is_alone: bool
+    is_served: bool = False
+    aside: int = 0
+    peak_bytes: int = 0
+
+    def count_bytes(self) -> None:
+        """Note how much is kept now."""
+        size = self.histories.nbytes + self.course.nbytes + self.renewal.nbytes + self.aside
+        self.peak_bytes = max(self.peak_bytes, size)
+
+
+class Branch:
+    """What one conditioning of a run remembers, and how it stands at the step begun.
+
+    A step of a branch is :meth:`forecast`; where that returns nothing, the stack is run between :meth:`hold` and
+    :meth:`learn`. Whatever cannot be forecast is computed, and the record says why.
+
+    Args:
+        name: Under which it is reported.
+        run: Which it is a branch of.
+    """
+
+    def __init__(self, name: str, run: Run) -> None:
+        self.name, self._run = name, run
+        self.is_served = self.was_served = False  # at the step begun, and at the one before
+        self._patch: Patch | None = None
+        self._prepared: tuple[Geometry, Tensor] | None = None
+
+    def begin(self) -> None:
+        """Note that another step begins."""
+        self.was_served, self.is_served, self._patch = self.is_served, False, None
+
+    @property
+    def is_patched(self) -> bool:
+        """Whether some of its samples are computed at the step begun, and the others get their forecasts."""
+        return self._patch is not None
+
+    def forecast(
+        self, inputs: Streams, part: int | None = None, source: Callable[[], Streams] | None = None
+    ) -> Streams | None:
+        """Return the output at the step begun, or ``None`` if it must be computed.
+
+        On a CPU, a sample whose forecast is not finite is computed, and the others get their forecasts all the same.
+
+        Args:
+            inputs: What the stack is given, ``(B, ...)`` per stream.
+            part: Of several stacks of a model, which this is; the policy may have it run at a forecast step.
+            source: Returns what the model is given of every sample, ``(B, ...)`` per tensor, where those are not the
+                inputs. A sample that is not finite there is served as it is: computing it would not mend it.
+        """
+        run = self._run
+        record = run.course.records[-1]
+        # Delta-DiT runs one half at a forecast step: as planned, with nothing to note and nothing to learn.
+        if (
+            part is not None
+            and not record.computed
+            and not self.is_served
+            and not run.policy.leaves_out(record.at, part)
+        ):
+            self._serve()
+            return None
+        if self.is_served:
+            return self.decline("ambiguous")
+        if record.computed or run.forecaster.replays:
+            return self._recall(inputs) if run.observers and record.computed and inputs else None
+        memory = self._memory
+        reason = self._reason_to_compute(memory, inputs)
+        if memory is None or reason:
+            return self.decline(reason)
+        # By its name calibrated offsets of one branch are told from those of another.
+        geometry = replace(memory.geometry(), branch=self.name)
+        with torch.no_grad():
+            weights = run.forecaster.weights(geometry, record.at) if run.forecaster.is_weights else None
+            output = run.forecaster.forecast(memory, geometry, inputs, record.at, weights)
+        patch = None
+        # On a GPU the look would be a wait at every forecast step, and what one process sees must not decide for all.
+        if run.is_alone and {y.device.type for y in output} == {"cpu"}:
+            patch = unfit(output, inputs if source is None else source)
+        if patch is not None and not patch.serves_any:
+            return self.decline("non-finite")
+        # Also where a sample is computed: the others get their forecasts.
+        self._note(geometry, weights)
+        self._serve()
+        if patch is None:
+            return output
+        self._patch = patch
+        return self.decline("non-finite sample")
+
+    def _recall(self, inputs: Streams) -> Streams | None:
+        """Return what an observer knows of a computed step, and learn it."""
+        for observer in self._run.observers:
+            output = observer.recall(self.name, self._run.course.records[-1].at, inputs)
+            if output is not None:
+                return self.learn(inputs, output)
+        return None
+
+    @property
+    def _memory(self) -> Memory | None:
+        return self._run.histories.memories.get(self.name)
+
+    def _reason_to_compute(self, memory: Memory | None, inputs: Streams) -> str:
+        """Say why a step that is to be forecast cannot be; one of :data:`padecast.session.record.NOTES`, or nothing."""
+        if memory is None or not len(memory):
+            return "no history"
+        if not memory.fits(inputs):
+            self._run.histories.drop(self.name)
+            return "changed"
+        # Guidance that comes back after a pause: its history ends before that of the others.
+        if memory.latest < self._run.course.trace.computed[-1]:
+            return "stale"
+        # A forecast is made without gradients, and would end that of the input.
+        for x in inputs:
+            if x.requires_grad:
+                return "gradient"
+        return ""
+
+    def ready(self) -> Ready | None:
+        """Return the forecast at the step begun as far as it goes without the stack's input, for a compiled model.
+
+        Nothing if the step is computed or is better left to :meth:`forecast`. Who uses it says so to :meth:`serve`.
+        """
+        run, memory = self._run, self._memory
+        record = run.course.records[-1]
+        if record.computed or self.is_served or not run.forecaster.is_plain:
+            return None
+        # Then forecast() is asked, which notes why.
+        if memory is None or not len(memory) or memory.latest < run.course.trace.computed[-1]:
+            return None
+        geometry = replace(memory.geometry(), branch=self.name)
+        with torch.no_grad():
+            weights = run.forecaster.weights(geometry, record.at)
+            self._prepared = geometry, weights
+            # Nobody looks at the sum inside a graph: what it is made of stands for it. No GPU is waited for.
+            parts = [x for x in (weights, geometry.gram) if x is not None and x.device.type == "cpu"]
+            if not all(map(is_finite, parts)):
+                return None
+            return memory.ready(pad(weights, memory.kept))
+
+    def serve(self) -> None:
+        """Note that what :meth:`ready` returned became the output."""
+        assert self._prepared is not None
+        self._note(*self._prepared)
+        self._prepared = None
+        self._serve()
+
+    def _serve(self) -> None:
+        self.is_served = self._run.is_served = True
+
+    def _note(self, geometry: Geometry, weights: Tensor | None) -> None:
+        """Write down what a forecast was made of that became the output."""
+        record = self._run.course.records[-1]
+        record.geometry[self.name] = geometry
+        if weights is not None:
+            # A method may weigh fewer than are remembered: a report has one number for each.
+            record.weights[self.name] = pad(weights, len(geometry))
+
+    def hold(self, inputs: Streams) -> Streams:
+        """Return what :meth:`learn` will be given as the stack's input.
+
+        Where its residual will be learnt, that is a copy in the slot of the residual to come, so that nobody keeps the
+        input itself alive while the stack runs; otherwise the input.
+        """
+        # Where nothing is learnt a copy would take the slot of the oldest residual.
+        if self.is_served or self._is_replayed:
+            return inputs
+        with torch.no_grad():
+            return self._run.histories.make(self.name, inputs).hold(detach(inputs))
+
+    def learn(self, inputs: Streams, output: Streams, rows: Rows | None = None) -> Streams:
+        """Remember a computed residual; returns the output (for the oracle, the input plus its residual).
+
+        Where only some samples are computed, nothing is remembered: histories are of whole steps, and those of the
+        others must be what they would have been without them.
+
+        Args:
+            inputs: What the stack was given.
+            output: What it returned.
+            rows: Which rows inner products are taken over. Default all.
+
+        Raises:
+            FeatureChanged: If the output has another shape than the input.
+        """
+        check_shapes(inputs, output)
+        run = self._run
+        record = run.course.records[-1]
+        for observer in run.observers:
+            observer.hear(self.name, record.at, inputs, output, rows)
+        if self._patch is not None:
+            patch, self._patch = self._patch, None
+            return patch.on(output)
+        # The branch once more, or a half that runs at a forecast step: a history has no more than one residual a step.
+        if self.is_served:
+            return output
+        is_first, replayed = not run.is_served, self._is_replayed
+        # The first branch had no forecast: the others compute with it, and policies see a computed step.
+        if not record.computed and not replayed and is_first:
+            run.course.correct()
+        if record.computed and is_first:
+            run.course.learn(output, rows)
+        self._serve()
+        if replayed:
+            # Rounded as a forecast is, so that only the weights tell the two apart.
+            return tuple(x + (y - x) for x, y in zip(inputs, output, strict=True))
+        memory = run.histories.make(self.name, inputs)
+        with torch.no_grad():
+            basis = run.forecaster.basis(record.at)
+            memory.remember(record.at, detach(inputs), detach(output), basis, rows)
+        run.renewal.fresh(self.name)
+        record.geometry[self.name] = memory.geometry()
+        run.count_bytes()
+        return output
+
+    def renew(self, inputs: Streams, output: Streams) -> None:
+        """Remember what became of a forecast, some of whose tokens were computed."""
+        assert self._memory is not None
+        with torch.no_grad():
+            self._memory.renew(detach(inputs), detach(output))
+        self._run.count_bytes()
+
+    @property
+    def _is_replayed(self) -> bool:
+        return self._run.forecaster.replays and not self._run.course.records[-1].computed
+
+    def decline(self, note: str) -> Streams | None:
+        """Note why it is computed at the step begun; one of :data:`padecast.session.record.NOTES`."""
+        self._run.course.records[-1].notes[self.name] = note
+        return None
+
+    def lose(self, note: str) -> None:
+        """Note why nothing was seen of its stack at the step begun."""
+        self._patch = None
+        self._run.histories.drop(self.name)  # a slot may hold the input of a residual that never came
+        self.decline(note)
+
+
+def check_shapes(inputs: Streams, output: Streams) -> None:
+    """Raise if a stack's output has another shape than its input.
+
+    Raises:
+        FeatureChanged: With both shapes.
+    """
+    for x, y in zip(inputs, output, strict=True):
+        if x.shape != y.shape:
+            raise FeatureChanged(
+                f"the stack was given {tuple(x.shape)} and returned {tuple(y.shape)}: there is no residual "
+                "between them.\nUsual cause: a span that begins or ends where the model concatenates or drops "
+                "tokens. Choose another span."
+            )
