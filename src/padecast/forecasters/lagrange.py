@@ -51,7 +51,7 @@ class Lagrange(Forecaster):
 
     def weights(self, geometry: Geometry, at: Position) -> Tensor:
         """See :meth:`Forecaster.weights`."""
-        return pad(lagrange_basis(geometry.time[: self.window], at.time), len(geometry))
+        return pad(lagrange_basis(geometry.time[: self.degree + 1], at.time), len(geometry.index))
 
 
 def lagrange_basis(nodes: tuple[float, ...], at: float) -> Tensor:

@@ -13,7 +13,7 @@ from torch import nn
 
 from padecast._errors import FeatureChanged, PadecastError
 from padecast._intercept import Intercept, Layer, Switch, innermost, is_in_place
-from padecast.hooks.call import Arrival, Call, Pass, Said, device_of
+from padecast.hooks.call import Arrival, Call, Pass, Said, stopwatch
 from padecast.hooks.callers import Caller, caller_of
 from padecast.hooks.conditions import conditions_of
 from padecast.hooks.copies import plain_copies
@@ -23,7 +23,6 @@ from padecast.hooks.latents import features_of, on_grid, size_of
 from padecast.hooks.passage import Passage
 from padecast.hooks.schedule import Clock
 from padecast.hooks.stack import Span
-from padecast.hooks.stopwatch import stopwatch
 from padecast.hooks.threads import Threads, collision
 from padecast.hooks.tracks import Track, Tracks
 from padecast.session.session import Session
@@ -35,6 +34,9 @@ MakeSession = Callable[[int], Session]
 
 class Listener:
     """What is told of a model's calls: nothing, unless it is overridden."""
+
+    notes = False
+    """Whether it is told of every call; else of runs alone."""
 
     def leave_alone(self, caller: Caller, timestep: Any) -> None:
         """Hear of a call that another pipeline makes."""
@@ -86,10 +88,11 @@ class Attachment:
         # Why a run that has perhaps begun cannot be served, and its first step: it is not certain before the second.
         self._refusal: tuple[PadecastError, int] | None = None
         self._threads = Threads(model)
+        self._here = self._threads.here
         self._is_traced = False  # whether the model's forward runs as one compiled graph
         self._kind = probe
         self._switch = switch or Switch()
-        self._probe = span.probe(self._threads.here)
+        self._probe = span.probe(self._here)
         self._layers = self._all_layers(span)
 
     def install(self) -> None:
@@ -139,10 +142,12 @@ class Attachment:
 
     def is_busy(self) -> bool:
         """Whether another thread is inside the model; calls that an interrupt ended are forgotten."""
+        if not self._threads.inside:
+            return False
         if self._threads.is_busy():
             return True
-        if self._threads.forget_interrupted():
-            self.reset()
+        self._threads.forget_interrupted()
+        self.reset()
         return False
 
     def _all_layers(self, span: Span) -> list[Layer]:
@@ -154,9 +159,9 @@ class Attachment:
         ]
         if hasattr(self.model, "cache_context"):
             layers.append(Intercept(self.model, "cache_context", self._listen))
-        layers += span.layers(self._threads.here)
+        layers += span.layers(self._here)
         for number, stack in enumerate(self._stacks):
-            passage = Passage(stack, number, len(self._stacks) > 1, self._threads.here, self._probe)
+            passage = Passage(stack, number, len(self._stacks) > 1, self._here, self._probe)
             for place, part in enumerate(stack.parts):
                 layers.append(Intercept(innermost(part), "forward", passage.around(place)))
         # Last, and so around what a span of the whole model puts here: its part asks for a call that has begun.
@@ -168,14 +173,14 @@ class Attachment:
         """Begin a call, unless torch asks while this is put on or taken off: it leaves out what is given by name."""
         if module is not self.model or kwargs is None:
             return
-        self._threads.here.hooked = True
+        self._here.hooked = True
         with self._switch.lock:
             if self._switch.on:
                 self._enter(args, kwargs)
 
     def _after(self, module: nn.Module, _args: Any, output: Any) -> None:
         if module is self.model:
-            self._threads.here.hooked = False
+            self._here.hooked = False
             with self._switch.lock:
                 self._leave(output)
 
@@ -194,7 +199,7 @@ class Attachment:
 
     def _is_announced(self) -> bool:
         """Whether a hook has told of this call of ``forward``: of no later one, should an interrupt end this."""
-        hooked, self._threads.here.hooked = getattr(self._threads.here, "hooked", False), False
+        hooked, self._here.hooked = self._here.hooked, False
         return hooked
 
     def _listen(self, method: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -203,19 +208,19 @@ class Attachment:
 
     @contextlib.contextmanager
     def _telling(self, opened: contextlib.AbstractContextManager[None], context: Said) -> Iterator[None]:
-        before, self._threads.context = self._threads.context, context
+        before, self._here.context = self._here.context, context
         try:
             with opened:
                 yield
         finally:
             # Contexts may be nested: the outer one goes on.
-            self._threads.context = before
+            self._here.context = before
 
     # One call of the model ---------------------------------------------------------------------------------------
 
     def _enter(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         # torch calls no hook when a KeyboardInterrupt leaves the model: such a call is found by the next one.
-        ended = self._threads.end()
+        ended = self._threads.end() if self._here.call is not None else None
         if ended is not None and ended.session is self.session:  # and no other thread's run has begun since
             # Spent before the reset forgets which schedule it was: the scheduler may hold the next run's by now.
             self.clock.spend(self.clock.latest)  # an interrupt ended the call before, and the run
@@ -231,16 +236,19 @@ class Attachment:
         if self.is_busy():
             self._tracks.latest.conflict = True  # the other run is spoilt too, and hears of it at the end of its call
             raise collision()
+        context = self._here.context
         arrival = Arrival(
             named,
             named.get(self._parameters[0]),
             named.get(self.target.timestep),
-            self._threads.context,
+            context,
+            None if context is None else str(context.name),
             conditions_of(named, (self._parameters[0], self.target.timestep)),
             caller,
             asks_gradient,
         )
-        self._check_overtaken(arrival)
+        if self._threads.overtaken:
+            self._check_overtaken(arrival)
         track, tick = self._locate(arrival)
         if tick.foreign:
             # A thread that steps our scheduler makes our own calls look foreign: an error is better than a wrong image.
@@ -255,7 +263,6 @@ class Attachment:
             if session is None or tick.position is None:
                 return
             branch = track.branches.find(arrival.name, arrival.conditions, arrival.latents, tick.position.index)
-            track.value = track.counter.value
             if branch is None:
                 session.insist("unclear", [arrival.name or ""])
                 return
@@ -273,17 +280,18 @@ class Attachment:
 
     def _locate(self, arrival: Arrival) -> tuple[Track, Tick]:
         timestep, context, latents = arrival.timestep, arrival.context, arrival.latents
-        if not self.clock.has_grid:
+        if self.clock.pipeline is None or not self.clock.has_grid:
             return self._tracks.locate(timestep, context, arrival.conditions, latents)
-        by_hand = self.clock.pipeline is not None and arrival.caller.is_by_hand
+        by_hand = arrival.caller.is_by_hand
         tick = self.clock.locate(timestep, context, by_hand, arrival.caller.site, size_of(latents))
         return self._tracks.latest, tick
 
     def _is_ours(self, track: Track, tick: Tick, arrival: Arrival) -> bool:
         """Whether a call that fits the schedule belongs to its run, also where it is made by hand."""
         session, at = track.session, tick.position
-        by_hand = self.clock.pipeline is not None and self.clock.has_grid and arrival.caller.is_by_hand
-        if not by_hand or tick.begins or session is None or at is None:
+        if self.clock.pipeline is None or tick.begins or session is None or at is None:
+            return True
+        if not (arrival.caller.is_by_hand and self.clock.has_grid):
             return True
         # At the first step every conditioning is new.
         if not session.records or session.records[0].at.index == at.index:
@@ -314,7 +322,7 @@ class Attachment:
             session.observe(features_of(arrival.latents))
         elif self._kind == "spectrum":
             session.observe(on_grid(features_of(arrival.latents), arrival.named))
-        stop = stopwatch(device_of(arrival.named))
+        stop = stopwatch(arrival.named)
         # The oracle computes and hands on something else, and a probe is not asked before the first part is reached.
         certain = arrival.asks_gradient or session.records[-1].computed
         computes = certain and not session.forecaster.replays and self._probe is None
@@ -334,7 +342,7 @@ class Attachment:
 
     def _session_at(self, track: Track, tick: Tick, caller: Caller) -> Session | None:
         """Return the session of the call's run with its step begun; ``None`` without a schedule."""
-        if not tick.begins:
+        if not tick.begins and (track.conflict or track.thread != threading.get_ident()):
             self._check_thread(track, caller)
         if self._refusal is not None and not tick.begins and tick.position is not None:
             error, first = self._refusal
@@ -445,7 +453,8 @@ class Attachment:
                     "Usual cause: offloading switched on or off in a callback. Do that between runs."
                 )
             session.branch(way.key).lose("bypassed" if self._is_displaced(number) else "left out")
-        self._listener.note(session)
+        if self._listener.notes:
+            self._listener.note(session)
         if session.complete:
             session.close()
             # Whoever samples next, in whatever thread, overtakes nobody.

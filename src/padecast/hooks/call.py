@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,9 +15,10 @@ from padecast._errors import UnsupportedModel
 from padecast.hooks.callers import Caller
 from padecast.hooks.conditions import Condition
 from padecast.hooks.rows import Known
-from padecast.hooks.stopwatch import Reading
 from padecast.memory.arithmetic import Ready, Streams
 from padecast.session.session import Session
+
+Reading = Callable[[], float]
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,7 @@ class Arrival:
         latents: The first of them.
         timestep: What the model is told of the time.
         context: What the pipeline says of the call, if it says anything.
+        name: What the pipeline calls the branch, if it says so.
         conditions: Its arguments that say what to draw.
         caller: Who makes it.
         asks_gradient: Whether the output is to have a gradient.
@@ -36,14 +40,10 @@ class Arrival:
     latents: Any
     timestep: Any
     context: Said | None
+    name: str | None
     conditions: tuple[Condition, ...]
     caller: Caller
     asks_gradient: bool
-
-    @property
-    def name(self) -> str | None:
-        """What the pipeline calls the branch, if it says so."""
-        return None if self.context is None else str(self.context.name)
 
 
 @dataclass
@@ -122,9 +122,55 @@ class Said:
         self.num_inference_steps = details.get("num_inference_steps", getattr(name, "num_inference_steps", None))
 
 
-def device_of(named: dict[str, Any]) -> torch.device:
-    """Return where a call takes place: the device of its first tensor."""
+class Here(threading.local):
+    """What a thread is doing with a model: every thread sees its own.
+
+    Args:
+        call: The call that it is in.
+        context: What its pipeline says of its calls.
+        hooked: Whether a hook has told of the call that its ``forward`` begins.
+    """
+
+    call: Call | None = None
+    context: Said | None = None
+    hooked: bool = False
+
+
+def stopwatch(named: dict[str, Any]) -> Callable[[], Reading]:
+    """Start a stopwatch; stopping it returns a reading in seconds that is taken later, so that no GPU is waited for.
+
+    Args:
+        named: What the model is given: the call takes place where its first tensor lies.
+
+    Example:
+        >>> stop = stopwatch({"hidden_states": torch.zeros(1)})
+        >>> stop()() >= 0
+        True
+    """
     for value in named.values():
         if isinstance(value, Tensor):
-            return value.device
-    return torch.device("cpu")
+            if value.device.type == "cuda":
+                return _on_cuda()
+            break
+    started = time.perf_counter()
+
+    def stop() -> Reading:
+        seconds = time.perf_counter() - started
+        return lambda: seconds
+
+    return stop
+
+
+def _on_cuda() -> Callable[[], Reading]:
+    start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+    start.record()
+
+    def stop() -> Reading:
+        end.record()
+        return read
+
+    def read() -> float:
+        end.synchronize()
+        return float(start.elapsed_time(end)) / 1e3
+
+    return stop

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -44,36 +43,34 @@ def caller_of(pipeline: Any, model: Any) -> Caller:
     A pipeline that is a part of ``pipeline``, as in diffusers' combined pipelines, counts as that pipeline.
     """
     first, site = 0, None
-    for frame, owner in _owners(sys._getframe(1)):
-        if not first and not frame.f_code.co_filename.startswith(LIBRARIES):
-            first, site = id(frame), frame.f_code
-        if owner is None or owner is model:
-            continue
-        if owner is pipeline or (_is_pipeline_of(owner, model) and _is_part(owner, pipeline)):
-            return Caller(pipeline, id(frame), site)
-        if _is_pipeline_of(owner, model):
-            return Caller(owner, id(frame), site)
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        code = frame.f_code
+        if not first and not code.co_filename.startswith(LIBRARIES):
+            first, site = id(frame), code
+        # Only methods are looked into, for what is said at _self_of.
+        if code.co_varnames[:1] == ("self",):
+            owner = _self_of(frame)
+            if owner is pipeline is not None:
+                return Caller(pipeline, id(frame), site)
+            if owner is not model and callable(owner) and _is_pipeline_of(owner, model):
+                is_part = any(value is owner for value in getattr(pipeline, "__dict__", {}).values())
+                return Caller(pipeline if is_part else owner, id(frame), site)
+        frame = frame.f_back
     return Caller(None, first, site)
 
 
 def is_inside(thread: int, model: Any) -> bool:
     """Whether a thread is running a method of the model at this moment."""
-    frame = sys._current_frames().get(thread)
-    return any(owner is model for _, owner in _owners(frame, is_current=thread == threading.get_ident()))
-
-
-def _owners(frame: FrameType | None, is_current: bool = True) -> Iterator[tuple[FrameType, Any]]:
-    """Yield every frame of a call stack, innermost first, and ``self`` where it is a method's.
-
-    Only methods are looked into, for what is said at ``_self_of``.
-    """
+    frame, is_current = sys._current_frames().get(thread), thread == threading.get_ident()
     while frame is not None:
-        is_method = frame.f_code.co_varnames[:1] == ("self",)
-        yield frame, _self_of(frame, is_current) if is_method else None
+        if frame.f_code.co_varnames[:1] == ("self",) and _self_of(frame, is_current) is model:
+            return True
         frame = frame.f_back
+    return False
 
 
-def _self_of(frame: FrameType, is_current: bool) -> Any:
+def _self_of(frame: FrameType, is_current: bool = True) -> Any:
     """Return the ``self`` of a method's frame.
 
     Up to Python 3.12 reading a frame's variables makes a dictionary of them all, which the frame keeps: what the method
@@ -91,12 +88,6 @@ def _self_of(frame: FrameType, is_current: bool) -> Any:
 
 def _is_pipeline_of(owner: Any, model: Any) -> bool:
     attributes = getattr(owner, "__dict__", {})
-    return (
-        callable(owner)
-        and "scheduler" in attributes
-        and any(value is model or getattr(value, "_orig_mod", None) is model for value in attributes.values())
+    return "scheduler" in attributes and any(
+        value is model or getattr(value, "_orig_mod", None) is model for value in attributes.values()
     )
-
-
-def _is_part(owner: Any, pipeline: Any) -> bool:
-    return any(value is owner for value in getattr(pipeline, "__dict__", {}).values())

@@ -87,10 +87,6 @@ def conditions_of(arguments: Mapping[str, Any], apart: Collection[str] = ()) -> 
     return tuple(conditions)
 
 
-def _leaves(value: Any) -> list[Any]:
-    return [value] if isinstance(value, Tensor) else tree_leaves(value)
-
-
 @dataclass
 class Branch:
     """One conditioning of a run.
@@ -111,11 +107,14 @@ class Branch:
 
     def agrees(self, context: str | None, conditions: tuple[Condition, ...], read: bool, wait: bool) -> bool:
         """Whether a call is conditioned as this branch is; see :meth:`Condition.agrees`."""
-        return (
-            context == self.context
-            and len(conditions) == len(self.conditions)
-            and all(left.agrees(right, read, wait) for left, right in zip(self.conditions, conditions, strict=True))
-        )
+        if context != self.context or len(conditions) != len(self.conditions):
+            return False
+        for left, right in zip(self.conditions, conditions, strict=True):
+            # The same object at the same version, as nearly always, or to be compared.
+            same = left.value is right.value and left.name == right.name and left.version == right.version
+            if not same and not left.agrees(right, read, wait):
+                return False
+        return True
 
 
 class Branches:
@@ -141,7 +140,8 @@ class Branches:
 
     def knows(self, context: str | None, conditions: tuple[Condition, ...]) -> Branch | None:
         """Return the first branch that is conditioned so."""
-        return next(iter(self._alike(context, conditions, self._branches)), None)
+        alike = self._alike(context, conditions, self._branches)
+        return alike[0] if alike else None
 
     def were_at(self, index: int) -> bool:
         """Whether one of the branches was called at a step, as its latest."""
@@ -159,23 +159,24 @@ class Branches:
         Returns:
             Nothing if it cannot be told which of several it is, or if there are too many.
         """
-        waiting = [branch for branch in self._branches if branch.index != index]
+        called: list[Branch] = []
+        waiting: list[Branch] = []
+        for branch in self._branches:
+            (called if branch.index == index else waiting).append(branch)
         alike = self._alike(context, conditions, waiting)
         # A branch that was called at this step is hardly called again: not worth a wait at every run's first step.
-        served = self._alike(context, conditions, [b for b in self._branches if b.index == index], wait=False)
+        served = self._alike(context, conditions, called, wait=False) if called else []
         sketch = sketch_of(latents)
-        again = next((branch for branch in served if is_equal(branch.sketch, sketch)), None)
-        if again is not None:
-            return again  # the same evaluation once more
+        for branch in served:
+            if is_equal(branch.sketch, sketch):
+                return branch  # the same evaluation once more
         if len(alike) + len(served) > 1 and alike:
-            branch = nearest(alike, sketch)
-            if branch is None:
-                return None
+            continued = nearest(alike, sketch)
         else:
-            branch = alike[0] if alike else self._begin(context, conditions)
-        if branch is not None:
-            branch.conditions, branch.index, branch.sketch = conditions, index, sketch
-        return branch
+            continued = alike[0] if alike else self._begin(context, conditions)
+        if continued is not None:
+            continued.conditions, continued.index, continued.sketch = conditions, index, sketch
+        return continued
 
     def leave(self, branch: Branch) -> Branches:
         """Return a branch by itself, which no longer belongs to these."""
@@ -188,8 +189,14 @@ class Branches:
         self, context: str | None, conditions: tuple[Condition, ...], branches: Collection[Branch], wait: bool = True
     ) -> list[Branch]:
         """Return the branches that are conditioned so: by the very same tensors if there are such, else by values."""
-        same = [branch for branch in branches if branch.agrees(context, conditions, read=False, wait=False)]
-        return same or [branch for branch in branches if branch.agrees(context, conditions, read=True, wait=wait)]
+        same = []
+        for branch in branches:
+            if branch.agrees(context, conditions, read=False, wait=False):
+                same.append(branch)
+        # Nearly never are there branches, and none by the very same tensors.
+        if same or not branches:
+            return same
+        return [branch for branch in branches if branch.agrees(context, conditions, read=True, wait=wait)]
 
     def _begin(self, context: str | None, conditions: tuple[Condition, ...]) -> Branch | None:
         if len(self._branches) >= MOST:
@@ -232,7 +239,12 @@ def is_equal(left: Tensor | None, right: Tensor | None) -> bool:
 
 def sketch_of(latents: Any) -> Tensor | None:
     """Return evenly spaced elements of the latents, where they lie: nothing is waited for."""
-    tensors = [x for x in _leaves(latents) if isinstance(x, Tensor) and x.is_floating_point() and x.numel()]
+    if isinstance(latents, Tensor):
+        if not latents.is_floating_point() or not latents.numel():
+            return None
+        with torch.no_grad():
+            return latents.detach().flatten()[:: max(1, latents.numel() // SKETCH)].clone()
+    tensors = [x for x in tree_leaves(latents) if isinstance(x, Tensor) and x.is_floating_point() and x.numel()]
     if not tensors:
         return None
     with torch.no_grad():

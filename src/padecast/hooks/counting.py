@@ -52,22 +52,17 @@ class Counter:
         """Forget the run: the next call begins one."""
         self.index: int | None = None
         self.start = 0
-        self._value: float | None = None
+        self.value: float | None = None
         self._values: dict[int, float | None] = {}
         self._input: Any = None
         self._turned = self._doubtful = False
-
-    @property
-    def value(self) -> float | None:
-        """The timestep of the latest call; nothing where a scheduler says what the schedule is."""
-        return self._value
 
     def fork(self, index: int) -> Counter:
         """Return a counter that stands just before a step that this one has passed."""
         other = Counter(self._steps, self.rising)
         # One step back: the call that it is made for moves on from there, and so begins no run.
         other.index = other.start = index - 1
-        other._value = self._values.get(index - 1)
+        other.value = self._values.get(index - 1)
         return other
 
     def was_at(self, index: int, timestep: Any, context: Any) -> bool:
@@ -86,7 +81,7 @@ class Counter:
             return int(named) >= self.index
         value = None if timestep is None else value_of(timestep)
         # Without numbers nothing says that time turns back.
-        return value is None or self._value is None or value == self._value or (value > self._value) == self.rising
+        return value is None or self.value is None or value == self.value or (value > self.value) == self.rising
 
     def locate(self, timestep: Any, context: Any, features: Any, again: bool = False) -> Tick:
         """Place one call.
@@ -100,17 +95,17 @@ class Counter:
         name, step = getattr(context, "name", None), getattr(context, "step_index", None)
         total = getattr(context, "num_inference_steps", None) or self._steps
         value = None if timestep is None else value_of(timestep)
-        stands = self.index is not None and (value == self._value if step is None else int(step) == self.index)
+        stands = self.index is not None and (value == self.value if step is None else int(step) == self.index)
         # Where the run stands, a call that is conditioned as none before is the step's next branch.
         begins = (again and self._repeat(name, features)) if stands else self._move(value, step)
-        self._value, self._input = value, features
+        self.value, self._input = value, features
         if begins:
             self._values = {}
         if self.index is not None:
             self._values[self.index] = value
         if self.index is None or total is None or self.index >= total or self._doubtful:
             return Tick(total, None, begins)
-        return Tick(total, Position.at(self.index, total), begins)
+        return Tick(total, Position(self.index, total, float(self.index)), begins)
 
     def _move(self, value: float | None, step: Any) -> bool:
         """Go to the next step, and return whether that is the first of a run."""
@@ -123,9 +118,9 @@ class Counter:
         return begins
 
     def _count(self, value: float | None, turned: bool) -> int:
-        if self.index is None or value is None or self._value is None:
+        if self.index is None or value is None or self.value is None:
             return 0
-        if (value > self._value) == self.rising:
+        if (value > self.value) == self.rising:
             return self.index + 1
         if turned:  # twice the other way: that is this model's direction now
             self.rising = not self.rising

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from functools import partial
 from typing import Any
 
 import torch
 
 from padecast._intercept import Around
-from padecast.hooks.call import Call, Pass
+from padecast.hooks.call import Call, Here, Pass
 from padecast.hooks.hook import outside_of_graphs
 from padecast.hooks.rows import matching
 from padecast.hooks.stack import Forward, Probe, Stack
@@ -27,7 +26,7 @@ class Passage:
         probe: What the policy wants to see before the stack is run. Default nothing.
     """
 
-    def __init__(self, stack: Stack, number: int, is_split: bool, local: threading.local, probe: Probe | None) -> None:
+    def __init__(self, stack: Stack, number: int, is_split: bool, local: Here, probe: Probe | None) -> None:
         self._stack, self._number, self._here = stack, number, local
         self._part = number if is_split else None
         self._probe = probe if number == 0 else None
@@ -38,7 +37,7 @@ class Passage:
         is_first, is_last = place == 0, place == len(stack.parts) - 1
 
         def around(forward: Forward, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-            call: Call | None = getattr(local, "call", None)
+            call = local.call
             # A call that is left alone, such as another pipeline's.
             if call is None:
                 return forward(*args, **kwargs)

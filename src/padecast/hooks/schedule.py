@@ -147,7 +147,10 @@ class Clock:
     @property
     def has_grid(self) -> bool:
         """Whether a scheduler says what the schedule is."""
-        return self.grid is not None and len(self.grid) > 0
+        if self.pipeline is None:
+            return False
+        grid = self.grid
+        return grid is not None and len(grid) > 0
 
     @property
     def is_outdated(self) -> bool:

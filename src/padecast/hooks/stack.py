@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import Any, Protocol
 from torch import nn
 
 from padecast._intercept import Layer
-from padecast.hooks.call import Call, Pass
+from padecast.hooks.call import Call, Here, Pass
 from padecast.hooks.rows import Known
 from padecast.memory.arithmetic import Rows, Streams
 
@@ -91,11 +90,11 @@ class Probe(Protocol):
         """
 
 
-def _look_at_nothing(_local: threading.local) -> None:
+def _look_at_nothing(_local: Here) -> None:
     return None
 
 
-def _put_nothing(_local: threading.local) -> Sequence[Layer]:
+def _put_nothing(_local: Here) -> Sequence[Layer]:
     return ()
 
 
@@ -110,5 +109,5 @@ class Span:
     """
 
     stacks: Sequence[Stack]
-    probe: Callable[[threading.local], Probe | None] = _look_at_nothing
-    layers: Callable[[threading.local], Sequence[Layer]] = _put_nothing
+    probe: Callable[[Here], Probe | None] = _look_at_nothing
+    layers: Callable[[Here], Sequence[Layer]] = _put_nothing

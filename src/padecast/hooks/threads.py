@@ -6,7 +6,7 @@ import threading
 from typing import Any
 
 from padecast._errors import ConcurrentRun
-from padecast.hooks.call import Call, Said
+from padecast.hooks.call import Call, Here
 from padecast.hooks.callers import Caller, is_inside
 from padecast.hooks.counting import value_of
 from padecast.hooks.schedule import Clock
@@ -28,49 +28,38 @@ class Threads:
 
     def __init__(self, model: Any) -> None:
         self._model = model
-        self.here = threading.local()  # this thread's call and cache context, and whether a hook has told of a call
-        self._inside: set[int] = set()
+        self.here = Here()
+        self.inside: set[int] = set()
         # Callers whose runs lost their place: their thread, the schedule, and where they were.
-        self._overtaken: dict[int, tuple[int | None, Any, float | None]] = {}
+        self.overtaken: dict[int, tuple[int | None, Any, float | None]] = {}
 
     # This thread's call ------------------------------------------------------------------------------------------
 
     def begin(self, call: Call) -> None:
         """Note that this thread is in a call of the model."""
         self.here.call = call
-        self._inside.add(threading.get_ident())
+        self.inside.add(threading.get_ident())
 
     def end(self) -> Call | None:
         """Return this thread's call, which is over."""
-        call, self.here.call = getattr(self.here, "call", None), None
-        self._inside.discard(threading.get_ident())
+        call, self.here.call = self.here.call, None
+        self.inside.discard(threading.get_ident())
         return call
-
-    @property
-    def context(self) -> Said | None:
-        """What this thread's pipeline says of its calls, if it says anything."""
-        return getattr(self.here, "context", None)
-
-    @context.setter
-    def context(self, context: Said | None) -> None:
-        self.here.context = context
 
     def is_entered(self) -> bool:
         """Whether this thread is inside a call of the model that is accelerated."""
-        return getattr(self.here, "call", None) is not None and is_inside(threading.get_ident(), self._model)
+        return self.here.call is not None and is_inside(threading.get_ident(), self._model)
 
     # Other threads -----------------------------------------------------------------------------------------------
 
     def is_busy(self) -> bool:
         """Whether another thread is inside the model."""
-        others = [thread for thread in self._inside if thread != threading.get_ident()]
+        others = [thread for thread in self.inside if thread != threading.get_ident()]
         return bool(others) and any(is_inside(thread, self._model) for thread in others)
 
-    def forget_interrupted(self) -> bool:
-        """Forget calls that an interrupt ended, and return whether there were any; for a model that is not busy."""
-        interrupted = bool(self._inside)
-        self._inside.clear()
-        return interrupted
+    def forget_interrupted(self) -> None:
+        """Forget calls that an interrupt ended, of a model that is not busy."""
+        self.inside.clear()
 
     def overtake(self, track: Track, caller: Caller, clock: Clock) -> None:
         """Note whose run is not over and gives its place to one in another thread, to tell it when it goes on.
@@ -80,22 +69,22 @@ class Threads:
         if track.thread in (None, threading.get_ident()) or track.frame == caller.frame:
             return
         if not (clock.has_grid and caller.is_by_hand):
-            self._overtaken[track.frame] = track.thread, clock.grid, track.value
-            while len(self._overtaken) > MOST:  # runs that were given up never come back
-                del self._overtaken[next(iter(self._overtaken))]
+            self.overtaken[track.frame] = track.thread, clock.grid, track.value
+            while len(self.overtaken) > MOST:  # runs that were given up never come back
+                del self.overtaken[next(iter(self.overtaken))]
 
     def resumes(self, caller: Caller, timestep: Any, clock: Clock, rising: bool) -> bool:
         """Whether a run goes on that lost its place to one in another thread, though that may be over by now.
 
         The same caller may begin another run instead: then the schedule was set anew, or time turns back.
         """
-        if caller.frame not in self._overtaken:
+        if caller.frame not in self.overtaken:
             return False
-        thread, grid, last = self._overtaken[caller.frame]
+        thread, grid, last = self.overtaken[caller.frame]
         value = None if timestep is None or last is None or clock.has_grid else value_of(timestep)
         if value is not None and value == last:
             return False  # another call of the step where it was, or the first of another run: the next one tells
-        del self._overtaken[caller.frame]
+        del self.overtaken[caller.frame]
         # Whoever begins anew has set the schedule since. By hand the frame may be a helper's: its identity comes again.
         if clock.has_grid:
             return not caller.is_by_hand and (clock.grid is grid or not clock.is_outdated)

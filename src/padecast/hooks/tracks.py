@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from padecast.hooks.conditions import Branches, Condition
+from padecast.hooks.conditions import Branch, Branches, Condition
 from padecast.hooks.counting import Counter, Tick
 from padecast.session.session import Session
 
@@ -80,15 +80,12 @@ class Tracks:
 
     def __init__(self, steps: int | None) -> None:
         self._steps = steps
-        self._tracks = [Track(Counter(steps))]
+        self.latest = Track(Counter(steps))
+        """The run that was called last."""
+        self._tracks = [self.latest]
 
     def __iter__(self) -> Iterator[Track]:
         return iter(self._tracks)
-
-    @property
-    def latest(self) -> Track:
-        """The run that was called last."""
-        return self._tracks[-1]
 
     def reset(self) -> None:
         """Let go of all runs; the report of the latest one stays."""
@@ -110,8 +107,7 @@ class Tracks:
             features: The model's input.
         """
         name = None if context is None else str(context.name)
-        track = self._track_of(name, conditions, timestep, context)
-        branch = track.branches.knows(name, conditions)
+        track, branch = self._find(name, conditions, timestep, context)
         if branch is not None and not track.counter.moves_on(timestep, context):
             following = branch.index + 1
             # Two requests that began at one timestep look like branches of one run, until one of them falls behind.
@@ -120,18 +116,25 @@ class Tracks:
                 track = self._begin(track.counter.fork(following), track.branches.leave(branch))
                 track.is_split = True
         again = branch is not None and branch.index == track.counter.index
-        return track, track.counter.locate(timestep, context, features, again)
+        tick = track.counter.locate(timestep, context, features, again)
+        track.value = track.counter.value
+        return track, tick
 
-    def _track_of(self, name: str | None, conditions: tuple[Condition, ...], timestep: Any, context: Any) -> Track:
+    def _find(
+        self, name: str | None, conditions: tuple[Condition, ...], timestep: Any, context: Any
+    ) -> tuple[Track, Branch | None]:
+        """Return the run of a call, and the branch of it that is conditioned as the call, if there is one."""
         for track in reversed(self._tracks):
-            if track.branches.knows(name, conditions) is not None:
-                self._use(track)
-                return track
+            branch = track.branches.knows(name, conditions)
+            if branch is not None:
+                if len(self._tracks) > 1:
+                    self._use(track)
+                return track, branch
         latest = self.latest
         if latest.is_over or not len(latest.branches) or latest.counter.moves_on(timestep, context):
-            return latest
+            return latest, None
         # Which way time runs is the model's, and need not be learnt anew.
-        return self._begin(Counter(self._steps, latest.counter.rising), Branches())
+        return self._begin(Counter(self._steps, latest.counter.rising), Branches()), None
 
     def _begin(self, counter: Counter, branches: Branches) -> Track:
         self._use(Track(counter, branches))
@@ -146,3 +149,4 @@ class Tracks:
                 other.session.close()
         # Runs that were given up never end: there is a bound to how many are followed.
         self._tracks = [*[other for other in others if not other.is_over][1 - MOST :], track]
+        self.latest = track

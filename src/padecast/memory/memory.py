@@ -66,6 +66,7 @@ class Memory:
             sums.zero_()
         self._places: list[int] = []
         self._positions: list[Position] = []
+        self._geometry: Geometry | None = None  # until another residual is remembered
 
     def __len__(self) -> int:
         return len(self._positions)
@@ -87,9 +88,12 @@ class Memory:
 
     def fits(self, streams: Streams) -> bool:
         """Whether these features have the shape, dtype and device of the remembered ones."""
-        return len(streams) == len(self._entry) and all(
-            (x.shape, x.dtype, x.device) == like for x, like in zip(streams, self._entry, strict=True)
-        )
+        if len(streams) != len(self._entry):
+            return False
+        for x, entry in zip(streams, self._entry, strict=True):
+            if (x.shape, x.dtype, x.device) != entry:
+                return False
+        return True
 
     def hold(self, entry: Streams) -> Streams:
         """Return copies of the input in the slots that :meth:`remember` fills next, or the input if slots differ.
@@ -116,6 +120,7 @@ class Memory:
         """
         if not self._ring:
             self._allocate(entry)
+        self._geometry = None
         place = len(self._positions) % self.window
         self._places = [place, *(p for p in self._places if p != place)]
         residuals = [ring.write(place, x, y) for ring, x, y in zip(self._ring, entry, output, strict=True)]
@@ -133,19 +138,23 @@ class Memory:
 
     def geometry(self) -> Geometry:
         """Return what forecasters and policies may know of it, newest first."""
-        positions = self._positions if self.moments else self._positions[: self.window]
-        index, time = tuple(p.index for p in positions), tuple(p.time for p in positions)
-        batch = self._entry[0][0][0] if self._ring else 1
-        if self._gram is None:
-            return Geometry(index, time, batch=batch)
-        return Geometry(index, time, self._newest_first(self._newest_first(self._gram, 1), 2), batch=batch)
+        if self._geometry is None:
+            positions = self._positions if self.moments else self._positions[: self.window]
+            gram = None if self._gram is None else self._newest_first(self._newest_first(self._gram, 1), 2)
+            self._geometry = Geometry(
+                tuple([position.index for position in positions]),
+                tuple([position.time for position in positions]),
+                gram,
+                batch=self._entry[0][0][0] if self._ring else 1,
+            )
+        return self._geometry
 
     def add(self, entry: Streams, weights: Tensor) -> Streams:
         """Return ``entry + sum_k w_k R_k`` for weights on the ring, newest first."""
-        return tuple(self._sum(x, ring, weights) for x, ring in zip(entry, self._ring, strict=True))
+        return tuple([self._sum(x, ring, weights) for x, ring in zip(entry, self._ring, strict=True)])
 
     def _sum(self, start: Tensor, ring: Ring, weights: Tensor) -> Tensor:
-        block = ring.block(self.kept, start.dtype)
+        block = ring.block(len(self._places), start.dtype)
         # On a GPU weights from the host are used as plain numbers, since sending them would wait; and a slot without
         # weight is not read, whatever it holds.
         plain = weights.ndim == 1 and (start.device.type != "cpu" or not bool(weights.all()))
@@ -175,7 +184,7 @@ class Memory:
 
     def residuals(self) -> list[Streams]:
         """Return the remembered residuals, newest first; views of the ring where they lie as they are."""
-        return [tuple(next(ring.read([place])) for ring in self._ring) for place in self._places]
+        return [tuple(next(iter(ring.read([place]))) for ring in self._ring) for place in self._places]
 
     @torch.inference_mode(False)  # the next run, which uses the slots again, may not be in inference mode
     def _allocate(self, entry: Streams) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -88,8 +88,12 @@ class Ring:
         slot.copy_(residual, non_blocking=self._away)
         return self._restore(residual.to(slot.dtype), place)
 
-    def read(self, places: Sequence[int]) -> Iterator[Tensor]:
+    def read(self, places: Sequence[int]) -> Iterable[Tensor]:
         """Give slots one after the other on the features' device; offloaded ones are fetched one ahead."""
+        # Where they lie as they are used, nothing is made.
+        return self._fetch_all(places) if self._away or self._scales is not None else [self._slots[p] for p in places]
+
+    def _fetch_all(self, places: Sequence[int]) -> Iterator[Tensor]:
         if self._copies is None:
             yield from (self._restore(self._slots[place].to(self._device), place) for place in places)
             return

@@ -34,7 +34,8 @@ class Run:
         renewal: Which tokens of modules are computed at forecast steps.
         observers: Who hears of computed steps.
         is_alone: Whether no other process holds a part of the features.
-        is_served: Whether some branch was served at the step begun.
+        number: How many steps were begun.
+        is_served: Whether some branch was served at the latest of them.
         aside: Bytes that are kept elsewhere for the run.
         peak_bytes: The most that were kept so far.
     """
@@ -46,6 +47,7 @@ class Run:
     renewal: Renewal
     observers: Sequence[Observer]
     is_alone: bool
+    number: int = 0
     is_served: bool = False
     aside: int = 0
     peak_bytes: int = 0
@@ -69,13 +71,15 @@ class Branch:
 
     def __init__(self, name: str, run: Run) -> None:
         self.name, self._run = name, run
-        self.is_served = self.was_served = False  # at the step begun, and at the one before
+        self.served = -1
+        """Number of the step at which it was served last; -1 before the first."""
         self._patch: Patch | None = None
         self._prepared: tuple[Geometry, Tensor] | None = None
 
-    def begin(self) -> None:
-        """Note that another step begins."""
-        self.was_served, self.is_served, self._patch = self.is_served, False, None
+    @property
+    def is_served(self) -> bool:
+        """Whether it was served at the step begun."""
+        return self.served == self._run.number
 
     @property
     def is_patched(self) -> bool:
@@ -97,20 +101,22 @@ class Branch:
         """
         run = self._run
         record = run.course.records[-1]
+        if self.served != run.number:
+            self._patch = None  # of an earlier step
         # Delta-DiT runs one half at a forecast step: as planned, with nothing to note and nothing to learn.
         if (
             part is not None
             and not record.computed
-            and not self.is_served
+            and self.served != run.number
             and not run.policy.leaves_out(record.at, part)
         ):
             self._serve()
             return None
-        if self.is_served:
+        if self.served == run.number:
             return self.decline("ambiguous")
         if record.computed or run.forecaster.replays:
             return self._recall(inputs) if run.observers and record.computed and inputs else None
-        memory = self._memory
+        memory = run.histories.memories.get(self.name)
         reason = self._reason_to_compute(memory, inputs)
         if memory is None or reason:
             return self.decline(reason)
@@ -127,7 +133,7 @@ class Branch:
             return self.decline("non-finite")
         # Also where a sample is computed: the others get their forecasts.
         self._note(geometry, weights)
-        self._serve()
+        self.served, run.is_served = run.number, True
         if patch is None:
             return output
         self._patch = patch
@@ -153,7 +159,7 @@ class Branch:
             self._run.histories.drop(self.name)
             return "changed"
         # Guidance that comes back after a pause: its history ends before that of the others.
-        if memory.latest < self._run.course.trace.computed[-1]:
+        if memory.latest < self._run.course.latest:
             return "stale"
         # A forecast is made without gradients, and would end that of the input.
         for x in inputs:
@@ -171,7 +177,7 @@ class Branch:
         if record.computed or self.is_served or not run.forecaster.is_plain:
             return None
         # Then forecast() is asked, which notes why.
-        if memory is None or not len(memory) or memory.latest < run.course.trace.computed[-1]:
+        if memory is None or not len(memory) or memory.latest < run.course.latest:
             return None
         geometry = replace(memory.geometry(), branch=self.name)
         with torch.no_grad():
@@ -191,7 +197,7 @@ class Branch:
         self._serve()
 
     def _serve(self) -> None:
-        self.is_served = self._run.is_served = True
+        self.served, self._run.is_served = self._run.number, True
 
     def _note(self, geometry: Geometry, weights: Tensor | None) -> None:
         """Write down what a forecast was made of that became the output."""
@@ -199,7 +205,8 @@ class Branch:
         record.geometry[self.name] = geometry
         if weights is not None:
             # A method may weigh fewer than are remembered: a report has one number for each.
-            record.weights[self.name] = pad(weights, len(geometry))
+            count = len(geometry.index)
+            record.weights[self.name] = weights if weights.shape[-1] == count else pad(weights, count)
 
     def hold(self, inputs: Streams) -> Streams:
         """Return what :meth:`learn` will be given as the stack's input.

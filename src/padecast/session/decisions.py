@@ -7,7 +7,7 @@ from typing import Any
 
 from padecast._errors import InvalidOption
 from padecast._geometry import Geometry
-from padecast._steps import Position, Trace
+from padecast._steps import Position, Step, Trace
 from padecast.memory.arithmetic import Rows, Streams
 from padecast.policies import Policy
 from padecast.policies.base import PROBES
@@ -26,6 +26,8 @@ class Course:
     def __init__(self, policy: Policy, group: Any = None) -> None:
         self._policy, self._group = policy, group
         self.trace = Trace()
+        self.latest = -1
+        """Index of the computed step that was taken last; -1 before the first."""
         self.records: list[Record] = []
         self._watch = Watch(group) if policy.probe else None
         self._undecided: Geometry | None = None
@@ -64,7 +66,9 @@ class Course:
         record = Record(at, computed)
         if geometry is None and not self.trace.steps and self._policy.forecasts_at(at):
             record.notes["all"] = "begun late"
-        self.trace = self.trace.then(at, computed)
+        self.trace = Trace((*self.trace.steps, Step(at, computed)))
+        if computed:
+            self.latest = at.index
         self.records.append(record)
         return computed
 
@@ -88,6 +92,7 @@ class Course:
     def correct(self) -> None:
         """Note that the step begun was computed, because its first branch could not be forecast."""
         self.records[-1].computed, self.trace = True, self.trace.corrected()
+        self.latest = self.records[-1].at.index
 
     def learn(self, output: Streams, rows: Rows | None = None) -> None:
         """Note what the stack returned on the first branch of a step that was computed."""
@@ -102,6 +107,7 @@ class Course:
     def _agree(self) -> None:
         """Have the trace's last step say what the record does."""
         self.trace = self.trace.before.then(self.records[-1].at, self.records[-1].computed)
+        self.latest = self.trace.computed[-1] if self.trace.computed else -1
 
 
 def check_place(index: int, total: int) -> None:

@@ -58,12 +58,16 @@ class Histories:
         Args:
             latest: The computed step begun last: guidance that has ended says nothing of the steps to come.
         """
-        filled = [memory for memory in self.memories.values() if len(memory)]
+        filled = []
+        for memory in self.memories.values():
+            if len(memory):
+                filled.append(memory)
         if not filled:
             return None
-        current = [memory for memory in filled if memory.latest == latest] or filled
-        geometry = current[0].geometry()
-        if len(current) > 1:
+        if len(filled) == 1:
+            geometry = filled[0].geometry()
+        else:
+            current = [memory for memory in filled if memory.latest == latest] or filled
             geometries = sorted([memory.geometry() for memory in current], key=lambda each: each.index, reverse=True)
             geometry = geometries[0].joined(geometries[1:])
         # Moments reach further back than the residuals whose inner products are kept.

@@ -164,13 +164,10 @@ class Session:
 
         A policy with a probe decides when it is shown what it wants to see, by :meth:`observe`; until then it computes.
         """
-        course = self._course
-        if course.is_at(at.index):
+        if self.records and self.records[-1].at.index == at.index:
             return self.records[-1].computed
-        latest = course.trace.computed[-1] if course.trace.computed else -1
-        computed = course.begin(at, self._run.histories.join(latest))
-        for branch in self._branches.values():
-            branch.begin()
+        computed = self._course.begin(at, self._run.histories.join(self._course.latest))
+        self._run.number += 1
         self._run.is_served = False
         return computed
 
@@ -226,11 +223,10 @@ class Session:
     @property
     def complete(self) -> bool:
         """Whether the last step was served on every branch that the step before it had."""
-        if not self.records or not self.records[-1].at.is_last:
+        if not self._run.is_served or self.records[-1].at.index < self.total - 1:
             return False
         # Guidance that ended earlier than at the step before is not waited for.
-        missing = [branch for branch in self._branches.values() if branch.was_served and not branch.is_served]
-        return self._run.is_served and not missing
+        return not any(branch.served == self._run.number - 1 for branch in self._branches.values())
 
     @property
     def plan(self) -> str:

@@ -59,10 +59,10 @@ class Block:
 
     def pass_through(self, args: tuple[Any, ...], kwargs: dict[str, Any], replaced: dict[str, Tensor]) -> Any:
         """Return the block's inputs in the shape of its output, some of them replaced."""
-        values = tuple(
-            replaced[name] if name in replaced else self.argument(name, args, kwargs) for name in self.returns.names
-        )
-        return values[0] if self.returns.bare else values
+        values = []
+        for name in self.returns.names:
+            values.append(replaced[name] if name in replaced else self.argument(name, args, kwargs))
+        return values[0] if self.returns.bare else tuple(values)
 
     def exchange(self, output: Any, replaced: dict[str, Tensor]) -> Any:
         """Return the block's output, some of its streams replaced."""
@@ -102,9 +102,14 @@ class Blocks(Stack):
         if self._joined:
             self._present = self._names
             return (torch.cat([first.argument(name, args, kwargs) for name in self._joined], dim=1),)
-        streams = {name: first.argument(name, args, kwargs) for name in self._names}
-        self._present = tuple(name for name, stream in streams.items() if stream is not None)
-        return samples_first((streams[name] for name in self._present), self._samples)
+        streams, present = [], []
+        for name in self._names:
+            stream = kwargs[name] if name in kwargs else first.argument(name, args, kwargs)
+            if stream is not None:
+                streams.append(stream)
+                present.append(name)
+        self._present = tuple(present)
+        return samples_first(streams, self._samples)
 
     def source(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Streams:
         """Return what the first block was given of every sample."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +10,7 @@ from torch import nn
 from padecast._errors import InvalidOption, UnsupportedModel, unknown
 from padecast._intercept import Intercept, Layer, innermost
 from padecast.hooks.blocks.blocks import Block, samples_first
-from padecast.hooks.call import Call
+from padecast.hooks.call import Call, Here
 from padecast.hooks.stack import Probe
 from padecast.memory.arithmetic import Streams
 from padecast.policies.base import PROBES
@@ -33,7 +32,7 @@ class Modulated:
         UnsupportedModel: If the target does not say which.
     """
 
-    def __init__(self, model: nn.Module, target: Target, local: threading.local) -> None:
+    def __init__(self, model: nn.Module, target: Target, local: Here) -> None:
         modules = lookup(model, target.modulated) if target.modulated else []
         if not modules:
             raise UnsupportedModel(
@@ -48,7 +47,7 @@ class Modulated:
 
     def _around(self, forward: Forward, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         output = forward(*args, **kwargs)
-        call: Call | None = getattr(self._here, "call", None)
+        call = self._here.call
         if call is not None and call.looks:
             call.seen = (output[0] if isinstance(output, (tuple, list)) else output,)
             if call.looks_alone:
@@ -84,7 +83,7 @@ class FirstResidual:
         local: This thread's ``call``.
     """
 
-    def __init__(self, model: nn.Module, target: Target, local: threading.local) -> None:
+    def __init__(self, model: nn.Module, target: Target, local: Here) -> None:
         name = target.lists("full")[0]
         self._block = Block(lookup(model, name)[0], target.returns(name))
         names = self._block.returns.names
@@ -94,7 +93,7 @@ class FirstResidual:
 
     def _around(self, forward: Forward, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         output = forward(*args, **kwargs)
-        call: Call | None = getattr(self._here, "call", None)
+        call = self._here.call
         if call is not None and call.looks:
             inputs = [self._block.argument(name, args, kwargs) for name in self._streams]
             pairs = zip(self._block.streams(output, self._streams), inputs, strict=True)
@@ -109,7 +108,7 @@ class FirstResidual:
         )
 
 
-def probe_of(kind: str, model: nn.Module, target: Target, span: str, local: threading.local) -> Probe | None:
+def probe_of(kind: str, model: nn.Module, target: Target, span: str, local: Here) -> Probe | None:
     """Return what shows a policy what it wants to see; nothing where it looks at no block.
 
     Raises:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -14,7 +13,7 @@ from padecast._intercept import Around, Intercept, Layer, innermost
 from padecast.hooks.blocks.blocks import Block, Blocks
 from padecast.hooks.blocks.probes import probe_of
 from padecast.hooks.blocks.sublayers import check_tokens, modules_of
-from padecast.hooks.call import Call
+from padecast.hooks.call import Here
 from padecast.hooks.outputs import Opaque
 from padecast.hooks.stack import Span, Stack
 from padecast.targets import HALVES, MODULES, REST, WHOLE, Target
@@ -43,7 +42,7 @@ def span_of(model: nn.Module, target: Target, span: str, probe: str = "", choose
     return Span(stacks, partial(probe_of, probe, model, target, span), layers)
 
 
-def _layers_on_rows(model: nn.Module, target: Target, stacks: Sequence[Stack], local: threading.local) -> list[Layer]:
+def _layers_on_rows(model: nn.Module, target: Target, stacks: Sequence[Stack], local: Here) -> list[Layer]:
     """Return what notes which rows of a block list's streams count, where the parts of the stacks are not told."""
     if not target.masks or all(isinstance(stack, Blocks) for stack in stacks):
         return []
@@ -54,9 +53,9 @@ def _layers_on_rows(model: nn.Module, target: Target, stacks: Sequence[Stack], l
     ]
 
 
-def _note_rows(block: Block, target: Target, local: threading.local) -> Around:
+def _note_rows(block: Block, target: Target, local: Here) -> Around:
     def around(forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        call: Call | None = getattr(local, "call", None)
+        call = local.call
         if call is not None:
             call.stream_rows = block.rows(target, args, kwargs)
         return forward(*args, **kwargs)
