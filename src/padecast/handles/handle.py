@@ -280,8 +280,8 @@ class Handle(Listener):
             return self._session(total, spare, self._group or group_of(model))
 
         span = self.method.span
-        probe, chooses = self.method.policy.probe, self.method.forecaster.renewed > 0
-        return Attachment(model, targets.find(model, span), span, clock, session, self, probe, chooses, self._switch)
+        probe, extra = self.method.policy.probe, self.method.forecaster.extra
+        return Attachment(model, targets.find(model, span), span, clock, session, self, probe, extra, self._switch)
 
     def _session(self, total: int, spare: list[Memory], group: Any) -> Session:
         self._ran = self._runs_on = True

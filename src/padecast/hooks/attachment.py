@@ -13,8 +13,8 @@ from torch import nn
 
 from padecast._errors import ConcurrentRun, FeatureChanged, PadecastError
 from padecast._intercept import Around, Intercept, Layer, Switch, innermost, is_in_place
+from padecast.forecasters.extras import Extra
 from padecast.hooks.blocks.blocks import Block, Blocks, lookup, parameters_of
-from padecast.hooks.blocks.sublayers import check_tokens
 from padecast.hooks.call import Call, Pass, Said, device_of, features_of, size_of
 from padecast.hooks.callers import Caller, caller_of, is_inside
 from padecast.hooks.conditions import Branch, Condition, conditions_of
@@ -62,7 +62,7 @@ class Attachment:
         make_session: Builds the session of a run of so many steps.
         listener: Is told of runs that end and of calls that are left alone. Default nobody.
         probe: What its policy wants to see. Default nothing.
-        chooses: Whether its forecaster chooses tokens that modules compute. Default false.
+        extra: What its forecaster does besides weights. Default nothing.
         switch: Whether it acts, together with others. Default one of its own, which is on inside a ``with`` block.
 
     Raises:
@@ -80,15 +80,13 @@ class Attachment:
         make_session: MakeSession,
         listener: Listener | None = None,
         probe: str = "",
-        chooses: bool = False,
+        extra: Extra | None = None,
         switch: Switch | None = None,
     ) -> None:
         self.model, self.target, self.clock = model, target, clock
         self._make_session, self._listener = make_session, listener or Listener()
         self._parameters = parameters_of(model)
-        self._stacks: list[Stack] = stacks_of(model, target, span)
-        if chooses:
-            check_tokens(self._stacks, target, span)
+        self._stacks: list[Stack] = stacks_of(model, target, span, extra)
         self._tracks = Tracks(clock.steps)
         self._replaced: Session | None = None  # of the run before, while it is not certain that another has begun
         # Why a run that has perhaps begun cannot be served, and its first step: it is not certain before the second.
@@ -359,7 +357,7 @@ class Attachment:
         watch = stopwatch(device_of(args, kwargs))
         # The oracle computes and hands on something else, and a probe is not asked before the first part is reached.
         certain = asks_gradient or session.records[-1].computed
-        computes = certain and not session.forecaster.replays and self._probe is None
+        computes = certain and not session.replays and self._probe is None
         passes = self._passes(branch)
         # A graph cannot stop to decide: the forecast is made ready now, and is an input of the graph.
         if self._is_traced and not computes and self._probe is None and len(passes) == 1:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from padecast._intercept import Around
-from padecast.hooks.blocks.sublayers import Module
+from padecast.hooks.blocks.toca import TokenModule
 from padecast.hooks.call import Call, Pass
 from padecast.hooks.hook import outside_of_graphs
 from padecast.hooks.probes import Probe
@@ -65,12 +65,12 @@ class Passage:
                 ran(stack, place, output)
             if not way.reached_end:
                 return output
-            if torch.compiler.is_compiling() and not call.session.forecaster.replays and not way.patches:
+            if torch.compiler.is_compiling() and not call.session.replays and not way.patches:
                 way.learnt = _keep(stack, way.entry, output)  # learnt when the model returns: no graph break here
                 return output
             return learn(stack, call, way, output)
 
-        notes, module = stack.notes, stack if isinstance(stack, Module) else None
+        notes, module = stack.notes, stack if isinstance(stack, TokenModule) else None
         ran, learn = outside_of_graphs(_ran), outside_of_graphs(_learn)
         # Not bound to this passage: what outside_of_graphs is asked for is cached, and would keep every passage alive.
         begin, passage = outside_of_graphs(Passage._begin), self
@@ -91,7 +91,7 @@ class Passage:
             way.patches = session.patches(way.key)
         if way.forecast is None and not stack.remembers_entry:
             way.entry, way.stream_rows = session.hold(way.key, entry), stack.read_rows(args, kwargs)
-        elif way.forecast is not None and session.renewal.share and isinstance(stack, Module):
+        elif way.forecast is not None and isinstance(stack, TokenModule):
             repeated = way.forecast
             way.forecast = stack.renew(call, way, repeated, forward, args, kwargs)
             if way.forecast is not repeated:

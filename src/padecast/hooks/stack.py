@@ -8,8 +8,11 @@ from typing import Any, Protocol
 from torch import nn
 
 from padecast._errors import UnsupportedModel, unknown
+from padecast.forecasters.extras import Extra
+from padecast.forecasters.toca import ToCa
 from padecast.hooks.blocks.blocks import Blocks, lookup, parameters_of
-from padecast.hooks.blocks.sublayers import modules_of
+from padecast.hooks.blocks.sublayers import sublayers_of
+from padecast.hooks.blocks.toca import renew_tokens
 from padecast.hooks.outputs import Opaque
 from padecast.hooks.rows import Known
 from padecast.memory.arithmetic import Rows, Streams
@@ -53,18 +56,30 @@ class Stack(Protocol):
         """Return the last part's output with other features."""
 
 
-def stacks_of(model: nn.Module, target: Target, span: str) -> list[Stack]:
+def stacks_of(model: nn.Module, target: Target, span: str, extra: Extra | None = None) -> list[Stack]:
     """Return the stacks that a span names, each forecast by itself; nearly always one.
+
+    Args:
+        model: The transformer.
+        target: Where its blocks lie.
+        span: Which of them.
+        extra: What its forecaster does besides weights: some extras need stacks of their own. Default nothing.
 
     Raises:
         UnknownName: If the model has no such span.
-        UnsupportedModel: If the span has no blocks.
+        UnsupportedModel: If the span has no blocks, or none that the extra could serve.
+        InvalidOption: If the span is not one for the extra.
     """
+    stacks = _stacks_of(model, target, span)
+    return [*renew_tokens(model, target, span)] if isinstance(extra, ToCa) else stacks
+
+
+def _stacks_of(model: nn.Module, target: Target, span: str) -> list[Stack]:
     if target.opaque or span not in (HALVES, MODULES):
         return [stack_of(model, target, span)]
     if span == HALVES:
         return [Blocks(model, target, lists) for lists in halves(model, target.lists("full"))]
-    return [*modules_of(model, target)]
+    return [Opaque([x.part], text=x.text, second=x.second) for x in sublayers_of(model, target)]
 
 
 def halves(model: nn.Module, paths: Sequence[str]) -> tuple[list[str], list[str]]:

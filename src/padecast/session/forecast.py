@@ -11,6 +11,7 @@ from padecast._geometry import Geometry
 from padecast._steps import Position
 from padecast.forecasters import Forecaster
 from padecast.forecasters.base import pad
+from padecast.forecasters.extras import Direct
 from padecast.memory.arithmetic import Ready, Streams
 from padecast.memory.memory import Memory
 from padecast.session.record import Record
@@ -43,8 +44,12 @@ def forecast(
     # By its name calibrated offsets of one branch are told from those of another.
     geometry = replace(memory.geometry(), branch=branch)
     with torch.no_grad():
-        weights = forecaster.weights(geometry, at) if forecaster.is_weights else None
-        return Forecast(geometry, weights), forecaster.forecast(memory, geometry, entry, at, weights)
+        extra = forecaster.extra
+        if isinstance(extra, Direct):
+            weights = forecaster.weights(geometry, at) if extra.has_weights else None
+            return Forecast(geometry, weights), extra.forecast(memory, geometry, entry, at)
+        weights = forecaster.weights(geometry, at)
+        return Forecast(geometry, weights), memory.add(entry, pad(weights, memory.kept))
 
 
 def prepare(forecaster: Forecaster, memory: Memory, at: Position, branch: str) -> tuple[Forecast, Ready | None]:

@@ -12,6 +12,7 @@ from torch import Tensor
 from padecast._errors import check
 from padecast._steps import Position, Trace, normalise
 from padecast.forecasters import Forecaster
+from padecast.forecasters.extras import Moments, Replay, State
 from padecast.memory.arithmetic import Ready, Rows, Streams, detach
 from padecast.memory.memory import Memory
 from padecast.memory.ring import Storage
@@ -19,7 +20,6 @@ from padecast.policies import Policy
 from padecast.session.branches import Branches, check_shapes
 from padecast.session.decisions import Course, check_place, check_shown
 from padecast.session.forecast import Forecast, Patch, forecast, prepare, unfit
-from padecast.session.renewal import Renewal
 
 
 class Session:
@@ -85,8 +85,11 @@ class Session:
             check(self._strides is not None, "strides", list(strides), "finite values of 0 or more, not all 0")
         window = max(forecaster.window, policy.looks_back, 3 if measure else 1)
         spare = [] if spare is None else spare
-        self._memories = Branches(window, forecaster.moments, measure, Storage(dtype, offload), spare, group)
-        self.renewal = Renewal(forecaster, alone=group is None)
+        extra = forecaster.extra
+        self.replays, self._moments = isinstance(extra, Replay), extra if isinstance(extra, Moments) else None
+        moments = 0 if self._moments is None else self._moments.moments
+        self._memories = Branches(window, moments, measure, Storage(dtype, offload), spare, group)
+        self.state = State() if extra is None else extra.begin(alone=group is None)
         self.peak_bytes = self._aside = 0
         self.begins_late = False  # in the middle of a schedule, as what fell behind another run does
         self.reset()
@@ -94,7 +97,7 @@ class Session:
     def reset(self) -> None:
         """Forget everything: the next step is the first of a run."""
         self._memories.release()
-        self.renewal.clear()
+        self.state.clear()
         self._served: dict[str, bool] = {}
         self._before: set[str] = set()
         self._course = Course(self.policy, self._group)
@@ -107,7 +110,7 @@ class Session:
         """Let go of the remembered residuals, and keep the records: the run is over."""
         self._course.release()
         self._memories.release()
-        self.renewal.clear()
+        self.state.clear()
 
     def step(
         self,
@@ -201,7 +204,7 @@ class Session:
             return None
         if branch in self._served:
             return self.decline(branch, "ambiguous")
-        if record.computed or self.forecaster.replays:
+        if record.computed or self.replays:
             return None
         if memory is None or not len(memory):
             return self.decline(branch, "no history")
@@ -240,7 +243,7 @@ class Session:
         Nothing if the step is computed or is better left to :meth:`forecast`. Who uses it says so to :meth:`serve`.
         """
         record, memory = self.records[-1], self._memories.get(branch)
-        if record.computed or branch in self._served or not self.forecaster.is_plain:
+        if record.computed or branch in self._served or self.forecaster.extra is not None:
             return None
         # Then forecast() is asked, which notes why.
         if memory is None or not len(memory) or memory.latest < self.trace.computed[-1]:
@@ -260,7 +263,7 @@ class Session:
         input itself alive while the stack runs; otherwise the input.
         """
         # Where nothing is learnt a copy would take the slot of the oldest residual.
-        replayed = self.forecaster.replays and not self.records[-1].computed
+        replayed = self.replays and not self.records[-1].computed
         if branch in self._served or replayed:
             return entry
         with torch.no_grad():
@@ -286,25 +289,25 @@ class Session:
         if branch in self._served:
             return output
         # The first branch had no forecast: the others compute with it, and policies see a computed step.
-        if not record.computed and not self.forecaster.replays and not self._served:
+        if not record.computed and not self.replays and not self._served:
             self._course.correct()
         if record.computed and not self._served:
             self._course.learn(output, rows)
         self._served[branch] = True
-        if self.forecaster.replays and not record.computed:
+        if self.replays and not record.computed:
             # Rounded as a forecast is, so that only the weights tell the two apart.
             return tuple(x + (y - x) for x, y in zip(entry, output, strict=True))
         memory = self._memories.fitting(branch, entry)
         with torch.no_grad():
-            basis = self.forecaster.basis(record.at)
+            basis = None if self._moments is None else self._moments.basis(record.at)
             memory.remember(record.at, detach(entry), detach(output), basis, rows)
-        self.renewal.fresh(branch)
+        self.state.learn(branch)
         record.geometry[branch] = memory.geometry()
         self._count_bytes()
         return output
 
     def renew(self, branch: str, entry: Streams, output: Streams) -> None:
-        """Remember what became of a branch's forecast, some of whose tokens were computed."""
+        """Remember another output in place of a branch's forecast, where an extra has improved it."""
         with torch.no_grad():
             self._memories[branch].renew(detach(entry), detach(output))
         self._count_bytes()
@@ -315,7 +318,7 @@ class Session:
         self._count_bytes()
 
     def _count_bytes(self) -> None:
-        size = self._memories.nbytes + self._course.nbytes + self.renewal.nbytes + self._aside
+        size = self._memories.nbytes + self._course.nbytes + self.state.nbytes + self._aside
         self.peak_bytes = max(self.peak_bytes, size)
 
     def decline(self, branch: str, note: str) -> Streams | None:
