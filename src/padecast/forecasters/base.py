@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
@@ -11,7 +10,7 @@ from torch import Tensor
 
 from padecast._errors import check
 from padecast._geometry import Geometry
-from padecast._options import check_types
+from padecast._options import check_types, parts_of
 from padecast._steps import Position
 from padecast.forecasters.extras import Extra
 
@@ -41,6 +40,10 @@ class Forecaster(ABC):
             InvalidOption: Naming the option, its value, and what was expected.
         """
         check_types(self)
+
+    @property
+    def _parts(self) -> list[Forecaster]:
+        return parts_of(self, Forecaster)
 
     @property
     def needs_gram(self) -> bool:
@@ -81,12 +84,6 @@ class Forecaster(ABC):
         Returns:
             ``(K,)`` float64 on the host, or ``(B, K)`` on the Gram matrix's device, newest first.
         """
-
-    @property
-    def _parts(self) -> list[Forecaster]:
-        """Options that are forecasters themselves."""
-        options = (getattr(self, field.name) for field in dataclasses.fields(self))
-        return [option for option in options if isinstance(option, Forecaster)]
 
 
 def check_order(name: str, order: int) -> None:

@@ -17,6 +17,7 @@ from padecast.memory.arithmetic import Ready, Rows, Streams, detach
 from padecast.memory.memory import Memory
 from padecast.memory.ring import Storage
 from padecast.policies import Policy
+from padecast.policies.base import SupportsStacks, find
 from padecast.session.branches import Branches, check_shapes
 from padecast.session.decisions import Course, check_place, check_shown
 from padecast.session.forecast import Forecast, Patch, forecast, prepare, unfit
@@ -76,6 +77,7 @@ class Session:
         check(total >= 1, "total", total, "1 step or more")
         policy.check(total)
         self.policy, self.forecaster, self.total = policy, forecaster, total
+        self._halves: SupportsStacks | None = find(policy, SupportsStacks)
         # Over a group every product is a message between processes: too dear for a report.
         measure = (measure and group is None) or policy.needs_gram or forecaster.needs_gram
         self._group = group
@@ -197,7 +199,8 @@ class Session:
                 entry. A sample that is not finite there is served as it is: computing it would not mend it.
         """
         record, memory = self.records[-1], self._memories.get(branch)
-        runs = part is not None and not record.computed and not self.policy.leaves_out(record.at, part)
+        halves = None if part is None or record.computed else self._halves
+        runs = halves is not None and part is not None and not halves.leaves_out(record.at, part)
         # Delta-DiT runs one half at a forecast step: as planned, with nothing to note and nothing to learn.
         if runs and branch not in self._served:
             self._served[branch] = True
