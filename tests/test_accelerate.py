@@ -444,7 +444,7 @@ class TestReport:
         tokens, width, branches = 16, 32, 2
         size = torch.empty(0, dtype=dtype or torch.float32).element_size()
         window = max(forecaster.window, 1)
-        declared = branches * tokens * width * (window * size + forecaster.moments * 4)
+        declared = branches * tokens * width * (window * size + getattr(forecaster.extra, "moments", 0) * 4)
         assert run.report.history_bytes == declared
 
     def test_measuring_wants_three_residuals(self) -> None:

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention as attend
 
-import padecast.hooks.blocks.attention
-from padecast.hooks.blocks.attention import Attention
+import padecast.hooks.blocks.toca
+from padecast.hooks.blocks.toca import Attention
 
 
 def drawn(*shape: int) -> Tensor:
@@ -98,7 +98,7 @@ def test_many_queries_are_sampled_and_weights_held_in_pieces(monkeypatch: pytest
     with Attention() as whole:
         attend(query, query, query)
         attend(query, text, text)
-    monkeypatch.setattr(padecast.hooks.blocks.attention, "PIECE", 5000)
+    monkeypatch.setattr(padecast.hooks.blocks.toca, "PIECE", 5000)
     with Attention() as pieces:
         attend(query, query, query)
         attend(query, text, text)

@@ -9,6 +9,7 @@ import torch
 
 from padecast import InvalidOption, Method, Session, UnknownName, cite, forecasters, method, methods, policies
 from padecast.forecasters import Forecaster, Pade
+from padecast.forecasters.printed import Printed
 from padecast.methods import DEFAULT
 from padecast.methods.citations import BIBTEX
 from padecast.policies import Policy
@@ -127,7 +128,7 @@ def test_the_published_settings_are_the_published_ones_and_the_intervals_keep_th
         thresholds[name] = (policy.threshold, policy.every)
     assert thresholds == {"tc-pade-fast": (0.7, 4), "tc-pade-slow": (1.0, 3), "tc-pade-careful": (1.3, 2)}
     assert [policies.plan_of(method(name).policy, 50).count("C") for name in ("spectrum", "spectrum-fast")] == [14, 10]
-    published = [name for name, made in methods().items() if not made.forecaster.is_weights]
+    published = [name for name, made in methods().items() if isinstance(made.forecaster.extra, Printed)]
     assert published == ["tc-pade-published"]
 
 

@@ -85,7 +85,7 @@ def used(part: Any) -> None:
     if repr(part) in RUN:
         return
     RUN.add(repr(part))
-    wanted = max(part.window, part.moments) if isinstance(part, Forecaster) else part.looks_back
+    wanted = max(part.window, getattr(part.extra, "moments", 0)) if isinstance(part, Forecaster) else part.looks_back
     assert wanted < 1000, "more residuals than any memory holds"
     policy = part if isinstance(part, Policy) else Plan("CCC..C.C")
     forecaster = part if isinstance(part, Forecaster) else Lagrange()

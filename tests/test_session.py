@@ -485,7 +485,7 @@ def test_as_much_is_kept_as_somebody_asks_for(policy: Policy, forecaster: Foreca
     xs = features(dtype=torch.float32)
     for branch in ("cond", "uncond"):
         session.step(xs[0], index=0, branch=branch, compute=lambda: xs[0] + 1)
-    one = kept + (3 - 2 if policy.needs_gram and forecaster.moments else 0)
+    one = kept + (3 - 2 if policy.needs_gram and forecaster.extra else 0)
     assert session.peak_bytes == 2 * one * xs[0].numel() * 4
     measured = measure or policy.needs_gram or forecaster.needs_gram
     gram = session.records[0].geometry["cond"].gram

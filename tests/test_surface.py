@@ -219,6 +219,11 @@ def test_a_registry_line_names_its_source_or_needs_none(name: str, part: Any) ->
     assert not source or re.search(r"arXiv:\d{4}\.\d{5}|\d{4}|Ours", source)
 
 
+def test_the_contract_of_a_forecaster_has_six_members() -> None:
+    members = {name for name in vars(forecasters.Forecaster) if not name.startswith("_")}
+    assert members == {"needs_gram", "needs_stride", "sums_to_one", "window", "extra", "weights"}
+
+
 def test_every_method_says_what_it_is_and_whom_to_cite() -> None:
     for name, method in padecast.methods().items():
         assert method.name == name and method.summary and method.cites

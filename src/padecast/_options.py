@@ -139,6 +139,18 @@ def is_finite(values: Any) -> bool:
     return all(map(is_finite, values)) if isinstance(values, tuple) else math.isfinite(values)
 
 
+def parts_of(part: Any, role: type[Any]) -> list[Any]:
+    """Return the options of a dataclass that are parts of a role themselves.
+
+    Example:
+        >>> from padecast.policies import Cap, Interval, Policy
+        >>> parts_of(Cap(Interval(every=9), limit=3), Policy)
+        [Interval(every=9, warmup=0, last=True)]
+    """
+    options = (getattr(part, field.name) for field in dataclasses.fields(part))
+    return [option for option in options if isinstance(option, role)]
+
+
 @lru_cache(maxsize=256)
 def hints_of(kind: Any) -> dict[str, Any]:
     """Return a class's annotations; none where they name what cannot be found, as in a class inside a function."""

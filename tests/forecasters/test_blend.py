@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 import pytest
 import torch
+from torch import Tensor
 
 from padecast import Geometry, InvalidOption, Position
 from padecast.forecasters import Blend, Chebyshev, Feedback, Forecaster, Lagrange, Oracle, Pade, Reuse, TCPade
@@ -37,3 +40,19 @@ def test_blends_nest() -> None:
     nested = Blend(Blend(Reuse(), Lagrange(2), 0.5), Lagrange(1), 0.5).weights(KNOWN, AT)
     parts = (Reuse().weights(KNOWN, AT), Lagrange(2).weights(KNOWN, AT), Lagrange(1).weights(KNOWN, AT))
     torch.testing.assert_close(nested, 0.25 * parts[0] + 0.25 * parts[1] + 0.5 * parts[2])
+
+
+@dataclass(frozen=True)
+class Average(Forecaster):
+    """Parts that nobody told it to forward to."""
+
+    first: Forecaster = field(default_factory=Pade)
+    second: Forecaster = field(default_factory=Feedback)
+
+    def weights(self, geometry: Geometry, at: Position) -> Tensor:
+        return (self.first.weights(geometry, at) + self.second.weights(geometry, at)) / 2
+
+
+def test_what_a_forecaster_of_ones_own_needs_is_what_its_parts_do() -> None:
+    assert Average().needs_gram and Average().needs_stride and Average().sums_to_one and Average().window == 3
+    assert not Average(Reuse(), Reuse()).needs_gram and not Average(Pade((0, 1))).sums_to_one

@@ -10,11 +10,13 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from padecast.session.forecast import forecast
 from torch import Tensor
 
 from padecast import Geometry, Position
-from padecast.forecasters import REGISTRY, Forecaster
+from padecast.forecasters import REGISTRY, Forecaster, ToCa
 from padecast.forecasters.base import pad
+from padecast.forecasters.extras import Moments
 from padecast.memory.memory import Memory
 
 TOTAL = 20
@@ -237,7 +239,7 @@ def test_weights_of_a_sample_do_not_depend_on_its_batch_mates(forecaster: Foreca
         torch.testing.assert_close(batched[b : b + 1], alone)
 
 
-@forecasters(which=lambda forecaster: not forecaster.moments)
+@forecasters(which=lambda forecaster: not isinstance(forecaster.extra, Moments))
 def test_residuals_beyond_the_window_get_no_weight(forecaster: Forecaster) -> None:
     geometry = measured(residuals(6))
     weights = forecaster.weights(geometry, after(geometry))
@@ -245,17 +247,18 @@ def test_residuals_beyond_the_window_get_no_weight(forecaster: Forecaster) -> No
     assert torch.equal(weights, pad(seen, 6))
 
 
-@forecasters(which=lambda forecaster: forecaster.is_weights)
+@forecasters(which=lambda forecaster: forecaster.extra is None or isinstance(forecaster.extra, (Moments, ToCa)))
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 7])
 def test_a_forecast_is_the_weighted_sum_that_the_weights_say(forecaster: Forecaster, count: int) -> None:
     sequence, entry = residuals(count), residuals(1, seed=7)[0]
-    memory = Memory(forecaster.window, forecaster.moments)
+    moments = forecaster.extra if isinstance(forecaster.extra, Moments) else None
+    memory = Memory(forecaster.window, 0 if moments is None else moments.moments)
     for i, residual in enumerate(sequence):
         at = place(2 * i)
-        memory.remember(at, (entry,), (entry + residual,), forecaster.basis(at))
+        memory.remember(at, (entry,), (entry + residual,), None if moments is None else moments.basis(at))
     geometry, at = memory.geometry(), place(2 * count)
     weights = forecaster.weights(geometry, at)
-    (out,) = forecaster.forecast(memory, geometry, (entry,), at, weights)
+    (out,) = forecast(forecaster, memory, (entry,), at, "")[1]
     newest_first = sequence.flip(0)[: len(geometry)]
     expected = entry + torch.einsum("bk,kbd->bd", weights.expand(2, -1), newest_first)
     # degree=2,ridge=0 mixes moments with weights up to some 1e3 and loses as many digits
@@ -274,9 +277,7 @@ def test_a_forecaster_is_a_value(forecaster: Forecaster) -> None:
 
 @every_forecaster
 def test_the_flags_are_plain_booleans(forecaster: Forecaster) -> None:
-    needs = (forecaster.needs_gram, forecaster.needs_stride)
-    is_so = (forecaster.sums_to_one, forecaster.is_weights, forecaster.replays)
-    assert all(type(flag) is bool for flag in (*needs, *is_so))
+    assert {type(flag) for flag in (forecaster.needs_gram, forecaster.needs_stride, forecaster.sums_to_one)} == {bool}
 
 
 @forecasters(which=lambda forecaster: not forecaster.needs_gram)

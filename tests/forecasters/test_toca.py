@@ -8,14 +8,14 @@ from torch import Tensor
 
 from padecast import InvalidOption, UnknownName, method
 from padecast.forecasters import ToCa
-from padecast.forecasters.tokens import Tokens, cells_of, grid_of, highest_of
+from padecast.forecasters.toca import Tokens, cells_of, grid_of, highest_of
 
 RISING = torch.arange(16.0)[None]
 
 
 def chosen(rule: ToCa, age: Tensor | None = None, grid: tuple[int, ...] = (4, 4), **known: Tensor) -> set[int]:
     age = torch.zeros(1, 16) if age is None else age
-    return set(rule.chosen(Tokens(age, grid, **known))[0].tolist())
+    return set(rule.choose(Tokens(age, grid, **known))[0].tolist())
 
 
 class TestScores:
@@ -67,7 +67,7 @@ class TestSpread:
     def test_over_some_steps_every_token_has_its_turn(self) -> None:
         age, seen = torch.zeros(1, 16), set()
         for _ in range(8):
-            tokens = ToCa(0.25, cell=2).chosen(Tokens(age, (4, 4), influence=RISING / 60))
+            tokens = ToCa(0.25, cell=2).choose(Tokens(age, (4, 4), influence=RISING / 60))
             age = (age + 1).scatter(1, tokens, 0.0)
             seen |= set(tokens[0].tolist())
         assert seen == set(range(16))
@@ -105,7 +105,7 @@ class TestSpread:
 
 def test_samples_choose_for_themselves() -> None:
     both = torch.cat([RISING, RISING.flip(1)])
-    tokens = ToCa(0.25, spread=0).chosen(Tokens(torch.zeros(2, 16), (4, 4), influence=both))
+    tokens = ToCa(0.25, spread=0).choose(Tokens(torch.zeros(2, 16), (4, 4), influence=both))
     assert tokens.tolist() == [[12, 13, 14, 15], [0, 1, 2, 3]]
 
 

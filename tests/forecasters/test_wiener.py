@@ -192,7 +192,7 @@ def test_strides_make_a_difference_only_to_feedback() -> None:
     plain, paying = (Wiener(gram, 2, feedback=f, plan="C...C.....") for f in (0.0, 1.0))
     assert torch.equal(plain.weights(geometry(steps), even), plain.weights(geometry(steps), at(6)))
     assert not torch.allclose(paying.weights(geometry(steps), even), paying.weights(geometry(steps), at(6)))
-    assert Wiener.needs_stride and not Wiener.needs_gram
+    assert Wiener().needs_stride and not Wiener().needs_gram
 
 
 @pytest.mark.parametrize("part", ["gram", "plan"])

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from padecast import Position, accelerate
 from padecast.forecasters import Lagrange, Oracle, Reuse, ToCa
-from padecast.forecasters.tokens import Tokens
+from padecast.forecasters.toca import Tokens
 from padecast.memory.memory import Memory
 from padecast.memory.ring import Storage
 from padecast.policies import Plan
@@ -70,7 +70,7 @@ def test_what_fills_up_a_batch_is_left_out_without_a_wait(waiting_is_an_error: N
         memory.remember(Position.at(step, 9), (x,), (x + step,), rows=(rows,))
     gram = memory.geometry().gram
     assert gram is not None and gram.is_cuda
-    tokens = ToCa(0.3).chosen(Tokens(torch.zeros(2, 64, device="cuda"), (64,), rows=rows))
+    tokens = ToCa(0.3).choose(Tokens(torch.zeros(2, 64, device="cuda"), (64,), rows=rows))
     assert tokens.shape == (2, 20)
 
 

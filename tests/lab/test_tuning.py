@@ -10,9 +10,11 @@ import pytest
 from torch import Tensor
 
 import padecast
+from padecast import Geometry, Position, Trace
 from padecast.lab import Entry, Task, draw, tune
-from padecast.lab.tuning import Knob, halve, prepare
-from padecast.policies import Interval, Magnitude, Plan, plan_of
+from padecast.lab.tuning import prepare
+from padecast.policies import Interval, Magnitude, Plan, Policy, plan_of
+from padecast.policies.knob import Knob, halve
 
 RULES = ["tc-pade", "fora", "linear", "taylorseer", "spectrum", "delta-dit"]
 
@@ -121,6 +123,39 @@ def test_the_room_of_magnitudes_is_widened_by_the_least_change() -> None:
     assert tune(Task(None, print), Entry.of("magcache:ratios=(1.0,1.0),limit=2,retention=0.5"), 5).written.endswith(
         "limit=2,retention=0.5"
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class Early(Policy):
+    """A policy that lab knows nothing of, whose plan is known without a run."""
+
+    share: float = 0.5
+    knob = Knob("share", 0.0, 1.0, rising=True)
+
+    def computes(self, at: Position, trace: Trace, geometry: Geometry) -> bool:
+        return at.index < self.share * at.total
+
+
+@dataclasses.dataclass(frozen=True)
+class Restless(Policy):
+    """One that looks at the features before it decides."""
+
+    limit: float = 0.5
+    knob = Knob("limit", 1e-4, 10.0, rising=False, logarithmic=True)
+    probe = "latents"
+
+    def computes(self, at: Position, trace: Trace, geometry: Geometry) -> bool:
+        return at.seen is None or sum(p.seen.moved for p in (*trace.since_computed, at) if p.seen) >= self.limit
+
+
+@pytest.mark.parametrize("policy", [Early(), Restless()])
+def test_a_policy_of_ones_own_says_what_is_turned(task: Task, policy: Policy) -> None:
+    method = padecast.methods.register(padecast.Method("mine", policy, padecast.forecasters.Reuse(), "for this test"))
+    try:
+        entry = tune(task.tuning(), Entry.of("mine", wanted=4), 4)
+        assert entry.method is not method and draw(task, entry, task.tuning().seeds).nfe == 4
+    finally:
+        del padecast.methods.REGISTRY["mine"]
 
 
 def test_what_was_tried_before_is_not_drawn_again(task: Task) -> None:

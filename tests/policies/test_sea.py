@@ -16,7 +16,8 @@ from padecast._noise import Noise
 from padecast._steps import Position
 from padecast.forecasters import Reuse
 from padecast.hooks.latents import on_grid
-from padecast.policies import Cap, Sea
+from padecast.policies import Cap, Ends, Sea
+from padecast.policies.base import SupportsFilter, find
 from padecast.policies.sea import LEAST, denoise, gains
 
 STEPS = 10
@@ -106,7 +107,8 @@ class TestFilter:
 
     def test_a_wrapped_policy_filters_too(self) -> None:
         at, picture = Position.at(0, 1, noise=Noise((0.5, 1.0), (0.5, 0.0))), torch.randn(1, 2, 4, 4)
-        assert torch.equal(Cap(Sea()).filter((picture,), at)[0], Sea().filter((picture,), at)[0])
+        wrapped = find(Ends(Cap(Sea())), SupportsFilter)
+        assert torch.equal(wrapped.filter((picture,), at)[0], Sea().filter((picture,), at)[0])
         assert Cap(Sea()).probe == "spectrum" and Cap(Sea()).needs_stride
 
 

@@ -32,8 +32,8 @@ from torch import Tensor, nn
 import padecast
 from padecast import InvalidOption, PadecastWarning, Session, UnsupportedModel, accelerate, targets
 from padecast.forecasters import Reuse, ToCa
+from padecast.forecasters.toca import Renewal
 from padecast.policies import Plan
-from padecast.session.renewal import Renewal
 from padecast.targets import HIDDEN, Target
 
 every_family = pytest.mark.parametrize("family", representative(FAMILIES, ["dit", "wan"]), ids=str)
@@ -128,7 +128,7 @@ def test_more_tokens_bring_the_image_nearer() -> None:
 class Youngest(ToCa):
     """A rule that must not be: it computes what was computed just now."""
 
-    def chosen(self, tokens: Any) -> Tensor:
+    def choose(self, tokens: Any) -> Tensor:
         return (-tokens.age).argsort(stable=True, dim=1, descending=True)[:, :1]
 
 
@@ -153,7 +153,7 @@ def test_what_is_computed_whole_is_young_again_and_modules_age_apart() -> None:
     for key in ("a", "b", "a"):
         renewal.choose(key, ("", 0), x, (3,))
     assert max(renewal._ages["a"][0]) == 2 and max(renewal._ages["b"][0]) == 1
-    renewal.fresh("a")
+    renewal.learn("a")
     renewal.choose("a", ("", 0), x, (3,))
     assert max(renewal._ages["a"][0]) == 1
     assert renewal.nbytes == 2 * 3 * 4
@@ -187,7 +187,7 @@ def test_attentions_of_every_block_and_branch_are_seen(
         session = run._attachments[0]._make_session(3)
         run._attachments[0]._make_session = lambda _: session
         seen: dict[tuple[str, int], Any] = {}
-        session.close = lambda: seen.update(session.renewal._attended)  # type: ignore[method-assign]
+        session.close = lambda: seen.update(session.state._attended)  # type: ignore[method-assign]
         family.sample(pipe, 3)
     count = sum(len(listed) for name, listed in pipe.transformer.named_children() if name.endswith("blocks"))
     assert len(seen) == family.branches * count
@@ -391,4 +391,4 @@ def test_a_session_without_a_model_repeats() -> None:
 def test_it_is_a_policy_a_forecaster_and_a_span() -> None:
     made = padecast.method("toca:every=5,fraction=0.2")
     assert (made.policy.every, made.forecaster, made.span) == (5, ToCa(0.2), "modules")  # type: ignore[attr-defined]
-    assert Reuse().renewed == 0.0
+    assert Reuse().extra is None and ToCa(0.0).extra is None

@@ -4,20 +4,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
 
 from padecast._errors import check
 from padecast._geometry import Geometry
-from padecast._options import check_types
+from padecast._options import check_types, parts_of
 from padecast._steps import Position
-from padecast.forecasters.tokens import Tokens
-
-if TYPE_CHECKING:
-    from padecast.memory.arithmetic import Streams
-    from padecast.memory.memory import Memory
+from padecast.forecasters.extras import Extra
 
 
 @dataclass(frozen=True)
@@ -25,7 +20,8 @@ class Forecaster(ABC):
     """A rule that gives every remembered residual a weight: ``R(t) = sum_k w_k R_k``.
 
     A forecaster is a frozen dataclass whose fields are its options; it holds no state, sees no feature, and works
-    with as few as one remembered residual (by repeating it).
+    with as few as one remembered residual (by repeating it). An option may be a forecaster itself. Besides
+    :meth:`weights` there are four facts and an extra, each a property or a class attribute, with defaults.
 
     Example:
         >>> @dataclass(frozen=True)
@@ -37,17 +33,6 @@ class Forecaster(ABC):
         [0.5, 0.5]
     """
 
-    needs_gram: ClassVar[bool] = False
-    """Whether the weights read the Gram matrix."""
-    needs_stride: ClassVar[bool] = False
-    """Whether the weights read ``Position.strides``; the noise levels are then read once per run."""
-    sums_to_one: ClassVar[bool] = True
-    """Whether the weights sum to one, so that a residual that stands still is forecast exactly."""
-    is_weights: ClassVar[bool] = True
-    """Whether the forecast is weights; the few published methods that are not override :meth:`forecast`."""
-    replays: ClassVar[bool] = False
-    """Whether the stack is run at forecast steps too (the oracle)."""
-
     def __post_init__(self) -> None:
         """Check that every option is of the type that it is annotated with.
 
@@ -57,32 +42,36 @@ class Forecaster(ABC):
         check_types(self)
 
     @property
-    def window(self) -> int:
-        """Residuals it wants remembered in full."""
-        return 1
+    def _parts(self) -> list[Forecaster]:
+        return parts_of(self, Forecaster)
 
     @property
-    def moments(self) -> int:
-        """Basis functions whose moments it wants remembered instead of more residuals."""
-        return 0
+    def needs_gram(self) -> bool:
+        """Whether the weights read the Gram matrix; by default, if those of a part do."""
+        return any(part.needs_gram for part in self._parts)
 
     @property
-    def renewed(self) -> float:
-        """Share of a module's tokens that are computed at forecast steps, see :meth:`chosen`."""
-        return 0.0
+    def needs_stride(self) -> bool:
+        """Whether they read ``Position.strides``, or a part's do; the noise levels are then read once per run."""
+        return any(part.needs_stride for part in self._parts)
 
-    def chosen(self, tokens: Tokens) -> Tensor:
-        """Return which tokens of a module are computed at a forecast step, ``(B, count)``; none by default.
+    @property
+    def sums_to_one(self) -> bool:
+        """Whether the weights sum to one, so that a residual that stands still is forecast exactly.
 
-        Args:
-            tokens: What is known of them.
+        By default, if those of all parts do.
         """
-        return torch.zeros((tokens.age.shape[0], 0), dtype=torch.int64, device=tokens.age.device)
+        return all(part.sums_to_one for part in self._parts)
 
     @property
-    def is_plain(self) -> bool:
-        """Whether a forecast is weights on the remembered residuals, and nothing else."""
-        return self.is_weights and not self.moments and not self.replays and not self.renewed
+    def window(self) -> int:
+        """Residuals it wants remembered in full; by default, as many as its parts, and one at least."""
+        return max((part.window for part in self._parts), default=1)
+
+    @property
+    def extra(self) -> Extra | None:
+        """What it does besides weights on residuals, or instead; nothing by default."""
+        return None
 
     @abstractmethod
     def weights(self, geometry: Geometry, at: Position) -> Tensor:
@@ -95,25 +84,6 @@ class Forecaster(ABC):
         Returns:
             ``(K,)`` float64 on the host, or ``(B, K)`` on the Gram matrix's device, newest first.
         """
-
-    def basis(self, at: Position) -> Tensor | None:
-        """Return the ``(moments,)`` basis functions at a computed step, or ``None`` without moments."""
-        return None
-
-    def forecast(
-        self, memory: Memory, geometry: Geometry, entry: Streams, at: Position, weights: Tensor | None
-    ) -> Streams:
-        """Return ``entry + R(t)``. Override it only for memories or methods that are not weights on residuals.
-
-        Args:
-            memory: What the branch remembers.
-            geometry: The same without features.
-            entry: The stack's current inputs, one tensor ``(B, ...)`` per stream.
-            at: The step to forecast.
-            weights: What :meth:`weights` said; ``None`` if the method is not weights.
-        """
-        assert weights is not None
-        return memory.add(entry, pad(weights, memory.kept))
 
 
 def check_order(name: str, order: int) -> None:
@@ -135,8 +105,7 @@ def check_plain(name: str, part: object) -> None:
     Raises:
         InvalidOption: Naming the option.
     """
-    plain = isinstance(part, Forecaster) and part.is_plain
-    check(plain, name, part, "a forecaster that is weights on residuals")
+    check(isinstance(part, Forecaster) and part.extra is None, name, part, "a forecaster that is weights on residuals")
 
 
 def pad(weights: Tensor, size: int) -> Tensor:

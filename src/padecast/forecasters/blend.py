@@ -44,26 +44,6 @@ class Blend(Forecaster):
         for name, part in (("first", self.first), ("second", self.second)):
             check_plain(name, part)
 
-    @property
-    def needs_gram(self) -> bool:  # type: ignore[override]
-        """Whether either part reads the Gram matrix."""
-        return self.first.needs_gram or self.second.needs_gram
-
-    @property
-    def needs_stride(self) -> bool:  # type: ignore[override]
-        """Whether either part reads the strides."""
-        return self.first.needs_stride or self.second.needs_stride
-
-    @property
-    def sums_to_one(self) -> bool:  # type: ignore[override]
-        """Whether the weights sum to one: if those of both parts do."""
-        return self.first.sums_to_one and self.second.sums_to_one
-
-    @property
-    def window(self) -> int:
-        """Residuals it wants remembered in full."""
-        return max(self.first.window, self.second.window)
-
     def weights(self, geometry: Geometry, at: Position) -> Tensor:
         """See :meth:`Forecaster.weights`."""
         first, second = self.first.weights(geometry, at), self.second.weights(geometry, at)

@@ -13,6 +13,7 @@ from padecast._errors import check
 from padecast._geometry import Geometry
 from padecast._steps import Position
 from padecast.forecasters.base import Forecaster, check_order, pad
+from padecast.forecasters.extras import Moments
 from padecast.forecasters.lagrange import lagrange_basis
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Chebyshev(Forecaster):
+class Chebyshev(Forecaster, Moments):
     r"""Fit Chebyshev polynomials ``T_0 .. T_M`` to all computed residuals and evaluate them at the forecast step.
 
     .. math:: w = (1 - \beta)\,\ell(t) + \beta\,\phi(\tau)^T (\Phi^T \Phi + \lambda I)^{-1} \Phi^T
@@ -83,8 +84,13 @@ class Chebyshev(Forecaster):
         return 2
 
     @property
+    def extra(self) -> Moments:
+        """Its moments."""
+        return self
+
+    @property
     def moments(self) -> int:
-        """Basis functions whose moments it wants remembered."""
+        """See :attr:`Moments.moments`."""
         return self.degree + 1
 
     def basis(self, at: Position) -> Tensor:
@@ -96,9 +102,7 @@ class Chebyshev(Forecaster):
         regression = self.basis(at) @ self._inverse(geometry, at.total)[:, : len(geometry)]
         return self.blend * regression + pad(self._linear(geometry, at), len(geometry))
 
-    def forecast(
-        self, memory: Memory, geometry: Geometry, entry: Streams, at: Position, weights: Tensor | None
-    ) -> Streams:
+    def forecast(self, memory: Memory, geometry: Geometry, entry: Streams, at: Position) -> Streams:
         """Mix the moments, which is the same forecast as :meth:`weights` on every computed residual."""
         return memory.add_moments(entry, self._linear(geometry, at), self.blend * self._solution(geometry, at))
 

@@ -62,16 +62,6 @@ class Feedback(Forecaster):
         check_plain("inner", self.inner)
 
     @property
-    def needs_gram(self) -> bool:  # type: ignore[override]
-        """Whether the inner forecaster reads the Gram matrix."""
-        return self.inner.needs_gram
-
-    @property
-    def sums_to_one(self) -> bool:  # type: ignore[override]
-        """Whether the weights sum to one: if the inner ones do."""
-        return self.inner.sums_to_one
-
-    @property
     def window(self) -> int:
         """Residuals it wants remembered in full: one more, to know what was forecast before the newest."""
         return max(self.inner.window + 1, INTERPOLATION)

@@ -10,6 +10,7 @@ from torch import Tensor
 from padecast._geometry import Geometry, unit
 from padecast._steps import Position
 from padecast.forecasters.base import Forecaster
+from padecast.forecasters.extras import Replay
 
 
 @dataclass(frozen=True)
@@ -20,12 +21,11 @@ class Oracle(Forecaster):
     ``entry + (output - entry)``.
 
     Example:
-        >>> Oracle.replays
-        True
+        >>> Oracle().weights(Geometry((4, 0), (4.0, 0.0)), Position.at(6, 20)).tolist()
+        [1.0, 0.0]
     """
 
-    replays: ClassVar[bool] = True
-    is_weights: ClassVar[bool] = False
+    extra: ClassVar[Replay] = Replay()
 
     def weights(self, geometry: Geometry, at: Position) -> Tensor:
         """Weights of reuse; only the report reads them."""

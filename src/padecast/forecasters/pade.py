@@ -67,7 +67,7 @@ class Pade(Forecaster):
         check(self.guard >= 1, "guard", self.guard, "1 or more")
 
     @property
-    def sums_to_one(self) -> bool:  # type: ignore[override]
+    def sums_to_one(self) -> bool:
         """Whether the weights sum to one: not over a constant numerator."""
         return self.order != (0, 1)
 

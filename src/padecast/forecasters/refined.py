@@ -65,17 +65,7 @@ class Refined(Forecaster):
         check_plain("inner", self.inner)
 
     @property
-    def needs_gram(self) -> bool:  # type: ignore[override]
-        """Whether the inner forecaster reads the Gram matrix."""
-        return self.inner.needs_gram
-
-    @property
-    def needs_stride(self) -> bool:  # type: ignore[override]
-        """Whether the inner forecaster reads the sampler's strides."""
-        return self.inner.needs_stride
-
-    @property
-    def sums_to_one(self) -> bool:  # type: ignore[override]
+    def sums_to_one(self) -> bool:
         """Whether the weights sum to one: not after offsets, which are free."""
         return not self.offsets and self.inner.sums_to_one
 

@@ -1,26 +1,23 @@
-"""TC-Padé: a damped vector Padé approximant with error feedback, and the predictor as the paper prints it."""
+"""TC-Padé: a damped vector Padé approximant with error feedback."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from padecast._errors import check
-from padecast._geometry import Geometry, by_noise, precise, unit
+from padecast._geometry import Geometry, by_noise, unit
 from padecast._noise import TINY
 from padecast._steps import Position
 from padecast.forecasters.base import Forecaster
 from padecast.forecasters.feedback import Feedback
 from padecast.forecasters.lagrange import lagrange_basis
 from padecast.forecasters.pade import Pade
-
-if TYPE_CHECKING:
-    from padecast.memory.arithmetic import Streams
-    from padecast.memory.memory import Memory
+from padecast.forecasters.printed import EARLY, LATE, Printed, trust
 
 
 @dataclass(frozen=True)
@@ -50,21 +47,14 @@ class TCPade(Forecaster):
         axis: ``"noise"`` (default): forecasts are made over the noise that there is to see, see
             :meth:`padecast._noise.Noise.effective`; ``"steps"``: over step indices. Where the scheduler tells no noise
             levels, both are the same.
-        form: ``"damped"`` (default) or ``"published"``, the element-wise predictor as printed, for comparison.
+        form: ``"damped"`` (default), or ``"published"``: the predictor as printed, see
+            :class:`padecast.forecasters.printed.Printed`, for comparison. It takes no other option.
 
     Returns:
-        ``(B, K)`` weights. The published form is not weights: it overrides :meth:`forecast`.
+        ``(B, K)`` weights. The published form is not weights, but an extra.
 
     Raises:
         InvalidOption: If an option is out of range.
-
-    Note:
-        The published form is ``(b0 R_1 + b1 R_2) / (1 + a1 R_3)``, element by element, with ``b0 = 2 sigma``,
-        ``b1 = -sigma``, ``a1 = sigma / lambda``, ``lambda = 10`` and the stage rules 0.1 and 0.3, read newest first.
-        Its faults: as printed its index order weights the oldest residual most; with ``sigma < 1`` the numerator
-        shrinks the residual instead of falling back to repetition; and ``1 + a1 R`` depends on the scale of the
-        features and has poles at ``R = -1 / a1``. It is here so that the comparison can be repeated, and is no
-        method's default.
 
     Example:
         >>> line = torch.tensor([[0.0], [1.0], [2.0]], dtype=torch.float64)
@@ -105,28 +95,34 @@ class TCPade(Forecaster):
         return Pade(self.order, self.guard)
 
     @property
-    def is_weights(self) -> bool:  # type: ignore[override]
-        """Whether the forecast is weights: not in the published form."""
-        return self.form != "published"
+    def extra(self) -> Printed | None:
+        """The published form, if that was asked for."""
+        return Printed() if self.form == "published" else None
 
     @property
-    def sums_to_one(self) -> bool:  # type: ignore[override]
+    def sums_to_one(self) -> bool:
         """Whether the weights sum to one: if those of the rational function do."""
         return self._pade.sums_to_one
 
     @property
     def window(self) -> int:
         """Residuals it wants remembered in full."""
-        if self.form == "published":
-            return 3
+        if self.extra is not None:
+            return self.extra.window
         return max(self._pade.window, 3 if self.hindsight else 2) + (self.feedback > 0)
 
     def weights(self, geometry: Geometry, at: Position) -> Tensor:
         """See :meth:`Forecaster.weights`."""
-        if self.axis == "noise" and self.form != "published":
+        if self.extra is not None:
+            return self._damp(geometry, at)
+        if self.axis == "noise":
             geometry, at = by_noise(geometry, at)
-        if self.feedback > 0 and self.form != "published":
+        if self.feedback > 0:
             return Feedback(replace(self, feedback=0.0), self.feedback).weights(geometry, at)
+        return self._damp(geometry, at)
+
+    def _damp(self, geometry: Geometry, at: Position) -> Tensor:
+        """Return the weights without feedback, over the abscissa as it is."""
         size = len(geometry)
         newest = unit(size, 0)
         if size < 2 or geometry.gram is None:
@@ -140,28 +136,6 @@ class TCPade(Forecaster):
             sigma = sigma * confirm(geometry)[:, None]
         weights = newest.to(sigma) + sigma * (rational.to(sigma) - newest.to(sigma))
         return weights + (self.late * change.to(sigma) if at.index >= LATE * at.total else 0.0)
-
-    def forecast(
-        self, memory: Memory, geometry: Geometry, entry: Streams, at: Position, weights: Tensor | None
-    ) -> Streams:
-        """Apply the weights, or the printed formula; with fewer than three residuals repeat the newest."""
-        if self.form != "published" or len(geometry) < 3:
-            return super().forecast(memory, geometry, entry, at, unit(1, 0) if weights is None else weights)
-        sigma = trust(geometry, PUBLISHED_DAMPING)
-        streams = zip(entry, *memory.residuals()[:3], strict=True)
-        return tuple(x + predict_published(sigma, (r1, r2, r3), at).to(x.dtype) for x, r1, r2, r3 in streams)
-
-
-EARLY, LATE = 0.3, 0.8
-PUBLISHED_DAMPING, PUBLISHED_EARLY, PUBLISHED_LATE = 10.0, 0.1, 0.3
-
-
-def trust(geometry: Geometry, damping: float) -> Tensor:
-    """Return ``sigma = exp(-damping |R1 - R2| / |R1 + R2|)`` per sample, ``(B,)``."""
-    assert geometry.gram is not None
-    if damping == 0:
-        return torch.ones_like(precise(geometry.gram)[:, 0, 0])
-    return torch.exp(-damping * geometry.change())
 
 
 def confirm(geometry: Geometry) -> Tensor:
@@ -181,13 +155,3 @@ def confirm(geometry: Geometry) -> Tensor:
     change = geometry.quadratic(moved, moved).clamp_min(0)  # differences of nearly equal residuals round below it
     wrong = geometry.quadratic(off, off)
     return torch.where(wrong > change, change / wrong.clamp_min(TINY), torch.ones_like(wrong))
-
-
-def predict_published(sigma: Tensor, residuals: tuple[Tensor, Tensor, Tensor], at: Position) -> Tensor:
-    """Return the predictor as printed, element by element, in at least float32."""
-    r1, r2, r3 = (r.to(torch.promote_types(r.dtype, torch.float32)) for r in residuals)
-    if at.index < EARLY * at.total:
-        return (1 - PUBLISHED_EARLY) * r1 + PUBLISHED_EARLY * r2
-    s = sigma.to(r1).reshape(-1, *(1,) * (r1.ndim - 1))
-    rational = (2 * s * r1 - s * r2) / (1 + s / PUBLISHED_DAMPING * r3)
-    return rational + PUBLISHED_LATE * (r1 - r2) if at.index >= LATE * at.total else rational

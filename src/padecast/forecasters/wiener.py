@@ -88,7 +88,7 @@ class Wiener(Forecaster):
         check(plain, "strides", self.strides, "finite numbers of 0 or more")
 
     @property
-    def sums_to_one(self) -> bool:  # type: ignore[override]
+    def sums_to_one(self) -> bool:
         """Whether the weights sum to one: only if they are made to."""
         return self.constraint == "sum"
 

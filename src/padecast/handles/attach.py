@@ -10,6 +10,7 @@ from torch import nn
 
 from padecast import targets
 from padecast._intercept import Layer, Switch
+from padecast.forecasters.extras import Extra
 from padecast.hooks.attachment import Attachment, Listener, MakeSession
 from padecast.hooks.blocks.spans import span_of
 from padecast.hooks.schedule import Clock
@@ -24,7 +25,7 @@ def attach(
     make_session: MakeSession,
     listener: Listener | None = None,
     probe: str = "",
-    chooses: bool = False,
+    extra: Extra | None = None,
     switch: Switch | None = None,
 ) -> Attachment:
     """Return what puts sessions around a span of a model, once it is installed and its switch is on.
@@ -36,7 +37,7 @@ def attach(
         make_session: Builds the session of a run of so many steps.
         listener: Is told of runs that end and of calls that are left alone. Default nobody.
         probe: What a policy wants to see. Default nothing.
-        chooses: Whether a forecaster chooses tokens that modules compute. Default false.
+        extra: What a forecaster does besides weights. Default nothing.
         switch: Whether it acts, together with others. Default one of its own.
 
     Raises:
@@ -45,7 +46,7 @@ def attach(
         InvalidOption: If the span is not one for such a policy or forecaster.
     """
     target = targets.find(model, span)
-    parts = span_of(model, target, span, probe, chooses)
+    parts = span_of(model, target, span, probe, extra)
     return Attachment(model, target, parts, clock, make_session, listener, probe, switch)
 
 

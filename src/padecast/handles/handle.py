@@ -280,8 +280,8 @@ class Handle(Listener):
         def session(total: int) -> Session:
             return self._session(total, spare, self._group or group_of(model))
 
-        probe, chooses = self.method.policy.probe, self.method.forecaster.renewed > 0
-        return attach(model, self.method.span, clock, session, self, probe, chooses, self._switch)
+        probe, extra = self.method.policy.probe, self.method.forecaster.extra
+        return attach(model, self.method.span, clock, session, self, probe, extra, self._switch)
 
     def _session(self, total: int, spare: list[Memory], group: Any) -> Session:
         self._ran = self._runs_on = True

@@ -325,7 +325,7 @@ class Attachment:
         stop = stopwatch(arrival.named)
         # The oracle computes and hands on something else, and a probe is not asked before the first part is reached.
         certain = arrival.asks_gradient or session.records[-1].computed
-        computes = certain and not session.forecaster.replays and self._probe is None
+        computes = certain and not session.replays and self._probe is None
         if len(self._stacks) == 1:
             passes = [Pass(branch, branch)]
         else:

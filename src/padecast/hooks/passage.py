@@ -60,7 +60,7 @@ class Passage:
                 ran(stack, place, output)
             if not way.reached_end:
                 return output
-            if torch.compiler.is_compiling() and not call.session.forecaster.replays and not way.patches:
+            if torch.compiler.is_compiling() and not call.session.replays and not way.patches:
                 way.learnt = _keep(stack, way.entry, output)  # learnt when the model returns: no graph break here
                 return output
             return learn(stack, call, way, output)

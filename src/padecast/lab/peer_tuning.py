@@ -10,10 +10,10 @@ from typing import Any
 
 from padecast._errors import MissingPackage, UnsupportedModel
 from padecast._registry import parse
-from padecast.lab.knob import Knob, halve
 from padecast.lab.peers import Peer, first_line
 from padecast.lab.runner import UNCACHED, Entry, Task, draw
 from padecast.lab.timing import time_call
+from padecast.policies.knob import Knob, halve
 
 REFUSALS = (UnsupportedModel, MissingPackage)
 """What a peer that cannot be put on a pipeline raises."""

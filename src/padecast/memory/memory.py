@@ -90,7 +90,7 @@ class Memory:
         """Whether these features have the shape, dtype and device of the remembered ones."""
         if len(streams) != len(self._entry):
             return False
-        for x, entry in zip(streams, self._entry, strict=True):
+        for x, entry in zip(streams, self._entry, strict=True):  # noqa: SIM110 - a generator costs more than the looks
             if (x.shape, x.dtype, x.device) != entry:
                 return False
         return True
@@ -150,7 +150,10 @@ class Memory:
         return self._geometry
 
     def add(self, entry: Streams, weights: Tensor) -> Streams:
-        """Return ``entry + sum_k w_k R_k`` for weights on the ring, newest first."""
+        """Return ``entry + sum_k w_k R_k`` for weights on the ring, newest first; the rest of it counts nothing."""
+        missing = len(self._places) - weights.shape[-1]
+        if missing > 0:
+            weights = torch.nn.functional.pad(weights, (0, missing))
         return tuple([self._sum(x, ring, weights) for x, ring in zip(entry, self._ring, strict=True)])
 
     def _sum(self, start: Tensor, ring: Ring, weights: Tensor) -> Tensor:

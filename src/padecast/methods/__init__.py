@@ -11,6 +11,7 @@ from padecast._errors import InvalidOption, check, nearest, quote, unknown
 from padecast._options import check_option
 from padecast._registry import NAME, configure, parse
 from padecast.forecasters import Chebyshev, FoCa, Forecaster, Hermite, Lagrange, Pade, Reuse, Taylor, TCPade, ToCa
+from padecast.forecasters.extras import Moments
 from padecast.policies import (
     Accumulated,
     Always,
@@ -70,13 +71,13 @@ class Method:
     @property
     def needs(self) -> tuple[str, ...]:
         """What it reads besides step indices, and how many residuals it keeps."""
-        parts = (self.policy, self.forecaster)
+        parts, extra = (self.policy, self.forecaster), self.forecaster.extra
         entries = (
             (any(part.needs_gram for part in parts), "inner products"),
             (any(part.needs_stride for part in parts), "noise levels"),
             (bool(self.policy.probe), f"{self.policy.probe} at every step"),
             (self.retrace, "the scheduler's step"),
-            (self.forecaster.moments > 0, f"{self.forecaster.moments} moments"),
+            (isinstance(extra, Moments), f"{getattr(extra, 'moments', 0)} moments"),
             (True, f"{max(self.forecaster.window, self.policy.looks_back)} residuals"),
         )
         return tuple(name for needed, name in entries if needed)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 from padecast._errors import check
 from padecast._geometry import Geometry
 from padecast._steps import Position, Trace
 from padecast.policies.base import Policy
+from padecast.policies.knob import Knob
 
 FLUX = (498.651651, -283.781631, 55.8554382, -3.82021401, 0.264230861)
 """Coefficients for FLUX.1-dev, highest power first (published, from the authors' Apache-2.0 repository)."""
@@ -49,6 +51,7 @@ class Accumulated(Policy):
     threshold: float = 0.25
     coefficients: tuple[float, ...] = (1.0, 0.0)
     last: bool = True
+    knob: ClassVar[Knob] = Knob("threshold", 1e-3, 100.0, rising=False, logarithmic=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()

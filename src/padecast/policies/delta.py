@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from padecast._errors import check
 from padecast._geometry import Geometry
 from padecast._steps import Position, Trace
 from padecast.policies.base import Policy
+from padecast.policies.knob import vary
 
 
 @dataclass(frozen=True)
@@ -47,11 +50,15 @@ class Delta(Policy):
         check(self.every >= 1, "every", self.every, "1 or more")
         check(0 <= self.switch <= 1, "switch", self.switch, "0 to 1")
 
+    def rooms(self, steps: int, computed: int, fixed: Collection[str]) -> Iterable[dict[str, Any]]:
+        """See :meth:`Policy.rooms`."""
+        return vary(self, fixed, last=(False, True), every=range(1, steps + 1))
+
     def computes(self, at: Position, trace: Trace, geometry: Geometry) -> bool:
         """See :meth:`Policy.computes`."""
         place = at.index - trace.steps[0].at.index
         return place % self.every == 0 or (self.last and at.is_last)
 
     def leaves_out(self, at: Position, part: int) -> bool:
-        """Return whether it is the half of this phase; see :meth:`Policy.leaves_out`."""
+        """Return whether it is the half of this phase; see :class:`padecast.policies.base.SupportsStacks`."""
         return part == int(at.index < self.switch * at.total)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 from padecast._errors import check
 from padecast._geometry import Geometry
 from padecast._steps import Position, Trace
 from padecast.policies.base import Policy
+from padecast.policies.knob import Knob
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class FirstBlock(Policy):
 
     threshold: float = 0.1
     last: bool = False
+    knob: ClassVar[Knob] = Knob("threshold", 1e-4, 10.0, rising=False, logarithmic=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from math import floor, inf
+from typing import Any
 
 from padecast._errors import check
 from padecast._geometry import Geometry
 from padecast._steps import Position, Trace
 from padecast.policies.base import Policy
+from padecast.policies.knob import vary
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,11 @@ class Growing(Policy):
         check(1 <= self.window < inf, "window", self.window, "1 or more")
         check(0 <= self.growth < inf, "growth", self.growth, "0 or more")
         check(self.warmup >= 1, "warmup", self.warmup, "1 or more (the first step of a run is always computed)")
+
+    def rooms(self, steps: int, computed: int, fixed: Collection[str]) -> Iterable[dict[str, Any]]:
+        """See :meth:`Policy.rooms`."""
+        growths = [n / 20 for n in range(20 * steps + 1)]
+        return vary(self, fixed, warmup=range(1, steps + 1), last=(False, True), growth=growths)
 
     def computes(self, at: Position, trace: Trace, geometry: Geometry) -> bool:
         """See :meth:`Policy.computes`."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from padecast._errors import check
 from padecast._geometry import Geometry
 from padecast._steps import Position, Trace
 from padecast.policies.base import Policy
+from padecast.policies.knob import vary
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,10 @@ class Interval(Policy):
     def computes_all(self) -> bool:
         """Whether every step is on the grid."""
         return self.every == 1
+
+    def rooms(self, steps: int, computed: int, fixed: Collection[str]) -> Iterable[dict[str, Any]]:
+        """See :meth:`Policy.rooms`."""
+        return vary(self, fixed, warmup=range(steps + 1), last=(False, True), every=range(1, steps + 1))
 
     def computes(self, at: Position, trace: Trace, geometry: Geometry) -> bool:
         """See :meth:`Policy.computes`."""

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from itertools import product
+from typing import Any
 
 from padecast._errors import check
 from padecast._geometry import Geometry
 from padecast._steps import Position, Trace
 from padecast.policies.base import Policy
+
+LEAST = 1e-9
+"""Stands for 0 where numbers are compared by their ratio."""
+THRESHOLDS = [10 ** (power / 40) for power in range(-160, 81)]
+"""Tried to compute as many steps as wanted: 1e-4 to 100."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +65,24 @@ class Magnitude(Policy):
         check(self.limit >= 1, "limit", self.limit, "1 or more")
         check(0 <= self.retention < 1, "retention", self.retention, "0 to 1, without 1")
 
+    @property
+    def needs_ratios(self) -> bool:
+        """Whether it was given none."""
+        return self.ratios == (1.0,)
+
+    def rooms(self, steps: int, computed: int, fixed: Collection[str]) -> Iterable[dict[str, Any]]:
+        """Yield thresholds, and limits and shares in which they work: by how many octaves these change."""
+        if "threshold" in fixed:
+            return
+        own = self.limit, self.retention
+        limits = [self.limit] if "limit" in fixed else list(range(self.limit, steps + 1))
+        shares = [self.retention] if "retention" in fixed else [self.retention, self.retention / 2, 1 / (2 * steps)]
+        thresholds = sorted(THRESHOLDS, key=lambda value: octaves(value, self.threshold))
+        for limit, retention in sorted(product(limits, shares), key=lambda room: sum(map(octaves, room, own))):
+            for threshold in thresholds:
+                options = {"limit": limit, "retention": retention, "threshold": float(f"{threshold:.4g}")}
+                yield {name: value for name, value in options.items() if value != getattr(self, name)}
+
     def computes(self, at: Position, trace: Trace, geometry: Geometry) -> bool:
         """See :meth:`Policy.computes`."""
         retained = at.index < self.retention * at.total
@@ -74,3 +100,13 @@ class Magnitude(Policy):
         low = min(int(place), len(self.ratios) - 1)
         high = min(low + 1, len(self.ratios) - 1)
         return self.ratios[low] + (place - low) * (self.ratios[high] - self.ratios[low])
+
+
+def octaves(value: float, base: float) -> float:
+    """Return how many times one number is twice the other; 0 stands for nearly nothing.
+
+    Example:
+        >>> octaves(1.0, 4.0)
+        2.0
+    """
+    return abs(math.log2(max(value, LEAST) / max(base, LEAST)))

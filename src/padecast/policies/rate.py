@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 from padecast._errors import check
 from padecast._geometry import Geometry
 from padecast._steps import Position, Seen, Trace
 from padecast.policies.base import Policy
+from padecast.policies.knob import Knob
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ class Rate(Policy):
     threshold: float = 0.05
     warmup: int = 2
     last: bool = True
+    knob: ClassVar[Knob] = Knob("threshold", 1e-3, 100.0, rising=False, logarithmic=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()

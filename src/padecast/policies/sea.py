@@ -14,6 +14,7 @@ from padecast._geometry import Geometry
 from padecast._steps import Position, Trace
 from padecast.memory.arithmetic import Streams
 from padecast.policies.base import Policy
+from padecast.policies.knob import Knob
 
 LEAST = 1e-6
 """The least amplitude of the signal; at pure noise, only the mean of the latents is then left."""
@@ -69,6 +70,7 @@ class Sea(Policy):
     exponent: float = 2.0
     last: bool = True
     needs_stride: ClassVar[bool] = True
+    knob: ClassVar[Knob] = Knob("threshold", 1e-3, 100.0, rising=False, logarithmic=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()

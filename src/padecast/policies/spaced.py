@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from padecast._errors import check
 from padecast._geometry import Geometry
@@ -66,6 +66,11 @@ class Spaced(Policy):
         super().__post_init__()
         check(1 <= self.every < math.inf, "every", self.every, "1 or more")
         check(0 < self.density < math.inf, "density", self.density, "above 0")
+
+    def rooms(self, steps: int, computed: int, fixed: Collection[str]) -> Iterable[dict[str, Any]]:
+        """See :meth:`Policy.rooms`."""
+        exact = [math.ceil(1000 * (steps - 1) / gaps) / 1000 for gaps in range(1, steps)]
+        return [] if "every" in fixed else [{"every": value} for value in [*map(float, range(1, steps)), *exact]]
 
     def computes(self, at: Position, trace: Trace, geometry: Geometry) -> bool:
         """See :meth:`Policy.computes`."""

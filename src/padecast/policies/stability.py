@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from padecast._errors import check
 from padecast._geometry import Geometry
 from padecast._steps import Position, Trace
 from padecast.policies.base import Policy
+from padecast.policies.knob import Knob
+
+INTERVALS = 3
+"""Intervals that are tried at most where the threshold alone does not compute as few steps as wanted."""
 
 
 @dataclass(frozen=True)
@@ -52,12 +57,23 @@ class Stability(Policy):
     indicator: str = "cosine"
     last: bool = True
     needs_gram: ClassVar[bool] = True
+    knob: ClassVar[Knob] = Knob("threshold", 0.0, 2.0, rising=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check(self.every >= 1, "every", self.every, "1 or more")
         check(self.indicator in ("cosine", "curvature"), "indicator", self.indicator, "'cosine' or 'curvature'")
         check(0 <= self.threshold <= 2, "threshold", self.threshold, "0 to 2")
+
+    def rooms(self, steps: int, computed: int, fixed: Collection[str]) -> Iterable[dict[str, Any]]:
+        """Return the intervals in which so few steps can be computed, nearest to its own first; a few at most."""
+        if "every" in fixed:
+            return [{}]
+        always = {*range(min(3, steps)), *([steps - 1] if self.last else [])}
+        least = {every: len({*always, *range(0, steps, every)}) for every in range(1, steps + 1)}
+        fitting = [every for every in least if least[every] <= computed] or [steps]
+        nearest = sorted(fitting, key=lambda every: abs(every - self.every))[:INTERVALS]
+        return [{} if every == self.every else {"every": every} for every in nearest]
 
     @property
     def looks_back(self) -> int:

@@ -11,6 +11,7 @@ from padecast._geometry import Geometry, unit
 from padecast._noise import TINY
 from padecast._steps import Position, Trace
 from padecast.policies.base import Policy
+from padecast.policies.knob import Knob
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ class Tolerance(Policy):
     last: bool = False
     needs_gram: ClassVar[bool] = True
     needs_stride: ClassVar[bool] = True
+    knob: ClassVar[Knob] = Knob("tolerance", 1e-5, 10.0, rising=False, logarithmic=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()

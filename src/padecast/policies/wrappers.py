@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from padecast._errors import check
 from padecast._geometry import Geometry
 from padecast._steps import Position, Trace
-from padecast.memory.arithmetic import Streams
 from padecast.policies.base import Policy
 from padecast.policies.interval import Interval
 
@@ -23,54 +22,9 @@ class Wrapper(Policy):
         check(isinstance(self.policy, Policy), "policy", self.policy, "a policy, such as policies.Interval(every=3)")
 
     @property
-    def needs_gram(self) -> bool:  # type: ignore[override]
-        """Whether the wrapped decision reads the Gram matrix."""
-        return self.policy.needs_gram
-
-    @property
-    def needs_stride(self) -> bool:  # type: ignore[override]
-        """Whether the wrapped decision reads the stride."""
-        return self.policy.needs_stride
-
-    @property
-    def probe(self) -> str:
-        """What the wrapped policy wants to see."""
-        return self.policy.probe
-
-    def filter(self, features: Streams, at: Position) -> Streams:
-        """Return what the wrapped policy compares from step to step."""
-        return self.policy.filter(features, at)
-
-    @property
-    def looks_back(self) -> int:
-        """Residuals whose inner products the wrapped policy wants to see."""
-        return self.policy.looks_back
-
-    @property
     def computes_all(self) -> bool:
         """Whether the wrapped policy never forecasts."""
         return self.policy.computes_all
-
-    def forecasts_at(self, at: Position) -> bool:
-        """Return whether the wrapped policy forecasts a step in any case."""
-        return self.policy.forecasts_at(at)
-
-    @property
-    def length(self) -> int | None:
-        """Steps of the only schedule that the wrapped policy serves, if it is one."""
-        return self.policy.length
-
-    def leaves_out(self, at: Position, part: int) -> bool:
-        """Return whether the wrapped policy leaves a stack out."""
-        return self.policy.leaves_out(at, part)
-
-    def check(self, total: int) -> None:
-        """Raise if the wrapped policy cannot serve a run of ``total`` steps."""
-        self.policy.check(total)
-
-    def computes(self, at: Position, trace: Trace, geometry: Geometry) -> bool:
-        """See :meth:`Policy.computes`."""
-        return self.policy.computes(at, trace, geometry)
 
 
 @dataclass(frozen=True)

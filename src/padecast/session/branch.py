@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -12,14 +12,15 @@ from padecast._errors import FeatureChanged
 from padecast._geometry import Geometry
 from padecast.forecasters import Forecaster
 from padecast.forecasters.base import pad
+from padecast.forecasters.extras import Direct, Moments, Replay, State
 from padecast.memory.arithmetic import Ready, Rows, Streams, detach
 from padecast.memory.memory import Memory
 from padecast.policies import Policy
+from padecast.policies.base import SupportsStacks, find
 from padecast.session.decisions import Course
 from padecast.session.histories import Histories
 from padecast.session.observer import Observer
 from padecast.session.patch import Patch, is_finite, unfit
-from padecast.session.renewal import Renewal
 
 
 @dataclass
@@ -31,30 +32,41 @@ class Run:
         forecaster: With which weights to forecast.
         course: The steps so far.
         histories: What branches remember.
-        renewal: Which tokens of modules are computed at forecast steps.
+        state: What an extra of the forecaster remembers.
         observers: Who hears of computed steps.
         is_alone: Whether no other process holds a part of the features.
         number: How many steps were begun.
         is_served: Whether some branch was served at the latest of them.
         aside: Bytes that are kept elsewhere for the run.
         peak_bytes: The most that were kept so far.
+        replays: Whether the stack is run at forecast steps too.
+        direct: What makes forecasts of features, where they are not weights.
+        stacks: The policy, where it may have one of several stacks run at a forecast step.
     """
 
     policy: Policy
     forecaster: Forecaster
     course: Course
     histories: Histories
-    renewal: Renewal
+    state: State
     observers: Sequence[Observer]
     is_alone: bool
     number: int = 0
     is_served: bool = False
     aside: int = 0
     peak_bytes: int = 0
+    replays: bool = field(init=False)
+    direct: Direct | None = field(init=False)
+    stacks: SupportsStacks | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        extra = self.forecaster.extra
+        self.replays, self.direct = isinstance(extra, Replay), extra if isinstance(extra, Direct) else None
+        self.stacks = find(self.policy, SupportsStacks)
 
     def count_bytes(self) -> None:
         """Note how much is kept now."""
-        size = self.histories.nbytes + self.course.nbytes + self.renewal.nbytes + self.aside
+        size = self.histories.nbytes + self.course.nbytes + self.state.nbytes + self.aside
         self.peak_bytes = max(self.peak_bytes, size)
 
 
@@ -108,13 +120,14 @@ class Branch:
             part is not None
             and not record.computed
             and self.served != run.number
-            and not run.policy.leaves_out(record.at, part)
+            and run.stacks is not None
+            and not run.stacks.leaves_out(record.at, part)
         ):
             self._serve()
             return None
         if self.served == run.number:
             return self.decline("ambiguous")
-        if record.computed or run.forecaster.replays:
+        if record.computed or run.replays:
             return self._recall(inputs) if run.observers and record.computed and inputs else None
         memory = run.histories.memories.get(self.name)
         reason = self._reason_to_compute(memory, inputs)
@@ -123,8 +136,13 @@ class Branch:
         # By its name calibrated offsets of one branch are told from those of another.
         geometry = replace(memory.geometry(), branch=self.name)
         with torch.no_grad():
-            weights = run.forecaster.weights(geometry, record.at) if run.forecaster.is_weights else None
-            output = run.forecaster.forecast(memory, geometry, inputs, record.at, weights)
+            direct, weights = run.direct, None
+            if direct is None or direct.has_weights:
+                weights = run.forecaster.weights(geometry, record.at)
+            if direct is not None:
+                output = direct.forecast(memory, geometry, inputs, record.at)
+            elif weights is not None:
+                output = memory.add(inputs, weights)
         patch = None
         # On a GPU the look would be a wait at every forecast step, and what one process sees must not decide for all.
         if run.is_alone and {y.device.type for y in output} == {"cpu"}:
@@ -174,7 +192,7 @@ class Branch:
         """
         run, memory = self._run, self._memory
         record = run.course.records[-1]
-        if record.computed or self.is_served or not run.forecaster.is_plain:
+        if record.computed or self.is_served or run.forecaster.extra is not None:
             return None
         # Then forecast() is asked, which notes why.
         if memory is None or not len(memory) or memory.latest < run.course.latest:
@@ -257,15 +275,15 @@ class Branch:
             return tuple(x + (y - x) for x, y in zip(inputs, output, strict=True))
         memory = run.histories.make(self.name, inputs)
         with torch.no_grad():
-            basis = run.forecaster.basis(record.at)
+            basis = run.direct.basis(record.at) if isinstance(run.direct, Moments) else None
             memory.remember(record.at, detach(inputs), detach(output), basis, rows)
-        run.renewal.fresh(self.name)
+        run.state.learn(self.name)
         record.geometry[self.name] = memory.geometry()
         run.count_bytes()
         return output
 
     def renew(self, inputs: Streams, output: Streams) -> None:
-        """Remember what became of a forecast, some of whose tokens were computed."""
+        """Remember another output in place of a forecast, where an extra has improved it."""
         assert self._memory is not None
         with torch.no_grad():
             self._memory.renew(detach(inputs), detach(output))
@@ -273,7 +291,7 @@ class Branch:
 
     @property
     def _is_replayed(self) -> bool:
-        return self._run.forecaster.replays and not self._run.course.records[-1].computed
+        return self._run.replays and not self._run.course.records[-1].computed
 
     def decline(self, note: str) -> Streams | None:
         """Note why it is computed at the step begun; one of :data:`padecast.session.record.NOTES`."""

@@ -10,7 +10,7 @@ from padecast._geometry import Geometry
 from padecast._steps import Position, Step, Trace
 from padecast.memory.arithmetic import Rows, Streams
 from padecast.policies import Policy
-from padecast.policies.base import PROBES
+from padecast.policies.base import PROBES, SupportsFilter, SupportsPlan, find
 from padecast.session.record import Record
 from padecast.session.watch import Watch
 
@@ -25,6 +25,7 @@ class Course:
 
     def __init__(self, policy: Policy, group: Any = None) -> None:
         self._policy, self._group = policy, group
+        self._filter: SupportsFilter | None = find(policy, SupportsFilter)
         self.trace = Trace()
         self.latest = -1
         """Index of the computed step that was taken last; -1 before the first."""
@@ -64,8 +65,10 @@ class Course:
         self._undecided = geometry if self._watch is not None else None
         computed = geometry is None or self._watch is not None or self._policy.computes(at, self.trace, geometry)
         record = Record(at, computed)
-        if geometry is None and not self.trace.steps and self._policy.forecasts_at(at):
-            record.notes["all"] = "begun late"
+        if geometry is None and not self.trace.steps:
+            plan: SupportsPlan | None = find(self._policy, SupportsPlan)
+            if plan is not None and plan.forecasts_at(at):
+                record.notes["all"] = "begun late"
         self.trace = Trace((*self.trace.steps, Step(at, computed)))
         if computed:
             self.latest = at.index
@@ -82,7 +85,8 @@ class Course:
         record = self.records[-1]
         if self._watch is None or not self.waits_to_see:
             return
-        seen = self._watch.see(self._policy.filter(features, record.at), rows)
+        compared = features if self._filter is None else self._filter.filter(features, record.at)
+        seen = self._watch.see(compared, rows)
         record.at = replace(record.at, seen=seen)
         if self._undecided is not None:
             record.computed = self._policy.computes(record.at, self.trace.before, self._undecided)

@@ -12,6 +12,7 @@ from torch import Tensor
 from padecast._errors import check
 from padecast._steps import Position, Trace, normalise
 from padecast.forecasters import Forecaster
+from padecast.forecasters.extras import Moments, State
 from padecast.memory.arithmetic import Rows, Streams
 from padecast.memory.memory import Memory
 from padecast.memory.ring import Storage
@@ -20,7 +21,6 @@ from padecast.session.branch import Branch, Run
 from padecast.session.decisions import Course, check_place, check_shown
 from padecast.session.histories import Histories
 from padecast.session.observer import Observer
-from padecast.session.renewal import Renewal
 
 
 class Session:
@@ -88,17 +88,19 @@ class Session:
             check(self._strides is not None, "strides", list(strides), "finite values of 0 or more, not all 0")
         window = max(forecaster.window, policy.looks_back, 3 if measure else 1)
         spare = [] if spare is None else spare
-        histories = Histories(window, forecaster.moments, measure, Storage(dtype, offload), spare, group)
-        self.renewal = Renewal(forecaster, alone=group is None)
+        extra = forecaster.extra
+        moments = extra.moments if isinstance(extra, Moments) else 0
+        histories = Histories(window, moments, measure, Storage(dtype, offload), spare, group)
+        self.state = State() if extra is None else extra.begin(alone=group is None)
         self._course = Course(policy, group)
-        self._run = Run(policy, forecaster, self._course, histories, self.renewal, tuple(observers), group is None)
+        self._run = Run(policy, forecaster, self._course, histories, self.state, tuple(observers), group is None)
         self.begins_late = False  # in the middle of a schedule, as what fell behind another run does
         self.reset()
 
     def reset(self) -> None:
         """Forget everything: the next step is the first of a run."""
         self._run.histories.close()
-        self.renewal.clear()
+        self.state.clear()
         self._course = self._run.course = Course(self.policy, self._group)
         self._run.is_served = False
         self._branches: dict[str, Branch] = {}
@@ -109,7 +111,7 @@ class Session:
         """Let go of the remembered residuals, and keep the records: the run is over."""
         self._course.release()
         self._run.histories.close()
-        self.renewal.clear()
+        self.state.clear()
 
     def step(
         self,
@@ -177,6 +179,11 @@ class Session:
         if branch is None:
             branch = self._branches[name] = Branch(name, self._run)
         return branch
+
+    @property
+    def replays(self) -> bool:
+        """Whether the stack is run at forecast steps too, as for the oracle."""
+        return self._run.replays
 
     @property
     def waits_to_see(self) -> bool:

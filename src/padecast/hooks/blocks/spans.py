@@ -10,9 +10,12 @@ from torch import nn
 
 from padecast._errors import UnsupportedModel, unknown
 from padecast._intercept import Around, Intercept, Layer, innermost
+from padecast.forecasters.extras import Extra
+from padecast.forecasters.toca import ToCa
 from padecast.hooks.blocks.blocks import Block, Blocks
 from padecast.hooks.blocks.probes import probe_of
-from padecast.hooks.blocks.sublayers import check_tokens, modules_of
+from padecast.hooks.blocks.sublayers import sublayers_of
+from padecast.hooks.blocks.toca import renew_tokens
 from padecast.hooks.call import Here
 from padecast.hooks.outputs import Opaque
 from padecast.hooks.stack import Span, Stack
@@ -20,7 +23,7 @@ from padecast.targets import HALVES, MODULES, REST, WHOLE, Target
 from padecast.targets.parts import lookup
 
 
-def span_of(model: nn.Module, target: Target, span: str, probe: str = "", chooses: bool = False) -> Span:
+def span_of(model: nn.Module, target: Target, span: str, probe: str = "", extra: Extra | None = None) -> Span:
     """Return what a span names in a model.
 
     Args:
@@ -28,16 +31,16 @@ def span_of(model: nn.Module, target: Target, span: str, probe: str = "", choose
         target: Where its stack lies.
         span: By name.
         probe: What a policy wants to see. Default nothing.
-        chooses: Whether a forecaster chooses tokens that modules compute. Default false.
+        extra: What a forecaster does besides weights: some extras need stacks of their own. Default nothing.
 
     Raises:
         UnknownName: If the model has no such span.
         UnsupportedModel: If the span has no blocks, or does not show what the policy wants to see.
         InvalidOption: If the span is not one for such a policy or forecaster.
     """
-    stacks = stacks_of(model, target, span)
-    if chooses:
-        check_tokens(stacks, target, span)
+    stacks: Sequence[Stack] = stacks_of(model, target, span)
+    if isinstance(extra, ToCa):
+        stacks = renew_tokens(model, target, span)
     layers = partial(_layers_on_rows, model, target, stacks)
     return Span(stacks, partial(probe_of, probe, model, target, span), layers)
 
@@ -74,7 +77,7 @@ def stacks_of(model: nn.Module, target: Target, span: str) -> list[Stack]:
         return [stack_of(model, target, span)]
     if span == HALVES:
         return [Blocks(model, target, lists) for lists in halves(model, target.lists("full"))]
-    return [*modules_of(model, target)]
+    return [Opaque([x.part], text=x.text, second=x.second) for x in sublayers_of(model, target)]
 
 
 def halves(model: nn.Module, paths: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 from torch import nn
 
 from padecast._errors import UnsupportedModel
-from padecast.lab.knob import Knob
 from padecast.lab.peers.cacheable import Cache, find_class, timestep_of
+from padecast.policies.knob import Knob
 
 EVERYWHERE = {"low": -1, "high": 1001}
 """A range of timesteps that holds every step."""

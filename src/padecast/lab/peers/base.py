@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from padecast.lab.knob import Knob
+from padecast.policies.knob import Knob
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 
 from padecast._errors import UnsupportedModel
 from padecast.lab._extras import need
-from padecast.lab.knob import Knob
 from padecast.lab.peers.base import Peer
+from padecast.policies.knob import Knob
 from padecast.targets.pipelines import models_of
 
 

@@ -14,10 +14,10 @@ from typing import Any, ClassVar
 from torch import nn
 
 from padecast._errors import UnsupportedModel
-from padecast.lab.knob import Knob
 from padecast.lab.peers.attach import switch_on
 from padecast.lab.peers.base import Peer
 from padecast.lab.peers.cacheable import Cache, find_class
+from padecast.policies.knob import Knob
 
 SEEN_BY_SEA = ("WanTransformer3DModel", "Cosmos3OmniTransformer")
 

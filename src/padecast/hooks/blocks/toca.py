@@ -1,18 +1,30 @@
-"""What queries and keys say of tokens: which ones the others look at, and how widely each looks at a text."""
+"""ToCa in a model: what its attentions show, and its modules run for chosen tokens.
+
+Which tokens those are is in ``padecast/forecasters/toca.py``, which knows no model.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves
 
+from padecast._errors import InvalidOption, UnsupportedModel
 from padecast._noise import TINY
-from padecast.hooks.rows import Known, joint
+from padecast.forecasters.toca import Renewal, grid_of
+from padecast.hooks.blocks.sublayers import Sublayer, sublayers_of
+from padecast.hooks.call import Call, Pass
+from padecast.hooks.outputs import Opaque
+from padecast.hooks.rows import Known, joint, matching
+from padecast.memory.arithmetic import Streams
+from padecast.targets import MODULES, Target
+from padecast.targets.parts import parameters_of
 
 QUERIES = 256
 """Column sums are taken over no more than so many queries, evenly spaced."""
@@ -97,6 +109,100 @@ class Attention(TorchFunctionMode):
         parts = [like for size in sizes or [length] for like in self._known if self._known[like][0] == size]
         rows = joint(self._known, parts) if len(parts) == max(len(sizes), 1) else None
         return rows if rows is not None and len(rows) == batch else None
+
+
+class TokenModule(Opaque):
+    """One attention or feed-forward network of a block, some of whose tokens are computed at forecast steps.
+
+    An attention shows something of the block's tokens, and treats each by itself only if it was seen to look at a text.
+
+    Args:
+        sublayer: The network, and where it lies.
+    """
+
+    def __init__(self, sublayer: Sublayer) -> None:
+        super().__init__([sublayer.part], text=sublayer.text, second=sublayer.second)
+        self._block, self._attends, self._captions = sublayer.block, sublayer.attends, sublayer.captions
+
+    watches = True
+
+    def run(self, call: Call, way: Pass, forward: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
+        """Run the module whole; if it is an attention whose tokens are to be told apart, note what it shows."""
+        renewal = call.session.state
+        if not self._attends or not isinstance(renewal, Renewal) or not renewal.watches:
+            return forward(*args, **kwargs)
+        with Attention(call.stream_rows) as seen:
+            output = forward(*args, **kwargs)
+        renewal.note((way.branch, self._block), seen.influence, seen.control)
+        x, others = self._take_apart(args, kwargs)
+        if x is not None and any(y.ndim == 3 and y.shape[1] in seen.texts for y in others):
+            renewal.one_by_one.add(way.key)
+        return output
+
+    def renew(
+        self, call: Call, way: Pass, forecast: Streams, forward: Callable[..., Any], args: Any, kwargs: dict[str, Any]
+    ) -> Streams:
+        """Return a forecast with chosen tokens computed.
+
+        Args:
+            call: The model's call.
+            way: How it goes through this module.
+            forecast: What was remembered.
+            forward: Runs the module.
+            args: What it is given.
+            kwargs: What it is given by name.
+        """
+        renewal = call.session.state
+        if not isinstance(renewal, Renewal):
+            return forecast
+        if renewal.is_whole:
+            return self.learnt((), forward(*args, **kwargs))[1]
+        x, others = self._take_apart(args, kwargs)
+        alone = not self._attends or way.key in renewal.one_by_one
+        if x is None or not alone or len(forecast) != 1 or forecast[0].shape[:2] != x.shape[:2]:
+            return forecast
+        if any(x.shape[1] in y.shape for y in others):
+            return forecast  # something else is given for every token, and cannot be chosen from by rule
+        rows = matching(call.stream_rows, (x,), self._text) if call.stream_rows else None
+        grid = (x.shape[1],) if self._captions else grid_of(x.shape[1], call.latents)
+        tokens = renewal.choose(way.key, (way.branch, self._block), x, grid, None if rows is None else rows[0])
+        some = x.gather(1, tokens[..., None].expand(-1, -1, x.shape[2]))
+        args, kwargs = self._replace_input(some, args, kwargs)
+        output = forward(*args, **kwargs)
+        places = tokens[..., None].expand(-1, -1, output.shape[2])
+        return (forecast[0].scatter(1, places, output.to(forecast[0].dtype)),)
+
+    def _take_apart(self, args: Any, kwargs: dict[str, Any]) -> tuple[Tensor | None, list[Tensor]]:
+        """Return the input whose tokens are computed, ``(B, N, D)``, if it is such, and all other tensors."""
+        x = args[0] if args else kwargs.get(parameters_of(self.parts[0])[0])
+        others = [y for y in tree_leaves((args, kwargs)) if isinstance(y, Tensor) and y is not x]
+        plain = isinstance(x, Tensor) and x.ndim == 3 and x.is_floating_point() and x.shape[1] > 0
+        return (x if plain else None), others
+
+    def _replace_input(self, x: Tensor, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        return ((x, *args[1:]), kwargs) if args else (args, {**kwargs, parameters_of(self.parts[0])[0]: x})
+
+
+def renew_tokens(model: nn.Module, target: Target, span: str) -> list[TokenModule]:
+    """Return the attentions and feed-forward networks of a model's blocks, some of whose tokens are computed.
+
+    Raises:
+        InvalidOption: If the span is another than that of modules.
+        UnsupportedModel: If the model has no feed-forward networks, or its tokens do not lie behind its samples.
+    """
+    if span != MODULES:
+        raise InvalidOption(
+            f"span={span!r} has no modules of which some tokens could be computed, as this method does.\n"
+            f'Leave the span out, which is span="{MODULES}", or take a method that forecasts all tokens, such as fora.'
+        )
+    sublayers = [] if target.opaque or target.samples != 0 else sublayers_of(model, target)
+    if all(sublayer.attends for sublayer in sublayers):
+        raise UnsupportedModel(
+            f"no feed-forward network over tokens is known in this {target.model}, so that none can be computed.\n"
+            "Usual cause: a U-Net, other names than ff, ffn, mlp or feed_forward, or tokens that do not lie in the "
+            'second dimension. Take a method that forecasts all tokens, such as fora:span="full".'
+        )
+    return [TokenModule(sublayer) for sublayer in sublayers]
 
 
 def _parts(x: Tensor | None, sizes: list[int]) -> tuple[Any, ...]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import product
+from typing import Any
 
 TRIALS = 8
 """Values that are tried at most where only a run shows the number of computed steps."""
@@ -70,3 +72,28 @@ def halve(computed: Callable[[float], float], knob: Knob, nfe: float) -> tuple[f
         else:
             high = value
     return best
+
+
+def vary(part: object, fixed: Collection[str], **values: Iterable[Any]) -> Iterator[dict[str, Any]]:
+    """Yield changes of a part's options in all combinations, those nearest to its own first.
+
+    Args:
+        part: Whose options they are.
+        fixed: Options that stay as they are.
+        values: What each is to be. The last one is turned first; if it is fixed, there is nothing to yield.
+
+    Example:
+        >>> from padecast.policies import Interval
+        >>> list(vary(Interval(every=2), (), last=(False, True), every=(1, 2)))
+        [{}, {'every': 1}, {'last': False}, {'every': 1, 'last': False}]
+    """
+    if [*values][-1] in fixed:
+        return
+    base = {name: getattr(part, name) for name in values}
+    choices: list[list[Any]] = []
+    for name, several in values.items():
+        gaps = {value: abs(value - base[name]) for value in several}
+        choices.append([base[name]] if name in fixed else sorted(gaps, key=gaps.__getitem__))
+    for combination in product(*choices):
+        options = [*zip(values, combination, strict=True)]
+        yield {name: value for name, value in reversed(options) if value != base[name]}
