@@ -10,14 +10,14 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from padecast.session.forecast import forecast
 from torch import Tensor
 
 from padecast import Geometry, Position
 from padecast.forecasters import REGISTRY, Forecaster, ToCa
 from padecast.forecasters.base import pad
-from padecast.forecasters.extras import Moments
+from padecast.forecasters.extras import Direct, Moments
 from padecast.memory.memory import Memory
+from padecast.session.branch import forecast
 
 TOTAL = 20
 VARIANTS = {
@@ -258,7 +258,8 @@ def test_a_forecast_is_the_weighted_sum_that_the_weights_say(forecaster: Forecas
         memory.remember(at, (entry,), (entry + residual,), None if moments is None else moments.basis(at))
     geometry, at = memory.geometry(), place(2 * count)
     weights = forecaster.weights(geometry, at)
-    (out,) = forecast(forecaster, memory, (entry,), at, "")[1]
+    direct = forecaster.extra if isinstance(forecaster.extra, Direct) else None
+    (out,) = forecast(forecaster, direct, memory, memory.geometry(), (entry,), at)[1]
     newest_first = sequence.flip(0)[: len(geometry)]
     expected = entry + torch.einsum("bk,kbd->bd", weights.expand(2, -1), newest_first)
     # degree=2,ridge=0 mixes moments with weights up to some 1e3 and loses as many digits

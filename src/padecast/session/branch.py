@@ -10,6 +10,7 @@ from torch import Tensor
 
 from padecast._errors import FeatureChanged
 from padecast._geometry import Geometry
+from padecast._steps import Position
 from padecast.forecasters import Forecaster
 from padecast.forecasters.base import pad
 from padecast.forecasters.extras import Direct, Moments, Replay, State
@@ -135,14 +136,7 @@ class Branch:
             return self.decline(reason)
         # By its name calibrated offsets of one branch are told from those of another.
         geometry = replace(memory.geometry(), branch=self.name)
-        with torch.no_grad():
-            direct, weights = run.direct, None
-            if direct is None or direct.has_weights:
-                weights = run.forecaster.weights(geometry, record.at)
-            if direct is not None:
-                output = direct.forecast(memory, geometry, inputs, record.at)
-            elif weights is not None:
-                output = memory.add(inputs, weights)
+        weights, output = forecast(run.forecaster, run.direct, memory, geometry, inputs, record.at)
         patch = None
         # On a GPU the look would be a wait at every forecast step, and what one process sees must not decide for all.
         if run.is_alone and {y.device.type for y in output} == {"cpu"}:
@@ -303,6 +297,27 @@ class Branch:
         self._patch = None
         self._run.histories.drop(self.name)  # a slot may hold the input of a residual that never came
         self.decline(note)
+
+
+def forecast(
+    forecaster: Forecaster, direct: Direct | None, memory: Memory, geometry: Geometry, inputs: Streams, at: Position
+) -> tuple[Tensor | None, Streams]:
+    """Return ``inputs + R(t)``, and the weights that it was made with, if they were weights.
+
+    Args:
+        forecaster: With which weights.
+        direct: What makes it of features instead, if anything does.
+        memory: What the branch remembers.
+        geometry: The same without features.
+        inputs: What the stack is given.
+        at: The step.
+    """
+    with torch.no_grad():
+        if direct is None:
+            weights = forecaster.weights(geometry, at)
+            return weights, memory.add(inputs, weights)
+        shown = forecaster.weights(geometry, at) if direct.has_weights else None
+        return shown, direct.forecast(memory, geometry, inputs, at)
 
 
 def check_shapes(inputs: Streams, output: Streams) -> None:
