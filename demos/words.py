@@ -1,4 +1,4 @@
-"""Tokenizers of single words: each word of a grammar is one token, any other the unknown token."""
+"""Single words: each word of a grammar is one token, any other the unknown token; and their encoder."""
 
 from __future__ import annotations
 
@@ -46,4 +46,31 @@ def word_tokenizer(known: Mapping[str, int], length: int, *, start: bool = False
         model_max_length=length,
         model_input_names=["input_ids", "attention_mask"],
         **marks,
+    )
+
+
+def word_encoder(config: type[Any], model: type[Any], known: Mapping[str, int], width: int) -> Any:
+    """An untrained encoder of the T5 family: a caption to one vector per token, (B, N, width).
+
+    Args:
+        config: class of its configuration.
+        model: its class.
+        known: token to number; "<pad>" and "</s>" are among them.
+        width: of the vectors.
+    """
+    return model(
+        config(
+            vocab_size=len(known),
+            d_model=width,
+            d_kv=32,
+            num_heads=4,
+            d_ff=2 * width,
+            num_layers=2,
+            dropout_rate=0.0,
+            feed_forward_proj="gated-gelu",
+            is_encoder_decoder=False,
+            use_cache=False,
+            pad_token_id=known[PAD],
+            eos_token_id=known[END],
+        )
     )

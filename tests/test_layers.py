@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 import padecast
+from padecast import _distribution
 
 ROOT = Path(padecast.__file__).parent
 LAYERS = (  # rooms, lowest first; "padecast" is the package's own face
-    {"_errors", "files", "_options", "_noise", "_steps", "_geometry", "_registry", "_intercept"},
+    {"_errors", "_distribution", "files", "_options", "_noise", "_steps", "_geometry", "_registry", "_intercept"},
     {"memory"},
     {"forecasters"},
     {"policies"},
@@ -93,6 +94,41 @@ def test_every_module_has_a_layer() -> None:
 @pytest.mark.parametrize("module", sorted(MODULES))
 def test_imports_run_downwards(module: str) -> None:
     assert upward(MODULES[module].read_text(encoding="utf-8"), module) == []
+
+
+def is_added(module: str) -> bool:
+    """Whether a module comes with the second distribution."""
+    return any(module == name or module.startswith(f"{name}.") for name in _distribution.MODULES)
+
+
+def additions(source: str, module: str) -> list[str]:
+    """What a module of the first distribution imports from the second, also inside functions."""
+    return sorted(name for name in imported(source, module) if is_added(name)) * (not is_added(module))
+
+
+@pytest.mark.parametrize("module", sorted(set(MODULES) - {"padecast.__main__"}))  # which says how to get it
+def test_the_library_never_imports_from_the_second_distribution(module: str) -> None:
+    assert additions(MODULES[module].read_text(encoding="utf-8"), module) == []
+
+
+@pytest.mark.parametrize(
+    ("source", "module", "found"),
+    [
+        ("def f():\n    from padecast import zoo", "padecast.handles.handle", ["padecast.zoo"]),
+        ("from padecast.integrations.ray import Cluster", "padecast.report", ["padecast.integrations.ray"]),
+        ("import padecast.lab.tuning", "padecast", ["padecast.lab.tuning"]),
+        ("from padecast import zoo", "padecast.lab.runner", []),
+        ("import typer", "padecast.report", []),
+    ],
+)
+def test_this_test_sees_what_is_not_installed(source: str, module: str, found: list[str]) -> None:
+    assert additions(source, module) == found
+
+
+@pytest.mark.parametrize("module", sorted(name for name in MODULES if not is_added(name)))
+def test_the_library_needs_no_package_of_the_second_distribution(module: str) -> None:
+    brought = {"typer", "click", "rich", "matplotlib", "PIL", "jinja2", "torchmetrics", "ray"}
+    assert not tops(MODULES[module].read_text(encoding="utf-8")) & brought
 
 
 def test_no_module_imports_itself_in_a_circle() -> None:

@@ -53,7 +53,6 @@ PUBLIC = {
     "methods",
     "policies",
     "targets",
-    "zoo",
 }
 MODULES = (padecast, forecasters, policies, targets, zoo)
 NAMED = {
@@ -118,6 +117,14 @@ def test_a_star_import_brings_the_public_names() -> None:
     namespace: dict[str, Any] = {}
     exec("from padecast import *", namespace)
     assert set(namespace) - {"__builtins__"} == PUBLIC
+
+
+def test_lab_and_zoo_are_there_when_they_are_named() -> None:
+    script = (
+        "import sys, padecast; assert not {'padecast.lab', 'padecast.zoo', 'typer'} & set(sys.modules)\n"
+        "assert padecast.zoo.load and padecast.lab.Task and not hasattr(padecast, 'nonesuch')"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
 
 
 def test_functions_are_not_hidden_by_the_modules_that_hold_them() -> None:

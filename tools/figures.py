@@ -19,8 +19,15 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "src" / "padecast"
+PROJECTS = {"padecast": ROOT, "padecast-lab": ROOT / "packages" / "lab"}
+"""The distributions, and where each is described."""
 PRIVATE = frozenset(
     "own told said found made kept given here there wanted one asked known chosen several".split()  # noqa: SIM905
 )
@@ -69,6 +76,36 @@ Place = tuple[Path, int, str]
 def sources(folder: Path = SOURCE, without: tuple[str, ...] = ()) -> list[Path]:
     """Return the files of a package, but for those of some of its rooms."""
     return [path for path in sorted(folder.rglob("*.py")) if path.relative_to(folder).parts[0] not in without]
+
+
+def list_wheel(project: Path) -> dict[str, Path]:
+    """Return what the wheel of a distribution holds of the source: names in the wheel, and the files.
+
+    Read from its pyproject.toml, where a path that is left out or included is a file or a folder, without patterns.
+    """
+    text = (project / "pyproject.toml").read_text(encoding="utf-8")
+    wheel = tomllib.loads(text)["tool"]["hatch"]["build"]["targets"]["wheel"]
+    places = {Path(package).name: package for package in wheel.get("packages", ())}
+    places |= {name: place for place, name in wheel.get("force-include", {}).items()}
+    absent = [(project / path.lstrip("/")).resolve() for path in wheel.get("exclude", ())]
+    held: dict[str, Path] = {}
+    for name, place in places.items():
+        start = (project / place).resolve()
+        for path in [start] if start.is_file() else sorted(start.rglob("*")):
+            is_cache = "__pycache__" in path.parts or path.suffix == ".pyc"
+            if path.is_file() and not is_cache and not {path, *path.parents}.intersection(absent):
+                held[(Path(name) / path.relative_to(start)).as_posix()] = path
+    return held
+
+
+def wheel_figures(project: Path) -> dict[str, int]:
+    """Return lines of Python, and bytes without the weights and calibrations of demo models, unpacked."""
+    held = list_wheel(project)
+    data = ("padecast/zoo/weights/", "padecast/zoo/calibrations/")
+    return {
+        "lines": lines([path for path in held.values() if path.suffix == ".py"]),
+        "bytes": sum(path.stat().st_size for name, path in held.items() if not name.startswith(data)),
+    }
 
 
 def functions(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
@@ -158,6 +195,10 @@ def figures() -> dict[str, Any]:
         "functions named by a participle, without zoo": f"{len(participles)} of {count}",
         "benchmarks, lines": lines(sources(ROOT / "benchmarks")),
     }
+    for name, project in PROJECTS.items():
+        measured = wheel_figures(project)
+        found[f"wheel {name}, lines of Python"] = measured["lines"]
+        found[f"wheel {name}, bytes without weights"] = measured["bytes"]
     for name in HARD:
         if (SOURCE / name).is_file():
             with_comment, code = comments(SOURCE / name)

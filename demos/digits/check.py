@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from demos import obedience
 from demos.pictures import write_picture
 from padecast.zoo import load
 from padecast.zoo.classifier import load_classifier
@@ -44,19 +45,19 @@ def sample(
         Images (count, 1, 16, 16) in [0, 1], and labels (count,).
     """
     labels = torch.arange(count) % 10
-    images = []
-    for chosen in torch.arange(count).split(batch):
-        generators = [torch.Generator().manual_seed(seed + int(index)) for index in chosen]
-        output = pipe(
-            labels[chosen],
+
+    def call(labels: list[int], generator: list[torch.Generator]) -> Tensor:
+        images: Tensor = pipe(
+            torch.tensor(labels),
             num_inference_steps=steps,
             guidance_scale=guidance,
             shift=shift,
-            generator=generators,
+            generator=generator,
             output_type="pt",
-        )
-        images.append(output.images.cpu())
-    return torch.cat(images), labels
+        ).images
+        return images
+
+    return obedience.sample(call, labels.tolist(), seed=seed, batch=batch), labels
 
 
 @torch.no_grad()

@@ -11,6 +11,7 @@ from diffusers import DiTTransformer2DModel
 from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor
 
+from demos import weights
 from demos.digits.data import CLASSES, SIZE, Wobble
 from demos.training.precision import keep_wide
 
@@ -68,35 +69,25 @@ def build(recipe: Recipe) -> DiTTransformer2DModel:
         norm_elementwise_affine=False,
     )
     modulations = [block.norm1.linear for block in model.transformer_blocks]
-    for layer in [*modulations, model.proj_out_1, model.proj_out_2]:
-        torch.nn.init.zeros_(layer.weight)
-        torch.nn.init.zeros_(layer.bias)
+    weights.zero([*modulations, model.proj_out_1, model.proj_out_2])
     hush(model, recipe.fastest)
     return model
 
 
 def slow(fastest: float) -> Tensor:
-    """Which of the 256 channels of diffusers' timestep embedding oscillate no faster than ``fastest``.
-
-    Channel k and channel k + 128 have the frequency ``10000 ** (-k / 127)`` radians per unit of the timestep.
-
-    Returns:
-        (256,) float32, one for a slow channel and zero for a fast one.
-    """
-    frequencies = 10000 ** (-torch.arange(128, dtype=torch.float64) / 127)
-    return (frequencies <= fastest).float().repeat(2)
+    """Which of the 256 channels of the timestep embedding of DiT's blocks oscillate no faster than ``fastest``."""
+    return weights.slow(fastest, periods=127)
 
 
-@torch.no_grad()
 def hush(model: DiTTransformer2DModel, fastest: float) -> None:
-    """Disconnect the fast channels of the timestep embedding, by zero weights.
+    """Disconnect the fast channels of the timestep embedding, by zero weights."""
+    weights.hush(_embeddings(model, fastest))
 
-    The fastest turns once in six of the thousand timesteps. A model trained for minutes does not learn to ignore
-    it, and its features then jitter by some per cent from step to step, which no forecast can foresee.
-    """
-    for block in model.transformer_blocks:
-        weight = block.norm1.emb.timestep_embedder.linear_1.weight
-        weight.mul_(slow(fastest).to(weight))
+
+def _embeddings(model: DiTTransformer2DModel, fastest: float) -> list[tuple[Tensor, Tensor]]:
+    """The first weight (width, 256) of each block's timestep embedding, and the channels of it that stay."""
+    kept = slow(fastest)
+    return [(block.norm1.emb.timestep_embedder.linear_1.weight, kept) for block in model.transformer_blocks]
 
 
 def prepare(model: DiTTransformer2DModel, fastest: float) -> None:
@@ -107,9 +98,8 @@ def prepare(model: DiTTransformer2DModel, fastest: float) -> None:
     which is therefore computed in float32. Plain attention trains faster than the fused one on a CPU, at 64 tokens.
     Channels of the timestep embedding faster than ``fastest`` get no gradient, and stay disconnected.
     """
-    kept = slow(fastest).to(model.device)
+    weights.keep_hushed(_embeddings(model, fastest))
     for block in model.transformer_blocks:
-        block.norm1.emb.timestep_embedder.linear_1.weight.register_hook(kept.mul)
         block.attn1.set_processor(AttnProcessor())
         block.norm1.emb.class_embedder.dropout_prob = 0.0
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from demos.digits.data import Wobble, draw, load_scans, random_frames
+from demos.training.reader import descend, write_halved
 from padecast import files
 from padecast.zoo.classifier import DigitClassifier, load_classifier
 
@@ -53,19 +54,16 @@ def fit(scans: Tensor, labels: Tensor, *, epochs: int, seed: int, batch: int = 6
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     classifier = DigitClassifier()
-    optimizer = torch.optim.AdamW(classifier.parameters(), lr=2e-3, weight_decay=0.02)
-    total = epochs * (len(scans) // batch)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: (1 + math.cos(math.pi * step / total)) / 2)
-    for _ in range(epochs):
-        for chosen in torch.randperm(len(scans), generator=generator).split(batch)[: len(scans) // batch]:
-            images = draw(scans[chosen], random_frames(len(chosen), WOBBLE, generator))
-            images = (images + 0.03 * torch.randn(images.shape, generator=generator)).clamp(0, 1)
-            loss = F.cross_entropy(classifier(images), labels[chosen], label_smoothing=0.05)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-    return classifier.eval()
+    per_epoch = len(scans) // batch
+
+    def losses() -> Iterator[Tensor]:
+        for _ in range(epochs):
+            for chosen in torch.randperm(len(scans), generator=generator).split(batch)[:per_epoch]:
+                images = draw(scans[chosen], random_frames(len(chosen), WOBBLE, generator))
+                images = (images + 0.03 * torch.randn(images.shape, generator=generator)).clamp(0, 1)
+                yield F.cross_entropy(classifier(images), labels[chosen], label_smoothing=0.05)
+
+    return descend(classifier, losses(), steps=epochs * per_epoch, rate=2e-3, decay=0.02)
 
 
 @torch.no_grad()
@@ -76,10 +74,7 @@ def accuracy(classifier: DigitClassifier, scans: Tensor, labels: Tensor) -> floa
 
 def write(classifier: DigitClassifier, out: Path) -> Path:
     """Save the weights in float16; returns the file."""
-    path = out / "classifier.safetensors"
-    weights = classifier.state_dict()
-    halved = {name: weight.half() for name, weight in weights.items() if weight.is_floating_point()}
-    return files.write_tensors(path, {**weights, **halved})
+    return write_halved(classifier, out / "classifier.safetensors")
 
 
 def train(out: Path, *, epochs: int = 40, seed: int = 0) -> dict[str, float | int | str]:

@@ -10,10 +10,12 @@ from diffusers import AutoencoderKLWan, UniPCMultistepScheduler, WanPipeline, Wa
 from torch import Tensor, nn
 from transformers import UMT5Config, UMT5EncoderModel
 
+from demos import weights
 from demos.motion.tokens import tokenizer, vocabulary
-from demos.scenes.build import TIME_FASTEST, slow
+from demos.scenes.build import TIME_FASTEST
 from demos.training import folder as folders
-from demos.words import END, PAD
+from demos.weights import slow
+from demos.words import word_encoder
 
 TRAINED = ("vae", "text_encoder", "transformer")
 CHANNELS = 16  # of the latents, as in Wan 2.1: 5 frames of 8 x 8 for 17 frames of 64 x 64
@@ -78,22 +80,7 @@ def autoencoder(width: int = 16) -> AutoencoderKLWan:
 
 def text_encoder() -> Any:
     """Caption to one vector per token, (B, N, 128)."""
-    known = vocabulary()
-    config = UMT5Config(
-        vocab_size=len(known),
-        d_model=WIDTH,
-        d_kv=32,
-        num_heads=4,
-        d_ff=2 * WIDTH,
-        num_layers=2,
-        dropout_rate=0.0,
-        feed_forward_proj="gated-gelu",
-        is_encoder_decoder=False,
-        use_cache=False,
-        pad_token_id=known[PAD],
-        eos_token_id=known[END],
-    )
-    return UMT5EncoderModel(config)
+    return word_encoder(UMT5Config, UMT5EncoderModel, vocabulary(), WIDTH)
 
 
 def transformer(layers: int = 8, heads: int = 4) -> WanTransformer3DModel:
@@ -111,32 +98,18 @@ def transformer(layers: int = 8, heads: int = 4) -> WanTransformer3DModel:
         rope_max_seq_len=32,
     )
     zero = [model.condition_embedder.time_proj, model.proj_out, *(block.attn2.to_out[0] for block in model.blocks)]
-    for weight in [weight for layer in zero for weight in layer.parameters()]:
-        nn.init.zeros_(weight)
+    weights.zero(zero)
     for table in [model.scale_shift_table, *(block.scale_shift_table for block in model.blocks)]:
         nn.init.zeros_(table)
-    hush(model)
+    weights.hush(_embeddings(model))
     return model
-
-
-@torch.no_grad()
-def hush(model: WanTransformer3DModel) -> None:
-    """Disconnect the fast channels of the time embedding, by zero weights.
-
-    The fastest turns once in six of the thousand timesteps. A model trained for an hour does not learn to ignore
-    it, and its features then jitter from step to step, which no forecast can foresee.
-    """
-    weight = _time(model)
-    weight.mul_(slow(TIME_FASTEST).to(weight))
 
 
 def keep_hushed(model: WanTransformer3DModel) -> None:
     """Give the fast channels of the time embedding no gradient, so that they stay disconnected."""
-    weight = _time(model)
-    weight.register_hook(slow(TIME_FASTEST).to(weight.device).mul)
+    weights.keep_hushed(_embeddings(model))
 
 
-def _time(model: WanTransformer3DModel) -> Tensor:
-    """The first weight (width, 256) of the time embedding."""
-    weight: Tensor = model.condition_embedder.time_embedder.linear_1.weight
-    return weight
+def _embeddings(model: WanTransformer3DModel) -> list[tuple[Tensor, Tensor]]:
+    """The first weight (width, 256) of the time embedding, and the channels of it that stay."""
+    return [(model.condition_embedder.time_embedder.linear_1.weight, slow(TIME_FASTEST))]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
+from demos.batch import Batch, draw_backgrounds
 from padecast.zoo.motion.appearance import FRAMES, GROWTH, RADII, TRAVEL, TURN
 from padecast.zoo.motion.grammar import COLOURS, GROUNDS, MOVEMENTS, SHAPES, SIZES, STYLES, Clip
 from padecast.zoo.scenes.appearance import SIZE
@@ -22,7 +23,7 @@ _GROWTH = {"growing": GROWTH, "shrinking": -GROWTH}
 
 
 @dataclass(frozen=True)
-class Course:
+class Course(Batch):
     """A batch of clips, each with its chances taken: nothing about its pixels is open any more.
 
     Args:
@@ -46,16 +47,6 @@ class Course:
     ground: Tensor
     style: Tensor
     direction: Tensor
-
-    def __len__(self) -> int:
-        return len(self.ground)
-
-    def __getitem__(self, chosen: slice) -> Course:
-        return Course(*(getattr(self, field.name)[chosen] for field in fields(self)))
-
-    def to(self, device: torch.device | str) -> Course:
-        """The same on another device."""
-        return Course(*(getattr(self, field.name).to(device) for field in fields(self)))
 
     def part(self, start: int, frames: int) -> Course:
         """Some frames of the same clips, one after the other."""
@@ -84,9 +75,6 @@ def plot(clips: Sequence[Clip], generator: torch.Generator) -> Course:
     places = (room / LATTICE).floor()  # on each side of the picture's middle
     middle = SIZE / 2 + LATTICE * (((2 * places + 1) * chance[:, 1:3]).floor() - places)
     turn = torch.tensor([TURN / 2 * (clip.movement == "turning") for clip in clips])
-    stated = [clip.background for clip in clips]
-    grounds = (chance[:, 4] * len(GROUNDS)).long().tolist()
-    styles = (chance[:, 5] * len(STYLES)).long().tolist()
     return Course(
         shape=_indices(clips, "shape", SHAPES),
         colour=_indices(clips, "colour", COLOURS),
@@ -94,8 +82,7 @@ def plot(clips: Sequence[Clip], generator: torch.Generator) -> Course:
         radius=radius[:, None] * (1 + growth[:, None] * time),
         centre=middle[:, None] + way[:, None] * time[:, None],
         angle=TILT * (2 * chance[:, 3, None] - 1) + turn[:, None] * time,
-        ground=torch.tensor([GROUNDS.index(b.colour) if b else o for b, o in zip(stated, grounds, strict=True)]),
-        style=torch.tensor([STYLES.index(b.style) if b else o for b, o in zip(stated, styles, strict=True)]),
+        **draw_backgrounds([clip.background for clip in clips], chance[:, 4:6], GROUNDS, STYLES),
         direction=2 * torch.pi * chance[:, 6],
     )
 

@@ -1,4 +1,4 @@
-"""All that decides the outcome of a training run."""
+"""All that decides how the motion model comes out."""
 
 from __future__ import annotations
 
@@ -13,18 +13,14 @@ STAGES = ("vae", "text", "flow")
 
 @dataclass(frozen=True)
 class Recipe(Shared):
-    """How the motion model is trained.
+    """How the motion model is trained: what every recipe has, with defaults of its own, and more.
 
     Args:
-        minutes: time budget of all three stages together, default 80; the learning rate decays over it. On the CPU,
-            the main thread's time counts, not what the machine spends on other work.
-        steps: optimizer steps of each stage instead, which makes a run exactly repeatable; default None.
+        minutes: time budget of all three stages together, default 80.
         shares: of the minutes, for autoencoder, text encoder and flow.
-        batches: clips per step, for autoencoder, text encoder and flow.
-        rates: peak learning rates, for autoencoder, text encoder and flow.
-        warmup: steps of linear warm-up.
-        ema: decay of the weight average that is exported.
-        clip: largest norm of the gradient.
+        batches: clips per step, for each stage.
+        rates: peak learning rates, for each stage.
+        warmup: steps of linear warm-up, default 50.
         divergence: weight of the autoencoder's divergence from a standard normal.
         attention: how much more a pixel near the object counts for the autoencoder than one of the background.
         curriculum: shares of the autoencoder's stage after which it is shown 9 frames, and 17, not close-ups of 5.
@@ -35,20 +31,15 @@ class Recipe(Shared):
         refresh: steps after which it replaces the oldest of them with one batch of new ones.
         layers: blocks of the transformer.
         heads: attention heads of the transformer, of 32 channels each.
-        seed: of the initial weights and of every random draw.
-        bfloat16: compute in bfloat16, with float32 weights and residual stream; default None: if it is faster.
     """
 
     stages: ClassVar[tuple[str, ...]] = STAGES
 
     minutes: float = 80.0
-    steps: int | None = None
     shares: tuple[float, ...] = (0.37, 0.02, 0.61)
     batches: tuple[int, ...] = (4, 64, 32)
     rates: tuple[float, ...] = (4e-3, 2e-3, 3e-3)
     warmup: int = 50
-    ema: float = 0.998
-    clip: float = 1.0
     divergence: float = 1e-3
     attention: float = 4.0
     curriculum: tuple[float, float] = (0.75, 0.85)
@@ -59,8 +50,6 @@ class Recipe(Shared):
     refresh: int = 16
     layers: int = 8
     heads: int = 4
-    seed: int = 0
-    bfloat16: bool | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from demos.batch import ramp
 from demos.motion.course import Course, plot
 from padecast.zoo.motion.appearance import BEHIND, COLOUR
 from padecast.zoo.motion.grammar import SHAPES, STYLES, Clip
-from padecast.zoo.scenes.appearance import HAZE, SIZE, pixels, turn
+from padecast.zoo.scenes.appearance import HAZE, pixels, turn
 from padecast.zoo.scenes.shapes import distance
 
 
@@ -53,10 +54,6 @@ def cover(course: Course) -> Tensor:
 
 def background(course: Course) -> Tensor:
     """The background alone, (B, 3, 64, 64): its colour, mixed with white by up to ``HAZE`` where it is a gradient."""
-    device = course.ground.device
-    colour = BEHIND.to(device)[course.ground, :, None, None]
-    direction = torch.stack([torch.cos(course.direction), torch.sin(course.direction)], -1)
-    ramp = ((pixels(device) / SIZE - 0.5) * direction[:, None, None]).sum(-1)
-    ramp = 0.5 + ramp / direction.abs().sum(-1)[:, None, None]  # from 0 to 1, corner to corner
-    haze = HAZE * ramp * (course.style == STYLES.index("gradient"))[:, None, None]
+    colour = BEHIND.to(course.ground.device)[course.ground, :, None, None]
+    haze = HAZE * ramp(course.direction) * (course.style == STYLES.index("gradient"))[:, None, None]
     return colour + haze[:, None] * (1 - colour)

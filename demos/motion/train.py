@@ -17,7 +17,7 @@ from demos.motion.build import build, export
 from demos.motion.clips import fix_scale
 from demos.motion.recipe import Recipe
 from demos.motion.stages import Autoencoder, Flow, Words
-from demos.training import command, run
+from demos.training import command
 from demos.training.run import Trainee
 from demos.training.stage import Stage
 
@@ -36,10 +36,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--layers", type=int, default=Recipe.layers, help="blocks of the transformer (%(default)s)")
     parser.add_argument("--heads", type=int, default=Recipe.heads, help="attention heads of 32 (%(default)s)")
     options = parser.parse_args(argv)
-    torch.set_num_threads(options.threads)
     names = ("minutes", "steps", "seed", "layers", "heads")
     recipe = Recipe(**{name: getattr(options, name) for name in names})
-    run.train(MOTION, recipe, options.out, **command.asked(options, recipe))
+    command.start(MOTION, recipe, options)
 
 
 if __name__ == "__main__":

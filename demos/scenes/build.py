@@ -10,9 +10,11 @@ from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, FluxPipeli
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, T5Config, T5EncoderModel
 
+from demos import weights
 from demos.scenes.tokens import CLIP_LENGTH, clip_tokenizer, t5_tokenizer, vocabulary
 from demos.training import folder as folders
-from demos.words import END, PAD, START
+from demos.weights import slow
+from demos.words import END, PAD, START, word_encoder
 from padecast.zoo.scenes.appearance import SIZE
 
 TRAINED = ("vae", "text_encoder", "text_encoder_2", "transformer")
@@ -107,22 +109,7 @@ def clip_encoder() -> Any:
 
 def t5_encoder() -> Any:
     """Caption to one vector per token, (B, N, 128); padding is encoded too, since FLUX does not mask it."""
-    known = vocabulary()
-    config = T5Config(
-        vocab_size=len(known),
-        d_model=WIDTH,
-        d_kv=32,
-        num_heads=4,
-        d_ff=2 * WIDTH,
-        num_layers=2,
-        dropout_rate=0.0,
-        feed_forward_proj="gated-gelu",
-        is_encoder_decoder=False,
-        use_cache=False,
-        pad_token_id=known[PAD],
-        eos_token_id=known[END],
-    )
-    return T5EncoderModel(config)
+    return word_encoder(T5Config, T5EncoderModel, vocabulary(), WIDTH)
 
 
 def transformer(layers: tuple[int, int] = (2, 4), heads: int = 6) -> FluxTransformer2DModel:
@@ -141,42 +128,14 @@ def transformer(layers: tuple[int, int] = (2, 4), heads: int = 6) -> FluxTransfo
     )
     modulations = [norm.linear for block in model.transformer_blocks for norm in (block.norm1, block.norm1_context)]
     modulations += [block.norm.linear for block in model.single_transformer_blocks]
-    for layer in [*modulations, model.norm_out.linear, model.proj_out]:
-        nn.init.zeros_(layer.weight)
-        nn.init.zeros_(layer.bias)
-    hush(model)
+    weights.zero([*modulations, model.norm_out.linear, model.proj_out])
+    weights.hush(_embeddings(model))
     return model
-
-
-def slow(fastest: float) -> Tensor:
-    """Which of the 256 channels of FLUX's time and guidance embeddings oscillate no faster than ``fastest``.
-
-    Channel k and channel k + 128 have the frequency ``10000 ** (-k / 128)`` radians per unit of the timestep, or
-    per thousandth of the guidance scale.
-
-    Returns:
-        (256,) float32, one for a slow channel and zero for a fast one.
-    """
-    frequencies = 10000 ** (-torch.arange(128, dtype=torch.float64) / 128)
-    return (frequencies <= fastest).float().repeat(2)
-
-
-@torch.no_grad()
-def hush(model: FluxTransformer2DModel) -> None:
-    """Disconnect the fast channels of the time and guidance embeddings, by zero weights.
-
-    The fastest turns once in six of the thousand timesteps, and 160 times per unit of the guidance scale. A model
-    trained for an hour does not learn to ignore it, and its features then jitter from step to step, which no
-    forecast can foresee.
-    """
-    for weight, kept in _embeddings(model):
-        weight.mul_(kept.to(weight))
 
 
 def keep_hushed(model: FluxTransformer2DModel) -> None:
     """Give the fast channels of the time and guidance embeddings no gradient, so that they stay disconnected."""
-    for weight, kept in _embeddings(model):
-        weight.register_hook(kept.to(weight.device).mul)
+    weights.keep_hushed(_embeddings(model))
 
 
 @torch.no_grad()

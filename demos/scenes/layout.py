@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from demos.batch import Batch, draw_backgrounds
 from padecast.zoo.scenes.appearance import RADII, SIZE, TILT
 from padecast.zoo.scenes.grammar import COLOURS, GROUNDS, SHAPES, SIZES, STYLES, TEXTURES, Scene
 from padecast.zoo.scenes.shapes import REACH
@@ -21,7 +22,7 @@ CLOUDS = 6  # cells of the coarse noise of a cloudy background, each way
 
 
 @dataclass(frozen=True)
-class Arrangement:
+class Arrangement(Batch):
     """A batch of scenes, each with its chances taken: nothing about its picture is open any more.
 
     Args:
@@ -52,16 +53,6 @@ class Arrangement:
     clouds: Tensor
     grain: Tensor
 
-    def __len__(self) -> int:
-        return len(self.ground)
-
-    def __getitem__(self, chosen: slice) -> Arrangement:
-        return Arrangement(*(getattr(self, field.name)[chosen] for field in fields(self)))
-
-    def to(self, device: torch.device | str) -> Arrangement:
-        """The same on another device."""
-        return Arrangement(*(getattr(self, field.name).to(device) for field in fields(self)))
-
 
 def arrange(scenes: Sequence[Scene], generator: torch.Generator) -> Arrangement:
     """Take the chances that captions leave open: positions, angles, noise, unstated backgrounds.
@@ -82,9 +73,6 @@ def arrange(scenes: Sequence[Scene], generator: torch.Generator) -> Arrangement:
     present = torch.tensor([[True, len(scene.things) > 1] for scene in scenes])
     size = _indices([[SIZES.index(thing.size) for thing in pair] for pair in things])
     radius = torch.tensor(RADII)[size] + SPREAD * (2 * chance[:, 0:2] - 1)
-    stated = [scene.background for scene in scenes]
-    open_ground = (chance[:, 2] * len(GROUNDS)).long().tolist()
-    open_style = (chance[:, 3] * len(STYLES)).long().tolist()
     return Arrangement(
         present=present,
         shape=_indices([[SHAPES.index(thing.shape) for thing in pair] for pair in things]),
@@ -93,8 +81,7 @@ def arrange(scenes: Sequence[Scene], generator: torch.Generator) -> Arrangement:
         radius=radius,
         centre=_centres([scene.relation for scene in scenes], radius * REACH, chance[:, 4]),
         angle=TILT * (2 * chance[:, 5:7] - 1),
-        ground=_indices([GROUNDS.index(b.colour) if b else o for b, o in zip(stated, open_ground, strict=True)]),
-        style=_indices([STYLES.index(b.style) if b else o for b, o in zip(stated, open_style, strict=True)]),
+        **draw_backgrounds([scene.background for scene in scenes], chance[:, 2:4], GROUNDS, STYLES),
         direction=2 * torch.pi * chance[:, 7],
         clouds=(clouds - low) / (high - low),
         grain=grain,

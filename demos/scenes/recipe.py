@@ -1,4 +1,4 @@
-"""All that decides the outcome of a training run."""
+"""All that decides how the scenes model comes out."""
 
 from __future__ import annotations
 
@@ -13,18 +13,13 @@ STAGES = ("vae", "text", "flow", "guidance")
 
 @dataclass(frozen=True)
 class Recipe(Shared):
-    """How the scenes model is trained.
+    """How the scenes model is trained: what every recipe has, with defaults of its own, and more.
 
     Args:
-        minutes: time budget of all four stages together, default 64; the learning rate decays over it. On the CPU,
-            time that the machine spends on other work does not count. A processor without bfloat16 wants more.
-        steps: optimizer steps of each stage instead, which makes a run exactly repeatable; default None.
+        minutes: time budget of all four stages together, default 64. A processor without bfloat16 wants more.
         shares: of the minutes, for autoencoder, text encoders, flow and guidance.
         batches: pictures per step, for each stage.
         rates: peak learning rates, for each stage.
-        warmup: steps of linear warm-up.
-        ema: decay of the weight average that is exported.
-        clip: largest norm of the gradient.
         divergence: weight of the autoencoder's divergence from a standard normal.
         gallery: pictures that are rendered and encoded ahead for flow and guidance, default 4096.
         reuse: how often each of them is used, with fresh noise, default 8.
@@ -35,20 +30,14 @@ class Recipe(Shared):
         strength: classifier-free guidance of ``1 + strength (g - 1)`` is what a scale g stands for, default 0.3.
         layers: double and single blocks of the transformer.
         heads: attention heads of the transformer, of 32 channels each.
-        seed: of the initial weights and of every random draw.
-        bfloat16: compute in bfloat16, with float32 weights and residual streams; default None: if it is faster.
     """
 
     stages: ClassVar[tuple[str, ...]] = STAGES
 
     minutes: float = 64.0
-    steps: int | None = None
     shares: tuple[float, ...] = (0.125, 0.0235, 0.7765, 0.075)
     batches: tuple[int, ...] = (8, 64, 32, 32)
     rates: tuple[float, ...] = (3e-3, 2e-3, 1.5e-3, 3e-4)
-    warmup: int = 100
-    ema: float = 0.998
-    clip: float = 1.0
     divergence: float = 1e-3
     gallery: int = 4096
     reuse: int = 8
@@ -59,8 +48,6 @@ class Recipe(Shared):
     strength: float = 0.3
     layers: tuple[int, int] = (2, 4)
     heads: int = 6
-    seed: int = 0
-    bfloat16: bool | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()

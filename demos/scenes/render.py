@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from demos.batch import ramp
 from demos.scenes.layout import Arrangement, arrange
 from padecast.zoo.scenes.appearance import GROUND, HAZE, PALE, PALETTE, SIZE, paleness, pixels, turn
 from padecast.zoo.scenes.grammar import SHAPES, STYLES, TEXTURES, Scene
@@ -64,10 +65,8 @@ def _ground(arranged: Arrangement) -> Tensor:
     device = arranged.ground.device
     colour = GROUND.to(device)[arranged.ground, :, None, None]
     clouds = F.interpolate(arranged.clouds, size=SIZE, mode="bicubic", align_corners=True)[:, 0].clamp(0, 1)
-    direction = torch.stack([torch.cos(arranged.direction), torch.sin(arranged.direction)], -1)
-    ramp = ((pixels(device) / SIZE - 0.5) * direction[:, None, None]).sum(-1)
-    ramp = 0.5 + ramp / direction.abs().sum(-1)[:, None, None]  # from 0 to 1, corner to corner
+    slope = ramp(arranged.direction)
     style = arranged.style[:, None, None]
-    haze = torch.where(style == STYLES.index("gradient"), ramp, torch.zeros_like(ramp))
+    haze = torch.where(style == STYLES.index("gradient"), slope, torch.zeros_like(slope))
     haze = torch.where(style == STYLES.index("cloudy"), clouds, haze)
     return colour + HAZE * haze[:, None] * (1 - colour)

@@ -17,7 +17,7 @@ import torch
 from demos.scenes.build import build, export
 from demos.scenes.recipe import Recipe
 from demos.scenes.stages import Autoencoder, Captions, Flow, Guidance, fix_scale
-from demos.training import command, run
+from demos.training import command
 from demos.training.run import Trainee
 from demos.training.stage import Stage
 
@@ -36,10 +36,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--blocks", type=int, nargs=2, default=Recipe.layers, help="double and single blocks (2 4)")
     parser.add_argument("--heads", type=int, default=Recipe.heads, help="attention heads of 32 (%(default)s)")
     options = parser.parse_args(argv)
-    torch.set_num_threads(options.threads)
     names = ("minutes", "steps", "seed", "heads")
     recipe = Recipe(layers=tuple(options.blocks), **{name: getattr(options, name) for name in names})
-    run.train(SCENES, recipe, options.out, **command.asked(options, recipe))
+    command.start(SCENES, recipe, options)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -21,6 +21,7 @@ from torch import Tensor
 from demos.scenes.labels import shown, wrongness
 from demos.scenes.layout import arrange
 from demos.scenes.render import render
+from demos.training.reader import descend, write_halved
 from padecast import files
 from padecast.zoo.scenes.grammar import draw
 from padecast.zoo.scenes.watcher import SHOWN, SceneWatcher, load_watcher
@@ -70,19 +71,16 @@ def fit(*, steps: int, seed: int, batch: int = 32, quiet: bool = False) -> Scene
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     watcher = SceneWatcher()
-    optimizer = torch.optim.AdamW(watcher.parameters(), lr=3e-3, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: (1 + math.cos(math.pi * step / steps)) / 2)
-    for _ in track(range(steps), "watcher", disable=quiet):
-        images, facts = examples(batch, generator)
-        images = smoothed(images, torch.rand(batch, generator=generator))
-        noise = 0.05 * torch.rand(batch, 1, 1, 1, generator=generator)
-        images = (images + noise * torch.randn(images.shape, generator=generator)).clamp(0, 1)
-        loss = wrongness(watcher(images), facts, SHOWN)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-    return watcher.eval()
+
+    def losses() -> Iterator[Tensor]:
+        for _ in track(range(steps), "watcher", disable=quiet):
+            images, facts = examples(batch, generator)
+            images = smoothed(images, torch.rand(batch, generator=generator))
+            noise = 0.05 * torch.rand(batch, 1, 1, 1, generator=generator)
+            images = (images + noise * torch.randn(images.shape, generator=generator)).clamp(0, 1)
+            yield wrongness(watcher(images), facts, SHOWN)
+
+    return descend(watcher, losses(), steps=steps, rate=3e-3, decay=0.01)
 
 
 def train(out: Path, *, steps: int = 2000, seed: int = 0, quiet: bool = False) -> dict[str, object]:
@@ -97,10 +95,8 @@ def train(out: Path, *, steps: int = 2000, seed: int = 0, quiet: bool = False) -
     Returns:
         The contents of ``watcher.json``.
     """
-    weights = fit(steps=steps, seed=seed, quiet=quiet).state_dict()
-    halved = {name: weight.half() for name, weight in weights.items() if weight.is_floating_point()}
-    files.write_tensors(out / "watcher.safetensors", {**weights, **halved})
-    shipped = load_watcher(out / "watcher.safetensors")
+    path = write_halved(fit(steps=steps, seed=seed, quiet=quiet), out / "watcher.safetensors")
+    shipped = load_watcher(path)
     images, facts = examples(HELD_OUT, torch.Generator().manual_seed(seed + 1), held_out=True)
     shares = right(shipped(images), facts).tolist()
     stated: dict[str, object] = {

@@ -5,6 +5,7 @@ recipe     what every recipe has: time, learning rates, average
 stage      one stage: its steps, weight average and state
 run        stages run to their end, with checkpoints, each building on those before it
 command    the options that the trainings' command lines share
+reader     networks that judge: their training, and their weights as a file
 muon       the optimizer of matrices
 average    how the weight average follows the weights
 precision  whether bfloat16 is worth it on a processor, and what stays in float32 there

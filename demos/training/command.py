@@ -8,7 +8,9 @@ from typing import Any
 
 import torch
 
+from demos.training import run
 from demos.training.recipe import Recipe
+from demos.training.run import Trainee
 
 
 def parser(model: str, recipe: Recipe) -> argparse.ArgumentParser:
@@ -34,3 +36,9 @@ def asked(options: argparse.Namespace, recipe: Recipe) -> dict[str, Any]:
     """What ``train`` is to be called with besides recipe and folder."""
     stages = recipe.stages if options.stage == "all" else (options.stage,)
     return {"stages": stages, "resume": options.resume, "every": options.every}
+
+
+def start(trainee: Trainee[Any], recipe: Recipe, options: argparse.Namespace) -> None:
+    """Train as the command line asks."""
+    torch.set_num_threads(options.threads)
+    run.train(trainee, recipe, options.out, **asked(options, recipe))

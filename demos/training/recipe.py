@@ -16,29 +16,30 @@ class Recipe:
     Args:
         minutes: time budget of all stages together; the learning rate decays over it. On the CPU, time that the
             machine spends on other work does not count.
-        steps: optimizer steps of each stage instead, which makes a run exactly repeatable; None: the minutes count.
+        steps: optimizer steps of each stage instead, which makes a run exactly repeatable; default None: the minutes
+            count.
         shares: of the minutes, for each stage.
         batches: samples per step, for each stage.
         rates: peak learning rates, for each stage.
-        warmup: steps of linear warm-up.
-        ema: decay of the weight average that is exported.
-        clip: largest norm of the gradient.
-        seed: of the initial weights and of every random draw.
-        bfloat16: compute in bfloat16, with float32 weights; None: if it is faster.
+        warmup: steps of linear warm-up, default 100.
+        ema: decay of the weight average that is exported, default 0.998.
+        clip: largest norm of the gradient, default 1.
+        seed: of the initial weights and of every random draw, default 0.
+        bfloat16: compute in bfloat16, with float32 weights and residual streams; default None: if it is faster.
     """
 
     stages: ClassVar[tuple[str, ...]]  # their names, in order
 
     minutes: float
-    steps: int | None
-    shares: tuple[float, ...]
-    batches: tuple[int, ...]
-    rates: tuple[float, ...]
-    warmup: int
-    ema: float
-    clip: float
-    seed: int
-    bfloat16: bool | None
+    steps: int | None = None
+    shares: tuple[float, ...] = ()
+    batches: tuple[int, ...] = ()
+    rates: tuple[float, ...] = ()
+    warmup: int = 100
+    ema: float = 0.998
+    clip: float = 1.0
+    seed: int = 0
+    bfloat16: bool | None = None
 
     def __post_init__(self) -> None:
         check(self.minutes > 0, "minutes", self.minutes, "positive")

@@ -7,7 +7,10 @@ A pipeline or a transformer is accelerated by one line::
     print(run.report)
 """
 
-from padecast import forecasters, policies, targets, zoo
+import importlib
+import typing
+
+from padecast import _distribution, forecasters, policies, targets
 from padecast._errors import (
     AlreadyAccelerated,
     CalibrationMismatch,
@@ -71,5 +74,16 @@ __all__ = [
     "methods",
     "policies",
     "targets",
-    "zoo",
 ]
+
+_distribution.watch()
+if typing.TYPE_CHECKING:
+    from padecast import lab as lab
+    from padecast import zoo as zoo
+else:
+
+    def __getattr__(name: str) -> typing.Any:
+        """Import ``padecast.lab`` and ``padecast.zoo`` when they are first named: a server may have neither."""
+        if name in ("lab", "zoo"):
+            return importlib.import_module(f"padecast.{name}")
+        raise AttributeError(f"module 'padecast' has no attribute {name!r}")

@@ -14,7 +14,7 @@
     ├── DamagedFile        (ValueError)   a file that is not what it should be, or too large to be it
     ├── MissingFile        (FileNotFoundError) no file of that name
     ├── UnwritableFile     (OSError)      a full disk, or a folder that nothing can be written to
-    ├── MissingPackage     (ImportError)  a part that lives behind an extra
+    ├── MissingPackage     (ModuleNotFoundError) a part whose package is not installed
     └── MissingWeights     (OSError)      a published network whose weights are not here
 
     PadecastWarning        (UserWarning)  the run is right, but not what was probably meant
@@ -81,7 +81,7 @@ class UnwritableFile(PadecastError, OSError):
     """A file that could not be written: the disk is to blame, and nothing that was there before is lost."""
 
 
-class MissingPackage(PadecastError, ImportError):
+class MissingPackage(PadecastError, ModuleNotFoundError):
     """A part of padecast whose dependency is not installed."""
 
 
@@ -155,17 +155,25 @@ def _share(word: str, name: str) -> float:
     return max(share, NEAR) if begins or sorted(word) == sorted(name) else share
 
 
-def missing(package: str, extra: str, purpose: str) -> MissingPackage:
-    """Build the error for a package that lives behind an extra.
+def missing(package: str, requirement: str, purpose: str) -> MissingPackage:
+    """Build the error for a package that is not installed.
+
+    Args:
+        package: Its name.
+        requirement: What brings it: a distribution of padecast, with an extra where it takes one.
+        purpose: What it is needed for, to begin a sentence.
 
     Example:
-        >>> print(missing("matplotlib", "lab", "drawing pictures"))
+        >>> print(missing("matplotlib", "padecast-lab", "drawing pictures"))
         drawing pictures needs the package 'matplotlib', which is not installed.
-        Install it with: pip install "padecast[lab]"
+        Install it with: pip install padecast-lab
+        >>> print(missing("diffusers", "padecast[diffusers]", "loading a pipeline"))
+        loading a pipeline needs the package 'diffusers', which is not installed.
+        Install it with: pip install "padecast[diffusers]"
     """
+    words = f'"{requirement}"' if "[" in requirement else requirement  # brackets are patterns in a shell
     return MissingPackage(
-        f"{purpose} needs the package {package!r}, which is not installed.\n"
-        f'Install it with: pip install "padecast[{extra}]"'
+        f"{purpose} needs the package {package!r}, which is not installed.\nInstall it with: pip install {words}"
     )
 
 

@@ -102,5 +102,5 @@ def test_numbers_out_of_range(options: dict[str, Any]) -> None:
 
 def test_without_ray_the_message_has_the_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(__import__("sys").modules, "ray", None)
-    with pytest.raises(MissingPackage, match=r"padecast\[ray\]"):
+    with pytest.raises(MissingPackage, match=r"padecast-lab\[ray\]"):
         do([], Shelf(tmp_path), load)

@@ -165,9 +165,9 @@ def test_a_network_is_loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("name", "package", "remedy"),
     [
-        ("lpips", "torchvision", "padecast[metrics]"),
-        ("fid", "torch_fidelity", "padecast[metrics]"),
-        ("clip", "transformers", "padecast[metrics]"),
+        ("lpips", "torchvision", "padecast-lab[metrics]"),
+        ("fid", "torch_fidelity", "padecast-lab[metrics]"),
+        ("clip", "transformers", "padecast-lab[metrics]"),
         ("image-reward", "ImageReward", "pip install image-reward"),
         ("vbench-imaging-quality", "vbench", "pip install vbench"),
     ],

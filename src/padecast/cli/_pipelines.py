@@ -95,7 +95,7 @@ def _load_saved(source: Path | str, dtype: torch.dtype) -> Any:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.split(".")[0] != "diffusers":
             raise
-        raise missing("diffusers", "diffusers", "loading a pipeline") from error
+        raise missing("diffusers", "padecast[diffusers]", "loading a pipeline") from error
     renamed = tuple(map(int, __version__.split(".")[:2])) >= (0, 42)
     precision = {"dtype" if renamed else "torch_dtype": dtype, "use_safetensors": True}
     if isinstance(source, Path) and _class_of(source) == "DigitsPipeline":

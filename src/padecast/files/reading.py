@@ -248,7 +248,7 @@ def _toml() -> Any:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
-        raise missing(name, "lab", "reading TOML") from error
+        raise missing(name, "padecast-lab", "reading TOML") from error
 
 
 def _why(error: Exception) -> str:

@@ -1,8 +1,8 @@
 """The cells of an experiment on many machines, by Ray: one worker per GPU, and a lost worker loses nothing.
 
-Needs the extra ``ray``. A cell goes to the next worker that is free; what it returns is written by the process that
-asked, at once. When a worker dies, its cell goes to another one, and a new worker takes its place; when Ray loses a
-node or an object, the cell is done again. Whatever ends the experiment, what workers have by then is written first.
+Needs ``padecast-lab[ray]``. A cell goes to the next worker that is free; what it returns is written by the process
+that asked, at once. When a worker dies, its cell goes to another one, and a new worker takes its place; when Ray loses
+a node or an object, the cell is done again. Whatever ends the experiment, what workers have by then is written first.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def do(
     try:
         import ray
     except ModuleNotFoundError as error:
-        raise missing("ray", "ray", "an experiment on many machines") from error
+        raise missing("ray", "padecast-lab[ray]", "an experiment on many machines") from error
     ours = not ray.is_initialized()
     if ours:
         ray.init(address=cluster.address, log_to_driver=False, include_dashboard=False, configure_logging=False)

@@ -3,18 +3,18 @@
 They are columns of an experiment, ``metrics = ["lpips", "clip"]``, and say little of images as small as the demo
 models'. Each loads its network through the library that keeps it, when it is first used:
 
-================== ================================================ ============================ ==================
+================== ================================================ ===================== =========================
 name               figure                                           library                      install
-================== ================================================ ============================ ==================
-``lpips``          distance to the uncached image, AlexNet; less    torchmetrics, torchvision    ``padecast[metrics]``
-``fid``            Inception FID to the uncached images; less       torchmetrics, torch-fidelity ``padecast[metrics]``
-``clip``           100 cos(image, prompt), ViT-L/14; more           torchmetrics, transformers   ``padecast[metrics]``
+================== ================================================ ===================== =========================
+``lpips``          distance to the uncached image, AlexNet; less    torchmetrics, torchvision    extra ``metrics``
+``fid``            Inception FID to the uncached images; less       torchmetrics, torch-fidelity extra ``metrics``
+``clip``           100 cos(image, prompt), ViT-L/14; more           torchmetrics, transformers   extra ``metrics``
 ``image-reward``   ImageReward of image and prompt; more            ImageReward                  ``image-reward``
 ``vbench-...``     a dimension of VBench that needs no prompt; more vbench                       ``vbench``
-================== ================================================ ============================ ==================
+================== ================================================ ===================== =========================
 
-ImageReward and VBench ask for releases of transformers and numpy that are older than ours, and so for an environment
-of their own.
+The extra is one of ``padecast-lab``. ImageReward and VBench ask for releases of transformers and numpy that are older
+than ours, and so for an environment of their own.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def _import(module: str, metric: Metric) -> Any:
         ) from error
 
 
-HERE = 'pip install "padecast[metrics]"'
+HERE = 'pip install "padecast-lab[metrics]"'
 TORCH_HUB = "in torch's hub folder (~/.cache/torch/hub/checkpoints, or $TORCH_HOME/hub/checkpoints)"
 DIMENSIONS = (
     "subject_consistency",

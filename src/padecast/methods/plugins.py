@@ -73,14 +73,14 @@ def _run(written: str, execute: Callable[[], ModuleType]) -> ModuleType:
     """Run a module, and say in words what it raises."""
     try:
         return execute()
+    except PadecastError as error:  # first: a MissingPackage is a ModuleNotFoundError too, and has a remedy of its own
+        raise type(error)(f"the plugin {files.line(written)}: {error}") from error
     except ModuleNotFoundError as error:
         raise MissingPackage(
             f"the plugin {files.line(written)} needs the module {error.name!r}, which is not installed.\n"
             "Usual cause: a name that is written wrong, or another environment. A file is named with its ending: "
             "--plugin my_module.py"
         ) from error
-    except PadecastError as error:
-        raise type(error)(f"the plugin {files.line(written)}: {error}") from error
     except Exception as error:
         where = traceback.extract_tb(error.__traceback__)[-1]
         raise InvalidOption(

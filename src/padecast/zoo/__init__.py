@@ -70,7 +70,7 @@ def load(name: str, *, dtype: torch.dtype = torch.float32, device: str | torch.d
     except ModuleNotFoundError as error:
         if error.name is None or error.name.split(".")[0] not in ("diffusers", "transformers", "tokenizers"):
             raise
-        raise missing("diffusers", "diffusers", "loading a demo model") from error
+        raise missing("diffusers", "padecast[diffusers]", "loading a demo model") from error
     except PadecastError:
         raise
     except Exception as error:  # whatever a damaged file leads its library to

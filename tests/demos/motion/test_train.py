@@ -189,7 +189,7 @@ def test_muon_takes_neither_tables_nor_inputs_nor_outputs(built: nn.ModuleDict) 
 
 def test_the_command_line_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: dict[str, Any] = {}
-    monkeypatch.setattr(training.run, "train", lambda *args, **options: seen.update(args=args, **options))
+    monkeypatch.setattr("demos.training.run.train", lambda *args, **options: seen.update(args=args, **options))
     main(["--out", str(tmp_path), "--steps", "3", "--stage", "text", "--threads", str(torch.get_num_threads())])
     assert seen["args"] == (training.MOTION, Recipe(steps=3), tmp_path) and seen["stages"] == ("text",)
 
