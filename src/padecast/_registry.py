@@ -10,7 +10,7 @@ import dataclasses
 import re
 from collections.abc import Callable, Iterator, Mapping
 from itertools import accumulate
-from typing import Any, ClassVar, Generic, TypeVar, cast, get_args
+from typing import Any, Generic, TypeVar, cast, get_args
 
 from padecast._errors import InvalidOption, quote, unknown
 from padecast._options import fits, hints_of
@@ -26,7 +26,7 @@ class Registry(Mapping[str, Callable[..., Part]], Generic[Part]):
 
     Args:
         kind: The role, for messages.
-        role: The class that all parts inherit from; an option annotated with it is read by this registry.
+        role: The class that all parts inherit from; an option of such a part annotated with it is read here too.
         parts: Names and classes.
 
     Example:
@@ -40,13 +40,10 @@ class Registry(Mapping[str, Callable[..., Part]], Generic[Part]):
         Known: degree
     """
 
-    roles: ClassVar[dict[type, Registry[Any]]] = {}
-
     def __init__(self, kind: str, role: type[Any], parts: Mapping[str, Callable[..., Part]]) -> None:
         self.kind, self.role, self._parts = kind, role, dict(parts)
         self._elsewhere: dict[str, str] = {}
         self._others = set[str]()
-        self.roles[role] = self
 
     def __getitem__(self, name: str) -> Callable[..., Part]:
         if name not in self._parts:
@@ -140,7 +137,7 @@ class Registry(Mapping[str, Callable[..., Part]], Generic[Part]):
             InvalidOption: If a value cannot be read or is out of range.
         """
         name, options = parse(written)
-        return configure(self[name], options, f"{self.kind} {name}")
+        return configure(self[name], options, f"{self.kind} {name}", self)
 
 
 def _identity(part: object) -> tuple[str, str]:
@@ -181,15 +178,24 @@ def parse(written: str) -> tuple[str, dict[str, str]]:
     return name.strip(), options
 
 
-def configure(make: Callable[..., Part], options: Mapping[str, Any], owner: str) -> Part:
-    """Call a dataclass with options given as text or as values, naming a wrong one."""
+def configure(
+    make: Callable[..., Part], options: Mapping[str, Any], owner: str, registry: Registry[Any] | None = None
+) -> Part:
+    """Call a dataclass with options given as text or as values, naming a wrong one.
+
+    Args:
+        make: The dataclass.
+        options: By name.
+        owner: Whose options they are, for messages.
+        registry: Reads options that are parts of its role. Default none.
+    """
     hints = hints_of(make)
     fields = {f.name for f in dataclasses.fields(make) if f.init}  # type: ignore[arg-type]
     values = {}
     for key, raw in options.items():
         if key not in fields:
             raise unknown(f"option of {owner}", key, fields)
-        values[key] = _read(raw, hints[key], f"{owner}: {key}") if isinstance(raw, str) else raw
+        values[key] = _read(raw, hints[key], f"{owner}: {key}", registry) if isinstance(raw, str) else raw
     return make(**values)
 
 
@@ -209,12 +215,12 @@ def _split(text: str) -> Iterator[str]:
         yield text[start:]
 
 
-def _read(raw: str, hint: Any, where: str) -> Any:
+def _read(raw: str, hint: Any, where: str, registry: Registry[Any] | None) -> Any:
     """Read one option as its annotation says: text, a part in parentheses, or a literal."""
     if hint is str:
         return raw
-    if hint in Registry.roles:
-        return Registry.roles[hint].make(_bare(raw))
+    if registry is not None and hint is registry.role:
+        return registry.make(_bare(raw))
     value = literal(raw)
     if fits(value, hint):
         return _widen(value, get_args(hint) or (hint,))

@@ -70,7 +70,7 @@ def test_calls_of_their_own_are_branches_side_by_side() -> None:
     cond, uncond = added[0::2], added[1::2]
     assert statistic.branches == ("cond", "uncond") and (statistic.steps, statistic.samples) == (STEPS, 1)
     assert_close(statistic.joint, gram([*cond, *uncond]))
-    assert_close(statistic.of_branch("uncond"), gram(uncond))
+    assert_close(statistic.joint[STEPS:, STEPS:], gram(uncond))
     assert_close(statistic.gram("guided residual"), gram([4 * c - 3 * u for c, u in zip(cond, uncond, strict=True)]))
     assert_close(statistic.gram("guided output"), gram(given))
     torch.testing.assert_close(statistic.shares, torch.tensor([4.0, -3.0]).double(), rtol=1e-3, atol=1e-3)

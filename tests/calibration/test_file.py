@@ -229,15 +229,6 @@ def test_a_later_schema_is_refused(saved: Path) -> None:
         Calibration.load(damaged(saved, changed("schema", to=file.SCHEMA + 1)))
 
 
-def test_an_earlier_schema_is_brought_up_to_date(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def upgraded(document: dict[str, Any]) -> dict[str, Any]:
-        return {**document, "schema": file.SCHEMA + 1, "name": document["name"] + " upgraded"}
-
-    monkeypatch.setitem(file.UPGRADES, file.SCHEMA, upgraded)
-    monkeypatch.setattr(file, "SCHEMA", file.SCHEMA + 1)
-    assert Calibration.load(saved).name == "tiny upgraded"
-
-
 def test_there_is_a_file_of_every_schema_so_far() -> None:
     assert [path.name for path in FILES] == [f"schema-{n}.json" for n in range(1, file.SCHEMA + 1)]
 

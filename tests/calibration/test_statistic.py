@@ -35,7 +35,7 @@ def mean_gram(rows: list[Tensor]) -> Tensor:
 def test_the_pooled_matrix_is_the_mean_over_samples_and_branches() -> None:
     expected = (mean_gram(features(0)) + mean_gram(features(1))) / 2
     torch.testing.assert_close(example().gram(), expected, rtol=1e-5, atol=1e-6)
-    torch.testing.assert_close(example().of_branch("uncond"), mean_gram(features(1)), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(example().joint[STEPS:, STEPS:] / SAMPLES, mean_gram(features(1)), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("guidance", [1.5, 3.0, 7.5])

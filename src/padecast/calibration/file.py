@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,6 @@ from padecast.files.bounds import Excess, check_values
 
 KIND = "padecast calibration"
 SCHEMA = 1
-UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
-"""What turns a document of one schema into one of the next."""
-
 
 BOUNDS = files.Bounds()
 
@@ -74,7 +70,7 @@ WIDTH = 120
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Read, bring up to the present schema, and validate.
+    """Read and validate.
 
     Raises:
         MissingCalibration: If there is no such file; the message names the nearest.
@@ -91,8 +87,6 @@ def read(path: Path) -> dict[str, Any]:
             f"the calibration {files.line(path, 400)} has schema {schema}; this release of padecast reads up to "
             f"{SCHEMA}.\nUsual cause: it was made by a later release. Upgrade: pip install -U padecast"
         )
-    for version in range(schema, SCHEMA):
-        document = UPGRADES[version](document)
     validate(path, document)
     checked: dict[str, Any] = document
     return checked

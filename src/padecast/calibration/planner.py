@@ -197,7 +197,9 @@ def _best(gram: Array, strides: Sequence[float], masks: Mask, objective: Objecti
 def weights_of(gram: Array, pace: Array, steps: NDArray[np.int64], owed: Array, index: int, rule: Forecaster) -> Array:
     """Weights ``(N, K)`` on the computed ``steps``, newest first; absent ones, -1, get zero."""
     if not isinstance(rule, Wiener):
-        return np.stack([_others(rule, tuple(map(int, row)), index, _frozen(gram), tuple(pace)) for row in steps])
+        rows, places = np.unique(steps, axis=0, return_inverse=True)  # most plans of a search share their histories
+        strides = tuple(pace)
+        return np.stack([_weigh(rule, row, index, gram, strides) for row in rows])[places.ravel()]
     total, absent = len(gram), steps < 0
     target = np.zeros((len(steps), total))
     target[:, index] = 1
@@ -220,34 +222,20 @@ def weights_of(gram: Array, pace: Array, steps: NDArray[np.int64], owed: Array, 
     return np.where(absent, 0.0, weights)
 
 
+def _weigh(rule: Forecaster, row: NDArray[np.int64], index: int, gram: Array, pace: tuple[float, ...]) -> Array:
+    steps = row[row >= 0]
+    inner = gram[np.ix_(steps, steps)].tobytes()
+    return np.pad(_others(rule, tuple(steps.tolist()), index, inner, pace), (0, len(row) - len(steps)))
+
+
 # The plans of a search differ in one or two steps, and share most of their histories.
 @lru_cache(maxsize=200_000)
-def _others(rule: Forecaster, steps: tuple[int, ...], index: int, gram: _Frozen, pace: tuple[float, ...]) -> Array:
-    """Weights of any other forecaster, which depend on the history alone."""
-    indices = [k for k in steps if k >= 0]
-    inner = torch.from_numpy(gram.array[np.ix_(indices, indices)])[None]
-    geometry = Geometry(tuple(indices), tuple(map(float, indices)), inner)
-    weights = rule.weights(geometry, Position.at(index, len(pace), strides=pace)).reshape(-1, len(indices))[0]
-    return np.pad(weights.double().numpy(), (0, len(steps) - len(indices)))
-
-
-class _Frozen:
-    """A matrix that can be a key: the same object stands for the same matrix."""
-
-    def __init__(self, array: Array) -> None:
-        self.array = array
-
-
-_FROZEN: dict[int, _Frozen] = {}
-
-
-def _frozen(gram: Array) -> _Frozen:
-    # The matrix is kept here, so that no other comes by its id.
-    held = _FROZEN.get(id(gram))
-    if held is None or held.array is not gram:
-        _FROZEN.clear()
-        held = _FROZEN[id(gram)] = _Frozen(gram)
-    return held
+def _others(rule: Forecaster, steps: tuple[int, ...], index: int, inner: bytes, pace: tuple[float, ...]) -> Array:
+    """Weights of any other forecaster on the computed steps, from the numbers of their Gram matrix."""
+    gram = torch.frombuffer(bytearray(inner), dtype=torch.float64).view(1, len(steps), len(steps))
+    geometry = Geometry(steps, tuple(map(float, steps)), gram)
+    weights = rule.weights(geometry, Position.at(index, len(pace), strides=pace)).reshape(-1, len(steps))[0]
+    return weights.double().numpy()
 
 
 def quadratic(gram: Array, rows: Array) -> Array:

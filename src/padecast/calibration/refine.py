@@ -28,7 +28,6 @@ class Refinement:
 
     Args:
         window: Residuals that get an offset, at least 1. Default 4.
-        piece: Longest run of forecasts that shares its offsets, 0 for whole stretches. Default 0.
         rounds: How often the images' answers are measured, at most. Default 1.
         steps: Gauss-Newton steps per measurement, at most. Default 4.
         difference: Step of the finite differences. Default 0.002.
@@ -36,7 +35,6 @@ class Refinement:
     """
 
     window: int = 4
-    piece: int = 0
     rounds: int = 1
     steps: int = 4
     difference: float = 2e-3
@@ -83,7 +81,7 @@ def refine(
     Returns:
         The corrected forecaster; with no offsets if none helped on these seeds.
     """
-    runs = pieces(plan, how.piece)
+    runs = stretches(plan)
     slots = _slots(plan, runs, max(len(branches), parts), how.window)
     sampler = Sampler(bench, plan, inner, tuple(seeds), runs, slots, branches)
     state = sampler.draw(torch.zeros(len(slots), dtype=torch.float64))
@@ -108,21 +106,6 @@ def _take_steps(sampler: Sampler, state: State, answers: Tensor, how: Refinement
             return max(state, moved, key=lambda s: s.score)
         state = moved
     return state
-
-
-def pieces(plan: Plan, longest: int) -> list[list[int]]:
-    """Return the stretches, cut into even pieces of at most so many steps; 0 does not cut.
-
-    Example:
-        >>> pieces(Plan("C.....C."), 3)
-        [[1, 2, 3], [4, 5], [7]]
-    """
-    parts = []
-    for stretch in stretches(plan):
-        count = -(-len(stretch) // longest) if longest else 1
-        size = -(-len(stretch) // count)
-        parts += [stretch[start : start + size] for start in range(0, len(stretch), size)]
-    return parts
 
 
 @dataclass(frozen=True)

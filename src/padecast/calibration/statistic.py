@@ -81,12 +81,6 @@ class Statistic:
             return self.output / self.samples
         raise InvalidOption(f"kind={kind!r} is no matrix of a calibration: expected {', '.join(KINDS)}.")
 
-    def of_branch(self, branch: str) -> Tensor:
-        """Return the ``(T, T)`` mean matrix of one branch alone."""
-        place = self.branches.index(branch)
-        blocks = self.joint.reshape(len(self.branches), self.steps, len(self.branches), self.steps)
-        return blocks[place, :, place] / self.samples
-
     @property
     def kinds(self) -> tuple[str, ...]:
         """The matrices that say something: without guidance the guided ones are left out."""

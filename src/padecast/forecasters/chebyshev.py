@@ -69,6 +69,7 @@ class Chebyshev(Forecaster, Moments):
     span: int | None = None
     abscissa: str = "index"
     sums_to_one: ClassVar[bool] = False
+    window: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -77,11 +78,6 @@ class Chebyshev(Forecaster, Moments):
         check(0 <= self.blend <= 1, "blend", self.blend, "a share between 0 and 1")
         check(self.span is None or self.span >= 2, "span", self.span, "2 steps or more, or none")
         check(self.abscissa in ("index", "time"), "abscissa", self.abscissa, "'index' or 'time'")
-
-    @property
-    def window(self) -> int:
-        """Residuals it wants remembered in full."""
-        return 2
 
     @property
     def extra(self) -> Moments:

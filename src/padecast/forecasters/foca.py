@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -46,11 +47,7 @@ class FoCa(Forecaster):
     """
 
     corrected: bool = True
-
-    @property
-    def window(self) -> int:
-        """Residuals it wants remembered in full."""
-        return 3
+    window: ClassVar[int] = 3
 
     def weights(self, geometry: Geometry, at: Position) -> Tensor:
         """See :meth:`Forecaster.weights`."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -140,24 +140,6 @@ class ToCa(Reuse, Extra):
         return total + self.spread * highest_of(total, cells)
 
 
-@dataclass
-class Attended:
-    """What the attentions of one block showed at a computed step, for streams of so many tokens each.
-
-    Args:
-        influence: ``(B, N)`` attention that the tokens of a stream were paid, 1 on average.
-        control: ``(B, N)`` entropy of a stream's attention to the text, in [0, 1].
-    """
-
-    influence: dict[int, Tensor] = field(default_factory=dict)
-    control: dict[int, Tensor] = field(default_factory=dict)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of it."""
-        return sum(x.nbytes for kind in (self.influence, self.control) for x in kind.values())
-
-
 class Renewal(State):
     """Ages of the tokens of every branch's modules, and what the attentions of their blocks showed.
 
@@ -174,24 +156,29 @@ class Renewal(State):
     def clear(self) -> None:
         """Forget everything: the run is over."""
         self._ages: dict[str, Tensor] = {}
-        self._attended: dict[tuple[str, int], Attended] = {}
+        self._influence: dict[tuple[str, int, int], Tensor] = {}  # by branch, block and number of tokens
+        self._control: dict[tuple[str, int, int], Tensor] = {}
         self.one_by_one: set[str] = set()  # modules that were seen to treat every token by itself
 
     @property
     def nbytes(self) -> int:
         """Bytes of what is remembered."""
-        ages = sum(age.nbytes for age in self._ages.values())
-        return ages + sum(attended.nbytes for attended in self._attended.values())
+        return sum(x.nbytes for kind in (self._ages, self._influence, self._control) for x in kind.values())
 
     def learn(self, branch: str) -> None:
         """Hear that a module was computed whole."""
         self._ages.pop(branch, None)
 
     def note(self, block: tuple[str, int], influence: Mapping[int, Tensor], control: Mapping[int, Tensor]) -> None:
-        """Note what an attention of a branch's block showed."""
-        attended = self._attended.setdefault(block, Attended())
-        attended.influence.update(influence)
-        attended.control.update(control)
+        """Note what an attention of a branch's block showed.
+
+        Args:
+            block: The branch and the block.
+            influence: ``(B, N)`` attention that the tokens of a stream of N were paid, 1 on average.
+            control: ``(B, N)`` entropy of such a stream's attention to the text, in [0, 1].
+        """
+        self._influence.update({(*block, count): x for count, x in influence.items()})
+        self._control.update({(*block, count): x for count, x in control.items()})
 
     def choose(
         self, key: str, block: tuple[str, int], like: Tensor, grid: tuple[int, ...], rows: Tensor | None = None
@@ -205,11 +192,11 @@ class Renewal(State):
             grid: In which its tokens lie.
             rows: ``(B, N)`` which of them count. Default all.
         """
-        shape, attended = like.shape[:2], self._attended.get(block, Attended())
+        shape = like.shape[:2]
         age = self._ages.get(key)
         if age is None or age.shape != shape:
             age = torch.zeros(shape, device=like.device)
-        seen = [kind.get(shape[1]) for kind in (attended.influence, attended.control)]
+        seen = [kind.get((*block, shape[1])) for kind in (self._influence, self._control)]
         influence, control = (x if x is not None and x.shape == shape else None for x in seen)
         tokens = self._rule.choose(Tokens(age, grid, influence, control, rows))
         self._ages[key] = (age + 1).scatter(1, tokens, 0.0)

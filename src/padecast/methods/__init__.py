@@ -9,7 +9,7 @@ from typing import Any
 from padecast import forecasters, policies
 from padecast._errors import InvalidOption, check, nearest, quote, unknown
 from padecast._options import check_option
-from padecast._registry import NAME, configure, parse
+from padecast._registry import NAME, Registry, configure, parse
 from padecast.forecasters import Chebyshev, FoCa, Forecaster, Hermite, Lagrange, Pade, Reuse, Taylor, TCPade, ToCa
 from padecast.forecasters.extras import Moments
 from padecast.policies import (
@@ -152,7 +152,8 @@ def _replace_options(part: Any, changes: dict[str, Any], owner: str) -> Any:
     if not changes:
         return part
     options = {f.name: getattr(part, f.name) for f in dataclasses.fields(part)}
-    return configure(type(part), {**options, **changes}, f"method {owner}")
+    registry: Registry[Any] = policies.REGISTRY if isinstance(part, Policy) else forecasters.REGISTRY
+    return configure(type(part), {**options, **changes}, f"method {owner}", registry)
 
 
 DAMPED = TCPade(damping=16.0)

@@ -52,17 +52,13 @@ class Accumulated(Policy):
     coefficients: tuple[float, ...] = (1.0, 0.0)
     last: bool = True
     knob: ClassVar[Knob] = Knob("threshold", 1e-3, 100.0, rising=False, logarithmic=True)
+    probe: ClassVar[str] = "modulated"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check(0 < self.threshold < math.inf, "threshold", self.threshold, "more than 0, and finite")
         sound = len(self.coefficients) > 0 and all(math.isfinite(c) for c in self.coefficients)
         check(sound, "coefficients", self.coefficients, "finite numbers, highest power first")
-
-    @property
-    def probe(self) -> str:
-        """The first block's modulated input."""
-        return "modulated"
 
     def computes(self, at: Position, trace: Trace, geometry: Geometry) -> bool:
         """See :meth:`Policy.computes`."""

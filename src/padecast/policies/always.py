@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from padecast._geometry import Geometry
 from padecast._steps import Position, Trace
@@ -19,11 +20,8 @@ class Always(Policy):
         'CCCCC'
     """
 
+    computes_all: ClassVar[bool] = True
+
     def computes(self, at: Position, trace: Trace, geometry: Geometry) -> bool:
         """See :meth:`Policy.computes`."""
-        return True
-
-    @property
-    def computes_all(self) -> bool:
-        """It computes every step."""
         return True

@@ -42,15 +42,11 @@ class FirstBlock(Policy):
     threshold: float = 0.1
     last: bool = False
     knob: ClassVar[Knob] = Knob("threshold", 1e-4, 10.0, rising=False, logarithmic=True)
+    probe: ClassVar[str] = "first-block"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check(0 < self.threshold < math.inf, "threshold", self.threshold, "more than 0, and finite")
-
-    @property
-    def probe(self) -> str:
-        """What the first block adds."""
-        return "first-block"
 
     def computes(self, at: Position, trace: Trace, geometry: Geometry) -> bool:
         """See :meth:`Policy.computes`."""

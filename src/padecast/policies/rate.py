@@ -47,16 +47,12 @@ class Rate(Policy):
     warmup: int = 2
     last: bool = True
     knob: ClassVar[Knob] = Knob("threshold", 1e-3, 100.0, rising=False, logarithmic=True)
+    probe: ClassVar[str] = "latents"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check(0 < self.threshold < math.inf, "threshold", self.threshold, "more than 0, and finite")
         check(self.warmup >= 2, "warmup", self.warmup, "2 or more, so that a rate of change is known")
-
-    @property
-    def probe(self) -> str:
-        """The model's first argument."""
-        return "latents"
 
     def computes(self, at: Position, trace: Trace, geometry: Geometry) -> bool:
         """See :meth:`Policy.computes`."""

@@ -71,16 +71,12 @@ class Sea(Policy):
     last: bool = True
     needs_stride: ClassVar[bool] = True
     knob: ClassVar[Knob] = Knob("threshold", 1e-3, 100.0, rising=False, logarithmic=True)
+    probe: ClassVar[str] = "spectrum"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check(0 < self.threshold < math.inf, "threshold", self.threshold, "more than 0, and finite")
         check(0 < self.exponent < math.inf, "exponent", self.exponent, "more than 0, and finite")
-
-    @property
-    def probe(self) -> str:
-        """The model's first argument, which it filters."""
-        return "spectrum"
 
     def filter(self, features: Streams, at: Position) -> Streams:
         """Return the latents less what is noise in them."""

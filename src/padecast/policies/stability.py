@@ -58,6 +58,7 @@ class Stability(Policy):
     last: bool = True
     needs_gram: ClassVar[bool] = True
     knob: ClassVar[Knob] = Knob("threshold", 0.0, 2.0, rising=True)
+    looks_back: ClassVar[int] = 3
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -74,11 +75,6 @@ class Stability(Policy):
         fitting = [every for every in least if least[every] <= computed] or [steps]
         nearest = sorted(fitting, key=lambda every: abs(every - self.every))[:INTERVALS]
         return [{} if every == self.every else {"every": every} for every in nearest]
-
-    @property
-    def looks_back(self) -> int:
-        """Residuals whose inner products it wants to see."""
-        return 3
 
     def computes(self, at: Position, trace: Trace, geometry: Geometry) -> bool:
         """See :meth:`Policy.computes`."""

@@ -64,16 +64,12 @@ class Tolerance(Policy):
     needs_gram: ClassVar[bool] = True
     needs_stride: ClassVar[bool] = True
     knob: ClassVar[Knob] = Knob("tolerance", 1e-5, 10.0, rising=False, logarithmic=True)
+    looks_back: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check(0 < self.tolerance < math.inf, "tolerance", self.tolerance, "more than 0, and finite")
         check(self.warmup >= 2, "warmup", self.warmup, "2 or more: a pace is known from two computed steps")
-
-    @property
-    def looks_back(self) -> int:
-        """Residuals whose inner products it wants to see."""
-        return 2
 
     def computes(self, at: Position, trace: Trace, geometry: Geometry) -> bool:
         """See :meth:`Policy.computes`."""
