@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, ParamSpec
 
 import torch
 from torch import nn
@@ -21,6 +22,10 @@ from padecast.methods import DEFAULT, Method, check_part
 from padecast.methods import method as named
 from padecast.policies import Policy
 from padecast.report import Report
+
+NUMBERS = ("computed", "speedup", "decibels")
+"""What a calibration can be wished for."""
+Options = ParamSpec("Options")
 
 
 def accelerate(
@@ -122,72 +127,37 @@ def accelerate(
     )
 
 
-def enable(
-    pipe: Any,
-    method: str | Method | Planned | Sequence[Planned] | None = None,
-    *,
-    computed: int | None = None,
-    speedup: float | None = None,
-    decibels: float | None = None,
-    otherwise: str | Method | None = None,
-    policy: Policy | str | None = None,
-    forecaster: Forecaster | str | None = None,
-    span: str | None = None,
-    steps: int | None = None,
-    measure: bool = True,
-    dtype: torch.dtype | None = None,
-    offload: bool = False,
-    group: Any = None,
-    on_run: Callable[[Report], None] | None = None,
-) -> Handle:
-    """Accelerate from now on, without a block: :func:`accelerate` followed by ``Handle.enable``.
+def _enable_what(make: Callable[Options, Handle]) -> Callable[Options, Handle]:
+    """Return a function that takes what another takes to make a handle, and switches the handle on."""
 
-    Args:
-        pipe: A diffusers pipeline, or a transformer of a described class.
-        method: A registered method, with options if need be, or calibrations. Default ``"adaptive"``.
-        computed: See :func:`accelerate`, as all that follow.
-        speedup: Of a calibration.
-        decibels: Of a calibration.
-        otherwise: The method of runs that no calibration was made for.
-        policy: When to compute.
-        forecaster: With which weights to forecast.
-        span: Which block lists of the model.
-        steps: Steps of the schedule, for a bare transformer.
-        measure: Whether to measure inner products for the report.
-        dtype: Storage dtype of the history.
-        offload: Whether the history lies in host memory.
-        group: Processes that hold parts of the same tokens.
-        on_run: Called with the report of every run.
+    def enable(*args: Options.args, **options: Options.kwargs) -> Handle:
+        """Accelerate from now on, without a block: :func:`accelerate` followed by ``Handle.enable``.
 
-    Returns:
-        The handle, switched on.
+        Args:
+            args: A diffusers pipeline or a transformer, and a method, as :func:`accelerate` takes them.
+            options: The keywords of :func:`accelerate`, all of them.
 
-    Example:
-        >>> from diffusers import DiTTransformer2DModel
-        >>> dit = DiTTransformer2DModel(num_attention_heads=1, attention_head_dim=8, in_channels=1, out_channels=1,
-        ...     num_layers=2, sample_size=4, patch_size=2, num_embeds_ada_norm=10)
-        >>> handle = enable(dit, "tc-pade", steps=20)
-        >>> handle.enabled
-        True
-        >>> handle.disable()
-    """
-    return accelerate(
-        pipe,
-        method,
-        computed=computed,
-        speedup=speedup,
-        decibels=decibels,
-        otherwise=otherwise,
-        policy=policy,
-        forecaster=forecaster,
-        span=span,
-        steps=steps,
-        measure=measure,
-        dtype=dtype,
-        offload=offload,
-        group=group,
-        on_run=on_run,
-    ).enable()
+        Returns:
+            The handle, switched on.
+
+        Example:
+            >>> from diffusers import DiTTransformer2DModel
+            >>> dit = DiTTransformer2DModel(num_attention_heads=1, attention_head_dim=8, in_channels=1, out_channels=1,
+            ...     num_layers=2, sample_size=4, patch_size=2, num_embeds_ada_norm=10)
+            >>> handle = enable(dit, "tc-pade", steps=20)
+            >>> handle.enabled
+            True
+            >>> handle.disable()
+        """
+        return make(*args, **options).enable()
+
+    # The signature is the other's, for editors and for the documentation; name and text are its own.
+    enable.__signature__ = inspect.signature(make)  # type: ignore[attr-defined]
+    enable.__qualname__, enable.__annotations__ = "enable", make.__annotations__
+    return enable
+
+
+enable = _enable_what(accelerate)
 
 
 def disable(pipe: Any) -> None:
@@ -281,9 +251,6 @@ def _refuse(wishes: dict[str, Any], method: object) -> None:
             "Usual cause: the calibration's name instead of the calibration. Load it first: "
             'padecast.Calibration.load("FILE.json")'
         )
-
-
-NUMBERS = ("computed", "speedup", "decibels")
 
 
 def _check_steps(pipe: Any, steps: int | None, policy: Policy, *, is_choice: bool) -> None:
