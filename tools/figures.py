@@ -2,7 +2,8 @@
 
     python tools/figures.py                 # of src/padecast
     python tools/figures.py --words         # every private word and participle, with its line
-    python tools/figures.py --step          # calls, changes of file and of room in one forecast step
+    python tools/figures.py --step          # calls, changes of file and of room, and time of one forecast step
+    python tools/figures.py --against OTHER # the same with the sources of another checkout, and with these
 
 The words are those that docs/style.md refuses as names; tests/test_words.py holds the counts.
 """
@@ -11,8 +12,12 @@ from __future__ import annotations
 
 import argparse
 import ast
+import json
+import os
 import statistics
+import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
@@ -173,7 +178,7 @@ def comments(path: Path) -> tuple[int, int]:
 
 HARD = (
     *("hooks/schedule.py", "hooks/counting.py", "hooks/attachment.py", "hooks/passage.py", "hooks/tracks.py"),
-    *("session/session.py", "session/branches.py", "session/forecast.py", "calibration/planner.py"),
+    *("hooks/threads.py", "session/session.py", "session/branch.py", "calibration/planner.py"),
 )
 """Where the code is subtle."""
 
@@ -206,13 +211,46 @@ def figures() -> dict[str, Any]:
     return found
 
 
+def run_steps(model: Any, span: str, plan: str, trace: Any = None, look: int = -1) -> list[float]:
+    """Run a model under a plan, and return the seconds of its forecast steps.
+
+    Args:
+        model: A DiT.
+        span: What of it is forecast.
+        plan: Which steps are computed.
+        trace: What hears of every call of a function, at one step.
+        look: Which step that is.
+    """
+    import torch
+
+    import padecast
+
+    seconds, x, label = [], torch.randn(1, 1, 4, 4), torch.tensor([1])
+    method: dict[str, Any] = {"policy": f"plan:steps={plan}", "forecaster": "lagrange", "span": span}
+    with torch.no_grad(), padecast.accelerate(model, **method, steps=len(plan)):
+        for index, letter in enumerate(plan):
+            timestep = torch.tensor([900 - 40 * index])
+            sys.setprofile(trace if index == look else None)
+            start = time.perf_counter()
+            model(x, timestep=timestep, class_labels=label)
+            if letter == ".":
+                seconds.append(time.perf_counter() - start)
+            sys.setprofile(None)
+    return seconds
+
+
 def step() -> dict[str, Any]:
-    """Trace one forecast step of a one-block model under a fixed plan, at the level of blocks and of the output."""
+    """Trace one forecast step of a one-block model under a fixed plan, at the level of blocks and of the output.
+
+    The step is the fourth of five: the last of a run ends the run as well. Its time is the median over many runs.
+    """
     import torch
     from diffusers import DiTTransformer2DModel
 
     import padecast
 
+    torch.set_num_threads(1)
+    source = Path(padecast.__file__).parent
     found: dict[str, Any] = {}
     for span in ("full", "output"):
         model = DiTTransformer2DModel(
@@ -222,32 +260,56 @@ def step() -> dict[str, Any]:
         visits: list[str] = []
 
         def trace(frame: Any, event: str, _argument: Any, visits: list[str] = visits) -> None:
-            if event == "call" and frame.f_code.co_filename.startswith(str(SOURCE)):
+            if event == "call" and frame.f_code.co_filename.startswith(str(source)):
                 visits.append(frame.f_code.co_filename)
 
-        x, label = torch.randn(1, 1, 4, 4), torch.tensor([1])
-        method = {"policy": "plan:steps=CCC.", "forecaster": "lagrange", "span": span}
-        with torch.no_grad(), padecast.accelerate(model, **method, steps=4):
-            for index in range(4):
-                if index == 3:
-                    sys.setprofile(trace)
-                model(x, timestep=torch.tensor([900 - 250 * index]), class_labels=label)
-            sys.setprofile(None)
-        rooms = [str(Path(visit).relative_to(SOURCE).parent) for visit in visits]
+        run_steps(model, span, "CCC.C", trace, look=3)
+        rooms = [str(Path(visit).relative_to(source).parent) for visit in visits]
+        times = [second for _ in range(RUNS) for second in run_steps(model, span, "CCC" + "." * 16 + "C")]
         found[span] = {
             "calls": len(visits),
             "files": len(set(visits)),
             "changes of file": sum(a != b for a, b in pairwise(visits)),
             "changes of room": sum(a != b for a, b in pairwise(rooms)),
+            "microseconds": round(1e6 * statistics.median(times)),
         }
     return found
+
+
+RUNS = 20
+"""Runs over which a step is timed."""
+
+
+def compare(before: Path, rounds: int = 5) -> dict[str, Any]:
+    """Trace and time a step with the sources of another checkout and with these, in turns.
+
+    Args:
+        before: The other checkout.
+        rounds: How often each is measured; the median counts. Default 5.
+    """
+    measured: dict[str, list[dict[str, Any]]] = {"before": [], "now": []}
+    for _ in range(rounds):
+        for name, root in (("before", before), ("now", ROOT)):
+            environment = {**os.environ, "PYTHONPATH": str(root / "src")}
+            command = [sys.executable, str(Path(__file__)), "--step", "--json"]
+            output = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+            measured[name].append(json.loads(output))
+    return {
+        name: {
+            span: {key: statistics.median(each[span][key] for each in list_) for key in list_[0][span]}
+            for span in list_[0]
+        }
+        for name, list_ in measured.items()
+    }
 
 
 def main() -> None:
     """Print what is asked for."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--words", action="store_true", help="list every private word and participle")
-    parser.add_argument("--step", action="store_true", help="trace one forecast step")
+    parser.add_argument("--step", action="store_true", help="trace and time one forecast step")
+    parser.add_argument("--against", type=Path, help="the same with the sources of another checkout, in turns")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args()
     if options.words:
         private, participles, _ = words(sources(without=("zoo",)))
@@ -256,7 +318,11 @@ def main() -> None:
         counts = Counter(path.relative_to(SOURCE).parts[0] for path, _, _ in private)
         print(*(f"{count} in {room}" for room, count in counts.most_common()), sep=", ")
         return
-    for name, value in (step() if options.step else figures()).items():
+    found = compare(options.against) if options.against else step() if options.step else figures()
+    if options.json:
+        print(json.dumps(found, indent=1))
+        return
+    for name, value in found.items():
         print(f"{name}: {value}")
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_leaves, tree_unflatten
 
@@ -145,8 +146,10 @@ class Opaque(Stack):
 
     def _starts(self, layout: Layout) -> Streams:
         """Return what is subtracted from the outputs, or zeros where the shapes differ."""
-        same = layout.matches(self._given)
-        return layout.inward(self._given if same else [like.zeros() for like in layout.likes])
+        features: Sequence[Tensor] = self._given
+        if not layout.matches(features):
+            features = [torch.zeros(like.shape, dtype=like.dtype, device=like.device) for like in layout.likes]
+        return layout.inward(features)
 
 
 def _argument(name: str, place: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

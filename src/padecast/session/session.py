@@ -99,6 +99,7 @@ class Session:
 
     def reset(self) -> None:
         """Forget everything: the next step is the first of a run."""
+        # Branches of before that somebody still holds would speak of another run: new ones are made.
         self._run.histories.close()
         self.state.clear()
         self._course = self._run.course = Course(self.policy, self._group)
@@ -166,6 +167,7 @@ class Session:
 
         A policy with a probe decides when it is shown what it wants to see, by :meth:`observe`; until then it computes.
         """
+        # Another branch of the step begun, or another evaluation at it: what was decided holds.
         if self.records and self.records[-1].at.index == at.index:
             return self.records[-1].computed
         computed = self._course.begin(at, self._run.histories.join(self._course.latest))
