@@ -25,6 +25,7 @@ LAYERS = (  # rooms, lowest first; "padecast" is the package's own face
     {"report"},
     {"handles"},
     {"calibration"},
+    {"lessons"},
     {"padecast", "zoo", "lab"},
     {"integrations"},
     {"cli", "__main__"},

@@ -1,0 +1,16 @@
+"""What uncached runs teach of a model, and the plans that come of it, without a calibration.
+
+The way through this package: a ``collector`` gathers what the steps of one run added, in bounded memory, and makes a
+``look`` of it; a ``lesson`` adds up looks and is read at the noise levels of any schedule by ``interpolation``;
+``cost`` says what a plan leaves wrong, and ``planner`` searches plans; ``identity`` says whose a lesson is; ``file``
+and ``library`` keep it. Nothing here knows an image or a prompt.
+"""
+
+from padecast.lessons.collector import Collector
+from padecast.lessons.identity import Identity
+from padecast.lessons.lesson import Lesson
+from padecast.lessons.library import Entry, Library
+from padecast.lessons.look import Look
+from padecast.lessons.planner import Planner, Proposal
+
+__all__ = ["Collector", "Entry", "Identity", "Lesson", "Library", "Look", "Planner", "Proposal"]

@@ -1,0 +1,138 @@
+"""Whose a lesson is: what of a pipeline makes another lesson, as a key that the same pipeline always has."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from padecast.calibration.fitting import fingerprint, guidance_of
+from padecast.targets.pipelines import models_of
+
+TENSORS, VALUES = 12, 64
+"""Weights that are looked into, and how many numbers of each."""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a lesson belongs to. Any part that differs makes another lesson.
+
+    Number of steps, shift, strength and size of the image are no part of it: they are properties of what was seen,
+    which is read at other noise levels. Neither are prompts and seeds, the device, or attention kernels.
+
+    Args:
+        model: Class of the transformer.
+        config: Hash of its configuration.
+        weights: Hash of a few numbers of a few of its weights, and of all their names and shapes: another checkpoint,
+            or another precision of its weights.
+        adapters: Scales of adapters (LoRA) that act, by name.
+        quantization: How its weights are stored, if not as numbers.
+        pipeline: Class of the pipeline.
+        guidance: Guidance scale, to three digits; ``None`` where the pipeline has none.
+        span: What of the model is forecast.
+        prediction: What the model predicts, as its scheduler says.
+
+    Example:
+        >>> Identity("DiT").key == Identity("DiT", guidance=3.0).key
+        False
+    """
+
+    model: str
+    config: str = ""
+    weights: str = ""
+    adapters: tuple[tuple[str, float], ...] = ()
+    quantization: str = ""
+    pipeline: str = ""
+    guidance: float | None = None
+    span: str = "output"
+    prediction: str = ""
+
+    @property
+    def key(self) -> str:
+        """Twenty hexadecimal digits that stand for it, as the name of a file."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:20]
+
+    def __str__(self) -> str:
+        guidance = "" if self.guidance is None else f" at guidance {self.guidance:g}"
+        return f"{self.model} {self.weights[:6]}{guidance} ({self.key[:6]})"
+
+    @classmethod
+    def of(cls, pipe: Any, model: nn.Module | None = None, span: str = "output") -> Identity:
+        """Read the identity of a pipeline, or of a bare model, as it is now.
+
+        Args:
+            pipe: A pipeline that has run, so that its guidance is known, or a model.
+            model: Which of its models; the first by default.
+            span: What of the model is forecast.
+        """
+        model = models_of(pipe)[0] if model is None else model
+        scheduler, plain = getattr(pipe, "scheduler", None), isinstance(pipe, nn.Module)
+        guidance = None if plain else guidance_of(pipe)
+        return cls(
+            model=type(model).__name__,
+            config=fingerprint(model),
+            weights=hash_weights(model),
+            adapters=scales_of(model),
+            quantization=quantization_of(model),
+            pipeline="" if plain else type(pipe).__name__,
+            guidance=None if guidance is None else float(f"{guidance:.3g}"),
+            span=span,
+            prediction=str(getattr(scheduler, "config", {}).get("prediction_type") or ""),
+        )
+
+
+def hash_weights(model: nn.Module) -> str:
+    """Return a hash of all names and shapes of weights, and of a few numbers of a few, evenly spread; of all of LoRA.
+
+    It reads some hundreds of numbers: milliseconds, also on a GPU. Weights that are not here (offloaded to nowhere)
+    count by name alone.
+    """
+    parameters = sorted(model.named_parameters(), key=lambda pair: pair[0])
+    digest = hashlib.sha256()
+    for name, tensor in parameters:
+        digest.update(f"{name} {tuple(tensor.shape)}\n".encode())
+    stride = max(len(parameters) // TENSORS, 1)
+    for index, (name, tensor) in enumerate(parameters):
+        if index % stride == 0 or "lora_" in name:
+            digest.update(_numbers(tensor))
+    return digest.hexdigest()[:16]
+
+
+def _numbers(tensor: Tensor) -> bytes:
+    """Return a few numbers of a tensor, evenly spread, as bytes; nothing where they cannot be read."""
+    with contextlib.suppress(RuntimeError, NotImplementedError, AttributeError, TypeError), torch.no_grad():
+        if tensor.device.type == "meta":
+            return b""
+        flat = tensor.detach().reshape(-1)
+        few = flat[:: max(flat.numel() // VALUES, 1)][:VALUES]
+        return few.float().cpu().numpy().tobytes()
+    return b""
+
+
+def scales_of(model: nn.Module) -> tuple[tuple[str, float], ...]:
+    """Return the scales of the adapters that act in a model, largest of each: of peft's layers."""
+    scales: dict[str, float] = {}
+    for module in model.modules():
+        scaling, active = getattr(module, "scaling", None), getattr(module, "active_adapters", ())
+        if not isinstance(scaling, dict) or getattr(module, "disable_adapters", False) is True:
+            continue
+        for name in [active] if isinstance(active, str) else list(active):
+            if isinstance(scaling.get(name), (int, float)):
+                scales[name] = max(scales.get(name, 0.0), float(scaling[name]))
+    return tuple((name, float(f"{scales[name]:.6g}")) for name in sorted(scales))
+
+
+def quantization_of(model: nn.Module) -> str:
+    """Return how the weights of a model are stored, in a word; nothing if they are plain numbers."""
+    method = getattr(getattr(model, "config", None), "quantization_config", None)
+    if isinstance(method, dict):
+        return str(method.get("quant_method", "quantized"))
+    if method is not None:
+        return str(getattr(method, "quant_method", type(method).__name__))
+    kinds = {type(p.data).__name__ for p in model.parameters()} - {"Tensor", "Parameter"}
+    return " ".join(sorted(kinds))

@@ -1,0 +1,199 @@
+"""Where lessons are: in memory, and in a folder that several processes may share."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import filelock
+import platformdirs
+
+from padecast import files
+from padecast._errors import DamagedFile, MissingFile, PadecastWarning, UnknownName, UnwritableFile, unknown
+from padecast.lessons.identity import Identity
+from padecast.lessons.lesson import Lesson
+from padecast.lessons.look import Look
+
+SUFFIX = ".lesson.json"
+PATIENCE = 10.0
+"""Seconds that another process is waited for."""
+
+
+def default_folder() -> Path:
+    """Return the folder in the user's cache, or the one that ``PADECAST_LESSONS`` names."""
+    named = os.environ.get("PADECAST_LESSONS")
+    return files.locate(named) if named else Path(platformdirs.user_cache_dir("padecast", appauthor=False)) / "lessons"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A lesson of a library, or a file that cannot be read as one.
+
+    Args:
+        key: Of its identity; the name of the file without its ending.
+        path: Where it is; ``None`` in memory.
+        lesson: What it holds; ``None`` if the file cannot be used.
+        fact: Why it cannot; nothing if it can.
+    """
+
+    key: str
+    path: Path | None
+    lesson: Lesson | None
+    fact: str = ""
+
+
+@dataclass(eq=False)
+class Library:
+    """Lessons by identity: each in a file of its own, written at once under a lock, and remembered in memory.
+
+    A file that is damaged or of a later release is never touched: a warning names it, and the lesson is kept in memory
+    alone. So it is where nothing can be written.
+
+    Args:
+        place: ``True`` (default): the user's cache folder; a folder; or ``False``: memory alone.
+
+    Example:
+        >>> library = Library(False)
+        >>> library.get(Identity("DiT")) is None, library.list()
+        (True, [])
+    """
+
+    place: bool | str | Path = True
+    _memory: dict[str, Lesson] = field(default_factory=dict, repr=False)
+    _lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
+
+    @property
+    def folder(self) -> Path | None:
+        """Where files are; ``None`` if nothing is written."""
+        if isinstance(self.place, bool):
+            return default_folder() if self.place else None
+        return files.locate(self.place, "lessons")
+
+    def path_of(self, key: str) -> Path | None:
+        """Return where the lesson of a key is, or would be; ``None`` if nothing is written."""
+        return None if self.folder is None else self.folder / f"{key}{SUFFIX}"
+
+    def get(self, identity: Identity) -> Lesson | None:
+        """Return the lesson of an identity; ``None`` if there is none, or none that can be read, with a warning."""
+        with self._lock:
+            path = self.path_of(identity.key)
+            lesson, _ = (None, "") if path is None else _read(path)
+            if lesson is None or lesson.identity.key != identity.key:
+                return self._memory.get(identity.key)
+            return lesson
+
+    def add(self, identity: Identity, look: Look) -> Lesson:
+        """Add what a run has shown to the lesson of an identity, and return the lesson as it is then.
+
+        Two processes that add at once lose nothing: each reads, adds and replaces under a lock.
+        """
+        with self._lock:
+            path = self.path_of(identity.key)
+            if path is not None:
+                try:
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    with filelock.FileLock(path.with_name(f".{path.name}.lock"), timeout=PATIENCE):
+                        lesson, fact = _read(path)
+                        if not fact:
+                            lesson = (lesson or Lesson(identity)).add(look)
+                            lesson.save(path)
+                            return lesson
+                except (OSError, filelock.Timeout, UnwritableFile) as error:
+                    _warn(f"the lesson of {identity} was not written to {files.line(path, 400)}: {files.line(error)}")
+            lesson = self._memory.get(identity.key, Lesson(identity)).add(look)
+            self._memory[identity.key] = lesson
+            return lesson
+
+    def list(self) -> list[Entry]:
+        """Return what there is, sorted by key: files, those that cannot be used too, and what memory alone has."""
+        return sorted(self._entries(), key=lambda entry: (entry.key, entry.path is None))
+
+    def _entries(self) -> Iterator[Entry]:
+        paths: list[Path] = []
+        if self.folder is not None:
+            with contextlib.suppress(OSError):
+                paths = [path for path in self.folder.iterdir() if path.name.endswith(SUFFIX)]
+        for path in paths:
+            key = path.name.removesuffix(SUFFIX)
+            try:
+                yield Entry(key, path, Lesson.load(path))
+            except (DamagedFile, MissingFile) as error:
+                yield Entry(key, path, None, files.line(getattr(error, "fact", "") or error))
+        for key, lesson in self._memory.items():
+            yield Entry(key, None, lesson)
+
+    def show(self, key: str) -> Lesson:
+        """Return the lesson whose key begins so.
+
+        Raises:
+            UnknownName: If there is none, or several.
+            DamagedFile: If its file cannot be used; the message says why.
+        """
+        entry = self._find(key)
+        if entry.lesson is None:
+            assert entry.path is not None
+            return Lesson.load(entry.path)
+        return entry.lesson
+
+    def export(self, key: str, path: str | Path) -> Path:
+        """Write the lesson whose key begins so to a file.
+
+        Raises:
+            UnknownName: If there is none, or several.
+            UnwritableFile: If it cannot be written.
+        """
+        return self.show(key).save(path)
+
+    def take(self, path: str | Path) -> Lesson:
+        """Add all looks of a file to the library, such as one that was exported elsewhere; return the lesson.
+
+        Raises:
+            MissingFile: If there is none.
+            DamagedFile: If it is no lesson.
+        """
+        lesson = source = Lesson.load(path)
+        for look in source.looks:
+            lesson = self.add(source.identity, look)
+        return lesson
+
+    def remove(self, key: str) -> None:
+        """Forget the lesson whose key begins so, file and all.
+
+        Raises:
+            UnknownName: If there is none, or several.
+        """
+        entry = self._find(key)
+        with self._lock:
+            self._memory.pop(entry.key, None)
+            if entry.path is not None:
+                with filelock.FileLock(entry.path.with_name(f".{entry.path.name}.lock"), timeout=PATIENCE):
+                    entry.path.unlink(missing_ok=True)
+
+    def _find(self, key: str) -> Entry:
+        entries = [entry for entry in self.list() if entry.key.startswith(key)] if key else []
+        if not entries:
+            raise unknown("lesson", key, [entry.key for entry in self.list()])
+        if len({entry.key for entry in entries}) > 1:
+            keys = ", ".join(sorted({entry.key for entry in entries}))
+            raise UnknownName(f"{len(entries)} lessons begin with {key!r}: {keys}.\nWrite more of one.")
+        return entries[0]
+
+
+def _read(path: Path) -> tuple[Lesson | None, str]:
+    """Return the lesson of a file, and why it cannot be used; neither if there is no file."""
+    try:
+        return Lesson.load(path), ""
+    except MissingFile:
+        return None, ""
+    except DamagedFile as error:
+        _warn(f"{files.line(error, 800)}\nIt is left as it is, and what runs teach is kept in memory alone")
+        return None, str(error)
+
+
+def _warn(text: str) -> None:
+    warnings.warn(f"{text}.", PadecastWarning, stacklevel=4)

@@ -1,0 +1,198 @@
+"""Plans for every number of computed steps, from what one uncached run has shown, without a model call."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from padecast._errors import check
+from padecast._noise import Noise
+from padecast._steps import Position
+from padecast.lessons.cost import Array, Stretches, gains_of
+from padecast.lessons.lesson import Lesson
+from padecast.policies import Plan, Spaced
+from padecast.policies.spaced import choose_steps
+
+Steps = tuple[int, ...]
+OBJECTIVES = ("mean", "low")
+QUANTILE = 0.9
+"""Of the samples' errors, for ``"low"``: the tenth percentile of decibels."""
+REACH = 2
+"""How far a computed step is moved at a time."""
+DENSITIES = (0.7, 1.0, 1.4)
+"""Of the rule's plans that a search begins from."""
+SLOPE, OFFSET = 1.0, 30.0
+"""Decibels of PSNR over those of the cost; see :func:`Proposal`."""
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A plan, and what it is expected to leave.
+
+    Args:
+        steps: Computed steps.
+        total: Steps of the run.
+        cost: Mean over samples of ten times the decimal logarithm of the squared error, in the latents' units.
+    """
+
+    steps: Steps
+    total: int
+    cost: float
+
+    @property
+    def plan(self) -> Plan:
+        """The plan."""
+        return Plan.at(self.steps, self.total)
+
+    @property
+    def decibels(self) -> float:
+        """An estimate of the mean PSNR; its constants are those of demo models, and other decoders have others."""
+        return OFFSET - SLOPE * self.cost
+
+
+class Planner:
+    r"""Searches plans whose retraced run strays least from the uncached one.
+
+    .. math:: \text{cost}(S) = \text{mean}_s\, 10 \log_{10} \left( c_S^T G_s c_S \right), \qquad
+              c_S = \sum_{\text{stretches of } S} \sum_j g_j \left( \tilde v_j - e_j \right)
+
+    with what retracing puts in place of the forecasts between two computed steps, and damped extrapolation behind the
+    last of them. Errors of all stretches add up with their signs: that is what predicts measured errors best
+    (docs/lessons.md). Every budget begins from the plan of the one below, and from those of the uncalibrated rule
+    (:class:`padecast.policies.Spaced`), and computed steps are moved, by two places at most at a time, until none
+    helps: no plan is worse, by this measure, than the rule's.
+
+    Args:
+        gram: ``(S, T, T)`` matrices of S samples at the run's levels, or one mean matrix.
+        noise: Of the run's grid.
+        objective: ``"mean"`` (default), or ``"low"``: the tenth percentile over samples.
+        gains: ``(T,)`` what an error of each step does to the image; :func:`gains_of` by default.
+
+    Raises:
+        InvalidOption: If the objective is unknown, or the matrices are of another length than the grid.
+
+    Example:
+        >>> from padecast.lessons.analytic import make_look
+        >>> look = make_look(steps=8)
+        >>> [p.plan.steps for p in Planner(look.singles, look.noise).plans([2, 4]).values()]
+        ['C..C....', 'C.CCC...']
+    """
+
+    def __init__(self, gram: Array, noise: Noise, objective: str = "mean", gains: Array | None = None) -> None:
+        gram = np.asarray(gram, dtype=np.float64)
+        gram = gram[None] if gram.ndim == 2 else gram
+        total = len(noise.sigmas) - 1
+        check(objective in OBJECTIVES, "objective", objective, " or ".join(map(repr, OBJECTIVES)))
+        check(gram.shape[1:] == (total, total), "gram", gram.shape, f"matrices of {total} steps")
+        self.noise, self.total, self.objective = noise, total, objective
+        self._stretches = Stretches(gram, noise, gains_of(noise) if gains is None else gains)
+        self._costs: dict[Steps, float] = {}
+
+    @classmethod
+    def of(cls, lesson: Lesson, noise: Noise, objective: str = "mean") -> Planner:
+        """Read a lesson at a grid.
+
+        Args:
+            lesson: That covers the grid's levels.
+            noise: Of the run's grid.
+            objective: See :class:`Planner`.
+
+        Raises:
+            InvalidOption: If it does not cover them.
+        """
+        return cls(lesson.singles(noise.levels[:-1]), noise, objective)
+
+    def cost(self, steps: Iterable[int]) -> float:
+        """Return the cost of computing these steps, the first among them."""
+        return self._cost_all([tuple(sorted(steps))])[0]
+
+    def spaced(self, count: int, density: float = 1.0, last: bool = True) -> Steps:
+        """Return the plan of the uncalibrated rule that computes so many steps."""
+        if count < 2 or self.total < 3:
+            return tuple(range(count))
+        rule = Spaced(every=max((self.total - 1) / max(count - 1, 1), 1.0), density=density)
+        places = rule.places(Position(0, self.total, 0.0, noise=self.noise), 0, count)
+        steps = choose_steps(places[:-1], count) if last else choose_steps(places, count + 1) - {self.total}
+        return tuple(sorted(steps))
+
+    def plans(self, budgets: Iterable[int] | None = None) -> dict[int, Proposal]:
+        """Return the best plan of every budget.
+
+        Args:
+            budgets: Numbers of computed steps, each 1 to T; all of them by default.
+
+        Raises:
+            InvalidOption: If a budget is out of range.
+        """
+        counts = sorted(set(range(1, self.total + 1) if budgets is None else budgets))
+        for count in counts:
+            check(1 <= count <= self.total, "budget", count, f"1 to {self.total}, the steps of the run")
+        proposals: dict[int, Proposal] = {}
+        steps: Steps = (0,)
+        for count in range(1, max(counts, default=0) + 1):
+            if count > 1:
+                steps = self._insert(steps)
+            if count in counts:
+                starts = [steps, *self._rules(count)]
+                ends = dict.fromkeys(self._improve(start) for start in starts)
+                steps = min(ends, key=lambda end: self._costs[end])
+                proposals[count] = Proposal(steps, self.total, self._costs[steps])
+        return proposals
+
+    def _rules(self, count: int) -> list[Steps]:
+        """Return the plans of the uncalibrated rule that a search begins from: the usual, and the best other."""
+        plans = dict.fromkeys(self.spaced(count, density, last) for density in DENSITIES for last in (True, False))
+        best = min(plans, key=self.cost)
+        return [*dict.fromkeys((self.spaced(count), best))]
+
+    def _insert(self, steps: Steps) -> Steps:
+        """Return the plan with one more step, where it helps most."""
+        plans = [tuple(sorted((*steps, index))) for index in range(self.total) if index not in steps]
+        costs = self._cost_all(plans)
+        return plans[int(np.argmin(costs))]
+
+    def _improve(self, steps: Steps) -> Steps:
+        """Move one computed step at a time, as long as that helps."""
+        best = self.cost(steps)
+        for _ in range(4 * self.total):
+            present = set(steps)
+            moves = [
+                tuple(sorted(present - {step} | {step + shift}))
+                for step in steps[1:]
+                for shift in range(-REACH, REACH + 1)
+                if 0 < step + shift < self.total and step + shift not in present
+            ]
+            if not moves:
+                return steps
+            costs = self._cost_all(moves)
+            place = int(np.argmin(costs))
+            # Less than rounding is no help: two plans of one cost would be swapped to and fro.
+            if costs[place] >= best - 1e-9:
+                return steps
+            best, steps = costs[place], moves[place]
+        return steps
+
+    def _cost_all(self, plans: Sequence[Steps]) -> list[float]:
+        fresh = [plan for plan in dict.fromkeys(plans) if plan not in self._costs]
+        if fresh:
+            errors = np.stack([self._error(plan) for plan in fresh])
+            squares = np.einsum("nst,stu,nsu->ns", errors, self._stretches.gram, errors, optimize=True)
+            decibels = 10 * np.log10(np.maximum(squares, LEAST))
+            values = decibels.mean(1) if self.objective == "mean" else np.quantile(decibels, QUANTILE, axis=1)
+            self._costs.update(zip(fresh, values.tolist(), strict=True))
+        return [self._costs[plan] for plan in plans]
+
+    def _error(self, steps: Steps) -> Array:
+        """Return ``(S, T)`` what a plan leaves, as a mixture of what the steps added."""
+        inner = np.zeros(self.total)
+        for before, first, last in zip((-1, *steps), steps, steps[1:], strict=False):
+            if last > first + 1:
+                inner += self._stretches.between(before, first, last)
+        result: Array = inner + self._stretches.after(steps[:-4:-1])
+        return result
+
+
+LEAST = 1e-20
+"""Squared errors below it are rounding."""
