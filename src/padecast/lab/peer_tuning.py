@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
-from collections.abc import Iterator
 from statistics import fmean
 from typing import Any
 
@@ -12,8 +10,8 @@ from padecast._errors import MissingPackage, UnsupportedModel
 from padecast._registry import parse
 from padecast.lab.peers import Peer, first_line
 from padecast.lab.runner import UNCACHED, Entry, Task, draw
+from padecast.lab.search import free, search
 from padecast.lab.timing import time_call
-from padecast.policies.knob import Knob, halve
 
 REFUSALS = (UnsupportedModel, MissingPackage)
 """What a peer that cannot be put on a pipeline raises."""
@@ -31,15 +29,18 @@ def tune_peer(task: Task, entry: Entry, nfe: int) -> Entry:
         The entry with the peer that comes closest; of those that come as close, the first that was tried.
     """
     entry = prepare_peer(task, entry)
-    best: tuple[float, Entry] = (math.inf, entry)
+    peer, fixed = entry.method, parse(entry.written)[1]
+    if entry.refusal or not isinstance(peer, Peer):
+        return entry
+
+    def count(options: dict[str, Any]) -> float:
+        return count_by_running(task, _set(entry, options))
+
+    rooms = [room for room in peer.rooms(task.steps, nfe) if not set(room) & set(fixed)] or [{}]
     try:
-        for tried, gap in _trials(task, entry, nfe):
-            best = min(best, (gap, tried), key=lambda pair: pair[0])
-            if gap < 0.5:
-                break
+        return _set(entry, search(count, rooms, free(peer.knob, fixed), nfe)[1])
     except REFUSALS as error:
         return refuse(entry, error)
-    return best[1]
 
 
 def prepare_peer(task: Task, entry: Entry) -> Entry:
@@ -71,27 +72,8 @@ def refuse(entry: Entry, error: Exception) -> Entry:
     return dataclasses.replace(entry, refusal=first_line(error))
 
 
-def _trials(task: Task, entry: Entry, nfe: int) -> Iterator[tuple[Entry, float]]:
-    """Yield settings and how many computed steps each is off."""
-    peer, fixed = entry.method, parse(entry.written)[1]
-    if entry.refusal or not isinstance(peer, Peer):
-        return
-    rooms = [room for room in peer.rooms(task.steps, nfe) if not set(room) & set(fixed)] or [{}]
-    for room in rooms:
-        placed = dataclasses.replace(entry, method=dataclasses.replace(peer, **room))
-        if peer.knob is None or peer.knob.option in fixed:
-            tried = _set(placed, {})
-            yield tried, abs(_count_computed(task, tried) - nfe)
-        else:
-            yield _halve(task, placed, peer.knob, nfe)
-
-
-def _halve(task: Task, entry: Entry, knob: Knob, nfe: int) -> tuple[Entry, float]:
-    gap, value = halve(lambda value: _count_computed(task, _set(entry, {knob.option: value})), knob, nfe)
-    return _set(entry, {knob.option: value}), gap
-
-
-def _count_computed(task: Task, entry: Entry) -> float:
+def count_by_running(task: Task, entry: Entry) -> float:
+    """Return how many steps are computed on average over a task's batches; what was run before is not run again."""
     return task.once(
         ("computed", entry.written, task.seeds), lambda: fmean(draw(task, entry, seeds).nfe for seeds in task.batches())
     )

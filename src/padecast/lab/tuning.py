@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
-from statistics import fmean
 from typing import Any
 
 from padecast._registry import parse
 from padecast.lab.magnitudes import magnitudes
-from padecast.lab.peer_tuning import prepare_peer, tune_peer
+from padecast.lab.peer_tuning import count_by_running, prepare_peer, tune_peer
 from padecast.lab.peers import Peer
-from padecast.lab.runner import Entry, Task, draw
+from padecast.lab.runner import Entry, Task
+from padecast.lab.search import free, search
 from padecast.methods import Method
 from padecast.policies import plan_of
 from padecast.policies.base import SupportsRatios
-from padecast.policies.knob import Knob, halve
 
 
 def tune(task: Task, entry: Entry, nfe: int) -> Entry:
@@ -43,37 +41,18 @@ def tune(task: Task, entry: Entry, nfe: int) -> Entry:
         return tune_peer(task, entry, nfe)
     entry = prepare(task, entry)
     assert isinstance(entry.method, Method)
-    policy, knob, fixed = entry.method.policy, entry.method.policy.knob, parse(entry.written)[1]
-    is_planned = not (policy.needs_gram or policy.probe)
-    if knob is not None and knob.option in fixed:
-        knob = None
+    policy, fixed = entry.method.policy, parse(entry.written)[1]
+    knob, is_planned = free(policy.knob, fixed), not (policy.needs_gram or policy.probe)
     if knob is None and not is_planned:
         return entry
 
     def count(options: dict[str, Any]) -> float:
         if is_planned:
             return plan_of(dataclasses.replace(policy, **options), task.steps).count("C")
-        tried = _with(entry, options)
-        return task.once(
-            ("computed", tried.written, task.seeds),
-            lambda: fmean(draw(task, tried, seeds).nfe for seeds in task.batches()),
-        )
+        return count_by_running(task, _with(entry, options))
 
     best: tuple[float, dict[str, Any]] = (abs(count({}) - nfe) if is_planned else math.inf, {})
-    for room in policy.rooms(task.steps, nfe, fixed):
-        gap, options = (abs(count(room) - nfe), room) if knob is None else _turn(knob, room, count, nfe)
-        best = min(best, (gap, options), key=lambda pair: pair[0])
-        if best[0] < 0.5:
-            break
-    return _with(entry, best[1])
-
-
-def _turn(
-    knob: Knob, room: dict[str, Any], count: Callable[[dict[str, Any]], float], nfe: int
-) -> tuple[float, dict[str, Any]]:
-    """Return how many steps the best value of a knob is off, and the options with it."""
-    gap, value = halve(lambda value: count({**room, knob.option: value}), knob, nfe)
-    return gap, {**room, knob.option: value}
+    return _with(entry, search(count, policy.rooms(task.steps, nfe, fixed), knob, nfe, best)[1])
 
 
 def prepare(task: Task, entry: Entry) -> Entry:

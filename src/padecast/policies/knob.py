@@ -1,15 +1,12 @@
-"""A free number, and how it is halved until a run computes as many steps as wanted."""
+"""What can be turned of a policy until a run computes as many steps as wanted."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
-
-TRIALS = 8
-"""Values that are tried at most where only a run shows the number of computed steps."""
 
 
 @dataclass(frozen=True)
@@ -43,35 +40,6 @@ class Knob:
         """
         middle = math.sqrt(low * high) if self.logarithmic else (low + high) / 2
         return int(middle) if self.whole else float(f"{middle:.4g}")
-
-
-def halve(computed: Callable[[float], float], knob: Knob, nfe: float) -> tuple[float, float]:
-    """Find the value whose number of computed steps is closest to the wanted one.
-
-    Args:
-        computed: Computed steps by value, one or more runs.
-        knob: The range, and which way it goes.
-        nfe: Computed steps wanted.
-
-    Returns:
-        How many computed steps it is off, and the value.
-
-    Example:
-        >>> halve(lambda value: round(10 * value), Knob("threshold", 0.0, 2.0, rising=True), 15)
-        (0, 1.5)
-    """
-    low, high, best = knob.low, knob.high, (math.inf, knob.low)
-    for _ in range(TRIALS):
-        value = knob.between(low, high)
-        steps = computed(value)
-        best = min(best, (abs(steps - nfe), value))
-        if steps == nfe or value in (low, high):
-            break
-        if (steps < nfe) == knob.rising:
-            low = value
-        else:
-            high = value
-    return best
 
 
 def vary(part: object, fixed: Collection[str], **values: Iterable[Any]) -> Iterator[dict[str, Any]]:
