@@ -12,14 +12,14 @@ from padecast._errors import CalibrationMismatch, InvalidOption, PadecastWarning
 from padecast.calibration.calibration import Calibration
 from padecast.calibration.choice import OTHERS, SCOUTS, Effort, choose, split
 from padecast.calibration.collect import watching
-from padecast.calibration.fitting import Schedule, fingerprint, guidance_of
+from padecast.calibration.fitting import Schedule
 from padecast.calibration.journal import Journal, Kept
 from padecast.calibration.proposals import RULES, adaptive_plans, proposals
 from padecast.calibration.provenance import Provenance
 from padecast.calibration.statistic import Statistic, merge
 from padecast.calibration.trials import Bench, Progress, check_once, quietly
 from padecast.handles.handle import check_unused
-from padecast.targets.pipelines import models_of
+from padecast.targets.pipelines import fingerprint, guidance_of, models_of
 
 
 def calibrate(

@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from padecast._errors import InvalidOption, UnsupportedModel
 from padecast._intercept import Intercept, Layer
 from padecast._steps import Position
-from padecast.calibration.sketch import SIZE, sketch
 from padecast.calibration.statistic import Statistic, measure, mixture
 from padecast.forecasters import Reuse
 from padecast.handles.attach import around
 from padecast.hooks.hook import Hook
 from padecast.memory.arithmetic import Rows, Streams
+from padecast.memory.sketch import SIZE, sketch
 from padecast.policies import Always
 from padecast.session.observer import Observer
 from padecast.session.session import Session

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from padecast.targets.pipelines import models_of
+from padecast.targets.pipelines import fingerprint, guidance_of, models_of
 
 TOLERANCE = 1e-3
 """How far noise levels may lie apart, as a share of the largest."""
@@ -123,18 +121,6 @@ def _settings(actual: Mapping[str, Any], reference: Mapping[str, Any]) -> list[t
         name: value for name, value in actual.items() if name == "algorithm_type" and str(value).startswith("sde")
     }
     return [(f"scheduler's {name}", repr(value), "no noise at every step") for name, value in noisy.items()]
-
-
-def guidance_of(pipe: Any) -> float | None:
-    """Return the guidance scale of a pipeline's latest run, if it says so."""
-    value = getattr(pipe, "guidance_scale", None)
-    return float(value) if isinstance(value, (int, float)) else None
-
-
-def fingerprint(model: Any) -> str:
-    """Return a hash of what a model's configuration says of its shape; paths and releases do not count."""
-    config = {k: v for k, v in dict(getattr(model, "config", {})).items() if not str(k).startswith("_")}
-    return hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 def _grids(what: str, actual: tuple[float, ...], reference: tuple[float, ...]) -> list[tuple[str, Any, Any]]:

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from padecast.calibration.psnr import psnr
-from padecast.calibration.sketch import SIZE, sketch
 from padecast.calibration.trials import Bench, Tape
 from padecast.forecasters import Forecaster, Refined
 from padecast.forecasters.refined import Rows
+from padecast.memory.sketch import SIZE, sketch
 from padecast.policies import Plan
 
 Runs = Sequence[Sequence[int]]

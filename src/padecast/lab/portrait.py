@@ -12,11 +12,11 @@ from torch import Tensor
 from padecast import targets
 from padecast._errors import UnsupportedModel
 from padecast.calibration.collect import watching
-from padecast.calibration.sketch import sketch
 from padecast.calibration.statistic import gram_sum
 from padecast.hooks.blocks.spans import stack_of
 from padecast.lab.metrics import relative_errors
 from padecast.lab.runner import UNCACHED, Entry, Task, draw
+from padecast.memory.sketch import sketch
 from padecast.targets.pipelines import models_of
 
 SIZE = 251

@@ -8,8 +8,8 @@ import numpy as np
 from torch import Tensor
 
 from padecast._noise import Noise
-from padecast.calibration.sketch import sketch
 from padecast.lessons.look import GUIDED, SINGLES, Array, Look, gram_of
+from padecast.memory.sketch import sketch
 
 SIZE = 4093
 """Dimensions of the projection, prime: norms of any mixture of steps are right to ``sqrt(2 / size)``, 2.2 %, 0.1 dB."""

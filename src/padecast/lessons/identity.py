@@ -11,8 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from padecast.calibration.fitting import fingerprint, guidance_of
-from padecast.targets.pipelines import models_of
+from padecast.targets.pipelines import fingerprint, guidance_of, models_of
 
 TENSORS, VALUES = 12, 64
 """Weights that are looked into, and how many numbers of each."""

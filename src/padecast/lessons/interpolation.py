@@ -72,12 +72,8 @@ def spline_weights(nodes: Sequence[float] | Array, places: Sequence[float] | Arr
     bend = (gap**2 / 6)[:, None]
     weights: Array = left[:, None] * eye[low] + right[:, None] * eye[low + 1]
     weights += bend * ((left**3 - left)[:, None] * curvature[low] + (right**3 - right)[:, None] * curvature[low + 1])
-    slope: Array = (eye[low + 1] - eye[low]) / gap[:, None]
-    slope += (
-        gap[:, None]
-        / 6
-        * ((1 - 3 * left**2)[:, None] * curvature[low] + (3 * right**2 - 1)[:, None] * curvature[low + 1])
-    )
+    bends = (1 - 3 * left**2)[:, None] * curvature[low] + (3 * right**2 - 1)[:, None] * curvature[low + 1]
+    slope: Array = (eye[low + 1] - eye[low]) / gap[:, None] + gap[:, None] / 6 * bends
     result: Array = weights + (at - inside)[:, None] * slope
     return result
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from padecast.calibration.sketch import SIZE, sketch
+from padecast.memory.sketch import SIZE, sketch
 
 
 def heavy(tokens: int, channels: int = 64, seed: int = 0) -> Tensor:

@@ -1,0 +1,191 @@
+"""A method that learns from the user's own runs: what is known of the run that begins, and what it teaches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from padecast._errors import InvalidOption
+from padecast._noise import Noise
+from padecast.lessons import Identity, Lesson, Library, Look, Planner, Proposal
+from padecast.lessons.teacher import Teacher
+from padecast.methods import Method
+from padecast.methods import method as named
+from padecast.policies import Always, Plan
+from padecast.policies.learned import Learned
+from padecast.targets.pipelines import models_of
+
+
+@dataclass(frozen=True)
+class Start:
+    """The run that begins.
+
+    Args:
+        total: Steps of its schedule.
+        noise: Levels of its places; ``None`` where the scheduler tells none.
+        timesteps: Of its places.
+        begin: The first place that it visits.
+    """
+
+    total: int
+    noise: Noise | None = None
+    timesteps: tuple[float, ...] = ()
+    begin: int = 0
+
+
+@cache
+def library_of(place: bool | str | Path) -> Library:
+    """Return the library of a place, the same for all handles of this process, so that they share what they learn."""
+    return Library(place)
+
+
+class Learning:
+    """Serves the runs of one handle: exact or fast where nothing is known, by a plan of the lesson afterwards.
+
+    Args:
+        method: Whose policy is :class:`padecast.policies.Learned`, and says what is asked for.
+        library: Where lessons are.
+    """
+
+    def __init__(self, method: Method, library: Library) -> None:
+        assert isinstance(method.policy, Learned)
+        self.method, self.library = method, library
+        self._policy: Learned = method.policy
+        self._fast = replace(named("adaptive"), name=method.name)
+        self._exact = replace(method, policy=Always())
+        self._remarks: tuple[str, ...] = ()
+        self._teacher: Teacher | None = None
+        self._plans: dict[tuple[Any, ...], tuple[Proposal, Lesson]] = {}
+
+    @property
+    def every(self) -> tuple[Method, ...]:
+        """All methods that may serve a run."""
+        return (self.method, self._fast)
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What is to be said of the latest run."""
+        return self._remarks
+
+    def choose(self, pipe: Any, start: Start) -> Method:
+        """Return the method of the run that begins.
+
+        Args:
+            pipe: The pipeline.
+            start: What is known of the run.
+        """
+        self._teacher = None
+        noise = start.noise
+        if noise is None or len(noise.sigmas) != start.total + 1:
+            name = type(pipe.scheduler).__name__
+            self._remarks = (f"nothing was learnt, and nothing is known: {name} tells no noise levels",)
+            return self._fast
+        identity = identify(pipe, self.method.span)
+        lesson = self.library.get(identity)
+        visited = Noise(
+            noise.alphas[start.begin :], noise.sigmas[start.begin :], noise.size, noise.gains[start.begin :]
+        )
+        if lesson is not None and lesson.covers(visited.levels[:-1]):
+            return self._follow(pipe, lesson, visited, start)
+        self._remarks = (_say_first(lesson, visited, self._policy.first),)
+        self._teacher = Teacher(noise, start.timesteps, start.begin, self._teach_as(identity))
+        return self._exact if self._policy.first == "exact" else self._fast
+
+    def listen(self) -> Teacher | None:
+        """Return who listens to the run that begins, if anybody does."""
+        return self._teacher
+
+    def _teach_as(self, identity: Identity) -> Callable[[Look], None]:
+        def teach(look: Look) -> None:
+            lesson = self.library.add(identity, look)
+            place = "memory" if self.library.folder is None else "the lessons of this user (padecast lessons)"
+            taught = f"this run taught {look.samples} sample(s) of {look.steps} steps, kept in {place}"
+            self._remarks = (*self._remarks, f"{taught}; runs after it are planned from {lesson.runs} run(s)")
+
+        return teach
+
+    def _follow(self, pipe: Any, lesson: Lesson, visited: Noise, start: Start) -> Method:
+        steps = len(visited.sigmas) - 1
+        budget = self._policy.budget(steps)
+        key = (lesson.identity.key, lesson.runs, lesson.samples, visited, budget)
+        if key not in self._plans:
+            planner = Planner.of(lesson, visited, self._policy.objective)
+            proposals = planner.plans(None if budget is None else [budget])
+            self._plans = {key: (_select(proposals, self._policy.decibels), lesson)}  # runs in a row are alike
+        proposal, _ = self._plans[key]
+        places = {start.begin + step for step in proposal.steps}
+        places = _fix(places, [place for place in _switches(pipe, start) if place > start.begin])
+        plan = Plan("".join("C" if i < start.begin or i in places else "." for i in range(start.total)))
+        self._remarks = (
+            f"planned from {lesson.runs} run(s) with {lesson.samples} sample(s): {len(places)} of {steps} computed, "
+            f"about {proposal.decibels:.0f} dB expected (an estimate)",
+        )
+        return replace(self.method, policy=plan)
+
+
+def _say_first(lesson: Lesson | None, visited: Noise, first: str) -> str:
+    levels = visited.levels[:-1]
+    done = "computed whole" if first == "exact" else "forecast by the uncalibrated rule"
+    if lesson is None:
+        return f"nothing was known of this model in this setting: the run was {done}"
+    seen = f"{lesson.share(levels):.0%} of its noise levels"
+    return f"the lesson of {lesson.runs} run(s) saw {seen} ({max(levels):.2g} to {min(levels):.2g}): it was {done}"
+
+
+def _select(proposals: dict[int, Proposal], decibels: float | None) -> Proposal:
+    """Return the cheapest proposal that is expected to be as good as is asked for, or the best."""
+    for count in sorted(proposals):
+        if decibels is not None and proposals[count].decibels >= decibels:
+            return proposals[count]
+    return proposals[max(proposals)]
+
+
+def _switches(pipe: Any, start: Start) -> list[int]:
+    """Return the first place of every further model of a pipeline whose models take turns: each begins anew there."""
+    config = getattr(pipe, "config", {})
+    ratio = config.get("boundary_ratio") if hasattr(config, "get") else None
+    trained = getattr(getattr(pipe, "scheduler", None), "config", {}).get("num_train_timesteps")
+    if ratio is None or trained is None or len(models_of(pipe)) < 2:
+        return []
+    return [index for index, timestep in enumerate(start.timesteps) if timestep < ratio * trained][:1]
+
+
+def _fix(places: set[int], required: Sequence[int]) -> set[int]:
+    """Return computed places with those that have to be, each in place of the nearest that need not be."""
+    for place in required:
+        if place not in places:
+            movable = [other for other in places if other not in required and other != min(places)]
+            nearest = min(movable, key=lambda other: abs(other - place), default=None)
+            places = (places - {nearest} if nearest is not None else places) | {place}
+    return places
+
+
+def identify(pipe: Any, span: str) -> Identity:
+    """Return whose a lesson of a pipeline is; of one whose models take turns, of all of them together."""
+    first, *others = [Identity.of(pipe, model, span) for model in models_of(pipe)]
+    if not others:
+        return first
+    both = (first, *others)
+    return replace(
+        first,
+        model="+".join(each.model for each in both),
+        config="+".join(each.config for each in both),
+        weights="+".join(each.weights for each in both),
+        adapters=tuple(pair for each in both for pair in each.adapters),
+    )
+
+
+def check_learnable(pipe: Any) -> None:
+    """Raise unless something can be learnt of what is accelerated.
+
+    Raises:
+        InvalidOption: If it is a bare model: nothing tells its noise levels.
+    """
+    if getattr(pipe, "scheduler", None) is None:
+        raise InvalidOption(
+            f"a {type(pipe).__name__} without a scheduler tells no noise levels, on which lessons lie.\n"
+            'Accelerate the whole pipeline, or take a method that learns nothing: accelerate(model, "adaptive", steps=20)'
+        )

@@ -1,0 +1,74 @@
+"""Listens to one run, and makes a look of it: what the steps added, and how noisy they were."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+from padecast._noise import Noise
+from padecast._steps import Position
+from padecast.lessons.collector import Collector
+from padecast.lessons.look import GUIDED, Look
+from padecast.memory.arithmetic import Rows, Streams
+from padecast.session.observer import Observer
+
+
+class Teacher(Observer):
+    """Hears what every branch of a run returns, and what the sampler is given, and tells what was learnt of it.
+
+    A run may begin in the middle of its schedule, as from an image; then what it visited is a grid of its own. Where
+    some steps were forecast, they are read between computed ones.
+
+    Args:
+        noise: Of the run's whole grid.
+        timesteps: Of its places.
+        begin: The first place that the run visits.
+        teach: Is given the look of a run that ended, once.
+    """
+
+    def __init__(self, noise: Noise, timesteps: tuple[float, ...], begin: int, teach: Callable[[Look], None]) -> None:
+        places = slice(begin, None)
+        self._noise = Noise(noise.alphas[places], noise.sigmas[places], noise.size, noise.gains[places])
+        self._timesteps, self._begin, self._teach = timesteps[places], begin, teach
+        self._collector: Collector | None = Collector(len(self._timesteps))
+        self._is_guided = False
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that are held."""
+        return 0 if self._collector is None else self._collector.nbytes
+
+    def hear(self, branch: str, at: Position, inputs: Streams, output: Streams, rows: Rows | None = None) -> None:
+        """Note what a branch returned at a computed step."""
+        self._note(branch, at, output[0])
+
+    def hear_guided(self, at: Position, output: Tensor, computed: bool) -> None:
+        """Note what the sampler is given, after guidance; at the last step the run is over.
+
+        Args:
+            at: The step.
+            output: ``(B, ...)``.
+            computed: Whether it comes of a computed step; a forecast teaches nothing.
+        """
+        self._is_guided = True
+        if computed:
+            self._note(GUIDED, at, output)
+        if at.is_last:
+            self.close()
+
+    def end(self) -> None:
+        """Hear that the model was called for the last time; a sampler that is listened to has one more word."""
+        if not self._is_guided:
+            self.close()
+
+    def close(self) -> None:
+        """Teach what was learnt, once; nothing if the run did not show enough."""
+        collector, self._collector = self._collector, None
+        look = None if collector is None else collector.look(self._noise, self._timesteps)
+        if look is not None:
+            self._teach(look)
+
+    def _note(self, branch: str, at: Position, output: Tensor) -> None:
+        if self._collector is not None and at.index >= self._begin:
+            self._collector.note(at.index - self._begin, branch, output)
