@@ -1,4 +1,4 @@
-"""The three recipes of CONTRIBUTING.md do what they say."""
+"""The recipes of CONTRIBUTING.md do what they say, followed word for word in a copy of the repository."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -15,99 +16,129 @@ import torch
 from torch import nn
 
 import padecast
-from padecast import Geometry, Position, policies, targets
+from padecast import targets
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-FORECASTER, POLICY = "src/padecast/forecasters/halfway.py", "src/padecast/policies/alternate.py"
+RECIPES = {
+    title.lower(): dict(re.findall(r'```\w+ title="([^"]+)"\n(.*?)```', text, flags=re.DOTALL))
+    for title, text in re.findall(r"^### Add an? (\w+)\n(.*?)(?=^##)", TEXT, flags=re.MULTILINE | re.DOTALL)
+}
+"""The blocks of every recipe, by what they are of."""
+PLACES = {name: {path: code for path, code in blocks.items() if "/" in path} for name, blocks in RECIPES.items()}
+NEW = {path for blocks in PLACES.values() for path in blocks if not (ROOT / path).exists()}
 
 
-def code(title: str) -> str:
-    """The code block of a title."""
-    (found,) = re.findall(rf'```python title="{re.escape(title)}"\n(.*?)```', TEXT, flags=re.DOTALL)
-    return str(found)
-
-
-def recipe(title: str) -> dict[str, Any]:
-    """Run the code block of one recipe and return its names."""
-    names: dict[str, Any] = {"__name__": f"recipe_{Path(title).stem}"}
-    exec(compile(code(title), f"CONTRIBUTING.md, {title}", "exec", dont_inherit=True), names)
-    return names
+def follow(copy: Path) -> None:
+    """Do what the recipes say: write a new file, or put what follows a block's first line below that line."""
+    for path, code in (block for blocks in PLACES.values() for block in blocks.items()):
+        if path in NEW:
+            (copy / path).write_text(code, encoding="utf-8")
+            continue
+        first, _, rest = code.partition("\n")
+        text = (copy / path).read_text(encoding="utf-8")
+        assert text.count(f"{first}\n") == 1, f"{path} does not have the line {first!r} once"
+        (copy / path).write_text(text.replace(f"{first}\n", f"{first}\n{rest}"), encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
 def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the repository with both recipes put where they say."""
+    """A copy of the repository in which every recipe was followed."""
     copy = tmp_path_factory.mktemp("copy")
-    ignored = shutil.ignore_patterns("weights", "calibrations", "__pycache__")
-    shutil.copytree(ROOT / "src" / "padecast", copy / "src" / "padecast", ignore=ignored)
-    shutil.copytree(ROOT / "tests", copy / "tests", ignore=ignored)
-    for title in (FORECASTER, POLICY):
-        (copy / title).write_text(code(title), encoding="utf-8")
-        enrolled(copy, str(Path(title).parent / "__init__.py"))
-    (row,) = re.findall(r'`("alternate": "[C.]+")`', TEXT)
-    plans = copy / "tests" / "policies" / "test_plans.py"
-    plans.write_text(plans.read_text(encoding="utf-8").replace("TABLE = {\n", f"TABLE = {{\n    {row},\n", 1))
+    ignored = shutil.ignore_patterns("weights", "calibrations", "__pycache__", "results", "images")
+    for folder in ("src", "tests", "tools", "docs"):
+        shutil.copytree(ROOT / folder, copy / folder, ignore=ignored)
+    for name in ("pyproject.toml", "README.md", "CONTRIBUTING.md", "mkdocs.yml"):
+        shutil.copy(ROOT / name, copy / name)
+    follow(copy)
     return copy
-
-
-def enrolled(copy: Path, face: str) -> None:
-    """Put the three lines of a recipe into the face of its package."""
-    imported, *others = [line.split("  #")[0] for line in code(face).splitlines() if line.strip()]
-    registered, exported = others
-    text = (copy / face).read_text(encoding="utf-8")
-    first = re.search(r"^from padecast\.(?:forecasters|policies)\.", text, flags=re.MULTILINE)
-    assert first is not None
-    text = f"{text[: first.start()]}{imported}\n{text[first.start() :]}"
-    text = re.sub(r'(\n    \{\n)(        ")', rf"\1        {registered}\n\2", text, count=1)
-    text = re.sub(r"(__all__ = \[\n)", rf"\1    {exported}\n", text, count=1)
-    (copy / face).write_text(text, encoding="utf-8")
 
 
 def python(package: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run Python with the copy in place of the package."""
-    environment = {**os.environ, "PYTHONPATH": str(package / "src"), "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "PYTHONPATH": f"{package / 'src'}{os.pathsep}{package}", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, *arguments]
     return subprocess.run(command, cwd=package, env=environment, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.slow
-@pytest.mark.fault("recipes")
-def test_both_recipes_pass_the_tests_of_the_package_when_they_are_put_where_they_say(package: Path) -> None:
-    files = ("tests/forecasters/test_contract.py", "tests/policies/test_contract.py", "tests/policies/test_plans.py")
-    more = ("tests/test_surface.py", "tests/test_layers.py", FORECASTER, POLICY)
-    chosen = "halfway or Halfway or alternate or Alternate or variants or the_table"
-    config = ("-c", "/dev/null", "--rootdir", ".", "--import-mode=importlib", "--doctest-modules")
-    quiet = ("-q", "-p", "no:cacheprovider", "-k", chosen)
-    done = python(package, "-m", "pytest", *config, *quiet, *files, *more)
-    passed = re.search(r"(\d+) passed", done.stdout)
-    assert done.returncode == 0 and passed is not None and int(passed[1]) > 30, done.stdout[-3000:]
-
-
-LINES = """
-import padecast.forecasters.halfway
+SCRIPT = """
+import runpy, sys
+import pytest
+import torch
+runpy.run_path("tools/api.py")["main"]()
 import padecast
 from padecast import forecasters, policies
-assert forecasters.Halfway() == forecasters.REGISTRY.make("halfway")
+from padecast.lab import Entry
+from padecast.lab.peers import REGISTRY
+from padecast.lab.pretrained import metrics_of
+assert padecast.__file__.startswith(sys.argv[1])
+assert forecasters.Halfway() == forecasters.REGISTRY.make("halfway") and "Halfway" in forecasters.__all__
 alternate = policies.REGISTRY.make("alternate")
 assert policies.plan_of(alternate, 8) == policies.plan_of(policies.Alternate(), 8) == "C.C.C.CC"
+assert list(forecasters.REGISTRY)[-1] == "halfway" and list(policies.REGISTRY)[-1] == "alternate"
 padecast.Session(padecast.policies.Alternate(), padecast.forecasters.Halfway(), 4)
-padecast.Method("mine", policies.Alternate(), forecasters.Halfway(), "mine")
+assert "Straight on" in padecast.cite("every-third:every=4")
+assert Entry.of("diffusers.repeated:every=2").method == REGISTRY.make("diffusers.repeated:every=2")
+(brightness,) = metrics_of(["brightness"]).values()
+rows = brightness.rows(torch.full((2, 1, 4, 4), 0.25), torch.zeros(2, 1, 4, 4), [3, 7])
+assert brightness.value(rows, rows) == 0.25
+sys.exit(pytest.main(sys.argv[2:]))
 """
+OPTIONS = ("-c", "pyproject.toml", "--rootdir", ".", "-p", "no:cacheprovider", "-o", "addopts=", "-q", "-rA")
+OPTIONS += ("--import-mode=importlib", "--doctest-modules", "-W", "ignore")
+FILES = {
+    "forecaster": (
+        "tests/forecasters/test_contract.py",
+        "tests/test_surface.py",
+        "src/padecast/forecasters/halfway.py",
+    ),
+    "policy": ("tests/policies/test_contract.py", "tests/policies/test_plans.py", "src/padecast/policies/alternate.py"),
+    "method": ("tests/test_methods.py",),
+    "model": ("tests/targets/test_targets.py", "tests/targets/test_models.py"),
+    "rival": ("tests/lab/test_peers.py",),
+    "metric": ("tests/lab/test_pretrained.py",),
+}
+NAMES = {
+    "forecaster": (r"\bhalfway|Halfway", 25),
+    "policy": (r"\balternate|Alternate", 12),
+    "method": ("every-third", 3),
+    "model": ("PriorTransformer", 8),
+    "rival": (r"diffusers\.repeated", 1),
+    "metric": ("metric", 0),
+}
+"""What the tests of a recipe are known by, and how many there are at least."""
 
 
 @pytest.mark.fault("recipes")
-def test_parts_of_the_recipes_are_found_under_their_names(package: Path) -> None:
-    done = python(package, "-c", LINES)
-    assert done.returncode == 0, done.stderr
+def test_every_recipe_passes_the_tests_of_the_package_where_it_says(package: Path) -> None:
+    files = dict.fromkeys(file for files in FILES.values() for file in files)
+    names = "halfway or Halfway or alternate or Alternate or every-third or PriorTransformer or diffusers.repeated"
+    whole = "has_a_case or test_the_page_of_the_api or has_a_plan_in or nothing_is_cited or forecasters.halfway"
+    chosen = f"({names} or {whole}) and not (repeated and flux)"
+    done = python(package, "-c", SCRIPT, str(package), *OPTIONS, "-k", chosen, *files, "tests/test_docs.py")
+    assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
+    passed = [line for line in done.stdout.splitlines() if line.startswith("PASSED")]
+    counts = Counter(name for line in passed for name, (pattern, _) in NAMES.items() if re.search(pattern, line))
+    assert {name for name, (_, least) in NAMES.items() if counts[name] < least} == set(), counts
+    assert any("test_the_page_of_the_api" in line for line in passed)
 
 
+@pytest.mark.slow
 @pytest.mark.fault("recipes")
-@pytest.mark.parametrize("name", [*padecast.forecasters.REGISTRY, *padecast.policies.REGISTRY])
-def test_every_part_is_a_member_of_the_page_that_the_recipe_names(name: str) -> None:
-    registry = padecast.forecasters.REGISTRY if name in padecast.forecasters.REGISTRY else padecast.policies.REGISTRY
-    members = re.findall(r"members: \[(.*?)\]", (ROOT / "docs" / "api.md").read_text(encoding="utf-8"))
-    assert any(registry[name].__name__ in listed.split(", ") for listed in members)
+def test_the_recipes_pass_all_tests_of_their_kind_and_the_linters(package: Path) -> None:
+    files = dict.fromkeys(file for files in FILES.values() for file in files)
+    more = ("tests/test_options.py", "tests/test_registry.py", "tests/test_layers.py", "tests/test_words.py")
+    done = python(package, "-c", SCRIPT, str(package), *OPTIONS, "-m", "not slow", *files, *more)
+    assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
+    paths = [path for blocks in PLACES.values() for path in blocks if path.endswith(".py")]
+    for command in (["ruff", "check", *paths], ["ruff", "format", "--check", *paths], ["mypy", "--strict", *paths]):
+        done = python(package, "-m", *command)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_recipe_is_at_most_two_places() -> None:
+    assert set(RECIPES) == set(NAMES) == {"forecaster", "policy", "method", "model", "rival", "metric"}
+    assert all(1 <= len(blocks) <= 2 for blocks in PLACES.values())
 
 
 class MyTransformer(nn.Module):
@@ -133,20 +164,10 @@ class Layer(nn.Module):
         return hidden_states + 1
 
 
-def test_the_forecaster_is_half_of_linear_extrapolation() -> None:
-    forecaster = recipe(FORECASTER)["Halfway"]()
-    weights = forecaster.weights(Geometry((4, 0), (4.0, 0.0)), Position.at(6, 20))
-    assert weights.tolist() == [1.25, -0.25]
-    assert forecaster.weights(Geometry((0,), (0.0,)), Position.at(1, 20)).tolist() == [1.0]
-
-
-def test_the_policy_computes_every_other_step_and_the_last() -> None:
-    assert policies.plan_of(recipe(POLICY)["Alternate"](), 8) == "C.C.C.CC"
-
-
 def test_the_described_model_skips_its_blocks() -> None:
+    names: dict[str, Any] = {}
     try:
-        recipe("model")
+        exec(compile(RECIPES["model"]["model"], "CONTRIBUTING.md", "exec", dont_inherit=True), names)
         model, Layer.calls = MyTransformer(), 0
         with torch.no_grad(), padecast.accelerate(model, policy="plan:steps=CC.", forecaster="reuse"):
             outputs = [model(torch.zeros(1, 4, 2), torch.tensor([t])) for t in (3.0, 2.0, 1.0)]
@@ -156,9 +177,9 @@ def test_the_described_model_skips_its_blocks() -> None:
         targets.REGISTRY.pop("MyTransformer", None)
 
 
-PATHS = set(re.findall(r"`((?:src|tests|benchmarks)/[\w./]+)`", TEXT)) - {FORECASTER, POLICY}
+PATHS = set(re.findall(r"`((?:src|tests|benchmarks)/[\w./]+)`", TEXT)) | {*PLACES["method"], *PLACES["model"]}
 
 
-@pytest.mark.parametrize("path", sorted(PATHS))
+@pytest.mark.parametrize("path", sorted(PATHS - NEW))
 def test_every_path_that_it_names_exists(path: str) -> None:
     assert (ROOT / path).exists()

@@ -110,6 +110,32 @@ def test_no_page_says_that_a_calibration_takes_minutes() -> None:
 
 
 @pytest.fixture(scope="module")
+def api() -> Any:
+    """The tool that writes the page."""
+    spec = importlib.util.spec_from_file_location("api_tool", ROOT / "tools" / "api.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.fault("api page")
+def test_the_page_of_the_api_is_what_the_package_exports(api: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert api.write() == (ROOT / "docs" / "api.md").read_text(encoding="utf-8"), "make format"
+    for module in (padecast.forecasters, padecast.policies, padecast.targets):
+        assert set(api.parts(module)) == {name for name in module.__all__ if not name.isupper()}
+    monkeypatch.setattr(padecast.policies, "__all__", [*padecast.policies.__all__, "find"])
+    monkeypatch.setattr(padecast.policies, "find", padecast.policies.base.find, raising=False)
+    assert "find" in api.write() and api.write() != (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.fault("api page")
+def test_what_is_promised_of_a_class_is_there(api: Any) -> None:
+    for name, members in api.PROMISED.items():
+        assert all(hasattr(getattr(padecast, name), member) for member in members)
+
+
+@pytest.fixture(scope="module")
 def hook() -> Any:
     """What rewrites docstrings for the site, without the documentation tool."""
     with pytest.MonkeyPatch.context() as patch:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import accumulate
 from typing import Any, Generic, TypeVar, cast, get_args
 
@@ -16,6 +16,7 @@ from padecast._errors import InvalidOption, quote, unknown
 from padecast._options import fits, hints_of
 
 Part = TypeVar("Part")
+Class = TypeVar("Class", bound=type[Any])
 NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 LONGEST, DEPTH = 65_536, 16
 """Characters of a written part, and parentheses inside one another, at most."""
@@ -27,7 +28,8 @@ class Registry(Mapping[str, Callable[..., Part]], Generic[Part]):
     Args:
         kind: The role, for messages.
         role: The class that all parts inherit from; an option of such a part annotated with it is read here too.
-        parts: Names and classes.
+        parts: Names and classes. None by default: they are registered.
+        pattern: What names are like.
 
     Example:
         >>> from padecast import forecasters
@@ -40,8 +42,14 @@ class Registry(Mapping[str, Callable[..., Part]], Generic[Part]):
         Known: degree
     """
 
-    def __init__(self, kind: str, role: type[Any], parts: Mapping[str, Callable[..., Part]]) -> None:
-        self.kind, self.role, self._parts = kind, role, dict(parts)
+    def __init__(
+        self,
+        kind: str,
+        role: type[Any],
+        parts: Mapping[str, Callable[..., Part]] | None = None,
+        pattern: re.Pattern[str] = NAME,
+    ) -> None:
+        self.kind, self.role, self.pattern, self._parts = kind, role, pattern, dict(parts or {})
         self._elsewhere: dict[str, str] = {}
         self._others = set[str]()
 
@@ -80,7 +88,7 @@ class Registry(Mapping[str, Callable[..., Part]], Generic[Part]):
         Raises:
             InvalidOption: If the name is another class's or no name, or the class is none of this role.
         """
-        if not isinstance(name, str) or not NAME.fullmatch(name):
+        if not isinstance(name, str) or not self.pattern.fullmatch(name):
             raise InvalidOption(
                 f"{quote(name)} is no name of a {self.kind}: small letters, digits and dashes, a letter first.\n"
                 "Names are written in text: name:option=value"
@@ -102,6 +110,26 @@ class Registry(Mapping[str, Callable[..., Part]], Generic[Part]):
             )
         self._parts[name] = cast("Callable[..., Part]", part)
         self._others.add(name)
+
+    def enrol(self, name: str) -> Callable[[Class], Class]:
+        """Return :meth:`register` as a decorator of a class."""
+
+        def enrol(part: Class) -> Class:
+            self.register(name, part)
+            return part
+
+        return enrol
+
+    def seal(self, names: Iterable[str]) -> list[str]:
+        """Let what is registered so far ship: it stays, in the order in which its classes are named here.
+
+        Returns:
+            The names of those classes.
+        """
+        places = {name: place for place, name in enumerate(names)}
+        self._parts = dict(sorted(self._parts.items(), key=lambda item: places[_identity(item[1])[1]]))
+        self._others.clear()
+        return [_identity(part)[1] for part in self._parts.values()]
 
     def remove(self, name: str) -> None:
         """Take a class of one's own off again; those that ship stay.

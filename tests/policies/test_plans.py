@@ -58,9 +58,11 @@ def test_plans(written: str, plan: str) -> None:
     assert plan_of(REGISTRY.make(written), len(plan)) == plan
 
 
-def test_the_table_has_every_policy_that_reads_no_residual() -> None:
+def test_every_policy_that_reads_no_residual_has_a_plan_in_the_table_or_in_its_example() -> None:
     without = {name for name in REGISTRY if not (REGISTRY.make(name).needs_gram or REGISTRY.make(name).probe)}
-    assert {written.split(":")[0] for written in TABLE} == without
+    written = {written.split(":")[0] for written in TABLE}
+    shown = {name for name in without if ">>> plan_of(" in str(REGISTRY[name].__doc__)}
+    assert written <= without <= written | shown
 
 
 # A run in the middle of the grid, as image to image: the rule starts where the run does.

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from padecast import Position, Session, UnsupportedModel, targets
 from padecast.forecasters import Forecaster, Lagrange, Oracle, Reuse
 from padecast.hooks.attachment import Attachment
-from padecast.hooks.blocks.spans import stack_of
+from padecast.hooks.blocks.spans import span_of, stack_of
 from padecast.hooks.counting import Tick
 from padecast.policies import Accumulated, FirstBlock, Plan, Policy, Rate
 
@@ -65,7 +65,9 @@ def attached(model: nn.Module, plan: str | Policy, forecaster: Forecaster, span:
         return Session(policy, forecaster, total)
 
     hand: Any = Hand(len(LEVELS))
-    with Attachment(model, targets.find(model), span, hand, session, probe=policy.probe) as attachment:
+    target = targets.find(model)
+    parts = span_of(model, target, span, policy.probe)
+    with Attachment(model, target, parts, hand, session, probe=policy.probe) as attachment:
         yield attachment
 
 
@@ -210,7 +212,8 @@ def test_a_class_that_nobody_described(monkeypatch: pytest.MonkeyPatch, name: st
     target = targets.find(model, "output")
     for plan, moving, expected in (("CCCC", True, untouched), ("C.C.", False, alike)):
         hand: Any = Hand(4)
-        with Attachment(model, target, "output", hand, lambda _, plan=plan: Session(Plan(plan), Reuse(), 4)) as on:
+        parts = span_of(model, target, "output")
+        with Attachment(model, target, parts, hand, lambda _, plan=plan: Session(Plan(plan), Reuse(), 4)) as on:
             close(run(case, model, on, moving=moving), expected)
     assert same(run(case, model), untouched)
     with pytest.raises(UnsupportedModel, match='span="output"'):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -11,6 +13,7 @@ from torch import Tensor
 from padecast._errors import check
 from padecast._geometry import Geometry
 from padecast._options import check_types, parts_of
+from padecast._registry import Registry
 from padecast._steps import Position
 from padecast.forecasters.extras import Extra
 
@@ -84,6 +87,37 @@ class Forecaster(ABC):
         Returns:
             ``(K,)`` float64 on the host, or ``(B, K)`` on the Gram matrix's device, newest first.
         """
+
+
+Part = TypeVar("Part", bound=Forecaster)
+REGISTRY: Registry[Forecaster] = Registry("forecaster", Forecaster)
+
+
+def register(name: str) -> Callable[[type[Part]], type[Part]]:
+    """Enrol a forecaster of one's own under a name: a decorator for its class.
+
+    Methods, command line and experiments then know it by that name, with its fields as options.
+
+    Args:
+        name: Small letters, digits and dashes, beginning with a letter.
+
+    Raises:
+        InvalidOption: If the name is taken or no name, or the class is no frozen dataclass of a forecaster.
+
+    Example:
+        >>> from dataclasses import dataclass
+        >>> import torch
+        >>> @register("mean-of-two")
+        ... @dataclass(frozen=True)
+        ... class MeanOfTwo(Forecaster):
+        ...     window = 2
+        ...     def weights(self, geometry, at):
+        ...         return torch.full((len(geometry),), 1 / len(geometry), dtype=torch.float64)
+        >>> REGISTRY.make("mean-of-two")
+        MeanOfTwo()
+        >>> REGISTRY.remove("mean-of-two")
+    """
+    return REGISTRY.enrol(name)
 
 
 def check_order(name: str, order: int) -> None:

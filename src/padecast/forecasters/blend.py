@@ -9,11 +9,12 @@ from torch import Tensor
 from padecast._errors import check
 from padecast._geometry import Geometry
 from padecast._steps import Position
-from padecast.forecasters.base import Forecaster, check_plain, pad
+from padecast.forecasters.base import Forecaster, check_plain, pad, register
 from padecast.forecasters.lagrange import Lagrange
 from padecast.forecasters.reuse import Reuse
 
 
+@register("blend")
 @dataclass(frozen=True)
 class Blend(Forecaster):
     r"""Mix the weights of two forecasters: ``w = (1 - share) * w_first + share * w_second``.

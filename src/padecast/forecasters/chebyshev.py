@@ -12,7 +12,7 @@ from torch import Tensor
 from padecast._errors import check
 from padecast._geometry import Geometry
 from padecast._steps import Position
-from padecast.forecasters.base import Forecaster, check_order, pad
+from padecast.forecasters.base import Forecaster, check_order, pad, register
 from padecast.forecasters.extras import Moments
 from padecast.forecasters.lagrange import lagrange_basis
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from padecast.memory.memory import Memory
 
 
+@register("chebyshev")
 @dataclass(frozen=True)
 class Chebyshev(Forecaster, Moments):
     r"""Fit Chebyshev polynomials ``T_0 .. T_M`` to all computed residuals and evaluate them at the forecast step.

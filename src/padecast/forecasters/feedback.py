@@ -12,10 +12,11 @@ from torch import Tensor
 from padecast._errors import check
 from padecast._geometry import Geometry
 from padecast._steps import Position
-from padecast.forecasters.base import Forecaster, check_plain, pad
+from padecast.forecasters.base import Forecaster, check_plain, pad, register
 from padecast.forecasters.lagrange import Lagrange, lagrange_basis
 
 
+@register("feedback")
 @dataclass(frozen=True)
 class Feedback(Forecaster):
     r"""A forecaster that pays back the error of the last stretch of forecasts.

@@ -10,10 +10,11 @@ from torch import Tensor
 
 from padecast._geometry import Geometry, unit
 from padecast._steps import Position
-from padecast.forecasters.base import Forecaster, pad
+from padecast.forecasters.base import Forecaster, pad, register
 from padecast.forecasters.lagrange import lagrange_basis, lagrange_slope
 
 
+@register("foca")
 @dataclass(frozen=True)
 class FoCa(Forecaster):
     r"""Forecast with a backward differentiation formula, then calibrate with Heun's rule.

@@ -11,10 +11,11 @@ from torch import Tensor
 from padecast._errors import check
 from padecast._geometry import Geometry
 from padecast._steps import Position
-from padecast.forecasters.base import Forecaster, check_order, pad
+from padecast.forecasters.base import Forecaster, check_order, pad, register
 from padecast.forecasters.taylor import differences
 
 
+@register("hermite")
 @dataclass(frozen=True)
 class Hermite(Forecaster):
     r"""Finite differences in a Hermite series: :class:`Taylor` with contracted Hermite polynomials in place of powers.

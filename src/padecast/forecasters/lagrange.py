@@ -11,9 +11,10 @@ from torch import Tensor
 
 from padecast._geometry import Geometry
 from padecast._steps import Position
-from padecast.forecasters.base import Forecaster, check_order, pad
+from padecast.forecasters.base import Forecaster, check_order, pad, register
 
 
+@register("lagrange")
 @dataclass(frozen=True)
 class Lagrange(Forecaster):
     r"""The polynomial of ``degree`` through the newest ``degree + 1`` residuals.

@@ -9,10 +9,11 @@ from torch import Tensor
 
 from padecast._geometry import Geometry, unit
 from padecast._steps import Position
-from padecast.forecasters.base import Forecaster
+from padecast.forecasters.base import Forecaster, register
 from padecast.forecasters.extras import Replay
 
 
+@register("oracle")
 @dataclass(frozen=True)
 class Oracle(Forecaster):
     """Forecast with the true residual, by running the stack and discarding how it got there.

@@ -12,10 +12,11 @@ from padecast._errors import check
 from padecast._geometry import Geometry, precise
 from padecast._noise import TINY
 from padecast._steps import Position
-from padecast.forecasters.base import MOST, Forecaster, pad
+from padecast.forecasters.base import MOST, Forecaster, pad, register
 from padecast.forecasters.lagrange import lagrange_basis
 
 
+@register("pade")
 @dataclass(frozen=True)
 class Pade(Forecaster):
     r"""Vector Padé approximant ``[m/1]``: polynomial numerators over one scalar denominator for all elements.

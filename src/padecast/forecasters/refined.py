@@ -11,12 +11,13 @@ from padecast._errors import check
 from padecast._geometry import Geometry
 from padecast._options import is_finite
 from padecast._steps import Position
-from padecast.forecasters.base import Forecaster, check_plain, pad
+from padecast.forecasters.base import Forecaster, check_plain, pad, register
 from padecast.forecasters.lagrange import Lagrange
 
 Rows = tuple[tuple[float, ...], ...]
 
 
+@register("refined")
 @dataclass(frozen=True)
 class Refined(Forecaster):
     r"""Weights of another forecaster plus written-down offsets, which closed-loop calibration has found.

@@ -8,9 +8,10 @@ from torch import Tensor
 
 from padecast._geometry import Geometry, unit
 from padecast._steps import Position
-from padecast.forecasters.base import Forecaster
+from padecast.forecasters.base import Forecaster, register
 
 
+@register("reuse")
 @dataclass(frozen=True)
 class Reuse(Forecaster):
     """Repeat the newest residual: ``w = (1, 0, ...)``.

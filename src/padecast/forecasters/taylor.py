@@ -11,9 +11,10 @@ from torch import Tensor
 
 from padecast._geometry import Geometry
 from padecast._steps import Position
-from padecast.forecasters.base import Forecaster, check_order, pad
+from padecast.forecasters.base import Forecaster, check_order, pad, register
 
 
+@register("taylor")
 @dataclass(frozen=True)
 class Taylor(Forecaster):
     r"""Finite differences in place of derivatives, in a Taylor polynomial.

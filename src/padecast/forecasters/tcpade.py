@@ -13,13 +13,14 @@ from padecast._errors import check
 from padecast._geometry import Geometry, by_noise, unit
 from padecast._noise import TINY
 from padecast._steps import Position
-from padecast.forecasters.base import Forecaster
+from padecast.forecasters.base import Forecaster, register
 from padecast.forecasters.feedback import Feedback
 from padecast.forecasters.lagrange import lagrange_basis
 from padecast.forecasters.pade import Pade
 from padecast.forecasters.printed import EARLY, LATE, Printed, trust
 
 
+@register("tcpade")
 @dataclass(frozen=True)
 class TCPade(Forecaster):
     r"""A rational extrapolation that falls back to repetition where the trajectory is rough.

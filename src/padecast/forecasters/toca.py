@@ -15,6 +15,7 @@ from torch import Tensor
 
 from padecast._errors import check
 from padecast._geometry import precise
+from padecast.forecasters.base import register
 from padecast.forecasters.extras import Extra, State
 from padecast.forecasters.reuse import Reuse
 
@@ -41,6 +42,7 @@ class Tokens:
     rows: Tensor | None = None
 
 
+@register("toca")
 @dataclass(frozen=True)
 class ToCa(Reuse, Extra):
     r"""Repeat a module's newest output, but compute a fraction of its tokens: those with the highest scores.

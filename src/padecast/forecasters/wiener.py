@@ -14,12 +14,13 @@ from padecast._errors import InvalidOption, check
 from padecast._geometry import Geometry
 from padecast._options import is_finite
 from padecast._steps import Position
-from padecast.forecasters.base import MOST, Forecaster, pad
+from padecast.forecasters.base import MOST, Forecaster, pad, register
 
 Matrix = tuple[tuple[float, ...], ...]
 CONSTRAINTS = ("none", "sum")
 
 
+@register("wiener")
 @dataclass(frozen=True)
 class Wiener(Forecaster):
     r"""The weights with the smallest expected squared error, given how residuals lie to one another (kriging).

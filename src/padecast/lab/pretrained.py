@@ -36,17 +36,17 @@ class Metric:
 
     Args:
         column: Of tables.
+        load: Returns the score, its network loaded.
         modules: What is imported.
         install: The command that installs them.
         weights: Which weights are loaded, and how they come here.
-        load: Returns the score, its network loaded.
     """
 
     column: str
-    modules: tuple[str, ...]
-    install: str
-    weights: str
     load: Callable[[], Score]
+    modules: tuple[str, ...] = ()
+    install: str = ""
+    weights: str = ""
 
 
 def check_metrics(names: Iterable[str]) -> None:
@@ -130,39 +130,39 @@ DIMENSIONS = (
 METRICS: dict[str, Metric] = {
     "lpips": Metric(
         "LPIPS",
+        networks.lpips,
         ("torchmetrics.image.lpip", "torchvision"),
         HERE,
         f"torchvision's AlexNet, alexnet-owt-7be5be79.pth, downloaded or {TORCH_HUB}",
-        networks.lpips,
     ),
     "fid": Metric(
         "FID (Inception)",
+        networks.fid,
         ("torchmetrics.image.fid", "torch_fidelity"),
         HERE,
         f"torch-fidelity's pt_inception-2015-12-05-6726825d.pth, downloaded or {TORCH_HUB}",
-        networks.fid,
     ),
     "clip": Metric(
         "CLIP score",
+        networks.clip,
         ("torchmetrics.multimodal", "transformers"),
         HERE,
         "openai/clip-vit-large-patch14 from the Hugging Face hub, downloaded or in its cache ($HF_HOME)",
-        networks.clip,
     ),
     "image-reward": Metric(
         "ImageReward",
+        networks.image_reward,
         ("ImageReward",),
         "pip install image-reward",
         "ImageReward.pt and med_config.json of THUDM/ImageReward, downloaded or in ~/.cache/ImageReward",
-        networks.image_reward,
     ),
     **{
         f"vbench-{dimension.replace('_', '-')}": Metric(
             f"VBench {dimension.replace('_', ' ')}",
+            partial(networks.vbench, dimension),
             ("vbench", "imageio_ffmpeg", "diffusers"),
             "pip install vbench imageio-ffmpeg",
             "its networks of this dimension, downloaded or in ~/.cache/vbench ($VBENCH_CACHE_DIR)",
-            partial(networks.vbench, dimension),
         )
         for dimension in DIMENSIONS
     },

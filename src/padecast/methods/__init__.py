@@ -273,9 +273,7 @@ def method(written: str) -> Method:
         Traceback (most recent call last):
             ...
         padecast._errors.UnknownName: unknown method 'tcpade'; the nearest is 'tc-pade'.
-        Known: adaptive, delta-dit, easycache, first-block, foca, fora, hicache, linear, magcache, none, pade, \
-seacache, seacache-linear, spectrum, spectrum-fast, taylorseer, tc-pade, tc-pade-careful, tc-pade-fast, \
-tc-pade-published, tc-pade-slow, teacache, toca
+        Known: adaptive, ... toca
     """
     name, options = split(written)
     return look_up(name).configured(dict(options))

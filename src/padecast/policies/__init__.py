@@ -1,49 +1,27 @@
 """When a step is computed. One file per policy; one line here enrols it everywhere."""
 
-from collections.abc import Callable
-from typing import TypeVar
-
 from padecast._geometry import Geometry
-from padecast._registry import Registry
 from padecast._steps import Position, Trace
-from padecast.policies.accumulated import Accumulated
-from padecast.policies.always import Always
-from padecast.policies.base import Policy
-from padecast.policies.delta import Delta
-from padecast.policies.first_block import FirstBlock
-from padecast.policies.growing import Growing
-from padecast.policies.interval import Interval
-from padecast.policies.magnitude import Magnitude
-from padecast.policies.plan import Plan
-from padecast.policies.rate import Rate
-from padecast.policies.sea import Sea
-from padecast.policies.spaced import Spaced
-from padecast.policies.stability import Stability
-from padecast.policies.tolerance import Tolerance
-from padecast.policies.wrappers import Cap, Ends
+from padecast.policies.base import REGISTRY, Policy, register
 
-Part = TypeVar("Part", bound=Policy)
-REGISTRY: Registry[Policy] = Registry(
-    "policy",
-    Policy,
-    {
-        "always": Always,
-        "interval": Interval,
-        "spaced": Spaced,
-        "plan": Plan,
-        "stability": Stability,
-        "growing": Growing,
-        "tolerance": Tolerance,
-        "accumulated": Accumulated,
-        "first-block": FirstBlock,
-        "magnitude": Magnitude,
-        "rate": Rate,
-        "sea": Sea,
-        "delta": Delta,
-        "ends": Ends,
-        "cap": Cap,
-    },
-)
+# In the order in which they are listed:
+# isort: off
+from padecast.policies.always import Always as Always
+from padecast.policies.interval import Interval as Interval
+from padecast.policies.spaced import Spaced as Spaced
+from padecast.policies.plan import Plan as Plan
+from padecast.policies.stability import Stability as Stability
+from padecast.policies.growing import Growing as Growing
+from padecast.policies.tolerance import Tolerance as Tolerance
+from padecast.policies.accumulated import Accumulated as Accumulated
+from padecast.policies.first_block import FirstBlock as FirstBlock
+from padecast.policies.magnitude import Magnitude as Magnitude
+from padecast.policies.rate import Rate as Rate
+from padecast.policies.sea import Sea as Sea
+from padecast.policies.delta import Delta as Delta
+from padecast.policies.wrappers import Ends as Ends
+from padecast.policies.wrappers import Cap as Cap
+# isort: on
 
 
 def plan_of(policy: Policy, total: int) -> str:
@@ -77,54 +55,4 @@ def plan_of(policy: Policy, total: int) -> str:
     return "".join("C" if step.computed else "." for step in trace)
 
 
-def register(name: str) -> Callable[[type[Part]], type[Part]]:
-    """Enrol a policy of one's own under a name: a decorator for its class.
-
-    Methods, command line and experiments then know it by that name, with its fields as options.
-
-    Args:
-        name: Small letters, digits and dashes, beginning with a letter.
-
-    Raises:
-        InvalidOption: If the name is taken or no name, or the class is no frozen dataclass of a policy.
-
-    Example:
-        >>> from dataclasses import dataclass
-        >>> @register("first-half")
-        ... @dataclass(frozen=True)
-        ... class FirstHalf(Policy):
-        ...     def computes(self, at, trace, geometry):
-        ...         return at.index < at.total / 2
-        >>> plan_of(REGISTRY.make("first-half"), 6)
-        'CCC...'
-        >>> REGISTRY.remove("first-half")
-    """
-
-    def enrol(part: type[Part]) -> type[Part]:
-        REGISTRY.register(name, part)
-        return part
-
-    return enrol
-
-
-__all__ = [
-    "REGISTRY",
-    "Accumulated",
-    "Always",
-    "Cap",
-    "Delta",
-    "Ends",
-    "FirstBlock",
-    "Growing",
-    "Interval",
-    "Magnitude",
-    "Plan",
-    "Policy",
-    "Rate",
-    "Sea",
-    "Spaced",
-    "Stability",
-    "Tolerance",
-    "plan_of",
-    "register",
-]
+__all__ = ["REGISTRY", "Policy", "plan_of", "register", *REGISTRY.seal(vars())]

@@ -9,7 +9,7 @@ from typing import ClassVar
 from padecast._errors import check
 from padecast._geometry import Geometry
 from padecast._steps import Position, Trace
-from padecast.policies.base import Policy
+from padecast.policies.base import Policy, register
 from padecast.policies.knob import Knob
 
 FLUX = (498.651651, -283.781631, 55.8554382, -3.82021401, 0.264230861)
@@ -20,6 +20,7 @@ WAN_LARGE = (-5784.54975, 5449.50912, -1811.16592, 256.271784, -13.022524)
 """For Wan2.1-14B."""
 
 
+@register("accumulated")
 @dataclass(frozen=True)
 class Accumulated(Policy):
     r"""Compute when the rescaled relative changes of the first block's modulated input add up to a threshold.

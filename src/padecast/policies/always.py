@@ -7,9 +7,10 @@ from typing import ClassVar
 
 from padecast._geometry import Geometry
 from padecast._steps import Position, Trace
-from padecast.policies.base import Policy
+from padecast.policies.base import Policy, register
 
 
+@register("always")
 @dataclass(frozen=True)
 class Always(Policy):
     """Compute every step: the untouched model, measured.

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from padecast._geometry import Geometry
 from padecast._options import check_types, parts_of
+from padecast._registry import Registry
 from padecast._steps import Position, Trace
 from padecast.memory.arithmetic import Streams
 from padecast.policies.knob import Knob
@@ -120,6 +121,36 @@ class Policy(ABC):
         """Raise if it or a part cannot serve a run of ``total`` steps. By default every length is fine."""
         for part in self._parts:
             part.check(total)
+
+
+Part = TypeVar("Part", bound=Policy)
+REGISTRY: Registry[Policy] = Registry("policy", Policy)
+
+
+def register(name: str) -> Callable[[type[Part]], type[Part]]:
+    """Enrol a policy of one's own under a name: a decorator for its class.
+
+    Methods, command line and experiments then know it by that name, with its fields as options.
+
+    Args:
+        name: Small letters, digits and dashes, beginning with a letter.
+
+    Raises:
+        InvalidOption: If the name is taken or no name, or the class is no frozen dataclass of a policy.
+
+    Example:
+        >>> from dataclasses import dataclass
+        >>> from padecast.policies import plan_of
+        >>> @register("first-half")
+        ... @dataclass(frozen=True)
+        ... class FirstHalf(Policy):
+        ...     def computes(self, at, trace, geometry):
+        ...         return at.index < at.total / 2
+        >>> plan_of(REGISTRY.make("first-half"), 6)
+        'CCC...'
+        >>> REGISTRY.remove("first-half")
+    """
+    return REGISTRY.enrol(name)
 
 
 @runtime_checkable

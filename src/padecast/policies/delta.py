@@ -9,10 +9,11 @@ from typing import Any
 from padecast._errors import check
 from padecast._geometry import Geometry
 from padecast._steps import Position, Trace
-from padecast.policies.base import Policy
+from padecast.policies.base import Policy, register
 from padecast.policies.knob import vary
 
 
+@register("delta")
 @dataclass(frozen=True)
 class Delta(Policy):
     """Compute all blocks every N-th step; between, leave out the back half early and the front half late.

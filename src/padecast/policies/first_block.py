@@ -9,10 +9,11 @@ from typing import ClassVar
 from padecast._errors import check
 from padecast._geometry import Geometry
 from padecast._steps import Position, Trace
-from padecast.policies.base import Policy
+from padecast.policies.base import Policy, register
 from padecast.policies.knob import Knob
 
 
+@register("first-block")
 @dataclass(frozen=True)
 class FirstBlock(Policy):
     r"""Run the first block, and compute the others when its residual ``f`` has changed since the last computed step.

@@ -10,10 +10,11 @@ from typing import Any
 from padecast._errors import check
 from padecast._geometry import Geometry
 from padecast._steps import Position, Trace
-from padecast.policies.base import Policy
+from padecast.policies.base import Policy, register
 from padecast.policies.knob import vary
 
 
+@register("growing")
 @dataclass(frozen=True)
 class Growing(Policy):
     """Compute a warm-up, then steps in a window that grows with every computation.

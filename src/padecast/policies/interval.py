@@ -9,10 +9,11 @@ from typing import Any
 from padecast._errors import check
 from padecast._geometry import Geometry
 from padecast._steps import Position, Trace
-from padecast.policies.base import Policy
+from padecast.policies.base import Policy, register
 from padecast.policies.knob import vary
 
 
+@register("interval")
 @dataclass(frozen=True)
 class Interval(Policy):
     """Compute the first ``warmup`` steps of a run, from the next one on every ``every``-th, and the last one.

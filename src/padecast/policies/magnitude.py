@@ -11,7 +11,7 @@ from typing import Any
 from padecast._errors import check
 from padecast._geometry import Geometry
 from padecast._steps import Position, Trace
-from padecast.policies.base import Policy
+from padecast.policies.base import Policy, register
 
 LEAST = 1e-9
 """Stands for 0 where numbers are compared by their ratio."""
@@ -19,6 +19,7 @@ THRESHOLDS = [10 ** (power / 40) for power in range(-160, 81)]
 """Tried to compute as many steps as wanted: 1e-4 to 100."""
 
 
+@register("magnitude")
 @dataclass(frozen=True)
 class Magnitude(Policy):
     r"""Follow how residuals' magnitudes went in a calibration run, and compute before repeating one errs too much.

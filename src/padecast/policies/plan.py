@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from padecast._errors import InvalidPlan, quote
 from padecast._geometry import Geometry
 from padecast._steps import Position, Trace
-from padecast.policies.base import Policy
+from padecast.policies.base import Policy, register
 
 
+@register("plan")
 @dataclass(frozen=True)
 class Plan(Policy):
     """Follow a plan: one letter a step of the schedule, ``C`` computed, ``.`` forecast.

@@ -9,10 +9,11 @@ from typing import ClassVar
 from padecast._errors import check
 from padecast._geometry import Geometry
 from padecast._steps import Position, Seen, Trace
-from padecast.policies.base import Policy
+from padecast.policies.base import Policy, register
 from padecast.policies.knob import Knob
 
 
+@register("rate")
 @dataclass(frozen=True)
 class Rate(Policy):
     r"""Expect the model's output to change with its input at the rate last seen, and compute when that adds up.

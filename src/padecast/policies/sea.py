@@ -13,13 +13,14 @@ from padecast._errors import check
 from padecast._geometry import Geometry
 from padecast._steps import Position, Trace
 from padecast.memory.arithmetic import Streams
-from padecast.policies.base import Policy
+from padecast.policies.base import Policy, register
 from padecast.policies.knob import Knob
 
 LEAST = 1e-6
 """The least amplitude of the signal; at pure noise, only the mean of the latents is then left."""
 
 
+@register("sea")
 @dataclass(frozen=True)
 class Sea(Policy):
     r"""Compute when relative changes of the latents, less what is noise in them, add up to a threshold.

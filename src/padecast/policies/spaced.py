@@ -11,12 +11,13 @@ from typing import Any, ClassVar
 from padecast._errors import check
 from padecast._geometry import Geometry
 from padecast._steps import Position, Trace
-from padecast.policies.base import Policy
+from padecast.policies.base import Policy, register
 
 FACTOR, LEAST = 0.021, 500
 """c and D_0, see :class:`Spaced`."""
 
 
+@register("spaced")
 @dataclass(frozen=True)
 class Spaced(Policy):
     r"""Compute so many steps, the first and the last among them, closest where the model changes fastest.

@@ -9,13 +9,14 @@ from typing import Any, ClassVar
 from padecast._errors import check
 from padecast._geometry import Geometry
 from padecast._steps import Position, Trace
-from padecast.policies.base import Policy
+from padecast.policies.base import Policy, register
 from padecast.policies.knob import Knob
 
 INTERVALS = 3
 """Intervals that are tried at most where the threshold alone does not compute as few steps as wanted."""
 
 
+@register("stability")
 @dataclass(frozen=True)
 class Stability(Policy):
     r"""Compute the first step of every interval; inside it, forecast where the trajectory is stable.

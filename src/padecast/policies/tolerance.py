@@ -10,10 +10,11 @@ from padecast._errors import check
 from padecast._geometry import Geometry, unit
 from padecast._noise import TINY
 from padecast._steps import Position, Trace
-from padecast.policies.base import Policy
+from padecast.policies.base import Policy, register
 from padecast.policies.knob import Knob
 
 
+@register("tolerance")
 @dataclass(frozen=True)
 class Tolerance(Policy):
     r"""Forecast until what the forecasts may have done to the image exceeds a tolerance.

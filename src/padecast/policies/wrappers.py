@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from padecast._errors import check
 from padecast._geometry import Geometry
 from padecast._steps import Position, Trace
-from padecast.policies.base import Policy
+from padecast.policies.base import Policy, register
 from padecast.policies.interval import Interval
 
 
@@ -27,6 +27,7 @@ class Wrapper(Policy):
         return self.policy.computes_all
 
 
+@register("ends")
 @dataclass(frozen=True)
 class Ends(Wrapper):
     """Keep the first and last steps of a run computed, whatever the policy says between.
@@ -61,6 +62,7 @@ class Ends(Wrapper):
         return self.policy.computes(at, trace, geometry)
 
 
+@register("cap")
 @dataclass(frozen=True)
 class Cap(Wrapper):
     """Compute at the latest after a number of forecasts in a row.

@@ -6,30 +6,23 @@ on a model is a row of the table that says why.
 
 from __future__ import annotations
 
-from padecast._registry import Registry
 from padecast.lab.peers.attach import Seen, check_branches, switch_on
-from padecast.lab.peers.attentions import Broadcast, FasterCache, TaylorSeer, TaylorSeerLite
-from padecast.lab.peers.base import Peer, first_line
-from padecast.lab.peers.cache_dit import DBDMD, DBCache, DBFoCa, DBTaylorSeer
-from padecast.lab.peers.stacks import FirstBlock, MagCache, SeaCache
+from padecast.lab.peers.base import REGISTRY, Peer, first_line
 
-REGISTRY: Registry[Peer] = Registry(
-    "peer",
-    Peer,
-    {
-        "diffusers.first-block": FirstBlock,
-        "diffusers.taylorseer": TaylorSeer,
-        "diffusers.taylorseer-lite": TaylorSeerLite,
-        "diffusers.magcache": MagCache,
-        "diffusers.pab": Broadcast,
-        "diffusers.fastercache": FasterCache,
-        "diffusers.seacache": SeaCache,
-        "cache-dit": DBCache,
-        "cache-dit.taylorseer": DBTaylorSeer,
-        "cache-dit.foca": DBFoCa,
-        "cache-dit.dmd": DBDMD,
-    },
-)
+# In the order in which they are listed:
+# isort: off
+from padecast.lab.peers.stacks import FirstBlock as FirstBlock
+from padecast.lab.peers.attentions import TaylorSeer as TaylorSeer, TaylorSeerLite as TaylorSeerLite
+from padecast.lab.peers.stacks import MagCache as MagCache
+from padecast.lab.peers.attentions import Broadcast as Broadcast, FasterCache as FasterCache
+from padecast.lab.peers.stacks import SeaCache as SeaCache
+from padecast.lab.peers.cache_dit import DBCache as DBCache
+from padecast.lab.peers.cache_dit import DBTaylorSeer as DBTaylorSeer
+from padecast.lab.peers.cache_dit import DBFoCa as DBFoCa
+from padecast.lab.peers.cache_dit import DBDMD as DBDMD
+# isort: on
+
+REGISTRY.seal(vars())
 
 
 def is_foreign(name: str) -> bool:
@@ -39,7 +32,11 @@ def is_foreign(name: str) -> bool:
         >>> is_foreign("cache-dit.foca:warmup=4"), is_foreign("taylorseer")
         (True, False)
     """
-    return name.startswith(("diffusers.", "cache-dit"))
+    return _library(name) in {_library(peer) for peer in REGISTRY}
+
+
+def _library(name: str) -> str:
+    return name.partition(":")[0].partition(".")[0]
 
 
 def is_partial(name: str) -> bool:

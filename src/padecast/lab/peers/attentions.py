@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from torch import nn
 
 from padecast._errors import UnsupportedModel
+from padecast.lab.peers.base import register
 from padecast.lab.peers.cacheable import Cache, find_class, timestep_of
 from padecast.policies.knob import Knob
 
@@ -20,6 +21,7 @@ ATTENTION = r"(transformer_|single_transformer_|temporal_transformer_)?blocks\.\
 """The attentions of a model by name. The default pattern of diffusers names none where they end in a number."""
 
 
+@register("diffusers.taylorseer")
 @dataclass(frozen=True)
 class TaylorSeer(Cache):
     """TaylorSeerCache: forecast the output of every attention by finite differences; all else is computed.
@@ -62,6 +64,7 @@ class TaylorSeer(Cache):
         return [{"every": p.every, "warmup": p.warmup} for p in plans[:4]]
 
 
+@register("diffusers.taylorseer-lite")
 @dataclass(frozen=True)
 class TaylorSeerLite(TaylorSeer):
     """TaylorSeerCache's lite mode: blocks are skipped, and what the model's ``proj_out`` returns is forecast."""
@@ -78,6 +81,7 @@ class TaylorSeerLite(TaylorSeer):
         return {"use_lite_mode": True}
 
 
+@register("diffusers.pab")
 @dataclass(frozen=True)
 class Broadcast(Cache):
     """Pyramid Attention Broadcast: reuse what every self-attention returned; all else is computed.
@@ -107,6 +111,7 @@ class Broadcast(Cache):
         return [{}, EVERYWHERE]
 
 
+@register("diffusers.fastercache")
 @dataclass(frozen=True)
 class FasterCache(Cache):
     """FasterCache's part for attention: extrapolate from the two outputs before; all else is computed.

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from padecast._registry import Registry
 from padecast.policies.knob import Knob
 
 
@@ -58,6 +59,11 @@ class Peer(ABC):
         """Write the options that are not this library's defaults: ``threshold=0.2,warmup=4``."""
         changed = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if _differs(self, f)}
         return ",".join(f"{name}={value}".lower() for name, value in changed.items())
+
+
+REGISTRY: Registry[Peer] = Registry("peer", Peer, pattern=re.compile(r"[a-z][a-z0-9]*([-.][a-z0-9]+)*"))
+register = REGISTRY.enrol
+"""Enrols a peer under a name, ``library`` or ``library.cache``: a decorator for its class."""
 
 
 def _differs(peer: Peer, field: dataclasses.Field[Any]) -> bool:

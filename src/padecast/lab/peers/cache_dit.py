@@ -9,11 +9,12 @@ from typing import Any, ClassVar
 
 from padecast._errors import UnsupportedModel
 from padecast.lab._extras import need
-from padecast.lab.peers.base import Peer
+from padecast.lab.peers.base import Peer, register
 from padecast.policies.knob import Knob
 from padecast.targets.pipelines import models_of
 
 
+@register("cache-dit")
 @dataclass(frozen=True)
 class DBCache(Peer):
     """Run the first blocks; repeat what the others added while the first blocks' residual changes little.
@@ -68,6 +69,7 @@ class DBCache(Peer):
         return [{"warmup": warmup} for warmup in range(longest, max(longest - 3, 0), -1)]
 
 
+@register("cache-dit.taylorseer")
 @dataclass(frozen=True)
 class DBTaylorSeer(DBCache):
     """DBCache whose residual is forecast by finite differences.
@@ -83,6 +85,7 @@ class DBTaylorSeer(DBCache):
         return library.TaylorSeerCalibratorConfig(taylorseer_order=self.order)
 
 
+@register("cache-dit.foca")
 @dataclass(frozen=True)
 class DBFoCa(DBCache):
     """DBCache whose residual is forecast by FoCa's predictor and corrector."""
@@ -92,6 +95,7 @@ class DBFoCa(DBCache):
         return library.FoCaCalibratorConfig()
 
 
+@register("cache-dit.dmd")
 @dataclass(frozen=True)
 class DBDMD(DBCache):
     """DBCache whose residual is forecast by dynamic mode decomposition.

@@ -15,13 +15,14 @@ from torch import nn
 
 from padecast._errors import UnsupportedModel
 from padecast.lab.peers.attach import switch_on
-from padecast.lab.peers.base import Peer
+from padecast.lab.peers.base import Peer, register
 from padecast.lab.peers.cacheable import Cache, find_class
 from padecast.policies.knob import Knob
 
 SEEN_BY_SEA = ("WanTransformer3DModel", "Cosmos3OmniTransformer")
 
 
+@register("diffusers.first-block")
 @dataclass(frozen=True)
 class FirstBlock(Cache):
     """FirstBlockCache: compute if the first block's residual has changed by more than ``threshold``.
@@ -43,6 +44,7 @@ class FirstBlock(Cache):
         return find_class("FirstBlockCacheConfig")(threshold=self.threshold)
 
 
+@register("diffusers.magcache")
 @dataclass(frozen=True)
 class MagCache(Cache):
     """MagCache: repeat the residual until the error that its magnitudes promise exceeds ``threshold``.
@@ -95,6 +97,7 @@ class MagCache(Cache):
         return [{"retention": s, "longest": n} for s, n in fitting][:2] or [{"retention": 1 / steps, "longest": steps}]
 
 
+@register("diffusers.seacache")
 @dataclass(frozen=True)
 class SeaCache(Cache):
     """SeaCache: extrapolate the residual until the filtered latents have changed by ``threshold``.

@@ -1,0 +1,75 @@
+"""Writes docs/api.md: what the public modules export, by their ``__all__``.
+
+python tools/api.py             # write it
+python tools/api.py --check     # say whether it is as it would be written
+
+So nothing is listed by hand where a part is added.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "src"))
+
+import padecast  # noqa: E402
+
+PAGE = ROOT / "docs" / "api.md"
+PROMISED = {
+    "Handle": ("enabled", "enable", "disable", "reset", "report"),
+    "Session": ("step", "reset", "trace", "plan", "complete"),
+}
+"""Of two classes that the rest of the package drives too, what users may rely on."""
+
+
+def parts(module: ModuleType) -> dict[str, Any]:
+    """Return the classes and functions that a module exports."""
+    named = {name: getattr(module, name) for name in module.__all__}
+    return {name: part for name, part in named.items() if inspect.isclass(part) or inspect.isfunction(part)}
+
+
+def entry(name: str, *options: str) -> str:
+    """Write one entry, with options of the documentation tool."""
+    return "\n".join([f"::: {name}", *(["    options:"] if options else []), *(f"      {line}" for line in options)])
+
+
+def members(names: tuple[str, ...] | dict[str, Any]) -> str:
+    """Write which members of an entry are shown."""
+    return f"members: [{', '.join(names)}]"
+
+
+def write() -> str:
+    """Return the page."""
+    own = parts(padecast)
+    errors = [name for name, part in own.items() if inspect.isclass(part) and issubclass(part, BaseException)]
+    functions = [name for name, part in own.items() if inspect.isfunction(part)]
+    classes = [name for name in own if name not in (*errors, *functions)]
+    lines = ["# API", "", "<!-- written by tools/api.py: make format -->", ""]
+    for name in (*functions, *classes):
+        lines.append(entry(f"padecast.{name}", *([members(PROMISED[name])] if name in PROMISED else [])))
+    lines += ["", "## Errors", "", *(entry(f"padecast.{name}") for name in errors)]
+    for module in (part for name in padecast.__all__ if inspect.ismodule(part := getattr(padecast, name))):
+        title = module.__name__.rpartition(".")[2].capitalize()
+        shown = members(parts(module))
+        lines += ["", f"## {title}", "", entry(module.__name__, "show_root_heading: false", shown)]
+    return "\n".join([*lines, ""])
+
+
+def main() -> int:
+    """Write the page, or check it."""
+    page = write()
+    if "--check" not in sys.argv[1:]:
+        PAGE.write_text(page, encoding="utf-8")
+    elif PAGE.read_text(encoding="utf-8") != page:
+        print("docs/api.md is not what the package exports.\nWrite it: make format")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
