@@ -6,6 +6,7 @@ import inspect
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, ParamSpec
 
 import torch
@@ -16,11 +17,12 @@ from padecast._errors import InvalidOption, check
 from padecast._options import check_option
 from padecast.forecasters import Forecaster
 from padecast.handles.handle import Handle, handles_on
+from padecast.handles.learning import Learning, check_learnable, library_of
 from padecast.handles.selection import Planned, Selection
 from padecast.memory.ring import Storage
 from padecast.methods import DEFAULT, Method, check_part
 from padecast.methods import method as named
-from padecast.policies import Policy
+from padecast.policies import Learned, Policy
 from padecast.report import Report
 
 NUMBERS = ("computed", "speedup", "decibels")
@@ -45,6 +47,7 @@ def accelerate(
     offload: bool = False,
     group: Any = None,
     on_run: Callable[[Report], None] | None = None,
+    lessons: bool | str | Path = True,
 ) -> Handle:
     """Let a pipeline or a transformer forecast some of its steps.
 
@@ -71,6 +74,8 @@ def accelerate(
             decide alike then. Found by itself where ``model.enable_parallelism`` splits the tokens. Default none.
         on_run: Called with the report of every run when it ends, as for metrics of a server. The logger ``padecast``
             has a line of level INFO for each. Default nothing.
+        lessons: Where a method that learns has its lessons: ``True`` for the user's cache folder (default), a folder,
+            or ``False`` for this process's memory alone.
 
     Returns:
         A handle: use it as a context manager, or call ``enable()`` and ``disable()``.
@@ -111,8 +116,21 @@ def accelerate(
         selection = Selection(calibrations, methods, other)
         main = selection.every[0]
     else:
-        _refuse({**wishes, "otherwise": otherwise}, method)
         main = _replace_parts(_resolve(DEFAULT if method is None else method, "method"), policy, forecaster, span)
+        if isinstance(main.policy, Learned):
+            main = replace(main, policy=main.policy.ask(wishes))
+            wishes = {}
+        _refuse({**wishes, "otherwise": otherwise}, method)
+    check(isinstance(lessons, bool | str | Path), "lessons", lessons, "true, false, or a folder")
+    learning: Learning | None = None
+    if isinstance(main.policy, Learned):
+        check_learnable(pipe)
+        learning = Learning(main, library_of(lessons))
+    elif lessons is not True:
+        raise InvalidOption(
+            f"lessons={lessons!r} has no effect with {main.name!r}, which learns nothing.\n"
+            'Take the method that does: accelerate(pipe, "learned", lessons=...)'
+        )
     _check_steps(pipe, steps, main.policy, is_choice=len(calibrations) > 1)
     return Handle(
         pipe,
@@ -123,7 +141,8 @@ def accelerate(
         group=group,
         on_run=on_run,
         guard=None if selection is None else selection.choose,
-        others=() if selection is None else selection.every,
+        others=learning.every if learning is not None else () if selection is None else selection.every,
+        learning=learning,
     )
 
 

@@ -15,6 +15,7 @@ from padecast._errors import AlreadyAccelerated, ConcurrentRun, InvalidOption
 from padecast._intercept import SWITCHING, Intercept, Layer, Switch
 from padecast.forecasters import Forecaster
 from padecast.handles.attach import attach
+from padecast.handles.learning import Learning, Start
 from padecast.handles.warnings import Line, warn
 from padecast.hooks.attachment import Attachment, Listener
 from padecast.hooks.callers import Caller
@@ -28,6 +29,7 @@ from padecast.methods import Method
 from padecast.policies.published import follows, offers
 from padecast.report import Report, report_of
 from padecast.report.display import block
+from padecast.session.observer import Observer
 from padecast.session.record import NOTES
 from padecast.session.session import Session
 from padecast.targets.pipelines import models_of
@@ -68,9 +70,10 @@ class Handle(Listener):
         group: Any = None,
         guard: Guard | None = None,
         others: Sequence[Method] = (),
+        learning: Learning | None = None,
         on_run: Callable[[Report], None] | None = None,
     ) -> None:
-        self.pipe, self.method, self._guard = pipe, method, guard
+        self.pipe, self.method, self._guard, self._learning = pipe, method, guard, learning
         self._serving, self._every = method, (method, *others)  # what serves this run, of all that may serve one
         self.notes = any(each.retrace for each in self._every)
         self._steps, self._measure, self._storage, self._group = steps, measure, storage, group
@@ -149,7 +152,8 @@ class Handle(Listener):
 
     def _draw_up(self) -> Report:
         sessions = _sessions(self._attachments)
-        return report_of(sessions, self._serving.name, self._offers(), self._remarks(sessions))
+        remarks = self._remarks(sessions) + (() if self._learning is None else self._learning.remarks)
+        return report_of(sessions, self._serving.name, self._offers(), remarks)
 
     def _remarks(self, sessions: list[Session]) -> tuple[str, ...]:
         """Say what our own methods could not know of a run, and where they had to do with less."""
@@ -278,16 +282,17 @@ class Handle(Listener):
         spare = list[Memory]()
 
         def session(total: int) -> Session:
-            return self._session(total, spare, self._group or group_of(model))
+            return self._session(total, clock, spare, self._group or group_of(model))
 
         probe, extra = self.method.policy.probe, self.method.forecaster.extra
         return attach(model, self.method.span, clock, session, self, probe, extra, self._switch)
 
-    def _session(self, total: int, spare: list[Memory], group: Any) -> Session:
+    def _session(self, total: int, clock: Clock, spare: list[Memory], group: Any) -> Session:
         self._ran = self._runs_on = True
         self._warn_if_idle(_sessions(self._attachments))
         if self._guard is not None:
             self._serving = self._guard(self.pipe, total) or self.method
+        observers = [] if self._learning is None else self._learn(self._learning, total, clock)
         for attachment in self._attachments:
             if attachment.clock.is_outdated:  # a model that the run before used, and this one may not
                 attachment.session = None
@@ -300,7 +305,17 @@ class Handle(Listener):
             offload=self._storage.offload,
             spare=spare,
             group=group,
+            observers=observers,
         )
+
+    def _learn(self, learning: Learning, total: int, clock: Clock) -> list[Observer]:
+        """Have a run served by what is known of it, and listened to where nothing is."""
+        if any(attachment.session is not None and not attachment.clock.is_outdated for attachment in self._attachments):
+            return learning.observers  # another model of the same run
+        self._serving = learning.choose(self.pipe, Start(total, clock.noise, clock.timesteps, clock.begin_index))
+        if self._retrace is not None:
+            self._retrace.hear = None if learning.teacher is None else learning.teacher.hear_guided
+        return learning.observers
 
     def _forecaster(self) -> Forecaster:
         """Return what forecasts the run that begins, as it goes with the scheduler."""
@@ -323,6 +338,8 @@ class Handle(Listener):
 
     def finish(self) -> None:
         """Hear that the last step of a run is done; see :class:`Listener`."""
+        if self._learning is not None and self._learning.teacher is not None:
+            self._learning.teacher.end()
         self._warn_if_idle(_sessions(self._attachments))
         self._tell()
 

@@ -14,8 +14,8 @@ from padecast.lessons import Identity, Lesson, Library, Look, Planner, Proposal
 from padecast.lessons.teacher import Teacher
 from padecast.methods import Method
 from padecast.methods import method as named
-from padecast.policies import Always, Plan
-from padecast.policies.learned import Learned
+from padecast.policies import Always, Learned, Plan
+from padecast.session.observer import Observer
 from padecast.targets.pipelines import models_of
 
 
@@ -56,8 +56,10 @@ class Learning:
         self._policy: Learned = method.policy
         self._fast = replace(named("adaptive"), name=method.name)
         self._exact = replace(method, policy=Always())
-        self._remarks: tuple[str, ...] = ()
-        self._teacher: Teacher | None = None
+        self.remarks: tuple[str, ...] = ()
+        """What is to be said of the latest run."""
+        self.teacher: Teacher | None = None
+        """Who listens to the latest run, if anybody does."""
         self._plans: dict[tuple[Any, ...], tuple[Proposal, Lesson]] = {}
 
     @property
@@ -66,9 +68,9 @@ class Learning:
         return (self.method, self._fast)
 
     @property
-    def remarks(self) -> tuple[str, ...]:
-        """What is to be said of the latest run."""
-        return self._remarks
+    def observers(self) -> list[Observer]:
+        """Who is to hear what the latest run computes."""
+        return [] if self.teacher is None else [self.teacher]
 
     def choose(self, pipe: Any, start: Start) -> Method:
         """Return the method of the run that begins.
@@ -77,11 +79,11 @@ class Learning:
             pipe: The pipeline.
             start: What is known of the run.
         """
-        self._teacher = None
+        self.teacher = None
         noise = start.noise
         if noise is None or len(noise.sigmas) != start.total + 1:
             name = type(pipe.scheduler).__name__
-            self._remarks = (f"nothing was learnt, and nothing is known: {name} tells no noise levels",)
+            self.remarks = (f"nothing was learnt, and nothing is known: {name} tells no noise levels",)
             return self._fast
         identity = identify(pipe, self.method.span)
         lesson = self.library.get(identity)
@@ -90,20 +92,16 @@ class Learning:
         )
         if lesson is not None and lesson.covers(visited.levels[:-1]):
             return self._follow(pipe, lesson, visited, start)
-        self._remarks = (_say_first(lesson, visited, self._policy.first),)
-        self._teacher = Teacher(noise, start.timesteps, start.begin, self._teach_as(identity))
+        self.remarks = (_say_first(lesson, visited, self._policy.first),)
+        self.teacher = Teacher(noise, start.timesteps, start.begin, self._teach_as(identity))
         return self._exact if self._policy.first == "exact" else self._fast
-
-    def listen(self) -> Teacher | None:
-        """Return who listens to the run that begins, if anybody does."""
-        return self._teacher
 
     def _teach_as(self, identity: Identity) -> Callable[[Look], None]:
         def teach(look: Look) -> None:
             lesson = self.library.add(identity, look)
             place = "memory" if self.library.folder is None else "the lessons of this user (padecast lessons)"
             taught = f"this run taught {look.samples} sample(s) of {look.steps} steps, kept in {place}"
-            self._remarks = (*self._remarks, f"{taught}; runs after it are planned from {lesson.runs} run(s)")
+            self.remarks = (*self.remarks, f"{taught}; runs after it are planned from {lesson.runs} run(s)")
 
         return teach
 
@@ -119,7 +117,7 @@ class Learning:
         places = {start.begin + step for step in proposal.steps}
         places = _fix(places, [place for place in _switches(pipe, start) if place > start.begin])
         plan = Plan("".join("C" if i < start.begin or i in places else "." for i in range(start.total)))
-        self._remarks = (
+        self.remarks = (
             f"planned from {lesson.runs} run(s) with {lesson.samples} sample(s): {len(places)} of {steps} computed, "
             f"about {proposal.decibels:.0f} dB expected (an estimate)",
         )
@@ -187,5 +185,5 @@ def check_learnable(pipe: Any) -> None:
     if getattr(pipe, "scheduler", None) is None:
         raise InvalidOption(
             f"a {type(pipe).__name__} without a scheduler tells no noise levels, on which lessons lie.\n"
-            'Accelerate the whole pipeline, or take a method that learns nothing: accelerate(model, "adaptive", steps=20)'
+            'Accelerate the whole pipeline, or take a method that learns nothing, such as "adaptive".'
         )

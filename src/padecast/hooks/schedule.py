@@ -137,7 +137,17 @@ class Clock:
         self._scales = SCALES
         self._tentative = self._led = False
         self._strides: tuple[float, ...] | None = None
-        self._noise: Noise | None = None
+        self.noise: Noise | None = None
+
+    @property
+    def timesteps(self) -> tuple[float, ...]:
+        """The timesteps of the run that has begun, of its places; reading them may wait for a GPU."""
+        return tuple(map(float, self.grid[: self._length(self.grid)])) if self.has_grid else ()
+
+    @property
+    def begin_index(self) -> int:
+        """The place at which the run begins: the middle of the schedule, for one that starts from an image."""
+        return int(getattr(self.pipeline.scheduler, "begin_index", None) or 0)
 
     @property
     def grid(self) -> Any:
@@ -195,7 +205,7 @@ class Clock:
         if begins:
             self._led = not by_hand
             self._strides = self._read_strides(total) if self._strides_wanted else None
-            self._noise = noise_of(self.pipeline.scheduler, size) if self._strides_wanted else None
+            self.noise = noise_of(self.pipeline.scheduler, size) if self._strides_wanted else None
         self._grid, self._value, self._place = grid, value, index
         if index is None:
             return Tick(total, None, begins)
@@ -207,7 +217,7 @@ class Clock:
             self._spent = grid
         self._last = index
         return Tick(
-            total, Position.at(index, total, strides=self._strides, noise=self._noise), begins, tentative=tentative
+            total, Position.at(index, total, strides=self._strides, noise=self.noise), begins, tentative=tentative
         )
 
     @property

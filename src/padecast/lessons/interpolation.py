@@ -84,11 +84,10 @@ def _curvature(gaps: Array) -> Array:
     system: Array = np.eye(size)
     right: Array = np.zeros((size, size))
     for k in range(1, size - 1):
-        before, after = gaps[k - 1], gaps[k]
+        before, after = float(gaps[k - 1]), float(gaps[k])
         system[k, k - 1 : k + 2] = before / 6, (before + after) / 3, after / 6
         right[k, k - 1 : k + 2] = 1 / before, -1 / before - 1 / after, 1 / after
-    result: Array = np.linalg.solve(system, right)
-    return result
+    return np.asarray(np.linalg.solve(system, right), dtype=np.float64)
 
 
 def share_covered(seen: Sequence[float], levels: Sequence[float]) -> float:

@@ -19,6 +19,7 @@ from padecast.policies.magnitude import Magnitude as Magnitude
 from padecast.policies.rate import Rate as Rate
 from padecast.policies.sea import Sea as Sea
 from padecast.policies.delta import Delta as Delta
+from padecast.policies.learned import Learned as Learned
 from padecast.policies.wrappers import Ends as Ends
 from padecast.policies.wrappers import Cap as Cap
 # isort: on

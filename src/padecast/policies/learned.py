@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from padecast._errors import InvalidOption, check
 from padecast._geometry import Geometry
 from padecast._steps import Position, Trace
-from padecast.policies.base import Policy
+from padecast.policies.base import Policy, register
 
 FIRST = ("exact", "fast")
 OBJECTIVES = ("mean", "low")
@@ -17,6 +17,7 @@ SPEEDUP = 2.5
 """What is asked for where nothing is."""
 
 
+@register("learned")
 @dataclass(frozen=True)
 class Learned(Policy):
     """Compute the first run whole, which teaches, and follow the plans that come of it from the next run on.
@@ -44,6 +45,9 @@ class Learned(Policy):
     Reference:
         Ours.
     """
+
+    computes_all: ClassVar[bool] = True
+    """Without a lesson; with one a plan stands in its place."""
 
     computed: int | None = None
     speedup: float | None = None
@@ -76,11 +80,6 @@ class Learned(Policy):
         if self.computed is not None:
             return min(self.computed, steps)
         return min(steps, math.ceil(steps / (self.speedup or SPEEDUP)))
-
-    @property
-    def computes_all(self) -> bool:
-        """Whether it never forecasts, as without a lesson."""
-        return True
 
     def computes(self, at: Position, trace: Trace, geometry: Geometry) -> bool:
         """See :meth:`Policy.computes`."""
