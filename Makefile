@@ -4,7 +4,7 @@
 PYTHON ?= python3
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
-CLAIMS_ARGS ?=
+ARGS ?=
 TRAIN_ARGS ?=
 
 VENV := .venv
@@ -14,7 +14,7 @@ READY := $(VENV)/.stamp
 LAYERS := $(wildcard tests/test_layers.py tests/test_surface.py tests/test_packaging.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check slow docs fuzz ray quantized bench comparison claims calibrations train-digits train-scenes train-motion format
+.PHONY: help demo test check slow docs fuzz ray quantized bench pages comparison claims calibrations train-digits train-scenes train-motion format
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' Makefile
@@ -53,22 +53,21 @@ quantized: $(READY) ## the tests of quantized weights, which install torchao
 	$(BIN)/pip install -q -c constraints.txt -e ".[quantized]"
 	$(BIN)/pytest -q tests/runs/test_quantized.py $(PYTEST_ARGS)
 
-bench: $(READY) ## measure the benchmarks that no other target does, into benchmarks/results/ (an hour and a half on two cores)
-	$(BIN)/python benchmarks/methods.py $(BENCH_ARGS)
-	$(BIN)/python benchmarks/transfer.py
-	$(BIN)/python benchmarks/speed.py
-	$(BIN)/python benchmarks/history.py
-	$(BIN)/python benchmarks/overhead.py
-	$(BIN)/python benchmarks/models.py
+# Others are measured one by one: benchmarks/README.md. Pages alone, from the result files that are there: make pages.
+bench: $(READY) ## measure costs, model classes, other caches and calibrations anew, and write their pages
+	$(BIN)/python -m benchmarks.cost.measure $(BENCH_ARGS)
+	$(BIN)/python -m benchmarks.cost.history
+	$(BIN)/python -m benchmarks.models.classes
 	$(BIN)/pip install -q -c constraints.txt -e ".[peers]"
-	$(BIN)/python benchmarks/runs_of_others.py
-	$(BIN)/python benchmarks/pages.py
-	$(BIN)/python benchmarks/calibrated.py
-	$(BIN)/python benchmarks/ideas.py
-	$(BIN)/python benchmarks/maps.py
-	$(BIN)/python benchmarks/readme.py
-	$(BIN)/python benchmarks/calibrated_tables.py
-	$(BIN)/python benchmarks/tables.py
+	$(BIN)/python -m benchmarks.others.measure
+	$(BIN)/python -m benchmarks.calibration.measure
+	$(MAKE) pages
+
+PAGES := comparison.page worlds.page plans.page calibration.page cost.page others.page claims.page
+pages: $(READY) ## write the pages and tables of the documentation anew from benchmarks/results/ (add ARGS=--check to compare)
+	for page in $(PAGES); do $(BIN)/python -m benchmarks.$$page $(ARGS) || exit 1; done
+	$(BIN)/python -m benchmarks.models.classes $(or $(ARGS),--page)
+	$(BIN)/python -m benchmarks.models.demos $(or $(ARGS),--page)
 
 # digits, digits-easy, scenes, scenes-50 or motion: make comparison EXPERIMENT=scenes
 EXPERIMENT ?= digits
@@ -76,16 +75,15 @@ comparison: MODEL = $(firstword $(subst -, ,$(EXPERIMENT)))
 comparison: $(READY) ## every method and other cache at equal computed steps, into docs/comparison.md (digits: an hour on one core)
 	$(BIN)/pip install -q -c constraints.txt -e ".[peers]"
 	OMP_NUM_THREADS=1 $(BIN)/padecast lab run benchmarks/experiments/$(EXPERIMENT).toml --out runs/comparison-$(EXPERIMENT)
-	$(BIN)/python benchmarks/comparison.py $(MODEL) $$(ls -d runs/comparison-$(MODEL)/ runs/comparison-$(MODEL)-*/ 2>/dev/null)
-	$(BIN)/python benchmarks/readme.py
+	$(BIN)/python -m benchmarks.comparison.cells $(MODEL) $$(ls -d runs/comparison-$(MODEL)/ runs/comparison-$(MODEL)-*/ 2>/dev/null)
+	$(BIN)/python -m benchmarks.comparison.page
 
 calibrations: $(READY) ## make the calibrations of digits that ship anew (an hour on two cores)
-	$(BIN)/python benchmarks/calibrations.py --setting hard --unfitted 11,12,13,14
-	$(BIN)/python benchmarks/calibrations.py --setting easy --unfitted 9,11,12,13,14
+	$(BIN)/python -m benchmarks.calibration.ship --setting hard --unfitted 11,12,13,14
+	$(BIN)/python -m benchmarks.calibration.ship --setting easy --unfitted 9,11,12,13,14
 
-claims: $(READY) ## put the papers' statements to the test on 64 seeds, into docs/claims.md (50 minutes on one core)
-	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/claims.py $(CLAIMS_ARGS)
-	$(BIN)/python benchmarks/claims_page.py
+claims: $(READY) ## write the page of the papers' statements, docs/claims.md, from the result files of a closed study
+	$(BIN)/python -m benchmarks.claims.page
 
 train-digits: $(READY) ## train a digits model like the bundled one anew, into runs/digits
 	$(BIN)/python -m demos.digits.train --out runs/digits $(TRAIN_ARGS)

@@ -1,23 +1,16 @@
-"""The papers' statements: what a verdict says, and which measurements stay when others are made anew."""
+"""The papers' statements: what a verdict says, and which captions are unseen."""
 
 from __future__ import annotations
 
-import importlib
-import json
 from pathlib import Path
-from typing import Any
 
 import pytest
+from benchmarks.claims.verdicts import Reading, conclude, side
+from benchmarks.common import task_of_captions
 
 from padecast.lab.experiment import read
 
-FOLDER = Path(__file__).parent.parent / "benchmarks"
-
-
-@pytest.fixture
-def module(monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.syspath_prepend(str(FOLDER))
-    return importlib.import_module
+EXPERIMENTS = Path(__file__).parent.parent / "benchmarks" / "experiments"
 
 
 @pytest.mark.parametrize(
@@ -31,39 +24,18 @@ def module(monkeypatch: pytest.MonkeyPatch) -> Any:
         ([], "undecided"),
     ],
 )
-def test_a_reading_is_what_most_of_its_comparisons_say(module: Any, gains: list[float], verdict: str) -> None:
-    verdicts = module("claims_verdicts")
-    assert verdicts.Reading("", [verdicts.Compared("", gain) for gain in gains]).verdict == verdict
+def test_a_reading_is_what_most_of_its_comparisons_say(gains: list[float], verdict: str) -> None:
+    assert Reading("", [side(gain) for gain in gains]).verdict == verdict
 
 
-def test_what_is_not_measured_anew_stays(module: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    claims = module("claims")
-    monkeypatch.setattr(claims, "RESULTS", tmp_path)
-    first = claims.begun("intervals", claims.SETTINGS, resume=False)
-    assert not any(found["seeds"] for found in first["settings"].values())
-    for found in first["settings"].values():
-        found["seeds"] = [20_000]
-    first["provenance"] = {"commit": "abc"}
-    (tmp_path / "claims-intervals.json").write_text(json.dumps(first))
-    again = claims.begun("intervals", ["scenes"], resume=False)
-    assert {setting: found["seeds"] for setting, found in again["settings"].items()} == {
-        "hard": [20_000],
-        "easy": [20_000],
-        "scenes": [],
-    }
-    assert again["earlier"] == [{"commit": "abc"}]
-    for setting in ("hard", "easy"):  # the first is not to be measured
-        first["settings"][setting]["rows"][0]["written"] = "another plan"
-    (tmp_path / "claims-intervals.json").write_text(json.dumps(first))
-    resumed = claims.begun("intervals", ["easy", "scenes"], resume=True)
-    assert {setting: found["seeds"] for setting, found in resumed["settings"].items()} == {
-        "hard": [20_000],
-        "easy": [],
-        "scenes": [20_000],
-    }
+def test_a_statement_is_what_all_its_readings_are() -> None:
+    holds, fails = Reading("", [1, 1]), Reading("", [-1])
+    assert conclude([holds, holds]).text == "supported" and conclude([holds, fails]).text == "mixed"
+    beside = conclude([holds, Reading("", [-1], counts=False)])
+    assert (beside.text, beside.count) == ("supported", "2 hold, 0 fail, 0 tie")
 
 
 @pytest.mark.slow
-def test_unseen_captions_are_those_of_the_experiment(module: Any) -> None:
-    (setting,) = read(FOLDER / "experiments" / "scenes.toml").settings
-    assert module("common").captioned("scenes", 20, held_out=True).call.prompts == tuple(setting.prompts)
+def test_unseen_captions_are_those_of_the_experiment() -> None:
+    (setting,) = read(EXPERIMENTS / "scenes.toml").settings
+    assert task_of_captions("scenes", 20, held_out=True).call.prompts == tuple(setting.prompts)

@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
-from pathlib import Path
 from typing import Any
 
 import pytest
-
-FOLDER = Path(__file__).parent.parent / "benchmarks"
-
-
-@pytest.fixture
-def comparison(monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.syspath_prepend(str(FOLDER))
-    return importlib.import_module("comparison")
+from benchmarks.comparison.cells import merge
+from benchmarks.comparison.verdicts import measure_leads
 
 
 def document(
@@ -29,9 +21,9 @@ def document(
     return {"provenance": [{"cells": len(rows)}], "chapters": {title: chapter}}
 
 
-def test_new_cells_replace_old_ones_and_the_others_stay(comparison: Any) -> None:
+def test_new_cells_replace_old_ones_and_the_others_stay() -> None:
     before = document({("fora", 6): 30.0, ("fora", 8): 33.0, ("adaptive", 6): 36.0})
-    found = comparison.kept(before, document({("adaptive", 6): 40.0, ("spectrum", 6): 22.0}))
+    found = merge(before, document({("adaptive", 6): 40.0, ("spectrum", 6): 22.0}))
     chapter = found["chapters"]["digits, hard"]
     assert {(row["name"], row["wanted"]): row["psnr"] for row in chapter["rows"]} == {
         ("fora", 6): 30.0,
@@ -40,22 +32,22 @@ def test_new_cells_replace_old_ones_and_the_others_stay(comparison: Any) -> None
         ("spectrum", 6): 22.0,
     }
     assert len(chapter["refusals"]) == 1 and len(found["provenance"]) == 2 and found["replaced"] == 1
-    assert comparison.kept(found, document({("adaptive", 6): 40.0, ("spectrum", 6): 22.0})) == found  # again
+    assert merge(found, document({("adaptive", 6): 40.0, ("spectrum", 6): 22.0})) == found  # again
 
 
-def test_other_settings_stay(comparison: Any) -> None:
-    found = comparison.kept(document({("fora", 6): 30.0}), document({("fora", 6): 35.0}, "digits, easy"))
+def test_other_settings_stay() -> None:
+    found = merge(document({("fora", 6): 30.0}), document({("fora", 6): 35.0}, "digits, easy"))
     assert {title: chapter["rows"][0]["psnr"] for title, chapter in found["chapters"].items()} == {
         "digits, hard": 30.0,
         "digits, easy": 35.0,
     }
 
 
-def test_cells_of_other_seeds_are_not_mixed(comparison: Any) -> None:
+def test_cells_of_other_seeds_are_not_mixed() -> None:
     with pytest.raises(SystemExit, match="sampled otherwise"):
-        comparison.kept(document({("fora", 6): 30.0}), document({("fora", 6): 30.0}, seeds=8))
+        merge(document({("fora", 6): 30.0}), document({("fora", 6): 30.0}, seeds=8))
     with pytest.raises(SystemExit, match="sampled otherwise"):  # by other weights
-        comparison.kept(document({("fora", 6): 30.0}), document({("fora", 6): 30.0}, read=0.9))
+        merge(document({("fora", 6): 30.0}), document({("fora", 6): 30.0}, read=0.9))
 
 
 def reached(name: str, psnr: float, fid: float, read: float = 1.0, nfe: float = 6.0) -> dict[str, Any]:
@@ -63,7 +55,7 @@ def reached(name: str, psnr: float, fid: float, read: float = 1.0, nfe: float = 
     return {"name": name, "wanted": 6, "nfe": nfe, **figures}
 
 
-def test_calibrated_stands_beside_the_best_other_in_every_figure_by_itself(comparison: Any) -> None:
+def test_calibrated_stands_beside_the_best_other_in_every_figure_by_itself() -> None:
     made = document({})
     chapter = made["chapters"]["digits, hard"] | {"refusals": []}
     chapter["settings"]["steps"] = 20
@@ -76,7 +68,7 @@ def test_calibrated_stands_beside_the_best_other_in_every_figure_by_itself(compa
         reached("teacache", 45.0, fid=0.0, nfe=7.0),  # missed the number
     ]
     made["chapters"]["digits, hard"] = chapter
-    (line,) = comparison.beside([made])[2:]
+    (line,) = measure_leads([made]).splitlines()[2:]
     assert [cell.strip() for cell in line.strip("| ").split("|")] == [
         "digits, hard, 6",
         "41.00, +8.00 on taylorseer",

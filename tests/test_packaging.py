@@ -27,8 +27,8 @@ else:
     import tomli as tomllib
 
 ROOT = Path(__file__).parents[1]
-TARGETS = {"help", "demo", "test", "check", "slow", "fuzz", "docs", "ray", "quantized", "format", "bench", "comparison"}
-TARGETS |= {"claims", "calibrations", "train-digits", "train-scenes", "train-motion"}
+TARGETS = {"help", "demo", "test", "check", "slow", "fuzz", "docs", "ray", "quantized", "format", "bench", "pages"}
+TARGETS |= {"comparison", "claims", "calibrations", "train-digits", "train-scenes", "train-motion"}
 
 
 LAB = ROOT / "packages" / "lab"

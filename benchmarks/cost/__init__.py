@@ -1,1 +1,1 @@
-"""What padecast itself costs: see benchmarks/overhead.py."""
+"""What padecast itself costs."""

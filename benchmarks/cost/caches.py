@@ -2,229 +2,147 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 
-import diffusers
-from torch import Tensor, nn
-
-import padecast
-from cost.models import Case
+from benchmarks.cost.models import Case
+from padecast.lab.peers import Peer, switch_on
+from padecast.lab.peers.attentions import TaylorSeer, TaylorSeerLite
+from padecast.lab.peers.cache_dit import DBCache
+from padecast.lab.peers.stacks import FirstBlock, MagCache, SeaCache
+from padecast.lab.peers.watch import Watch
 from padecast.methods import Method, method
 from padecast.policies import Interval
 
-Off = Callable[[], None]
+FIRST_RUNS = "its first block runs at every step"
 
 
 @dataclass
 class Way:
-    """A cache: its name, its settings in words, and what switches it on and returns what switches it off."""
+    """A cache: its name, its settings in words, and what switches it on inside a block."""
 
     name: str
     settings: str
-    on: Callable[[Case], Off]
+    on: Callable[[Case], AbstractContextManager[Any]]
     notes: list[str] = field(default_factory=list)
 
 
-class Watch:
-    """Which calls of a model ran the attention of its last block: ``C`` for those, a dot for the others."""
-
-    def __init__(self, case: Case) -> None:
-        last = next(part for name, part in case.blocks[-1].named_modules() if name.endswith("to_q"))
-        self.ran: list[bool] = []
-        self._hooks = [case.model.register_forward_pre_hook(lambda *_: self.ran.append(False))]
-        self._hooks.append(last.register_forward_hook(self._count))
-
-    def _count(self, *_: Any) -> None:
-        self.ran[-1] = True
-
-    @property
-    def plan(self) -> str:
-        return "".join("C" if ran else "." for ran in self.ran)
-
-    def remove(self) -> None:
-        for hook in self._hooks:
-            hook.remove()
+def find_plan(case: Case, way: Way) -> str:
+    """Run a case once with a cache, and return which calls of the model were computed."""
+    with way.on(case):
+        watch = Watch(case.pipe)
+        try:
+            case()
+        finally:
+            watch.remove()
+    return watch.plan(len(watch.ran))
 
 
-def planned(case: Case, way: Way) -> str:
-    """Run a case once with a cache, and return what was computed."""
-    off, watch = way.on(case), Watch(case)
-    try:
-        case()
-    finally:
-        watch.remove()
-        off()
-    return watch.plan
+def use(rule: Method, name: str = "", *, measure: bool = False) -> Way:
+    """Return padecast with a method; ``measure`` is on by default in padecast, for the report."""
+    shown = f"padecast, {name or rule.name}" + (", report measured" if measure else "")
+    return Way(shown, f"{rule.policy}, {rule.forecaster}", lambda case: case.accelerate(rule, measure=measure))
 
 
-def ours(chosen: Method, name: str = "", measure: bool = False) -> Way:
-    def on(case: Case) -> Off:
-        return padecast.enable(case.target, chosen, steps=case.steps, measure=measure).disable
-
-    return Way(f"padecast, {name or chosen.name}", f"{chosen.policy}, {chosen.forecaster}", on)
-
-
-def even(name: str, every: int, warmup: int = 0, measure: bool = False) -> Way:
-    """A method on an even plan; ``measure`` is on by default in padecast, for the report."""
-    policy, shown = Interval(every=every, warmup=warmup), f"{name}, report measured" if measure else name
-    return ours(Method(name, policy, method(name).forecaster, ""), shown, measure)
+def use_evenly(name: str, every: int = 4, warmup: int = 3, *, measure: bool = False) -> Way:
+    """Return the forecaster of a method on an even plan."""
+    rule = Method(name, Interval(every=every, warmup=warmup), method(name).forecaster, "")
+    return use(rule, {"linear": "lagrange"}.get(name, name), measure=measure)
 
 
-def nothing(plan: str) -> Way:
-    """The bound: blocks hand their input on at the steps that the plan leaves out, and nothing is kept or added."""
+def leave_out(plan: str) -> Way:
+    """Return the bound: blocks hand their input on at the steps that the plan leaves out; nothing is kept or added."""
 
-    def on(case: Case) -> Off:
+    @contextmanager
+    def on(case: Case) -> Iterator[None]:
         calls = [-1]
 
-        def enter(*_: Any) -> None:
+        def count(*_: Any) -> None:
             calls[0] = (calls[0] + 1) % len(plan)
 
-        hook = case.model.register_forward_pre_hook(enter)
+        hook = case.model.register_forward_pre_hook(count)
         for block in case.blocks:
-            block.forward = _handing_on(block.forward, lambda: plan[calls[0]] == "C")
-
-        def off() -> None:
+            block.forward = _hand_on(block.forward, lambda: plan[calls[0]] == "C")
+        try:
+            yield
+        finally:
             hook.remove()
             for block in case.blocks:
                 del block.forward
 
-        return off
-
     return Way("nothing at all (bound)", f"identity instead of blocks at the dots of {plan}", on)
 
 
-def _handing_on(forward: Callable[..., Any], computes: Callable[[], bool]) -> Callable[..., Any]:
+def _hand_on(forward: Callable[..., Any], computes: Callable[[], bool]) -> Callable[..., Any]:
     def around(*args: Any, **kwargs: Any) -> Any:
         if computes():
             return forward(*args, **kwargs)
-        given = args[0] if args else kwargs["hidden_states"]
+        hidden = args[0] if args else kwargs["hidden_states"]
         text = kwargs.get("encoder_hidden_states")
-        return given if text is None else (text, given)
+        return hidden if text is None else (text, hidden)
 
     return around
 
 
-def theirs(name: str, config: Any, note: str = "") -> Way:
-    def on(case: Case) -> Off:
-        case.model.enable_cache(config)
-        return case.model.disable_cache
-
-    return Way(name, f"{config}", on, [note] if note else [])
+def use_peer(name: str, peer: Peer, note: str = "") -> Way:
+    """Return a cache of another library."""
+    return Way(name, str(peer), lambda case: switch_on(case.pipe, peer, case.steps), [note] if note else [])
 
 
-def spans(total: int, nfe: int, count: Callable[[int, int], int]) -> tuple[int, int]:
+def space(total: int, nfe: int, count: Callable[[int, int], int]) -> tuple[int, int]:
     """Return the warm-up and the longest skip with which a rule comes nearest to a number of computed steps."""
     return min(product(range(1, total // 2), range(1, 8)), key=lambda p: (abs(count(*p) - nfe), abs(p[0] - 3)))
 
 
-def magcache(total: int, nfe: int) -> Way:
-    first, skipped = spans(total, nfe, lambda r, m: r + (total - r) // (m + 1))
-    config = diffusers.MagCacheConfig(
-        mag_ratios=[1.0] * total, num_inference_steps=total, max_skip_steps=skipped, retention_ratio=first / total
-    )
-    return theirs("MagCache", config, "ratios of 1, so that its interval decides")
+def use_magcache(total: int, nfe: int) -> Way:
+    """Return MagCache with magnitudes of 1."""
+    first, longest = space(total, nfe, lambda first, longest: first + (total - first) // (longest + 1))
+    peer = MagCache(longest=longest, retention=first / total, ratios=(1.0,) * total)
+    return use_peer("MagCache", peer, "ratios of 1, so that its interval decides")
 
 
-def taylorseer(case: Case, nfe: int, lite: bool) -> Way:
-    def count(first: int, skipped: int) -> int:
-        return sum(s < first or (s - first - 1) % (skipped + 1) == 0 for s in range(case.steps))
-
-    first, skipped = spans(case.steps, nfe, count)
-    named = {"cache_identifiers": [r"blocks\.\d+\.attn[12]"]} if hasattr(case.model, "blocks") else {}
-    dtype = case.model.dtype
-    config = diffusers.TaylorSeerCacheConfig(
-        cache_interval=skipped + 1,
-        disable_cache_before_step=first,
-        taylor_factors_dtype=dtype,
-        **({"use_lite_mode": True} if lite else named),
-    )
+def use_taylorseer(total: int, nfe: int, *, lite: bool) -> Way:
+    """Return TaylorSeer, in its lite mode or not."""
+    peer = TaylorSeerLite() if lite else TaylorSeer()
+    peer = dataclasses.replace(peer, **next(iter(peer.rooms(total, nfe))))
     note = "" if lite else "forecasts every attention; feed-forward parts run at every step"
-    return theirs("TaylorSeer, lite" if lite else "TaylorSeer", config, note)
+    return use_peer("TaylorSeer, lite" if lite else "TaylorSeer", peer, note)
 
 
-def seacache(total: int, nfe: int) -> Way:
-    def plan(first: int, skipped: int) -> int:
+def use_seacache(total: int, nfe: int) -> Way:
+    """Return SeaCache with a threshold that is never reached."""
+
+    def count(first: int, longest: int) -> int:
         row, computed = 0, 0
         for step in range(total):
-            row = 0 if step < first or step == total - 1 or row == skipped else row + 1
+            row = 0 if step < first or step == total - 1 or row == longest else row + 1
             computed += row == 0
         return computed
 
-    first, skipped = spans(total, nfe, plan)
-    config = diffusers.SeaCacheConfig(threshold=1e9, retention_steps=first, max_consecutive_cached=skipped)
-    return theirs("SeaCache", config, "a threshold never reached, so that its interval decides")
+    first, longest = space(total, nfe, count)
+    peer = SeaCache(threshold=1e9, longest=longest, warmup=first)
+    return use_peer("SeaCache", peer, "a threshold never reached, so that its interval decides")
 
 
-def cache_dit(plan: str) -> Way:
-    def on(case: Case) -> Off:
-        import cache_dit as library
-
-        config = library.DBCacheConfig(
-            Fn_compute_blocks=1,
-            Bn_compute_blocks=0,
-            steps_computation_mask=[int(c == "C") for c in plan],
-            steps_computation_policy="static",
-            num_inference_steps=len(plan),
-            enable_separate_cfg=False,
-        )
-        library.enable_cache(case.pipe, cache_config=config)
-        return lambda: library.disable_cache(case.pipe)
-
-    settings = f"DBCacheConfig(Fn_compute_blocks=1, steps_computation_mask={plan}, static, enable_separate_cfg=False)"
-    return Way("cache-dit", settings, on, ["its first block runs at every step"])
+def use_cache_dit(plan: str) -> Way:
+    """Return cache-dit on a written plan."""
+    return use_peer("cache-dit", DBCache(plan=plan, separate=False), FIRST_RUNS)
 
 
-def first_block(case: Case, nfe: int, tries: int = 6) -> Way:
-    """FirstBlockCache with the threshold that computes so many steps, found on what its first block does uncached."""
-    residuals: list[Tensor] = []
-    head = case.blocks[0]
-    with hooked(head, residuals):
-        case()
-    low, high = 0.0, 8.0
-    best: tuple[int, float] | None = None
-    threshold = simulated(residuals, nfe)
+def use_first_block(case: Case, nfe: int, tries: int = 10) -> Way:
+    """Return FirstBlockCache with the threshold that computes nearest to so many steps."""
+    low, high = 1e-3, 8.0
+    ways: list[tuple[int, Way]] = []
     for _ in range(tries):
-        found = planned(case, theirs("", diffusers.FirstBlockCacheConfig(threshold=threshold))).count("C")
-        if best is None or abs(found - nfe) < best[0]:
-            best = (abs(found - nfe), threshold)
-        if found == nfe:
+        threshold = (low * high) ** 0.5
+        way = use_peer("FirstBlockCache", FirstBlock(threshold), FIRST_RUNS)
+        count = find_plan(case, way).count("C")
+        ways.append((abs(count - nfe), way))
+        if count == nfe:
             break
-        low, high = (threshold, high) if found > nfe else (low, threshold)
-        threshold = min((low + high) / 2, 1.1 * low) if low else 0.9 * high
-    assert best is not None
-    config = diffusers.FirstBlockCacheConfig(threshold=best[1])
-    return theirs("FirstBlockCache", config, "its first block runs at every step")
-
-
-@contextmanager
-def hooked(head: nn.Module, residuals: list[Tensor]) -> Iterator[None]:
-    def keep(_: Any, args: Any, kwargs: Any, output: Any) -> None:
-        entry = kwargs.get("hidden_states", args[0] if args else None)
-        residuals.append((output[1] if isinstance(output, tuple) else output) - entry)
-
-    hook = head.register_forward_hook(keep, with_kwargs=True)
-    try:
-        yield
-    finally:
-        hook.remove()
-
-
-def simulated(residuals: list[Tensor], nfe: int) -> float:
-    """Return a threshold that computes so many steps of a recorded run."""
-
-    def computes(threshold: float) -> int:
-        kept, count = residuals[0], 1
-        for residual in residuals[1:]:
-            if float((residual - kept).abs().mean() / kept.abs().mean()) > threshold:
-                kept, count = residual, count + 1
-        return count
-
-    low, high = 1e-6, 8.0
-    for _ in range(30):
-        middle = (low * high) ** 0.5
-        low, high = (middle, high) if computes(middle) > nfe else (low, middle)
-    return high
+        low, high = (threshold, high) if count > nfe else (low, threshold)
+    return min(ways, key=lambda pair: pair[0])[1]

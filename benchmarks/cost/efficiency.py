@@ -9,19 +9,19 @@ from typing import Any
 
 from rich.console import Console
 
-from cost.caches import (
+from benchmarks.cost.caches import (
     Way,
-    cache_dit,
-    even,
-    first_block,
-    magcache,
-    nothing,
-    ours,
-    planned,
-    seacache,
-    taylorseer,
+    find_plan,
+    leave_out,
+    use,
+    use_cache_dit,
+    use_evenly,
+    use_first_block,
+    use_magcache,
+    use_seacache,
+    use_taylorseer,
 )
-from cost.models import Case, digits, middle_flux, middle_wan
+from benchmarks.cost.models import Case, digits, middle_flux, middle_wan
 from padecast import zoo
 from padecast.lab.timing import time_call
 
@@ -29,87 +29,85 @@ Row = dict[str, Any]
 SAY = Console(stderr=True)
 
 
-def digits_rows(quick: bool) -> Iterator[Row]:
+def measure_digits(quick: bool) -> Iterator[Row]:
+    """Measure padecast alone, on the demo model."""
     case = digits(4 if quick else 16)
-    bound = nothing(planned(case, even("tc-pade", 4, 3)))
-    return compared(case, [*digits_ways(), bound], 1 if quick else 7)
+    names, plans = ("tc-pade", "linear"), ((4, 0), (4, 3), (3, 3))  # 6, 8 and 10 computed
+    ways = [use_evenly(name, *plan) for plan in plans for name in names]
+    ways += [
+        use(zoo.calibration("digits", "hard").method(computed=8), "calibrated"),
+        use_evenly("tc-pade", measure=True),
+    ]
+    ways.append(leave_out(find_plan(case, use_evenly("tc-pade"))))
+    return compare(case, ways, 1 if quick else 7)
 
 
-def flux_rows(quick: bool) -> Iterator[Row]:
-    return beside_peers(middle_flux(quick), 1 if quick else 5)
+def measure_flux(quick: bool) -> Iterator[Row]:
+    """Measure a FLUX of middle size."""
+    return measure_beside(middle_flux(quick), 1 if quick else 5)
 
 
-def wan_rows(quick: bool) -> Iterator[Row]:
-    return beside_peers(middle_wan(quick), 1 if quick else 5)
+def measure_wan(quick: bool) -> Iterator[Row]:
+    """Measure a Wan of middle size."""
+    return measure_beside(middle_wan(quick), 1 if quick else 5)
 
 
-def beside_peers(case: Case, repeats: int) -> Iterator[Row]:
-    plan = planned(case, even("tc-pade", 4, 3))
-    wanted = [even("tc-pade", 4, 3), linear(), nothing(plan)]
-    return compared(case, [*wanted, *peers(case, plan.count("C"), plan)], repeats)
+def measure_beside(case: Case, repeats: int) -> Iterator[Row]:
+    """Measure padecast, the bound and other caches that compute as many steps."""
+    plan = find_plan(case, use_evenly("tc-pade"))
+    ways = [use_evenly("tc-pade"), use_evenly("linear"), leave_out(plan)]
+    return compare(case, [*ways, *list_peers(case, plan)], repeats)
 
 
-def digits_ways() -> list[Way]:
-    plans = {6: (4, 0), 8: (4, 3), 10: (3, 3)}
-    ways = [way for every, warmup in plans.values() for way in (even("tc-pade", every, warmup), linear(every, warmup))]
-    calibrated = zoo.calibration("digits", "hard").method(computed=8)
-    return [*ways, ours(calibrated, "calibrated"), even("tc-pade", 4, 3, measure=True)]
-
-
-def linear(every: int = 4, warmup: int = 3) -> Way:
-    way = even("linear", every, warmup)
-    return Way("padecast, lagrange", way.settings, way.on)
-
-
-def peers(case: Case, nfe: int, plan: str) -> list[Way | Row]:
-    """The other caches, set to compute as many steps; what cannot be put on says why."""
+def list_peers(case: Case, plan: str) -> list[Way | Row]:
+    """Return the other caches, set to compute as many steps; what cannot be put on says why."""
+    nfe, total = plan.count("C"), case.steps
     makers: dict[str, Callable[[], Way]] = {
-        "FirstBlockCache": lambda: first_block(case, nfe),
-        "MagCache": lambda: magcache(case.steps, nfe),
-        "TaylorSeer": lambda: taylorseer(case, nfe, lite=False),
-        "TaylorSeer, lite": lambda: taylorseer(case, nfe, lite=True),
-        "SeaCache": lambda: seacache(case.steps, nfe),
-        "cache-dit": lambda: cache_dit(plan),
+        "FirstBlockCache": lambda: use_first_block(case, nfe),
+        "MagCache": lambda: use_magcache(total, nfe),
+        "TaylorSeer": lambda: use_taylorseer(total, nfe, lite=False),
+        "TaylorSeer, lite": lambda: use_taylorseer(total, nfe, lite=True),
+        "SeaCache": lambda: use_seacache(total, nfe),
+        "cache-dit": lambda: use_cache_dit(plan),
     }
     if not case.name.startswith("Wan"):
         del makers["SeaCache"]  # for Wan and Cosmos alone
-    found: list[Way | Row] = []
+    ways: list[Way | Row] = []
     for name, make in makers.items():
         SAY.print(f"efficiency: {case.name}: setting {name}")
-        found.append(attempted(name, case, make))
-    return found
+        ways.append(attempt(name, case, make))
+    return ways
 
 
-def attempted(name: str, case: Case, make: Callable[[], Any]) -> Any:
+def attempt(name: str, case: Case, make: Callable[[], Any]) -> Any:
+    """Return what a function returns, or a row with its error."""
     try:
         return make()
     except Exception as error:
         return {"model": case.name, "way": name, "error": f"{type(error).__name__}: {str(error).splitlines()[0][:160]}"}
 
 
-def compared(case: Case, ways: Sequence[Way | Row], repeats: int) -> Iterator[Row]:
+def compare(case: Case, ways: Sequence[Way | Row], repeats: int) -> Iterator[Row]:
     """Measure every way against uncached runs made in turn with it."""
     with time_call(case.pipe):
         case.run(2)
     for way in ways:
         row = way
         if isinstance(way, Way):
-            row = attempted(way.name, case, lambda way=way: efficiency(case, way, repeats))
-        SAY.print(f"efficiency: {case.name}: {row['way']}: {short(row)}")
+            row = attempt(way.name, case, lambda way=way: measure(case, way, repeats))
+        SAY.print(f"efficiency: {case.name}: {row['way']}: {shorten(row)}")
         yield row
 
 
-def efficiency(case: Case, way: Way, repeats: int) -> Row:
-    plan = planned(case, way)  # also makes what the first run makes
-    taken: dict[str, list[float]] = {"uncached": [], "cached": []}
+def measure(case: Case, way: Way, repeats: int) -> Row:
+    """Measure one way against uncached runs made in turn with it."""
+    plan = find_plan(case, way)  # also makes what the first run makes
+    times: dict[str, list[float]] = {"uncached": [], "cached": []}
     for _ in range(repeats):
-        taken["uncached"].append(denoising(case))
-        off = way.on(case)
-        try:
-            taken["cached"].append(denoising(case))
-        finally:
-            off()
-    plain, cached = median(taken["uncached"]), median(taken["cached"])
+        times["uncached"].append(time_denoiser(case))
+        with way.on(case):
+            times["cached"].append(time_denoiser(case))
+    plain, cached = median(times["uncached"]), median(times["cached"])
     nfe = plan.count("C")
     return {
         "model": case.name,
@@ -123,21 +121,23 @@ def efficiency(case: Case, way: Way, repeats: int) -> Row:
         "repeats": repeats,
         "uncached_seconds": plain,
         "cached_seconds": cached,
-        "all_seconds": taken,
+        "all_seconds": times,
         "speedup": plain / cached,
         "ideal": len(plan) / nfe,
         "efficiency": plain / cached / (len(plan) / nfe),
     }
 
 
-def denoising(case: Case) -> float:
+def time_denoiser(case: Case) -> float:
+    """Run once, and return the seconds spent in the model."""
     gc.collect()
     with time_call(case.pipe) as watch:
         case()
     return watch.denoiser_seconds
 
 
-def short(row: Row) -> str:
+def shorten(row: Row) -> str:
+    """Write a row in short."""
     if "error" in row:
         return str(row["error"])
     return f"{row['speedup']:.2f}x of {row['ideal']:.2f}x at NFE {row['nfe']}, efficiency {row['efficiency']:.3f}"

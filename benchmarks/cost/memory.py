@@ -8,8 +8,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
-import padecast
-from cost.models import CUDA, Case, digits, middle_flux
+from benchmarks.cost.models import CUDA, Case, digits, middle_flux
 from padecast.methods import Method, method
 from padecast.policies import Plan
 
@@ -17,27 +16,26 @@ Row = dict[str, Any]
 SAY = Console(stderr=True)
 
 
-def memory_rows(quick: bool) -> list[Row]:
+def measure_memory(quick: bool) -> list[Row]:
+    """Measure two models on two short plans."""
     rows = []
     for make in (lambda: digits(4 if quick else 16, steps=8), lambda: middle_flux(quick)):
         case = make()
         case.steps = 8
         for plan in ("CC.C.C.C", "CCC..C.C"):
-            rows.append(memory_row(case, plan))
+            rows.append(measure_run(case, plan))
             SAY.print(f"memory: {rows[-1]}")
     return rows
 
 
-def memory_row(case: Case, plan: str) -> Row:
-    chosen = Method("tc-pade", Plan(plan), method("tc-pade").forecaster, "")
+def measure_run(case: Case, plan: str) -> Row:
+    """Measure the peak of one run over that of the uncached run."""
+    rule = Method("tc-pade", Plan(plan), method("tc-pade").forecaster, "")
     case()
     plain = peak(case)
-    handle = padecast.enable(case.target, chosen, steps=case.steps, measure=False)
-    try:
+    with case.accelerate(rule) as run:
         over = peak(case) - plain
-        declared = handle.report.history_bytes
-    finally:
-        handle.disable()
+        declared = run.report.history_bytes
     return {
         "model": case.name,
         "about": case.about,

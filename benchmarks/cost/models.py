@@ -9,10 +9,12 @@ from typing import Any
 
 import diffusers
 import torch
-from common import SETTINGS
 from torch import Tensor, nn
 
-from padecast import lab, zoo
+import padecast
+from benchmarks.common import SETTINGS, hush, load
+from padecast import Handle, lab
+from padecast.methods import Method
 
 CUDA = torch.cuda.is_available()
 DEVICE = torch.device("cuda" if CUDA else "cpu")
@@ -42,6 +44,11 @@ class Case:
         with torch.no_grad():
             return self.run(self.steps)
 
+    def accelerate(self, method: Method, *, measure: bool = False) -> Handle:
+        """Switch padecast on, to be used as a context; a bare model has no scheduler that says its steps."""
+        steps = self.steps if isinstance(self.target, nn.Module) else None
+        return padecast.accelerate(self.target, method, steps=steps, measure=measure)
+
     @property
     def model(self) -> nn.Module:
         return self.pipe.transformer  # type: ignore[no-any-return]
@@ -53,10 +60,11 @@ class Case:
 
 
 def random(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Return the same random numbers every time."""
     return torch.randn(shape, generator=torch.Generator().manual_seed(1)).to(DEVICE, dtype)
 
 
-def made(kind: Any, dtype: torch.dtype, **sizes: Any) -> Any:
+def make(kind: Any, dtype: torch.dtype, **sizes: Any) -> Any:
     """Make a model with random weights where it is to lie, in the dtype it is to have."""
     torch.manual_seed(0)
     before = torch.get_default_dtype()
@@ -69,22 +77,19 @@ def made(kind: Any, dtype: torch.dtype, **sizes: Any) -> Any:
     return nn.Module.to(model, dtype).eval()  # diffusers' own `to` warns
 
 
-def quiet(pipe: Any) -> Any:
-    pipe.set_progress_bar_config(disable=True)
-    return pipe
-
-
 def digits(batch: int = 16, steps: int = 20) -> Case:
-    pipe = quiet(zoo.load("digits").to(DEVICE))
+    """Return the demo model."""
+    pipe = hush(load("digits"))
     call, seeds = lab.Sampling(**SETTINGS["hard"]), tuple(range(20_000, 20_000 + batch))
     return Case("digits", pipe, lambda n: call(pipe, seeds, num_inference_steps=n), steps, f"batch {batch}, hard", pipe)
 
 
 def flux(name: str, size: int, steps: int, text: int, dtype: torch.dtype = torch.float32, **sizes: Any) -> Case:
-    model = made(diffusers.FluxTransformer2DModel, dtype, **sizes)
+    """Return a FluxPipeline without text encoders."""
+    model = make(diffusers.FluxTransformer2DModel, dtype, **sizes)
     parts = dict.fromkeys(("vae", "text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2"))
     scheduler = diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0)
-    pipe = quiet(diffusers.FluxPipeline(transformer=model, scheduler=scheduler, **parts))
+    pipe = hush(diffusers.FluxPipeline(transformer=model, scheduler=scheduler, **parts))
     config = model.config
     embeds = {
         "prompt_embeds": random(1, text, config.joint_attention_dim, dtype=dtype),
@@ -105,10 +110,11 @@ def flux(name: str, size: int, steps: int, text: int, dtype: torch.dtype = torch
 def wan(
     name: str, size: tuple[int, int, int], steps: int, text: int, dtype: torch.dtype = torch.float32, **sizes: Any
 ) -> Case:
-    model = made(diffusers.WanTransformer3DModel, dtype, **sizes)
+    """Return a WanPipeline without a text encoder."""
+    model = make(diffusers.WanTransformer3DModel, dtype, **sizes)
     scheduler = diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0)
     parts = dict.fromkeys(("vae", "text_encoder", "tokenizer"))
-    pipe = quiet(diffusers.WanPipeline(transformer=model, scheduler=scheduler, **parts))
+    pipe = hush(diffusers.WanPipeline(transformer=model, scheduler=scheduler, **parts))
     embeds = random(1, text, model.config.text_dim, dtype=dtype)
     height, width, frames = size
 
@@ -125,7 +131,7 @@ def dit_xl(steps: int, batch: int = 2, dtype: torch.dtype = torch.float32) -> Ca
     """DiT-XL/2 at 256 x 256, called in a loop without a scheduler; its defaults are nearly the class's."""
     sizes: dict[str, Any] = {"num_attention_heads": 16, "attention_head_dim": 72, "in_channels": 4, "out_channels": 8}
     sizes |= {"num_layers": 28, "sample_size": 32, "patch_size": 2, "num_embeds_ada_norm": 1000}
-    model = made(diffusers.DiTTransformer2DModel, dtype, **sizes)
+    model = make(diffusers.DiTTransformer2DModel, dtype, **sizes)
     x, labels = random(batch, 4, 32, 32, dtype=dtype), torch.zeros(batch, dtype=torch.long, device=DEVICE)
 
     def run(n: int) -> Any:
@@ -139,6 +145,7 @@ def dit_xl(steps: int, batch: int = 2, dtype: torch.dtype = torch.float32) -> Ca
 
 
 def middle_flux(quick: bool) -> Case:
+    """Return a FLUX of middle size."""
     sizes: dict[str, Any] = {"num_layers": 3, "num_single_layers": 6, "attention_head_dim": 64}
     sizes |= {"num_attention_heads": 8, "in_channels": 64, "joint_attention_dim": 256, "pooled_projection_dim": 128}
     sizes |= {"axes_dims_rope": (8, 28, 28)}
@@ -147,6 +154,7 @@ def middle_flux(quick: bool) -> Case:
 
 
 def middle_wan(quick: bool) -> Case:
+    """Return a Wan of middle size."""
     heads = 2 if quick else 8
     sizes: dict[str, Any] = {"num_attention_heads": heads, "attention_head_dim": 64, "text_dim": 256}
     sizes |= {"in_channels": 16, "out_channels": 16, "freq_dim": 256, "ffn_dim": 4 * 64 * heads, "num_layers": 6}
@@ -154,9 +162,11 @@ def middle_wan(quick: bool) -> Case:
 
 
 def flux_dev(steps: int) -> Case:
+    """Return a FLUX of the size of FLUX.1-dev."""
     return flux(f"FLUX.1-dev, {steps} steps", 1024, steps, 512, torch.bfloat16, guidance_embeds=True)
 
 
 def wan_small(steps: int) -> Case:
+    """Return a Wan of the size of Wan2.1-1.3B."""
     sizes: dict[str, Any] = {"num_attention_heads": 12, "attention_head_dim": 128, "ffn_dim": 8960, "num_layers": 30}
     return wan("Wan2.1-1.3B", (480, 832, 81), steps, 512, torch.bfloat16, **sizes)

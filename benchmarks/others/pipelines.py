@@ -8,6 +8,8 @@ import diffusers
 import torch
 from torch import Tensor, nn
 
+from benchmarks.common import hush
+
 STEPS = 8
 ROUNDING = 1e-4
 """Of steady runs: a larger share of the largest value than this is not rounding."""
@@ -36,10 +38,12 @@ WAN = {
 
 
 def random(*shape: int, seed: int) -> Tensor:
+    """Return random numbers of a seed."""
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
 def autoencoder() -> nn.Module:
+    """Return a tiny autoencoder."""
     torch.manual_seed(1)
     return diffusers.AutoencoderKL(
         block_out_channels=(4, 8),
@@ -54,12 +58,8 @@ def autoencoder() -> nn.Module:
     ).eval()
 
 
-def quiet(pipe: Any) -> Any:
-    pipe.set_progress_bar_config(disable=True)
-    return pipe
-
-
 def flux(kind: Any = None, **parts: Any) -> Any:
+    """Return a FLUX pipeline, or one of another kind of the same parts."""
     torch.manual_seed(0)
     fixed = {
         "transformer": diffusers.FluxTransformer2DModel(**FLUX).eval(),
@@ -67,14 +67,16 @@ def flux(kind: Any = None, **parts: Any) -> Any:
         "vae": autoencoder(),
         **dict.fromkeys(("text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2")),
     }
-    return quiet((kind or diffusers.FluxPipeline)(**{**fixed, **parts}))
+    return hush((kind or diffusers.FluxPipeline)(**{**fixed, **parts}))
 
 
 def image_to_image(**parts: Any) -> Any:
+    """Return a FLUX image-to-image pipeline."""
     return flux(diffusers.FluxImg2ImgPipeline, **parts)
 
 
-def controlled() -> Any:
+def flux_controlnet() -> Any:
+    """Return a FLUX ControlNet pipeline."""
     torch.manual_seed(4)
     net = diffusers.FluxControlNetModel(**FLUX).eval()
     for projection in (*net.controlnet_blocks, *net.controlnet_single_blocks):
@@ -83,14 +85,16 @@ def controlled() -> Any:
 
 
 def wan(scheduler: Any = None) -> Any:
+    """Return a Wan pipeline."""
     torch.manual_seed(0)
     model = diffusers.WanTransformer3DModel(**WAN).eval()
     scheduler = scheduler or diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0)
     parts = dict.fromkeys(("vae", "text_encoder", "tokenizer"))
-    return quiet(diffusers.WanPipeline(transformer=model, scheduler=scheduler, **parts))
+    return hush(diffusers.WanPipeline(transformer=model, scheduler=scheduler, **parts))
 
 
 def wan_heun() -> Any:
+    """Return a Wan pipeline under Heun's method."""
     return wan(diffusers.FlowMatchHeunDiscreteScheduler())
 
 
@@ -100,7 +104,7 @@ def prompts(count: int, mate: int = 7, first: int = 0, strength: float = 1.0) ->
     shapes |= {"pooled_prompt_embeds": (8,), "negative_pooled_prompt_embeds": (8,)}
     which = [(first, 1.0), *[(mate, strength)] * (count - 1)]
     return {
-        name: torch.cat([size * random(1, *shape, seed=2 + 1000 * i + own) for own, size in which])
+        name: torch.cat([size * random(1, *shape, seed=2 + 1000 * i + number) for number, size in which])
         for i, (name, shape) in enumerate(shapes.items())
     }
 
@@ -122,7 +126,7 @@ def draw(pipe: Any, seed: int = 3, size: int = 16, count: int = 1, guided: bool 
     return pipe(**{**fixed, **options}).images
 
 
-def steadied(pipe: Any) -> Any:
+def steady(pipe: Any) -> Any:
     """Make a pipeline's models blind to the timestep."""
     for name, model in pipe.components.items():
         if name in ("transformer", "controlnet"):
@@ -132,7 +136,7 @@ def steadied(pipe: Any) -> Any:
     return pipe
 
 
-def putting_back(pipe: Any) -> dict[str, Any]:
+def put_back(pipe: Any) -> dict[str, Any]:
     """What makes a run steady: the latents it starts from, and puts back after each step."""
     latents = random(1, 4, 2, 4, 4, seed=8) if isinstance(pipe, diffusers.WanPipeline) else random(1, 16, 4, seed=8)
     return {"latents": latents.clone(), "callback_on_step_end": lambda *_: {"latents": latents.clone()}}

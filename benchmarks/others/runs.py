@@ -11,32 +11,23 @@ import diffusers
 import torch
 from torch import Tensor, nn
 
-from others.libraries import Library
-from others.looking import Finding, Rig, apart, failed, judged, worst
-from others.pipelines import (
-    ROUNDING,
-    STEPS,
-    draw,
-    flux,
-    image_to_image,
-    prompts,
-    putting_back,
-    quiet,
-    steadied,
-)
+from benchmarks.common import hush
+from benchmarks.others.libraries import Library
+from benchmarks.others.pipelines import ROUNDING, STEPS, draw, flux, image_to_image, prompts, put_back, steady
+from benchmarks.others.rig import Finding, Rig, distance, judge, tell_failure, worst
 
 
-def plain(library: Library) -> Finding:
+def run_plainly(library: Library) -> Finding:
     expected = Rig(None).draw()
     computed = Rig(library, always=True)
-    difference = apart(computed.draw(), expected)
+    difference = distance(computed.draw(), expected)
     rig = Rig(library)
-    lost = apart(rig.draw(), expected)
+    lost = distance(rig.draw(), expected)
     text = f"with every step computed differs by {difference:.2g} from uncached, with steps skipped by {lost:.2g}"
-    return judged(difference, expected, rig.watch, text)
+    return judge(difference, expected, rig.plan, text)
 
 
-def stopping(at: int) -> Callable[..., dict[str, Any]]:
+def stop_at(at: int) -> Callable[..., dict[str, Any]]:
     def stop(pipe: Any, step: int, *_: Any) -> dict[str, Any]:
         if step == at:
             raise KeyboardInterrupt
@@ -45,7 +36,7 @@ def stopping(at: int) -> Callable[..., dict[str, Any]]:
     return stop
 
 
-def next_runs(count: int) -> dict[str, dict[str, Any]]:
+def list_next(count: int) -> dict[str, dict[str, Any]]:
     """What is drawn after an interrupted run."""
     same, other = prompts(count), prompts(count, first=9)
     return {
@@ -55,171 +46,173 @@ def next_runs(count: int) -> dict[str, dict[str, Any]]:
     }
 
 
-def interrupted(library: Library, at: int, expected: Tensor, second: dict[str, Any]) -> Finding:
+def interrupt(library: Library, at: int, expected: Tensor, second: dict[str, Any]) -> Finding:
     """Interrupt a run after one of its steps; the next one has to be that of a fresh pipeline."""
     rig = Rig(library)
     with contextlib.suppress(KeyboardInterrupt):
-        rig.draw(callback_on_step_end=stopping(at))
+        rig.draw(callback_on_step_end=stop_at(at))
     if library.tidy:
         rig.pipe.maybe_free_model_hooks()
     try:
-        found = judged(apart(rig.draw(**second), expected), expected, rig.watch, "")
+        finding = judge(distance(rig.draw(**second), expected), expected, rig.plan, "")
     except Exception as error:
-        found = failed(error)
-    return found
+        finding = tell_failure(error)
+    return finding
 
 
-def after_interruption(library: Library, **changes: Any) -> Finding:
+def run_after_interruption(library: Library, **changes: Any) -> Finding:
     """Interrupt after every step in turn, and draw another seed or prompt then."""
     findings: list[Finding] = []
-    for what, second in next_runs(changes.get("count", 1)).items():
+    for what, second in list_next(changes.get("count", 1)).items():
         fresh, second = Rig(library), {**second, **changes}
         expected = fresh.draw(**second)
         for at in range(STEPS - 1):
-            found = interrupted(library, at, expected, second)
-            text = f"; worst after step {at}, then {what}: {found.measured.strip('; ')}, not plan {fresh.watch.plan}"
-            findings.append(replace(found, measured=text))
-    found, bad = worst(findings), sum(f.verdict in ("exception", "wrong image") for f in findings)
+            finding = interrupt(library, at, expected, second)
+            text = f"; worst after step {at}, then {what}: {finding.measured.strip('; ')}, not plan {fresh.plan}"
+            findings.append(replace(finding, measured=text))
+    finding, bad = worst(findings), sum(f.verdict in ("exception", "wrong image") for f in findings)
     if not bad:
-        return replace(found, measured=f"right after all {len(findings)} interruptions")
-    return replace(found, measured=f"wrong after {bad} of {len(findings)} interruptions{found.measured}")
+        return replace(finding, measured=f"right after all {len(findings)} interruptions")
+    return replace(finding, measured=f"wrong after {bad} of {len(findings)} interruptions{finding.measured}")
 
 
-def steady(library: Library, make: Callable[..., Any], guided: bool = False, **options: Any) -> Finding:
+def run_steadily(library: Library, make: Callable[..., Any], guided: bool = False, **options: Any) -> Finding:
     """Give the model the same input at every step."""
-    uncached, rig = (Rig(one, lambda: steadied(make())) for one in (None, library))
+    uncached, rig = (Rig(which, lambda: steady(make())) for which in (None, library))
     for each in (uncached, rig):
-        each.draw(guided=guided, **putting_back(each.pipe), **options)
-    right, got = torch.stack(uncached.watch.outputs), torch.stack(rig.watch.outputs)
+        each.draw(guided=guided, **put_back(each.pipe), **options)
+    right, got = torch.stack(uncached.outputs), torch.stack(rig.outputs)
     branches = 2 if guided else 1
-    assert apart(right, right[:branches].repeat(len(right) // branches, *[1] * (right.dim() - 1))) < 1e-6
-    text = f"steady run: outputs differ by {apart(got, right):.2g} from the uncached model"
+    assert distance(right, right[:branches].repeat(len(right) // branches, *[1] * (right.dim() - 1))) < 1e-6
+    text = f"steady run: outputs differ by {distance(got, right):.2g} from the uncached model"
     if branches > 1:
-        text += f", whose branches differ by {apart(right[0], right[1]):.2g}"
-    return judged(apart(got, right), right, rig.watch, text, ROUNDING)
+        text += f", whose branches differ by {distance(right[0], right[1]):.2g}"
+    return judge(distance(got, right), right, rig.plan, text, ROUNDING)
 
 
-def repeated(library: Library, make: Callable[..., Any], **options: Any) -> tuple[Finding, Rig]:
+def repeat(library: Library, make: Callable[..., Any], **options: Any) -> tuple[Finding, Rig]:
     """Draw twice with one pipeline: the second image has to be the first."""
     rig = Rig(library, make)
     first = rig.draw(**options)
-    difference = apart(rig.draw(**options), first)
-    return judged(difference, first, rig.watch, f"a second run differs by {difference:.2g}"), rig
+    difference = distance(rig.draw(**options), first)
+    return judge(difference, first, rig.plan, f"a second run differs by {difference:.2g}"), rig
 
 
-def exact(library: Library, make: Callable[..., Any], **options: Any) -> Finding:
+def run_exactly(library: Library, make: Callable[..., Any], **options: Any) -> Finding:
     """With every step computed, the image has to be the uncached one."""
     expected = Rig(None, make).draw(**options)
     rig = Rig(library, make, always=True)
-    difference = apart(rig.draw(**options), expected)
-    found = judged(difference, expected, rig.watch, "")
-    verdict = "wrong image" if found.verdict == "wrong image" else "right"
-    return replace(found, verdict=verdict, measured=f"with every step computed differs by {difference:.2g}", plan=None)
-
-
-def in_all(library: Library, make: Callable[..., Any], **options: Any) -> Finding:
-    """A kind of run: repeatable, exact with every step computed, exact in steady runs."""
-    again, rig = repeated(library, make, **options)
-    lost = apart(rig.draw(**options), Rig(None, make).draw(**options))
-    found = [exact(library, make, **options), steady(library, make, **options), again]
-    text = "; ".join([*dict.fromkeys(f.measured for f in found), f"the image differs by {lost:.2g} from uncached"])
-    return replace(worst(found), measured=text, plan=again.plan)
-
-
-def from_the_middle(library: Library) -> Finding:
-    plain_run = Rig(library)
-    plain_run.draw()
-    found = in_all(library, image_to_image)
-    ran = len(found.plan or "")
+    difference = distance(rig.draw(**options), expected)
+    finding = judge(difference, expected, rig.plan, "")
+    verdict = "wrong image" if finding.verdict == "wrong image" else "right"
     return replace(
-        found,
-        measured=f"{found.measured}; its {ran} calls have the plan {found.plan}, in a whole run the same places have "
-        f"{plain_run.watch.plan[-ran:]} and the first ones {plain_run.watch.plan[:ran]}",
+        finding, verdict=verdict, measured=f"with every step computed differs by {difference:.2g}", plan=None
     )
 
 
-def of_two_branches(make: Callable[..., Any], **options: Any) -> Callable[[Library], Finding]:
+def run_in_all(library: Library, make: Callable[..., Any], **options: Any) -> Finding:
+    """A kind of run: repeatable, exact with every step computed, exact in steady runs."""
+    again, rig = repeat(library, make, **options)
+    lost = distance(rig.draw(**options), Rig(None, make).draw(**options))
+    finding = [run_exactly(library, make, **options), run_steadily(library, make, **options), again]
+    text = "; ".join([*dict.fromkeys(f.measured for f in finding), f"the image differs by {lost:.2g} from uncached"])
+    return replace(worst(finding), measured=text, plan=again.plan)
+
+
+def begin_in_the_middle(library: Library) -> Finding:
+    whole = Rig(library)
+    whole.draw()
+    finding = run_in_all(library, image_to_image)
+    ran = len(finding.plan or "")
+    text = f"its {ran} calls have the plan {finding.plan}, in a whole run the same places have {whole.plan[-ran:]} "
+    return replace(finding, measured=f"{finding.measured}; {text}and the first ones {whole.plan[:ran]}")
+
+
+def run_two_branches(make: Callable[..., Any], **options: Any) -> Callable[[Library], Finding]:
     def scenario(library: Library) -> Finding:
-        return in_all(library, make, guided=True, **options)
+        return run_in_all(library, make, guided=True, **options)
 
     return scenario
 
 
-def beside(pipe: Any, kind: Any) -> Any:
+def join(pipe: Any, kind: Any) -> Any:
     """Another pipeline with the same transformer and a scheduler of its own."""
-    return quiet(kind.from_pipe(pipe, scheduler=diffusers.FlowMatchEulerDiscreteScheduler()))
+    return hush(kind.from_pipe(pipe, scheduler=diffusers.FlowMatchEulerDiscreteScheduler()))
 
 
-def visited(library: Library, kind: Any, at: int, other: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
+def visit(library: Library, kind: Any, at: int, other: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
     """Draw with the other pipeline in the middle of a run and after it: the two images, and that of the run."""
     rig, within = Rig(library), []
-    guest = beside(rig.pipe, kind)
+    guest = join(rig.pipe, kind)
 
-    def visit(pipe: Any, step: int, *_: Any) -> dict[str, Any]:
+    def pause(pipe: Any, step: int, *_: Any) -> dict[str, Any]:
         if step == at:
             within.append(draw(guest, **other))
         return {}
 
-    host = rig.draw(callback_on_step_end=visit)
+    host = rig.draw(callback_on_step_end=pause)
     return within[0], draw(guest, **other), host
 
 
-def sharing(library: Library, kind: Any) -> Finding:
+def share(library: Library, kind: Any) -> Finding:
     """Let another pipeline on the same transformer draw: in the middle of a run of the first, and after it."""
     alone, other = Rig(library), prompts(1, first=9)
-    first, untouched = alone.draw(), draw(beside(Rig(None).pipe, kind), **other)
-    cached = Rig(library, lambda: beside(flux(), kind)).draw(**other)
+    first, untouched = alone.draw(), draw(join(Rig(None).pipe, kind), **other)
+    cached = Rig(library, lambda: join(flux(), kind)).draw(**other)
     apart_by = [0.0, 0.0, 0.0]
     for at in range(STEPS - 1):
-        during, after, host = visited(library, kind, at, other)
-        found = (*(min(apart(image, untouched), apart(image, cached)) for image in (during, after)), apart(host, first))
-        apart_by = [max(pair) for pair in zip(apart_by, found, strict=True)]
+        during, after, host = visit(library, kind, at, other)
+        finding = (
+            *(min(distance(image, untouched), distance(image, cached)) for image in (during, after)),
+            distance(host, first),
+        )
+        apart_by = [max(pair) for pair in zip(apart_by, finding, strict=True)]
     is_cached = "neither" if apart_by[1] else "uncached" if torch.equal(after, untouched) else "cached too"
     text = f"the other's image differs by {apart_by[0]:.2g} in the middle of a run, by {apart_by[1]:.2g} after it "
     text += f"({is_cached}), that of the run by {apart_by[2]:.2g}"
-    return replace(judged(max(apart_by), first, alone.watch, text), plan=None)
+    return replace(judge(max(apart_by), first, alone.plan, text), plan=None)
 
 
-def enabled_late(library: Library) -> Finding:
+def enable_late(library: Library) -> Finding:
     fresh = Rig(library)
     expected = fresh.draw()
     rig = Rig(None)
     rig.draw()
     rig.library = library
     rig.on()
-    difference = apart(rig.draw(), expected)
-    text = f"differs by {difference:.2g} from a pipeline that had it on from the start, plan {rig.watch.plan} for "
-    return judged(difference, expected, rig.watch, text + fresh.watch.plan)
+    difference = distance(rig.draw(), expected)
+    text = f"differs by {difference:.2g} from a pipeline that had it on from the start, plan {rig.plan} for "
+    return judge(difference, expected, rig.plan, text + fresh.plan)
 
 
-def holds(model: nn.Module, pipe: Any) -> dict[str, dict[str, Any]]:
+def list_contents(model: nn.Module, pipe: Any) -> dict[str, dict[str, Any]]:
     """What every part of a model, its pipeline and their classes hold: names, and which object each is."""
 
     def contents(thing: Any) -> dict[str, Any]:
         items = dict(vars(thing)).items()
         return {key: tuple(value.items()) if isinstance(value, dict) else id(value) for key, value in items}
 
-    found = {f"transformer.{name}": contents(part) for name, part in model.named_modules()}
+    finding = {f"transformer.{name}": contents(part) for name, part in model.named_modules()}
     classes = {kind for part in model.modules() for kind in type(part).__mro__} | {*type(pipe).__mro__}
-    found |= {f"class {kind.__qualname__}": contents(kind) for kind in classes if kind is not object}
-    return {**found, "pipeline": contents(pipe)}
+    finding |= {f"class {kind.__qualname__}": contents(kind) for kind in classes if kind is not object}
+    return {**finding, "pipeline": contents(pipe)}
 
 
-def disabled(library: Library) -> Finding:
+def disable(library: Library) -> Finding:
     """Compare all that model, pipeline and classes hold after a run without it, and after a run with it and its end."""
     rig = Rig(None)
-    rig.watch.remove()
+    rig.remove()
     expected = draw(rig.pipe)
-    before = holds(rig.pipe.transformer, rig.pipe)
+    before = list_contents(rig.pipe.transformer, rig.pipe)
     rig.library = library
     rig.on()
     draw(rig.pipe)
     rig.off()
-    after = holds(rig.pipe.transformer, rig.pipe)
+    after = list_contents(rig.pipe.transformer, rig.pipe)
     left = sorted({key for name in before for key in after[name] if after[name][key] != before[name].get(key)})
     gone = sorted({key for name in before for key in before[name] if key not in after[name]})
     where = sum(before[name] != after[name] for name in before)
-    difference = apart(draw(rig.pipe), expected)
+    difference = distance(draw(rig.pipe), expected)
     text = f"the image differs by {difference:.2g} from before; changed on {where} of {len(before)} modules and classes"
     if left or gone:
         text += f": left {', '.join(left) or 'nothing'}, lost {', '.join(gone) or 'nothing'}"
@@ -227,25 +220,25 @@ def disabled(library: Library) -> Finding:
     return Finding(verdict, text, difference, float(expected.abs().max()))
 
 
-def mates(library: Library) -> Finding:
+def draw_mates(library: Library) -> Finding:
     """Draw one sample beside several others; with another threshold too where there is one."""
-    found = beside_mates(library)
+    finding = draw_beside(library)
     if library.also is None:
-        return found
-    words, on = library.also
-    other = beside_mates(replace(library, on=on))
-    return replace(worst([found, other]), measured=f"{found.measured}; with {words} {other.measured}")
+        return finding
+    words, use = library.also
+    other = draw_beside(replace(library, use=use))
+    return replace(worst([finding, other]), measured=f"{finding.measured}; with {words} {other.measured}")
 
 
-def beside_mates(library: Library) -> Finding:
+def draw_beside(library: Library) -> Finding:
     rig, uncached = Rig(library), Rig(None)
     alone, expected = rig.draw(), uncached.draw()
-    plans, difference, rounding = {rig.watch.plan}, 0.0, 0.0
+    plans, difference, rounding = {rig.plan}, 0.0, 0.0
     for mate in range(7, 19):
         options = {"count": 2, **prompts(2, mate, strength=float(mate - 6))}
-        difference = max(difference, apart(rig.draw(**options)[:1], alone))
-        plans.add(rig.watch.plan)
-        rounding = max(rounding, apart(uncached.draw(**options)[:1], expected))
+        difference = max(difference, distance(rig.draw(**options)[:1], alone))
+        plans.add(rig.plan)
+        rounding = max(rounding, distance(uncached.draw(**options)[:1], expected))
     text = f"differs by up to {difference:.2g} from the sample drawn alone, uncached by {rounding:.2g} (rounding); "
-    found = judged(difference, alone, rig.watch, text + f"plans {', '.join(sorted(plans))}", ROUNDING)
-    return replace(found, verdict="by design" if found.verdict == "wrong image" else found.verdict, plan=None)
+    finding = judge(difference, alone, rig.plan, text + f"plans {', '.join(sorted(plans))}", ROUNDING)
+    return replace(finding, verdict="by design" if finding.verdict == "wrong image" else finding.verdict, plan=None)

@@ -177,3 +177,31 @@ def test_attention_is_counted_on_the_host(task: Task) -> None:
     with Operations() as operations:
         nn.functional.scaled_dot_product_attention(query, query, query)
     assert operations.total == 2 * 2 * (2 * 3) * 5 * 5 * 7
+
+
+def test_what_reads_the_timestep_goes_when_a_cache_is_switched_off() -> None:
+    pipe = tiny.flux_pipeline()
+    peer = peers.REGISTRY.make("diffusers.pab:every=2")
+    peer.enable(pipe, tiny.STEPS)
+    assert len(pipe.transformer._forward_pre_hooks) == 1
+    peer.disable(pipe)
+    assert not pipe.transformer._forward_pre_hooks
+
+
+def test_taylorseer_is_told_names_unless_its_own_pattern_is_wanted() -> None:
+    pipe = tiny.wan_pipeline()
+    for written, count in (("diffusers.taylorseer", True), ("diffusers.taylorseer:named=false", False)):
+        peer = peers.REGISTRY.make(written)
+        peer.enable(pipe, tiny.STEPS)
+        hooked = [
+            part for part in pipe.transformer.modules() if "taylorseer" in str(getattr(part, "_diffusers_hook", ""))
+        ]
+        assert bool(hooked) == count
+        peer.disable(pipe)
+
+
+def test_seacache_computes_as_many_steps_first_as_it_is_told() -> None:
+    peer = peers.REGISTRY.make("diffusers.seacache:threshold=50,longest=3,warmup=2")
+    pipe = tiny.wan_pipeline()
+    configuration = peer.configuration(pipe, pipe.transformer, tiny.STEPS)  # type: ignore[attr-defined]
+    assert (configuration.retention_steps, configuration.max_consecutive_cached) == (2, 3)

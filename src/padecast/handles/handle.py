@@ -310,7 +310,8 @@ class Handle(Listener):
 
     def _learn(self, learning: Learning, total: int, clock: Clock) -> list[Observer]:
         """Have a run served by what is known of it, and listened to where nothing is."""
-        if any(attachment.session is not None and not attachment.clock.is_outdated for attachment in self._attachments):
+        others = [attachment for attachment in self._attachments if attachment.clock is not clock]
+        if any(other.session is not None and not other.clock.is_outdated for other in others):
             return learning.observers  # another model of the same run
         self._serving = learning.choose(self.pipe, Start(total, clock.noise, clock.timesteps, clock.begin_index))
         if self._retrace is not None:

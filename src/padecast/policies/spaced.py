@@ -51,7 +51,7 @@ class Spaced(Policy):
 
     Note:
         Both constants were fitted together to searched plans of FLUX, Qwen-Image, HunyuanVideo and Wan (published) and
-        to the matched demo models, by ``benchmarks/plans.py``; docs/plans.md has the plans side by side. The second
+        to the matched demo models, by ``benchmarks/plans``; docs/plans.md has the plans side by side. The second
         matters to small latents alone: FLUX at 1024 x 1024 pixels has 262,144 numbers.
 
     Reference:

@@ -153,7 +153,7 @@ def calibration(name: str, setting: str) -> Calibration:
         (5, 6, 7, 8, 9, 10, 11, 12, 13, 14)
     """
     _check(name, NAMES)
-    settings, command = _SETTINGS[name], f"benchmarks/calibrations.py --model {name} --setting {setting}"
+    settings, command = _SETTINGS[name], f"-m benchmarks.calibration.ship --model {name} --setting {setting}"
     if setting not in settings:
         raise unknown(f"setting of {name}", setting, settings)
     path = CALIBRATIONS / f"{name}-{setting}.json"

@@ -12,7 +12,7 @@ from torch import nn
 
 from padecast._errors import UnsupportedModel
 from padecast.lab.peers.base import register
-from padecast.lab.peers.cacheable import Cache, find_class, timestep_of
+from padecast.lab.peers.cacheable import Cache, Timestep, find_class
 from padecast.policies.knob import Knob
 
 EVERYWHERE = {"low": -1, "high": 1001}
@@ -30,11 +30,14 @@ class TaylorSeer(Cache):
         every: ``cache_interval``. Default 5.
         warmup: ``disable_cache_before_step``. Default 3.
         order: ``max_order``. Default 1.
+        named: Whether it is told the names of the attentions. Its own pattern finds none of some models, and says
+            nothing of it.
     """
 
     every: int = 5
     warmup: int = 3
     order: int = 1
+    named: bool = True
     by_context: ClassVar[bool] = True
     partial: ClassVar[bool] = True
 
@@ -50,7 +53,7 @@ class TaylorSeer(Cache):
 
     def parts(self, model: nn.Module) -> dict[str, Any]:
         """Return which parts of the model are forecast."""
-        return {"cache_identifiers": [ATTENTION]}
+        return {"cache_identifiers": [ATTENTION]} if self.named else {}
 
     def count(self, steps: int) -> int:
         """Return how many of so many steps are computed: before ``warmup``, and every ``every``-th past it."""
@@ -103,7 +106,7 @@ class Broadcast(Cache):
         return find_class("PyramidAttentionBroadcastConfig")(
             spatial_attention_block_skip_range=self.every,
             spatial_attention_timestep_skip_range=(self.low, self.high),
-            current_timestep_callback=timestep_of(pipe, model),
+            current_timestep_callback=Timestep(pipe, model),
         )
 
     def rooms(self, steps: int, nfe: int) -> Iterable[dict[str, Any]]:
@@ -139,7 +142,7 @@ class FasterCache(Cache):
             attention_weight_callback=lambda _: self.weight,
             is_guidance_distilled=True,
             tensor_format="BCHW",
-            current_timestep_callback=timestep_of(pipe, model),
+            current_timestep_callback=Timestep(pipe, model),
         )
 
     def rooms(self, steps: int, nfe: int) -> Iterable[dict[str, Any]]:

@@ -24,28 +24,44 @@ class DBCache(Peer):
         warmup: ``max_warmup_steps``, computed in any case. Default 8, cache-dit's own.
         first: ``Fn_compute_blocks``, which run at every step. Default 1; cache-dit's own is 8, of dozens of blocks.
         separate: Whether the branches of a step are calls of their own; found out by a run.
+        longest: ``max_continuous_cached_steps``. Default: any number.
+        plan: Which steps are computed, ``C`` or a dot each, in place of a threshold.
     """
 
     threshold: float = 0.08
     warmup: int = 8
     first: int = 1
     separate: bool | None = None
+    longest: int | None = None
+    plan: str = ""
     knob: ClassVar[Knob | None] = Knob("threshold", 1e-4, 10.0, rising=False, logarithmic=True)
 
     def enable(self, pipe: Any, steps: int) -> None:
-        """Switch it on for the pipeline, or for its transformer where cache-dit knows that class alone."""
+        """Switch it on for the pipeline, or for its transformer where cache-dit knows that class alone.
+
+        With 0 steps it is not told how many a run has.
+        """
         library = need("cache_dit", "running cache-dit", extra="peers")
         configuration = library.DBCacheConfig(
             Fn_compute_blocks=self.first,
             Bn_compute_blocks=0,
             residual_diff_threshold=self.threshold,
             max_warmup_steps=self.warmup,
-            num_inference_steps=steps,
+            num_inference_steps=steps or None,
             enable_separate_cfg=self.separate,
+            **self._limits(),
         )
         library.enable_cache(
             _pick(library, pipe), cache_config=configuration, calibrator_config=self.calibrator(library)
         )
+
+    def _limits(self) -> dict[str, Any]:
+        """Return what is said besides the threshold of which steps are computed."""
+        limits: dict[str, Any] = {} if self.longest is None else {"max_continuous_cached_steps": self.longest}
+        if self.plan:
+            limits |= {"steps_computation_policy": "static"}
+            limits |= {"steps_computation_mask": [int(letter == "C") for letter in self.plan]}
+        return limits
 
     def disable(self, pipe: Any) -> None:
         """Switch it off."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,7 +32,10 @@ class Cache(Peer):
         """Switch it off."""
         for model in models_of(pipe):
             if getattr(model, "is_cache_enabled", False):
+                reader = getattr(model._cache_config, "current_timestep_callback", None)
                 model.disable_cache()  # type: ignore[operator]
+                if isinstance(reader, Timestep):
+                    reader.remove()
 
 
 def find_class(name: str) -> Any:
@@ -58,18 +60,26 @@ def mix_in(model: nn.Module) -> None:
         object.__setattr__(model, "__class__", type(cls.__name__, (cls, mixin), {"__module__": cls.__module__}))
 
 
-def timestep_of(pipe: Any, model: nn.Module) -> Callable[[], float]:
-    """Return what reads the timestep that the model was last called with, in the scheduler's units."""
-    timestep = [0.0]
+class Timestep:
+    """Reads the timestep that a model was last called with, in the scheduler's units, until it is removed.
 
-    def tell(_module: Any, _args: Any, kwargs: dict[str, Any]) -> None:
-        times = list(_places(pipe, kwargs["timestep"]))
-        timestep[0] = times[0] if times else float(kwargs["timestep"].flatten()[0])
+    Args:
+        pipe: The pipeline whose scheduler is asked.
+        model: The model that is watched.
+    """
 
-    model.register_forward_pre_hook(tell, with_kwargs=True)  # goes when the pipeline is put back as it was
-    return lambda: timestep[0]
+    def __init__(self, pipe: Any, model: nn.Module) -> None:
+        self._pipe, self._last = pipe, 0.0
+        self._hook = model.register_forward_pre_hook(self._note, with_kwargs=True)
 
+    def __call__(self) -> float:
+        return self._last
 
-def _places(pipe: Any, timestep: Any) -> Iterator[float]:
-    grid = pipe.scheduler.timesteps
-    return (float(grid[index]) for index, _ in look_up(grid, timestep))
+    def remove(self) -> None:
+        """Stop watching."""
+        self._hook.remove()
+
+    def _note(self, _module: Any, _args: Any, kwargs: dict[str, Any]) -> None:
+        timestep, grid = kwargs["timestep"], self._pipe.scheduler.timesteps
+        times = [float(grid[index]) for index, _ in look_up(grid, timestep)]
+        self._last = times[0] if times else float(timestep.flatten()[0])

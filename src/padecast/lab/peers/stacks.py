@@ -105,10 +105,12 @@ class SeaCache(Cache):
     Args:
         threshold: Accumulated relative change. Default 0.25.
         longest: ``max_consecutive_cached``. Default 2.
+        warmup: ``retention_steps``, computed in any case. Default 1.
     """
 
     threshold: float = 0.25
     longest: int = 2
+    warmup: int = 1
     knob: ClassVar[Knob | None] = Knob("threshold", 1e-4, 100.0, rising=False, logarithmic=True)
     by_context: ClassVar[bool] = True
 
@@ -119,7 +121,9 @@ class SeaCache(Cache):
                 f"SeaCache reads the latents of {' and '.join(SEEN_BY_SEA)} alone, and this is a "
                 f"{type(model).__name__}: it would compute every step."
             )
-        return find_class("SeaCacheConfig")(threshold=self.threshold, max_consecutive_cached=self.longest)
+        return find_class("SeaCacheConfig")(
+            threshold=self.threshold, max_consecutive_cached=self.longest, retention_steps=self.warmup
+        )
 
     def rooms(self, steps: int, nfe: int) -> Iterable[dict[str, Any]]:
         """Longer skips where two in a row cannot do it."""

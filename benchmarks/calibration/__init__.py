@@ -1,0 +1,1 @@
+"""Calibrations that ship, and what was tried around them."""

@@ -1,0 +1,55 @@
+"""What comparisons say of a statement, by the rule that the page states."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+DECIBELS, RELATIVE, COSINE, SHOWN = 0.5, 0.05, 0.01, 0.05
+"""Margins: inside them a comparison is a tie."""
+MOST, FEW = 0.9, 0.1
+
+
+def side(gain: float, margin: float = DECIBELS) -> int:
+    """Return 1 where a comparison holds, -1 where it fails, 0 for a tie."""
+    return (gain > margin) - (gain < -margin)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One reading of a statement.
+
+    Args:
+        text: What it says.
+        sides: Of its comparisons.
+        counts: Whether it decides about the statement.
+    """
+
+    text: str
+    sides: Sequence[int]
+    counts: bool = True
+
+    @property
+    def verdict(self) -> str:
+        """What the comparisons say, by the rule.
+
+        >>> Reading("", [1, 0, 1]).verdict
+        'supported'
+        """
+        decided = [side for side in self.sides if side]
+        if 2 * len(decided) < max(len(self.sides), 1):
+            return "undecided"
+        share = decided.count(1) / len(decided)
+        return "supported" if share >= MOST else "refuted" if share <= FEW else "mixed"
+
+    @property
+    def count(self) -> str:
+        """How many comparisons hold, fail and are ties."""
+        return f"{self.sides.count(1)} hold, {self.sides.count(-1)} fail, {self.sides.count(0)} tie"
+
+
+def conclude(readings: Sequence[Reading]) -> Reading:
+    """Return what the readings that count say together: what each says, else mixed."""
+    verdicts = {reading.verdict for reading in readings if reading.counts}
+    sides = [side for reading in readings if reading.counts for side in reading.sides]
+    return Reading(verdicts.pop() if len(verdicts) == 1 else "mixed", sides)

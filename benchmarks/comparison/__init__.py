@@ -1,0 +1,1 @@
+"""Everything at equal numbers of computed steps."""

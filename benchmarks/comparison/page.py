@@ -1,0 +1,47 @@
+"""docs/comparison.md, and README's table of the demo models at their usual settings, from result files.
+
+python -m benchmarks.comparison.page          # writes both, and docs/images/comparison.png
+python -m benchmarks.comparison.page --check  # fails if they are not what benchmarks/results/comparison-*.json say
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from benchmarks.common import DOCS, README, RESULTS, Document, insert, publish, read, render
+from benchmarks.comparison import readme
+from benchmarks.comparison.cells import MODELS
+from benchmarks.comparison.tables import HELPERS
+from benchmarks.comparison.verdicts import judge, lacking, measure_leads, place_together
+
+PICTURE = DOCS / "images" / "comparison.png"
+
+
+def compose(documents: dict[str, Document]) -> str:
+    """Return the page of all models that were measured."""
+    return render(
+        "comparison/page.md.jinja",
+        documents=documents,
+        together=place_together(documents.values()),
+        leads=measure_leads(documents.values()),
+        judge=judge,
+        lacking=lacking,
+        **HELPERS,
+    )
+
+
+def main() -> None:
+    """Write or check the page and README's table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--check", action="store_true", help="fail if they are not what the result files say")
+    check = parser.parse_args().check
+    names = {model: f"comparison-{model}.json" for model in MODELS}
+    documents = {model: read(name) for model, name in names.items() if (RESULTS / name).is_file()}
+    excerpt = insert(README, "benchmarks/comparison/page.py", readme.compose(documents))
+    publish({DOCS / "comparison.md": compose(documents), README: excerpt}, check=check)
+    if not check:
+        readme.draw(documents, PICTURE)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The described model classes, and the demo models."""

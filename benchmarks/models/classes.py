@@ -1,0 +1,86 @@
+"""The table of described model classes, with what the tests of each say and how many lines describe it.
+
+    python -m benchmarks.models.classes          # runs tests/targets/test_models.py: some minutes
+    python -m benchmarks.models.classes --check  # fails if docs/models.md is not what the result file says
+
+The tests make a tiny instance of every class with random weights and ask that all computed is bit-identical, that the
+oracle and a repeated residual are right within rounding, that a plan runs every block as often as it says, and that
+nothing is left behind. Writes benchmarks/results/models.json and docs/models.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import inspect
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from xml.etree import ElementTree
+
+from benchmarks.common import DOCS, ROOT, Document, provenance, publish, read, render, write
+from padecast import targets
+from padecast.targets import diffusers as descriptions
+
+TESTS = ROOT / "tests" / "targets" / "test_models.py"
+
+
+def run_tests() -> tuple[dict[str, dict[str, int]], int]:
+    """Run the tests, and return what became of those of every class, and pytest's exit code."""
+    outcomes: dict[str, dict[str, int]] = {model: {"passed": 0, "failed": 0} for model in targets.REGISTRY}
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "report.xml"
+        command = [sys.executable, "-m", "pytest", "-q", f"--junitxml={report}", str(TESTS)]
+        code = subprocess.run(command, cwd=ROOT, check=False).returncode
+        for case in ElementTree.parse(report).iter("testcase"):
+            name = case.get("name", "").partition("[")[2]
+            model = next((model for model in sorted(outcomes, key=len, reverse=True) if model in name), None)
+            if model is not None:
+                outcomes[model]["failed" if len(case) else "passed"] += 1
+    return outcomes, code
+
+
+def count_lines() -> dict[str, int]:
+    """Return how many lines the description of every class takes."""
+    counts: dict[str, int] = {}
+    for node in ast.walk(ast.parse(inspect.getsource(descriptions))):
+        if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
+            name = node.args[0].value
+            if name in targets.REGISTRY and node.end_lineno is not None:
+                counts[name] = node.end_lineno - node.lineno + 1
+    return counts
+
+
+def measure() -> tuple[Document, int]:
+    """Return the result file, and pytest's exit code."""
+    (outcomes, code), counts = run_tests(), count_lines()
+    rows = [
+        {
+            "model": target.model,
+            "spans": list(target.spans),
+            "pipelines": list(target.pipelines),
+            "tested": target.tested,
+            "outcome": outcomes[target.model],
+            "lines": counts[target.model],
+        }
+        for target in targets.REGISTRY.values()
+    ]
+    return {"models": rows, "provenance": provenance()}, code
+
+
+def main() -> int:
+    """Run the tests unless the page is only to be checked, and write or check it."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--page", action="store_true", help="write the page from the result file that is there")
+    parser.add_argument("--check", action="store_true", help="fail if the page is not what the result file says")
+    options, code = parser.parse_args(), 0
+    if not options.page and not options.check:
+        document, code = measure()
+        write("models.json", document)
+    publish({DOCS / "models.md": render("models/classes.md.jinja", **read("models.json"))}, check=options.check)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Worlds like real models."""
