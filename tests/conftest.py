@@ -18,6 +18,12 @@ REPETITIONS = frozenset((Path(__file__).parent / "repetitions.txt").read_text().
 """Cases, a node id each, that take long and repeat what cheaper cases of the same test show: they are marked slow."""
 
 
+@pytest.fixture(autouse=True)
+def _lessons_apart(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep what methods learn out of the user's cache folder."""
+    monkeypatch.setenv("PADECAST_LESSONS", str(tmp_path_factory.getbasetemp() / "lessons"))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark repetitions slow.
 

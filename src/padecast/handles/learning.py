@@ -14,7 +14,7 @@ from padecast.lessons import Identity, Lesson, Library, Look, Planner, Proposal
 from padecast.lessons.teacher import Teacher
 from padecast.methods import Method
 from padecast.methods import method as named
-from padecast.policies import Always, Learned, Plan
+from padecast.policies import Always, Learned, Plan, Spaced
 from padecast.session.observer import Observer
 from padecast.targets.pipelines import models_of
 
@@ -60,6 +60,7 @@ class Learning:
         """What is to be said of the latest run."""
         self.teacher: Teacher | None = None
         """Who listens to the latest run, if anybody does."""
+        self._failed: set[str] = set()  # of which models a run taught nothing: another would not either
         self._plans: dict[tuple[Any, ...], tuple[Proposal, Lesson]] = {}
 
     @property
@@ -84,7 +85,7 @@ class Learning:
         if noise is None or len(noise.sigmas) != start.total + 1:
             name = type(pipe.scheduler).__name__
             self.remarks = (f"nothing was learnt, and nothing is known: {name} tells no noise levels",)
-            return self._fast
+            return self._forecast(start.total)
         identity = identify(pipe, self.method.span)
         lesson = self.library.get(identity)
         visited = Noise(
@@ -92,12 +93,26 @@ class Learning:
         )
         if lesson is not None and lesson.covers(visited.levels[:-1]):
             return self._follow(pipe, lesson, visited, start)
-        self.remarks = (_say_first(lesson, visited, self._policy.first),)
+        first = "fast" if identity.key in self._failed else self._policy.first
+        self.remarks = (_say_first(lesson, visited, first),)
         self.teacher = Teacher(noise, start.timesteps, start.begin, self._teach_as(identity))
-        return self._exact if self._policy.first == "exact" else self._fast
+        return self._exact if first == "exact" else self._forecast(len(visited.sigmas) - 1)
 
-    def _teach_as(self, identity: Identity) -> Callable[[Look], None]:
-        def teach(look: Look) -> None:
+    def _forecast(self, steps: int) -> Method:
+        """Return the uncalibrated rule at what is asked for, as near as it comes, or at its tolerance."""
+        budget = self._policy.budget(steps)
+        if budget is None or steps < 2:
+            return self._fast
+        every = max(1.0, (steps - 1) / max(budget - 1, 1))
+        return replace(self._fast, policy=Spaced(every=every))
+
+    def _teach_as(self, identity: Identity) -> Callable[[Look | None], None]:
+        def teach(look: Look | None) -> None:
+            if look is None:
+                self._failed.add(identity.key)
+                fact = "the run taught nothing: not every step was seen, or something was not finite"
+                self.remarks = (*self.remarks, f"{fact}; runs after it are forecast by the uncalibrated rule")
+                return
             lesson = self.library.add(identity, look)
             place = "memory" if self.library.folder is None else "the lessons of this user (padecast lessons)"
             taught = f"this run taught {look.samples} sample(s) of {look.steps} steps, kept in {place}"

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from padecast._noise import Noise
+from padecast.lessons.interpolation import place, spline_weights
 from padecast.lessons.look import GUIDED, SINGLES, Array, Look, gram_of
 from padecast.memory.sketch import sketch
 
@@ -62,28 +64,54 @@ class Collector:
         copy = sketch(rows, self._size, SEED)
         self._steps.setdefault(branch, {})[index] = copy.clone() if copy.data_ptr() == output.data_ptr() else copy
 
-    def is_whole(self) -> bool:
-        """Whether all steps were noted on every branch, and all of them finite is still to be seen."""
-        return bool(self._steps) and all(len(steps) == self.total for steps in self._steps.values())
-
     def look(self, noise: Noise, timesteps: Sequence[float]) -> Look | None:
-        """Return what the run has shown; nothing if a step is missing, or something is not finite.
+        """Return what the run has shown; nothing if it showed too little, or something that is not finite.
+
+        What the sampler was given says most. Steps of it that are missing, because they were forecast, are read between
+        those that are there, by the splines of :mod:`padecast.lessons.interpolation`; at least half of the levels have
+        to lie between such. A branch that misses steps, as where guidance ends early, is left out.
 
         Args:
             noise: Of the run's grid.
             timesteps: Of its steps.
         """
-        if not self.is_whole() or len(timesteps) != self.total or len(noise.sigmas) != self.total + 1:
+        if len(timesteps) != self.total or len(noise.sigmas) != self.total + 1:
             return None
-        singles = {branch: self._singles(branch) for branch in self._steps}
+        whole = {name: steps for name, steps in self._steps.items() if len(steps) == self.total}
+        if GUIDED not in whole and (GUIDED in self._steps or not whole):
+            name = (
+                GUIDED
+                if GUIDED in self._steps
+                else max(self._steps, key=lambda each: len(self._steps[each]), default="")
+            )
+            filled = None if not name else self._fill(name, noise.levels[:-1])
+            if filled is None:
+                return None
+            whole = {name: filled, **whole}
+        singles = {name: self._measure(name, steps) for name, steps in whole.items()}
         if not all(np.isfinite(matrices).all() for matrices in singles.values()):
             return None
-        guided = singles[GUIDED if GUIDED in singles else next(iter(singles))]
-        grams = {branch: matrices.sum(0) * (len(guided) / len(matrices)) for branch, matrices in singles.items()}
-        return Look(noise, tuple(map(float, timesteps)), grams, guided, len(guided), 1)
+        main = singles[GUIDED if GUIDED in singles else next(iter(singles))]
+        grams = {branch: matrices.sum(0) * (len(main) / len(matrices)) for branch, matrices in singles.items()}
+        return Look(noise, tuple(map(float, timesteps)), grams, main, len(main), 1)
 
-    def _singles(self, branch: str) -> Array:
+    def _fill(self, branch: str, levels: Sequence[float]) -> dict[int, Tensor] | None:
+        """Return projections of all steps of a branch, those that are missing read between the others."""
+        known = self._steps[branch]
+        indices = sorted(known)
+        nodes = place(levels)
+        if len(indices) < LEAST or indices[0] != 0 or indices[-1] < self.total // 2 or not (np.diff(nodes) > 0).all():
+            return None
+        weights = torch.from_numpy(spline_weights(nodes[indices], nodes)).float()
+        seen = torch.stack([known[index] for index in indices])
+        rows = torch.einsum("nt,tbd->nbd", weights.to(seen.device), seen)
+        return {index: known.get(index, rows[index]) for index in range(self.total)}
+
+    def _measure(self, branch: str, steps: dict[int, Tensor]) -> Array:
         """Return the matrices of all samples of a branch, ``(B, T, T)``."""
-        steps = [self._steps[branch][index].cpu().numpy() for index in range(self.total)]
-        rows = np.stack(steps, axis=1)
+        rows = np.stack([steps[index].cpu().numpy() for index in range(self.total)], axis=1)
         return np.stack([gram_of(sample) for sample in rows]) / self._numel[branch]
+
+
+LEAST = 3
+"""Computed steps between which others are read, at least."""

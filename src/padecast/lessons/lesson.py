@@ -12,7 +12,7 @@ import numpy as np
 from padecast._errors import InvalidOption
 from padecast.lessons.identity import Identity
 from padecast.lessons.interpolation import place, share_covered, spline_weights
-from padecast.lessons.look import SINGLES, Array, Look, combine
+from padecast.lessons.look import SAME, SINGLES, Array, Look, combine
 
 LOOKS = 8
 """Grids that a lesson remembers, at most: those of the fewest samples go."""
@@ -82,7 +82,8 @@ class Lesson:
 
     def share(self, levels: Sequence[float]) -> float:
         """Return the share of levels that lie in the range of a single look, or hardly beyond; 0 without looks."""
-        return max((share_covered(look.levels, levels) for look in self.looks), default=0.0)
+        shares = (share_covered(look.levels, levels) for look in self.looks if _is_readable(look, levels))
+        return max(shares, default=0.0)
 
     def covers(self, levels: Sequence[float]) -> bool:
         """Whether all levels lie in the range that a look saw, or hardly beyond.
@@ -122,7 +123,7 @@ class Lesson:
 
     def _read(self, levels: Sequence[float]) -> list[tuple[Look, Array]]:
         """Return the looks that cover levels, and the weights of their steps."""
-        looks = [look for look in self.looks if share_covered(look.levels, levels) == 1.0]
+        looks = [look for look in self.looks if _covers(look, levels)]
         if not looks:
             seen = [(min(look.levels), max(look.levels)) for look in self.looks]
             ranges = " or ".join(f"{high:.3g} to {low:.3g}" for low, high in seen) or "none"
@@ -131,7 +132,7 @@ class Lesson:
                 f"{self.share(levels):.0%} (levels {ranges}).\n"
                 "Usual cause: a schedule that reaches further. Let one run of it be computed in full."
             )
-        return [(look, spline_weights(place(look.levels), place(levels))) for look in looks]
+        return [(look, _read_weights(look, levels)) for look in looks]
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data; see :mod:`padecast.lessons.file`."""
@@ -171,3 +172,27 @@ class Lesson:
         from padecast.lessons.file import read
 
         return read(Path(path))
+
+
+def _covers(look: Look, levels: Sequence[float]) -> bool:
+    return _is_readable(look, levels) and share_covered(look.levels, levels) == 1.0
+
+
+def _is_readable(look: Look, levels: Sequence[float]) -> bool:
+    """Whether a look can be read at levels: at its own, or between them where they fall.
+
+    Solvers that evaluate twice at a level, such as Heun's, have grids that do not fall from each step to the next.
+    """
+    return _is_same(look, levels) or bool((np.diff(place(look.levels)) > 0).all())
+
+
+def _is_same(look: Look, levels: Sequence[float]) -> bool:
+    if len(levels) != look.steps:
+        return False
+    return bool(np.abs(np.sqrt(look.levels) - np.sqrt(np.maximum(levels, 0.0))).max() <= SAME)
+
+
+def _read_weights(look: Look, levels: Sequence[float]) -> Array:
+    if _is_same(look, levels):
+        return np.eye(look.steps)
+    return spline_weights(place(look.levels), place(levels))

@@ -24,10 +24,12 @@ class Teacher(Observer):
         noise: Of the run's whole grid.
         timesteps: Of its places.
         begin: The first place that the run visits.
-        teach: Is given the look of a run that ended, once.
+        teach: Is given the look of a run that ended, once; nothing if the run did not show enough.
     """
 
-    def __init__(self, noise: Noise, timesteps: tuple[float, ...], begin: int, teach: Callable[[Look], None]) -> None:
+    def __init__(
+        self, noise: Noise, timesteps: tuple[float, ...], begin: int, teach: Callable[[Look | None], None]
+    ) -> None:
         places = slice(begin, None)
         self._noise = Noise(noise.alphas[places], noise.sigmas[places], noise.size, noise.gains[places])
         self._timesteps, self._begin, self._teach = timesteps[places], begin, teach
@@ -63,11 +65,10 @@ class Teacher(Observer):
             self.close()
 
     def close(self) -> None:
-        """Teach what was learnt, once; nothing if the run did not show enough."""
+        """Teach what was learnt, once."""
         collector, self._collector = self._collector, None
-        look = None if collector is None else collector.look(self._noise, self._timesteps)
-        if look is not None:
-            self._teach(look)
+        if collector is not None:
+            self._teach(collector.look(self._noise, self._timesteps))
 
     def _note(self, branch: str, at: Position, output: Tensor) -> None:
         if self._collector is not None and at.index >= self._begin:

@@ -1,0 +1,304 @@
+"""``learned``: the first run is exact and teaches, the next are planned; in every kind of run, and over processes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import pytest
+import torch
+from tests.lab.tiny import digits
+from tests.runs import test_unets as unets
+from tests.tiny import (
+    dit,
+    flux_image_to_image,
+    flux_pipeline,
+    sample_flux,
+    sample_wan,
+    wan,
+    wan_pipeline,
+)
+from torch import Tensor
+
+import padecast
+from padecast import InvalidOption, PadecastWarning, accelerate
+from padecast.handles.learning import library_of
+from padecast.lessons import Library
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array_?.*:DeprecationWarning")  # of diffusers
+FLOW = {"prediction_type": "flow_prediction", "use_flow_sigmas": True}
+
+
+@pytest.fixture(autouse=True)
+def _forget() -> None:
+    """Have no test know what another has taught: handles of one process share what is kept in memory."""
+    library_of.cache_clear()
+
+
+def piped(scheduler: Any = None, seed: int = 0) -> Any:
+    pipe = digits(seed)
+    pipe.scheduler = scheduler or pipe.scheduler
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def sample(pipe: Any, steps: int = 10, seed: int = 0, **options: Any) -> Tensor:
+    options = {"guidance_scale": 3.0, "generator": torch.Generator().manual_seed(seed), "output_type": "pt", **options}
+    images: Tensor = pipe([3, 7], num_inference_steps=steps, **options).images
+    return images
+
+
+def noted(run: Any, text: str) -> bool:
+    return any(text in remark for remark in run.report.remarks)
+
+
+def test_the_first_run_is_exact_and_the_next_are_planned() -> None:
+    pipe = piped()
+    untouched = sample(pipe)
+    with accelerate(pipe, "learned", computed=4, lessons=False) as run:
+        assert torch.equal(sample(pipe), untouched)
+        assert run.report.plan == "C" * 10 and noted(run, "nothing was known") and noted(run, "taught 2 sample(s)")
+        planned = sample(pipe)
+        assert run.report.computed == 4 and noted(run, "planned from 1 run(s) with 2 sample(s): 4 of 10 computed")
+        assert noted(run, "an estimate") and not torch.equal(planned, untouched)
+        assert torch.equal(sample(pipe), planned), "nothing is learnt of a run that was planned"
+        assert noted(run, "planned from 1 run(s)")
+    assert torch.equal(sample(pipe), untouched)
+
+
+@pytest.mark.parametrize(
+    ("options", "computed"),
+    [({"computed": 3}, 3), ({"speedup": 2.0}, 5), ({}, 4), ({"decibels": 1e3}, 10), ({"decibels": 1.0}, 1)],
+)
+def test_what_is_asked_for_is_computed(options: dict[str, Any], computed: int) -> None:
+    pipe = piped()
+    with accelerate(pipe, "learned", lessons=False, **options) as run:
+        for _ in range(2):
+            sample(pipe)
+    assert run.report.computed == computed
+
+
+def test_options_may_be_written_into_the_name() -> None:
+    pipe = piped()
+    with accelerate(pipe, "learned:computed=3,objective=low", lessons=False) as run:
+        for _ in range(2):
+            sample(pipe)
+    assert run.report.computed == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"computed": 3, "speedup": 2.0}, "cannot all be asked for"),
+        ({"computed": 0}, "computed=0"),
+        ({"lessons": 3}, "lessons=3"),
+    ],
+)
+def test_wrong_wishes_are_refused(options: dict[str, Any], text: str) -> None:
+    with pytest.raises(InvalidOption, match=text):
+        accelerate(piped(), "learned", **options)
+
+
+def test_a_bare_model_and_a_method_that_learns_nothing_are_refused() -> None:
+    with pytest.raises(InvalidOption, match="noise levels, on which lessons lie"):
+        accelerate(dit(), "learned", steps=10)
+    with pytest.raises(InvalidOption, match="lessons=False has no effect with 'fora'"):
+        accelerate(piped(), "fora", lessons=False)
+
+
+def test_other_step_counts_and_shifts_need_no_new_look() -> None:
+    pipe = piped()
+    with accelerate(pipe, "learned", computed=4, lessons=False) as run:
+        sample(pipe, 12)
+        for steps in (8, 20):
+            sample(pipe, steps)
+            assert run.report.computed == 4 and noted(run, "planned from 1 run(s)")
+        sample(pipe, 12, shift=2.0)
+        assert run.report.computed == 4
+
+
+def test_levels_that_nobody_saw_are_looked_at(tmp_path: Path) -> None:
+    pipe = piped()
+    with accelerate(pipe, "learned", computed=4, lessons=tmp_path) as run:
+        sample(pipe, 3)
+        sample(pipe, 12)
+        assert run.report.computed == 12 and noted(run, "of its noise levels")
+        sample(pipe, 12)
+        assert run.report.computed == 4 and noted(run, "planned from 2 run(s)")
+
+
+def test_a_fast_first_run_is_forecast_and_teaches_all_the_same() -> None:
+    pipe = piped()
+    with accelerate(pipe, "learned:first=fast", computed=4, lessons=False) as run:
+        sample(pipe)
+        assert run.report.forecast > 0 and noted(run, "forecast by the uncalibrated rule") and noted(run, "taught")
+        sample(pipe)
+        assert run.report.computed == 4 and noted(run, "planned from 1 run(s)")
+
+
+@pytest.mark.parametrize(
+    "scheduler",
+    [
+        lambda: diffusers.FlowMatchHeunDiscreteScheduler(),
+        lambda: diffusers.UniPCMultistepScheduler(**FLOW, flow_shift=0.5),
+        lambda: diffusers.DPMSolverMultistepScheduler(**FLOW, flow_shift=0.5),
+    ],
+    ids=["Heun", "UniPC", "DPM++"],
+)
+def test_other_solvers(scheduler: Callable[[], Any]) -> None:
+    pipe = piped(scheduler())
+    untouched = sample(pipe)
+    with accelerate(pipe, "learned", computed=5, lessons=False) as run:
+        assert torch.equal(sample(pipe), untouched)
+        sample(pipe)
+    assert run.report.computed == 5 and noted(run, "planned from 1 run(s)"), run.report
+
+
+def test_a_run_that_starts_from_an_image() -> None:
+    pipe = flux_image_to_image()
+    image = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+    options = {"image": image, "strength": 0.6, "true_cfg_scale": 1.0}
+    untouched = sample_flux(pipe, 10, **options)
+    with accelerate(pipe, "learned", computed=3, lessons=False) as run:
+        assert torch.equal(sample_flux(pipe, 10, **options), untouched)
+        sample_flux(pipe, 10, **options)
+    assert run.report.computed == 3 and run.report.plan.startswith("    C"), run.report
+
+
+def test_two_models_that_take_turns_share_a_plan() -> None:
+    pipe = wan_pipeline(transformer_2=wan(seed=1), boundary_ratio=0.9)
+    untouched = sample_wan(pipe, 10)
+    with accelerate(pipe, "learned", computed=5, lessons=False) as run:
+        assert torch.equal(sample_wan(pipe, 10), untouched)
+        sample_wan(pipe, 10)
+    assert run.report.computed == 5 and not run.report.notes, "the second begins with a computed step, as planned"
+
+
+def test_a_u_net() -> None:
+    pipe = unets.pipeline()
+    untouched = unets.sample(pipe, 10)
+    with accelerate(pipe, "learned", computed=4, lessons=False) as run:
+        assert torch.equal(unets.sample(pipe, 10), untouched)
+        unets.sample(pipe, 10)
+    assert run.report.computed == 4
+
+
+def test_a_second_handle_and_a_second_process_use_what_the_first_has_learnt(tmp_path: Path) -> None:
+    pipe = piped()
+    with accelerate(pipe, "learned", computed=4, lessons=tmp_path):
+        sample(pipe)
+    with accelerate(piped(), "learned", computed=3, lessons=tmp_path) as run:
+        sample(run.pipe)
+    assert run.report.computed == 3
+    script = (
+        "import sys, json; sys.path.insert(0, sys.argv[2])\n"
+        "from tests.runs.test_learned import piped, sample\nimport padecast\n"
+        "pipe = piped()\n"
+        "with padecast.accelerate(pipe, 'learned', computed=4, lessons=sys.argv[1]) as run: sample(pipe)\n"
+        "print(json.dumps([run.report.computed, list(run.report.remarks)]))"
+    )
+    root = str(Path(__file__).parents[2])
+    command = [sys.executable, "-W", "ignore", "-c", script, str(tmp_path), root]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=root)
+    computed, remarks = json.loads(done.stdout)
+    assert computed == 4 and "planned from 1 run(s)" in remarks[0]
+
+
+def test_another_model_or_guidance_is_another_lesson() -> None:
+    with accelerate(piped(), "learned", computed=4, lessons=False) as run:
+        sample(run.pipe)
+        sample(run.pipe, guidance_scale=5.0)
+        assert run.report.computed == 10 and noted(run, "nothing was known")
+    with accelerate(piped(seed=1), "learned", computed=4, lessons=False) as run:
+        sample(run.pipe)
+        assert run.report.computed == 10
+
+
+def test_a_damaged_lesson_is_named_and_left_alone(tmp_path: Path) -> None:
+    pipe = piped()
+    with accelerate(pipe, "learned", computed=4, lessons=tmp_path):
+        sample(pipe)
+    (path,) = tmp_path.glob("*.lesson.json")
+    path.write_text("{")
+    with accelerate(pipe, "learned", computed=4, lessons=tmp_path) as run:
+        for computed in (10, 4):  # after the first it is remembered in this process
+            with pytest.warns(PadecastWarning, match=path.name):
+                sample(pipe)
+            assert run.report.computed == computed
+    assert path.read_text() == "{"
+
+
+def test_threads_with_pipelines_of_their_own_share_lessons(tmp_path: Path) -> None:
+    pipes = [piped() for _ in range(3)]
+    with accelerate(pipes[0], "learned", computed=4, lessons=tmp_path):
+        sample(pipes[0])
+    computed: list[int] = []
+
+    def serve(pipe: Any) -> None:
+        with accelerate(pipe, "learned", computed=4, lessons=tmp_path) as run:
+            sample(pipe)
+            computed.append(run.report.computed)
+
+    threads = [threading.Thread(target=serve, args=(pipe,)) for pipe in pipes]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert computed == [4, 4, 4]
+
+
+def test_pipelines_that_share_a_model_learn_apart_and_use_the_same() -> None:
+    first = piped()
+    second = piped()
+    second.transformer = first.transformer
+    with (
+        accelerate(first, "learned", computed=4, lessons=False) as run,
+        accelerate(second, "learned", computed=4, lessons=False) as other,
+    ):
+        sample(first)
+        sample(second)
+        assert (run.report.computed, other.report.computed) == (10, 4)
+
+
+def test_what_shows_nothing_is_not_computed_whole_for_ever() -> None:
+    pipe = piped(diffusers.DDPMScheduler())  # draws noise: taught all the same
+    broken = torch.full((2, 1, 16, 16), torch.nan)
+    with accelerate(pipe, "learned", computed=4, lessons=False) as run:
+        sample(pipe, latents=broken)
+        assert noted(run, "taught nothing")
+        sample(pipe)
+        assert run.report.forecast > 0 or run.report.computed < 10
+
+
+def test_an_interrupted_run_teaches_nothing_and_the_next_one_does() -> None:
+    pipe = piped()
+
+    def stop(_pipe: Any, step: int, _time: Any, kwargs: Any) -> Any:
+        if step == 4:
+            raise KeyboardInterrupt
+        return kwargs
+
+    with accelerate(pipe, "learned", computed=4, lessons=False) as run:
+        with pytest.raises(KeyboardInterrupt):
+            sample(pipe, callback_on_step_end=stop)
+        sample(pipe)
+        assert run.report.computed == 10 and noted(run, "taught 2 sample(s)")
+        sample(pipe)
+        assert run.report.computed == 4
+
+
+def test_files_hold_no_image_and_no_prompt(tmp_path: Path) -> None:
+    pipe = flux_pipeline()
+    with accelerate(pipe, "learned", computed=3, lessons=tmp_path):
+        sample_flux(pipe, 8)
+    (path,) = tmp_path.glob("*.lesson.json")
+    assert path.stat().st_size < 200_000
+    (entry,) = Library(tmp_path).list()
+    assert entry.lesson is not None and entry.lesson.identity.pipeline == "FluxPipeline"
+    assert padecast.__version__
