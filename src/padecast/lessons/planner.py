@@ -21,6 +21,8 @@ QUANTILE = 0.9
 """Of the samples' errors, for ``"low"``: the tenth percentile of decibels."""
 REACH, MOVES = 2, 80
 """How far a computed step is moved at a time, at least, and how many moves are looked at at most where it is more."""
+COHERENT = 0.5
+"""Share of what errors of different stretches do together; the rest is what each does alone."""
 DENSITIES = (0.7, 1.0, 1.4)
 """Of the rule's plans that a search begins from."""
 SLOPE, OFFSET = 1.0, 30.0
@@ -55,14 +57,15 @@ class Proposal:
 class Planner:
     r"""Searches plans whose retraced run strays least from the uncached one.
 
-    .. math:: \text{cost}(S) = \text{mean}_s\, 10 \log_{10} \left( c_S^T G_s c_S \right), \qquad
-              c_S = \sum_{\text{stretches of } S} \sum_j g_j \left( \tilde v_j - e_j \right)
+    .. math:: \text{cost} = \text{mean}_s\, 10 \log_{10} \tfrac12 \Big( c^T G_s c + \sum_n c_n^T G_s c_n \Big),
+              \qquad c_n = \sum_{j \text{ in stretch } n} g_j \left( \tilde v_j - e_j \right), \quad c = \sum_n c_n
 
     with what retracing puts in place of the forecasts between two computed steps, and damped extrapolation behind the
-    last of them. Errors of all stretches add up with their signs: that is what predicts measured errors best
-    of those that were tried. Every budget begins from the plan of the one below with one more step, and from the
-    best one of the uncalibrated rule (:class:`padecast.policies.Spaced`), and computed steps are moved one at a time,
-    by a few places, until none helps: no plan is worse, by this measure, than the rule's.
+    last of them. Errors of a stretch add up with their signs, and half of those of different stretches, of which a
+    single look says less: that predicts measured errors best of what was tried. Every budget begins from the plan of
+    the one below with one more step, and from the best one of the uncalibrated rule
+    (:class:`padecast.policies.Spaced`), and computed steps are moved one at a time, by a few places, until none helps:
+    no plan is worse, by this measure, than the rule's.
 
     Args:
         gram: ``(S, T, T)`` matrices of S samples at the run's levels, or one mean matrix.
@@ -175,25 +178,29 @@ class Planner:
         """Return the costs of plans of one length."""
         fresh = [plan for plan in dict.fromkeys(plans) if plan not in self._costs]
         if fresh:
-            errors = self._errors(fresh)
-            squares = (errors @ self._stretches.gram * errors).sum(2)
+            squares = self._squares(fresh)
             decibels = 10 * np.log10(np.maximum(squares, LEAST))
             values = decibels.mean(0) if self.objective == "mean" else np.quantile(decibels, QUANTILE, axis=0)
             self._costs.update(zip(fresh, values.tolist(), strict=True))
         return [self._costs[plan] for plan in plans]
 
-    def _errors(self, plans: Sequence[Steps]) -> Array:
-        """Return ``(S, N, T)`` what plans leave, as mixtures of what the steps added."""
-        after = np.stack([self._stretches.after(plan[:-4:-1]) for plan in plans], axis=1)
+    def _squares(self, plans: Sequence[Steps]) -> Array:
+        """Return ``(S, N)`` the squared errors that plans of one length leave."""
+        gram = self._stretches.gram
+        errors = np.stack([self._stretches.after(plan[:-4:-1]) for plan in plans], axis=1)
+        alone: Array = (errors @ gram * errors).sum(2)
         steps = np.asarray(plans)
         if steps.shape[1] < 2:
-            return after
+            return alone
         before = np.concatenate([np.full((len(plans), 1), -1), steps[:, :-2]], axis=1)
         keys = ((before + 1) * self.total + steps[:, :-1]) * self.total + steps[:, 1:]
         # Plans of a search share most of their stretches: each is looked up once.
         unique, places = np.unique(keys, return_inverse=True)
         rows = np.stack([self._stretches.between(*self._split(int(key))) for key in unique])
-        result: Array = after + rows[places.reshape(keys.shape)].sum(1)
+        places = places.reshape(keys.shape)
+        alone = alone + (rows @ gram * rows).sum(2)[:, places].sum(2)
+        errors = errors + rows[places].sum(1)
+        result: Array = COHERENT * (errors @ gram * errors).sum(2) + (1 - COHERENT) * alone
         return result
 
     def _split(self, key: int) -> tuple[int, int, int]:
