@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 FLOOR = 0.05
 """Added to a level and to what is left of one, so that pure noise and the clean image have a place."""
-MARGIN = 0.05
-"""How far beyond the levels that were seen a level is still read, in roots of levels: a twentieth of the way."""
+MARGIN, TAIL = 0.05, 0.1
+"""How far above and below the levels that were seen a level is still read, in roots of levels. Below, where hardly any
+noise is left, errors hardly matter, and a finer schedule always reaches further."""
 
 
 def place(levels: Sequence[float]) -> Array:
@@ -72,8 +73,12 @@ def spline_weights(nodes: Sequence[float] | Array, places: Sequence[float] | Arr
     bend = (gap**2 / 6)[:, None]
     weights: Array = left[:, None] * eye[low] + right[:, None] * eye[low + 1]
     weights += bend * ((left**3 - left)[:, None] * curvature[low] + (right**3 - right)[:, None] * curvature[low + 1])
-    bends = (1 - 3 * left**2)[:, None] * curvature[low] + (3 * right**2 - 1)[:, None] * curvature[low + 1]
-    slope: Array = (eye[low + 1] - eye[low]) / gap[:, None] + gap[:, None] / 6 * bends
+    slope: Array = (eye[low + 1] - eye[low]) / gap[:, None]
+    slope += (
+        gap[:, None]
+        / 6
+        * ((1 - 3 * left**2)[:, None] * curvature[low] + (3 * right**2 - 1)[:, None] * curvature[low + 1])
+    )
     result: Array = weights + (at - inside)[:, None] * slope
     return result
 
@@ -83,11 +88,13 @@ def _curvature(gaps: Array) -> Array:
     size = len(gaps) + 1
     system: Array = np.eye(size)
     right: Array = np.zeros((size, size))
+    widths: list[float] = gaps.tolist()
     for k in range(1, size - 1):
-        before, after = float(gaps[k - 1]), float(gaps[k])
-        system[k, k - 1 : k + 2] = before / 6, (before + after) / 3, after / 6
+        before, after = widths[k - 1], widths[k]
+        system[k, k - 1 : k + 2] = (before / 6, (before + after) / 3, after / 6)
         right[k, k - 1 : k + 2] = 1 / before, -1 / before - 1 / after, 1 / after
-    return np.asarray(np.linalg.solve(system, right), dtype=np.float64)
+    result: Array = np.asarray(np.linalg.solve(system, right), dtype=np.float64)
+    return result
 
 
 def share_covered(seen: Sequence[float], levels: Sequence[float]) -> float:
@@ -103,5 +110,5 @@ def share_covered(seen: Sequence[float], levels: Sequence[float]) -> float:
     """
     if not len(seen) or not len(levels):
         return 0.0
-    low, high = math.sqrt(min(seen)) - MARGIN, math.sqrt(max(seen)) + MARGIN
+    low, high = math.sqrt(min(seen)) - TAIL, math.sqrt(max(seen)) + MARGIN
     return sum(low <= math.sqrt(level) <= high for level in levels) / len(levels)

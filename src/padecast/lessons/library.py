@@ -81,11 +81,11 @@ class Library:
     def get(self, identity: Identity) -> Lesson | None:
         """Return the lesson of an identity; ``None`` if there is none, or none that can be read, with a warning."""
         with self._lock:
-            path = self.path_of(identity.key)
-            lesson, _ = (None, "") if path is None else _read(path)
-            if lesson is None or lesson.identity.key != identity.key:
-                return self._memory.get(identity.key)
-            return lesson
+            path, remembered = self.path_of(identity.key), self._memory.get(identity.key)
+            if path is None or remembered is not None:
+                return remembered  # with files, memory has only what could not be written
+            lesson, _ = _read(path)
+            return lesson if lesson is not None and lesson.identity.key == identity.key else None
 
     def add(self, identity: Identity, look: Look) -> Lesson:
         """Add what a run has shown to the lesson of an identity, and return the lesson as it is then.
@@ -99,6 +99,9 @@ class Library:
                     path.parent.mkdir(parents=True, exist_ok=True)
                     with filelock.FileLock(path.with_name(f".{path.name}.lock"), timeout=PATIENCE):
                         lesson, fact = _read(path)
+                        if lesson is not None and lesson.identity.key != identity.key:
+                            fact = f"{files.line(path, 400)} holds the lesson of another model, {lesson.identity}"
+                            _warn(f"{fact}.\nIt is left as it is, and what runs teach is kept in memory alone")
                         if not fact:
                             lesson = (lesson or Lesson(identity)).add(look)
                             lesson.save(path)

@@ -19,8 +19,10 @@ Steps = tuple[int, ...]
 OBJECTIVES = ("mean", "low")
 QUANTILE = 0.9
 """Of the samples' errors, for ``"low"``: the tenth percentile of decibels."""
-REACH = 2
-"""How far a computed step is moved at a time."""
+REACH, MOVES = 2, 80
+"""How far a computed step is moved at a time, at least, and how many moves are looked at at most where it is more."""
+COHERENT = 0.5
+"""Share of what errors of different stretches do together; the rest is what each does alone."""
 DENSITIES = (0.7, 1.0, 1.4)
 """Of the rule's plans that a search begins from."""
 SLOPE, OFFSET = 1.0, 30.0
@@ -55,14 +57,15 @@ class Proposal:
 class Planner:
     r"""Searches plans whose retraced run strays least from the uncached one.
 
-    .. math:: \text{cost}(S) = \text{mean}_s\, 10 \log_{10} \left( c_S^T G_s c_S \right), \qquad
-              c_S = \sum_{\text{stretches of } S} \sum_j g_j \left( \tilde v_j - e_j \right)
+    .. math:: \text{cost} = \text{mean}_s\, 10 \log_{10} \tfrac12 \Big( c^T G_s c + \sum_n c_n^T G_s c_n \Big),
+              \qquad c_n = \sum_{j \text{ in stretch } n} g_j \left( \tilde v_j - e_j \right), \quad c = \sum_n c_n
 
     with what retracing puts in place of the forecasts between two computed steps, and damped extrapolation behind the
-    last of them. Errors of all stretches add up with their signs: that is what predicts measured errors best
-    (docs/lessons.md). Every budget begins from the plan of the one below, and from those of the uncalibrated rule
-    (:class:`padecast.policies.Spaced`), and computed steps are moved, by two places at most at a time, until none
-    helps: no plan is worse, by this measure, than the rule's.
+    last of them. Errors of a stretch add up with their signs, and half of those of different stretches, of which a
+    single look says less: that predicts measured errors best of what was tried. Every budget begins from the plan of
+    the one below with one more step, and from the best one of the uncalibrated rule
+    (:class:`padecast.policies.Spaced`), and computed steps are moved one at a time, by a few places, until none helps:
+    no plan is worse, by this measure, than the rule's.
 
     Args:
         gram: ``(S, T, T)`` matrices of S samples at the run's levels, or one mean matrix.
@@ -77,7 +80,7 @@ class Planner:
         >>> from padecast.lessons.analytic import make_look
         >>> look = make_look(steps=8)
         >>> [p.plan.steps for p in Planner(look.singles, look.noise).plans([2, 4]).values()]
-        ['C..C....', 'C.CCC...']
+        ['C..C....', 'CCC..C..']
     """
 
     def __init__(self, gram: Array, noise: Noise, objective: str = "mean", gains: Array | None = None) -> None:
@@ -135,17 +138,14 @@ class Planner:
             if count > 1:
                 steps = self._insert(steps)
             if count in counts:
-                starts = [steps, *self._rules(count)]
-                ends = dict.fromkeys(self._improve(start) for start in starts)
-                steps = min(ends, key=lambda end: self._costs[end])
+                starts = dict.fromkeys((steps, min(self._rules(count), key=self.cost)))
+                steps = min(map(self._improve, starts), key=self.cost)
                 proposals[count] = Proposal(steps, self.total, self._costs[steps])
         return proposals
 
     def _rules(self, count: int) -> list[Steps]:
-        """Return the plans of the uncalibrated rule that a search begins from: the usual, and the best other."""
-        plans = dict.fromkeys(self.spaced(count, density, last) for density in DENSITIES for last in (True, False))
-        best = min(plans, key=self.cost)
-        return [*dict.fromkeys((self.spaced(count), best))]
+        """Return the plans of the uncalibrated rule that a search may begin from."""
+        return [self.spaced(count, density, last) for density in DENSITIES for last in (True, False)]
 
     def _insert(self, steps: Steps) -> Steps:
         """Return the plan with one more step, where it helps most."""
@@ -155,13 +155,13 @@ class Planner:
 
     def _improve(self, steps: Steps) -> Steps:
         """Move one computed step at a time, as long as that helps."""
-        best = self.cost(steps)
+        best, reach = self.cost(steps), max(REACH, MOVES // (2 * len(steps)))
         for _ in range(4 * self.total):
             present = set(steps)
             moves = [
                 tuple(sorted(present - {step} | {step + shift}))
                 for step in steps[1:]
-                for shift in range(-REACH, REACH + 1)
+                for shift in range(-reach, reach + 1)
                 if 0 < step + shift < self.total and step + shift not in present
             ]
             if not moves:
@@ -175,23 +175,38 @@ class Planner:
         return steps
 
     def _cost_all(self, plans: Sequence[Steps]) -> list[float]:
+        """Return the costs of plans of one length."""
         fresh = [plan for plan in dict.fromkeys(plans) if plan not in self._costs]
         if fresh:
-            errors = np.stack([self._error(plan) for plan in fresh])
-            squares = np.einsum("nst,stu,nsu->ns", errors, self._stretches.gram, errors, optimize=True)
+            squares = self._squares(fresh)
             decibels = 10 * np.log10(np.maximum(squares, LEAST))
-            values = decibels.mean(1) if self.objective == "mean" else np.quantile(decibels, QUANTILE, axis=1)
+            values = decibels.mean(0) if self.objective == "mean" else np.quantile(decibels, QUANTILE, axis=0)
             self._costs.update(zip(fresh, values.tolist(), strict=True))
         return [self._costs[plan] for plan in plans]
 
-    def _error(self, steps: Steps) -> Array:
-        """Return ``(S, T)`` what a plan leaves, as a mixture of what the steps added."""
-        inner = np.zeros(self.total)
-        for before, first, last in zip((-1, *steps), steps, steps[1:], strict=False):
-            if last > first + 1:
-                inner += self._stretches.between(before, first, last)
-        result: Array = inner + self._stretches.after(steps[:-4:-1])
+    def _squares(self, plans: Sequence[Steps]) -> Array:
+        """Return ``(S, N)`` the squared errors that plans of one length leave."""
+        gram = self._stretches.gram
+        errors = np.stack([self._stretches.after(plan[:-4:-1]) for plan in plans], axis=1)
+        alone: Array = (errors @ gram * errors).sum(2)
+        steps = np.asarray(plans)
+        if steps.shape[1] < 2:
+            return alone
+        before = np.concatenate([np.full((len(plans), 1), -1), steps[:, :-2]], axis=1)
+        keys = ((before + 1) * self.total + steps[:, :-1]) * self.total + steps[:, 1:]
+        # Plans of a search share most of their stretches: each is looked up once.
+        unique, places = np.unique(keys, return_inverse=True)
+        rows = np.stack([self._stretches.between(*self._split(int(key))) for key in unique])
+        places = places.reshape(keys.shape)
+        alone = alone + (rows @ gram * rows).sum(2)[:, places].sum(2)
+        errors = errors + rows[places].sum(1)
+        result: Array = COHERENT * (errors @ gram * errors).sum(2) + (1 - COHERENT) * alone
         return result
+
+    def _split(self, key: int) -> tuple[int, int, int]:
+        rest, last = divmod(key, self.total)
+        before, first = divmod(rest, self.total)
+        return before - 1, first, last
 
 
 LEAST = 1e-20

@@ -1,0 +1,98 @@
+"""The collector: bounded memory, the same projection in every run, inner products that are nearly exact."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from padecast.lessons import Collector, Look
+from padecast.lessons.analytic import make_noise
+from padecast.lessons.collector import SIZE
+from padecast.lessons.look import SINGLES
+
+STEPS, NUMEL = 6, 50_000
+
+
+def outputs(samples: int = 2, seed: int = 0, numel: int = NUMEL) -> torch.Tensor:
+    """Smooth in the step, ``(T, B, n)``."""
+    generator = torch.Generator().manual_seed(seed)
+    base, slope, bend = (torch.randn(samples, numel, generator=generator) for _ in range(3))
+    return torch.stack([base + 0.1 * t * slope + 0.01 * t * t * bend for t in range(STEPS)])
+
+
+def watch(features: torch.Tensor, branch: str = "guided") -> Collector:
+    collector = Collector(STEPS)
+    for index, output in enumerate(features):
+        collector.note(index, branch, output)
+    return collector
+
+
+def look_of(collector: Collector) -> Look | None:
+    return collector.look(make_noise(STEPS), tuple(range(STEPS)))
+
+
+def test_small_outputs_are_exact() -> None:
+    features = outputs(numel=300)
+    look = look_of(watch(features))
+    assert look is not None
+    expected = torch.einsum("tbn,ubn->btu", features.double(), features.double()) / 300
+    np.testing.assert_allclose(look.singles, expected.numpy(), rtol=1e-12)
+    np.testing.assert_allclose(look.mean(), expected.mean(0).numpy())
+
+
+def test_projected_outputs_keep_the_errors_of_forecasts() -> None:
+    features = outputs()
+    look = look_of(watch(features))
+    assert look is not None
+    for mixture in ([1, -2, 1, 0, 0, 0], [0, 1, -1, 0, 0, 0], [1, 0, 0, -3, 0, 2]):
+        weights = np.array(mixture, dtype=np.float64)
+        exact = (torch.tensor(weights) @ features.double().flatten(1)).square().sum().item() / NUMEL / 2
+        assert weights @ look.mean() @ weights == pytest.approx(exact, rel=5 * (2 / SIZE) ** 0.5)
+
+
+def test_memory_does_not_grow_with_outputs() -> None:
+    collector = watch(outputs(samples=1))
+    assert collector.nbytes == STEPS * SIZE * 4 == watch(outputs(samples=1, numel=2 * NUMEL)).nbytes
+
+
+def test_few_samples_of_a_large_batch_are_looked_at() -> None:
+    look = look_of(watch(outputs(samples=SINGLES + 3, numel=64)))
+    assert look is not None and look.samples == SINGLES
+
+
+def test_two_runs_are_projected_alike() -> None:
+    first, second = look_of(watch(outputs())), look_of(watch(outputs()))
+    assert first is not None and second is not None
+    np.testing.assert_array_equal(first.mean(), second.mean())
+    assert (first + second).samples == 4
+
+
+def test_a_run_that_is_not_whole_teaches_nothing() -> None:
+    collector = watch(outputs(numel=32)[:-1])
+    assert not collector.is_whole() and look_of(collector) is None
+    assert look_of(Collector(STEPS)) is None
+
+
+def test_a_run_that_is_not_finite_teaches_nothing() -> None:
+    features = outputs(numel=32)
+    features[2, 0, 3] = float("nan")
+    assert look_of(watch(features)) is None
+
+
+def test_what_is_noted_is_not_changed_by_who_changes_the_output_later() -> None:
+    output = torch.ones(1, 8)
+    collector = Collector(1)
+    collector.note(0, "cond", output)
+    output.zero_()
+    look = collector.look(make_noise(1), (0.0,))
+    assert look is not None and look.mean().tolist() == [[1.0]]
+
+
+def test_branches_have_matrices_of_their_own() -> None:
+    collector = watch(outputs(numel=32))
+    for index, output in enumerate(outputs(numel=32, seed=1)):
+        collector.note(index, "cond", output)
+    look = look_of(collector)
+    assert look is not None and {*look.grams} == {"guided", "cond"} and look.kind == "guided"
+    assert not np.allclose(look.mean(), look.mean("cond"))

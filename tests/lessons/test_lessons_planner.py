@@ -1,0 +1,126 @@
+"""The planner: what a stretch leaves wrong, and plans that the uncalibrated rule does not beat by this measure."""
+
+from __future__ import annotations
+
+from itertools import combinations, pairwise
+
+import numpy as np
+import pytest
+
+from padecast import InvalidOption
+from padecast.forecasters import Lagrange
+from padecast.lessons import Identity, Lesson, Planner, Proposal
+from padecast.lessons.analytic import make_look, make_noise
+from padecast.lessons.cost import Stretches, gains_of
+from padecast.policies import Plan, Spaced, plan_of
+
+
+def planner_of(steps: int = 16, samples: int = 2, **options: str) -> Planner:
+    look = make_look(steps, samples=samples)
+    return Planner(look.singles, look.noise, **options)
+
+
+@pytest.mark.parametrize("steps", [5, 12, 20])
+def test_no_plan_is_worse_than_that_of_the_rule_by_its_own_measure(steps: int) -> None:
+    planner = planner_of(steps)
+    for count, proposal in planner.plans().items():
+        assert len(proposal.steps) == count and proposal.steps[0] == 0
+        for density in (0.7, 1.0, 1.4):
+            for last in (True, False):
+                assert proposal.cost <= planner.cost(planner.spaced(count, density, last)) + 1e-9
+
+
+def test_plans_are_nearly_the_best_of_all() -> None:
+    planner = planner_of(9)
+    for count in (3, 4, 5):
+        best = min(planner.cost((0, *rest)) for rest in combinations(range(1, 9), count - 1))
+        assert planner.plans([count])[count].cost <= best + 1.5
+
+
+def test_more_computed_steps_leave_less() -> None:
+    costs = [proposal.cost for proposal in planner_of(12).plans().values()]
+    assert all(after <= before + 1.0 for before, after in pairwise(costs))
+    assert costs[-1] < -150
+
+
+def test_a_plan_does_not_depend_on_the_other_budgets_asked_for_by_more_than_where_it_begins() -> None:
+    planner = planner_of(12)
+    assert planner.plans([5])[5].cost <= planner.cost(planner.spaced(5))
+
+
+def test_one_matrix_is_a_single_sample() -> None:
+    look = make_look(8, samples=1)
+    assert Planner(look.mean(), look.noise).plans([3]) == Planner(look.singles, look.noise).plans([3])
+
+
+def test_low_looks_at_the_worst_samples() -> None:
+    mean, low = planner_of(samples=8), planner_of(samples=8, objective="low")
+    steps = (0, 1, 4, 9)
+    assert low.cost(steps) > mean.cost(steps)
+    assert low.plans([5])[5].cost <= low.cost(mean.plans([5])[5].steps) + 0.5
+
+
+def test_stretches_are_what_retracing_leaves() -> None:
+    look = make_look(10)
+    gains = gains_of(look.noise)
+    error = Stretches(look.singles, look.noise, gains).between(0, 2, 5)
+    roots = look.noise.roots
+    assert roots is not None
+    share, expected = 10 / 13, np.zeros(10)
+    rule = Lagrange(2)
+    for step in (3, 4):
+        basis = [
+            np.prod([(roots[step] - roots[j]) / (roots[k] - roots[j]) for j in (5, 2, 0) if j != k]) for k in (5, 2, 0)
+        ]
+        assert rule.window == len(basis)
+        for node, weight in zip((5, 2, 0), basis, strict=True):
+            expected[node] += gains[step] * share * weight
+        expected[2] += gains[step] * (1 - share)
+        expected[step] -= gains[step]
+    np.testing.assert_allclose(error, expected, atol=1e-12)
+    assert error.sum() == pytest.approx(0, abs=1e-12)
+
+
+def test_what_stands_still_is_repeated_at_no_cost() -> None:
+    noise = make_noise(8)
+    assert Planner(np.ones((1, 8, 8)), noise).plans([1])[1].cost < -150
+
+
+def test_gains_are_noise_levels_or_strides() -> None:
+    noise = make_noise(10, size=1.0)
+    np.testing.assert_allclose(gains_of(noise), noise.sigmas[:-1])
+    np.testing.assert_allclose(gains_of(noise, 1.0), -np.diff(noise.sigmas), rtol=2e-3)
+
+
+def test_the_rule_is_that_of_the_policy_without_noise_levels_as_well() -> None:
+    planner = planner_of(20)
+    assert len(planner.spaced(8)) == 8 and planner.spaced(1) == (0,) and planner.spaced(20) == tuple(range(20))
+    assert plan_of(Spaced(every=2.5), 20).count("C") == 9
+
+
+def test_a_lesson_plans_other_schedules() -> None:
+    lesson = Lesson(Identity("DiT")).add(make_look(20))
+    for noise in (make_noise(28), make_noise(20, 2.0), make_noise(12)):
+        transferred = Planner.of(lesson, noise).plans([6])[6]
+        steps = len(noise.sigmas) - 1
+        target = Planner(make_look(steps, 1.0).singles, noise) if steps != 20 else None
+        assert transferred.plan.length == steps
+        if target is not None:
+            assert target.cost(transferred.steps) <= target.plans([6])[6].cost + 3.0
+    with pytest.raises(InvalidOption, match="saw"):
+        Planner.of(Lesson(Identity("DiT")), make_noise(4))
+
+
+def test_a_proposal_is_a_plan_with_decibels() -> None:
+    proposal = Proposal((0, 2), 4, -20.0)
+    assert proposal.plan == Plan("C.C.") and proposal.decibels > 20
+
+
+def test_what_is_out_of_range_is_refused() -> None:
+    look = make_look(8)
+    with pytest.raises(InvalidOption, match="objective"):
+        Planner(look.singles, look.noise, "best")
+    with pytest.raises(InvalidOption, match="8 steps"):
+        Planner(np.eye(7), look.noise)
+    with pytest.raises(InvalidOption, match="budget"):
+        planner_of(8).plans([9])
