@@ -45,7 +45,7 @@ def follow(copy: Path) -> None:
 def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the repository in which every recipe was followed."""
     copy = tmp_path_factory.mktemp("copy")
-    ignored = shutil.ignore_patterns("weights", "calibrations", "__pycache__", "results", "images")
+    ignored = shutil.ignore_patterns("weights", "__pycache__", "results", "images")
     for folder in ("src", "tests", "tools", "docs"):
         shutil.copytree(ROOT / folder, copy / folder, ignore=ignored)
     for name in ("pyproject.toml", "README.md", "CONTRIBUTING.md", "mkdocs.yml"):
