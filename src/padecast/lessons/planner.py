@@ -10,7 +10,7 @@ import numpy as np
 from padecast._errors import check
 from padecast._noise import Noise
 from padecast._steps import Position
-from padecast.lessons.cost import Array, Stretches, gains_of
+from padecast.lessons.cost import GAIN_ORIGIN, Array, Stretches, gains_of
 from padecast.lessons.lesson import Lesson
 from padecast.policies import Plan, Spaced
 from padecast.policies.spaced import choose_steps
@@ -21,6 +21,8 @@ QUANTILE = 0.9
 """Of the samples' errors, for ``"low"``: the tenth percentile of decibels."""
 REACH, MOVES = 2, 80
 """How far a computed step is moved at a time, at least, and how many moves are looked at at most where it is more."""
+EARLY = 0.5
+"""Share that errors have in ``"low"`` that are weighted by their noise level once more, in a large latent."""
 COHERENT = 0.5
 """Share of what errors of different stretches do together; the rest is what each does alone."""
 MARGIN = 1.0
@@ -72,7 +74,10 @@ class Planner:
     Args:
         gram: ``(S, T, T)`` matrices of S samples at the run's levels, or one mean matrix.
         noise: Of the run's grid.
-        objective: ``"mean"`` (default), or ``"low"``: the tenth percentile over samples.
+        objective: ``"mean"`` (default), or ``"low"``, for the worst samples: the tenth percentile over those seen, and
+            errors of early steps count for more. The worst samples are those whose layout an early error has changed,
+            which no first order says; in a small latent, where there is little layout, they count for less
+            (:math:`D / (D + 500)`).
         gains: ``(T,)`` what an error of each step does to the image; :func:`gains_of` by default.
 
     Raises:
@@ -92,7 +97,9 @@ class Planner:
         check(objective in OBJECTIVES, "objective", objective, " or ".join(map(repr, OBJECTIVES)))
         check(gram.shape[1:] == (total, total), "gram", gram.shape, f"matrices of {total} steps")
         self.noise, self.total, self.objective = noise, total, objective
-        self._stretches = Stretches(gram, noise, gains_of(noise) if gains is None else gains)
+        gains = gains_of(noise) if gains is None else gains
+        self._stretches = Stretches(gram, noise, gains)
+        self._early = Stretches(gram, noise, gains * np.asarray(noise.levels[:-1])) if objective == "low" else None
         self._costs: dict[Steps, float] = {}
 
     @classmethod
@@ -182,16 +189,20 @@ class Planner:
         """Return the costs of plans of one length."""
         fresh = [plan for plan in dict.fromkeys(plans) if plan not in self._costs]
         if fresh:
-            squares = self._squares(fresh)
-            decibels = 10 * np.log10(np.maximum(squares, LEAST))
-            values = decibels.mean(0) if self.objective == "mean" else np.quantile(decibels, QUANTILE, axis=0)
+            decibels = 10 * np.log10(np.maximum(self._squares(fresh, self._stretches), LEAST))
+            if self._early is None:
+                values = decibels.mean(0)
+            else:
+                early = 10 * np.log10(np.maximum(self._squares(fresh, self._early), LEAST))
+                share = EARLY * self.noise.size / (self.noise.size + GAIN_ORIGIN)
+                values = np.quantile((1 - share) * decibels + share * early, QUANTILE, axis=0)
             self._costs.update(zip(fresh, values.tolist(), strict=True))
         return [self._costs[plan] for plan in plans]
 
-    def _squares(self, plans: Sequence[Steps]) -> Array:
+    def _squares(self, plans: Sequence[Steps], stretches: Stretches) -> Array:
         """Return ``(S, N)`` the squared errors that plans of one length leave."""
-        gram = self._stretches.gram
-        errors = np.stack([self._stretches.after(plan[:-4:-1]) for plan in plans], axis=1)
+        gram = stretches.gram
+        errors = np.stack([stretches.after(plan[:-4:-1]) for plan in plans], axis=1)
         alone: Array = (errors @ gram * errors).sum(2)
         steps = np.asarray(plans)
         if steps.shape[1] < 2:
@@ -200,7 +211,7 @@ class Planner:
         keys = ((before + 1) * self.total + steps[:, :-1]) * self.total + steps[:, 1:]
         # Plans of a search share most of their stretches: each is looked up once.
         unique, places = np.unique(keys, return_inverse=True)
-        rows = np.stack([self._stretches.between(*self._split(int(key))) for key in unique])
+        rows = np.stack([stretches.between(*self._split(int(key))) for key in unique])
         places = places.reshape(keys.shape)
         alone = alone + (rows @ gram * rows).sum(2)[:, places].sum(2)
         errors = errors + rows[places].sum(1)
