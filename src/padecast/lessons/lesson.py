@@ -85,13 +85,18 @@ class Lesson:
         shares = (share_covered(look.levels, levels) for look in self.looks if _is_readable(look, levels))
         return max(shares, default=0.0)
 
-    def covers(self, levels: Sequence[float]) -> bool:
+    def covers(self, levels: Sequence[float], runs: int = 1) -> bool:
         """Whether all levels lie in the range that a look saw, or hardly beyond.
 
         Args:
             levels: Effective noise levels of the steps, ``noise.levels[:-1]``.
+            runs: How many runs are to have seen them. Default 1.
         """
-        return self.share(levels) == 1.0
+        return self.count_runs(levels) >= runs
+
+    def count_runs(self, levels: Sequence[float]) -> int:
+        """Return how many runs saw all levels, or hardly less."""
+        return sum(look.runs for look in self.looks if _covers(look, levels))
 
     def at(self, levels: Sequence[float]) -> Array:
         """Return the mean matrix ``(N, N)`` at levels, over the looks that cover them.

@@ -6,9 +6,10 @@ import contextlib
 import os
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, TypeVar
 
 import filelock
 import platformdirs
@@ -22,6 +23,9 @@ from padecast.lessons.look import Look
 SUFFIX = ".lesson.json"
 PATIENCE = 10.0
 """Seconds that another process is waited for."""
+PLANS = 64
+"""Plans that are remembered, at most."""
+Plan = TypeVar("Plan")
 
 
 def default_folder() -> Path:
@@ -65,6 +69,7 @@ class Library:
 
     place: bool | str | Path = True
     _memory: dict[str, Lesson] = field(default_factory=dict, repr=False)
+    _plans: dict[tuple[Any, ...], Any] = field(default_factory=dict, repr=False)
     _lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
 
     @property
@@ -111,6 +116,27 @@ class Library:
             lesson = self._memory.get(identity.key, Lesson(identity)).add(look)
             self._memory[identity.key] = lesson
             return lesson
+
+    def plan(self, lesson: Lesson, wish: Hashable, search: Callable[[], Plan]) -> Plan:
+        """Return what was planned of a lesson for a wish before, or search it: handles that follow one another share it.
+
+        Args:
+            lesson: Of this library; once it has learnt more, it is planned anew.
+            wish: What the plan is for.
+            search: Searches it.
+        """
+        content = sum(float(look.singles.sum()) for look in lesson.looks)
+        key = (lesson.identity.key, lesson.runs, lesson.samples, content, wish)
+        with self._lock:
+            known: Plan | None = self._plans.get(key)
+        if known is not None:
+            return known
+        plan = search()
+        with self._lock:
+            while len(self._plans) >= PLANS:
+                self._plans.pop(next(iter(self._plans)))
+            self._plans[key] = plan
+        return plan
 
     def list(self) -> list[Entry]:
         """Return what there is, sorted by key: files, those that cannot be used too, and what memory alone has."""
