@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from padecast import InvalidOption, UnknownName, forecasters, method, policies
+from padecast import InvalidOption, UnknownName, forecasters, method, methods, policies
 from padecast._registry import Registry, configure, parse
 from padecast.forecasters import Blend, Chebyshev, Lagrange, Pade, Taylor, TCPade
 from padecast.policies import Cap, Ends, Growing, Interval, Plan, Stability, Tolerance
@@ -210,6 +210,9 @@ def test_the_nearest_method_is_named_only_where_one_is_near(asked: str, near: st
     assert ("nearest" in str(error.value)) == (near is not None)
 
 
+LINEAR = ", ".join(name for name, made in methods().items() if isinstance(made.forecaster, Lagrange))
+
+
 @pytest.mark.fault("three names")
 @pytest.mark.parametrize(
     ("make", "asked", "said"),
@@ -226,10 +229,10 @@ def test_the_nearest_method_is_named_only_where_one_is_near(asked: str, near: st
         (policies.REGISTRY.make, "adaptive", "the policy of adaptive is called 'tolerance'"),
         (policies.REGISTRY.make, "FirstBlock", "the nearest is 'first-block'"),
         (method, "chebyshev", "that is the forecaster of spectrum, spectrum-fast"),
-        (method, "lagrange", "that is the forecaster of linear, seacache-linear"),
+        (method, "lagrange", f"that is the forecaster of {LINEAR}"),
         (method, "spaced", "that is the policy of tc-pade"),
         (method, "Tolerance", "that is the policy of adaptive"),
-        (method, "Lagrange", "that is the forecaster of linear, seacache-linear"),
+        (method, "Lagrange", f"that is the forecaster of {LINEAR}"),
         (method, "TCPade", "the nearest is 'tc-pade'"),
         (method, "reuse", "that is the forecaster of fora"),
     ],

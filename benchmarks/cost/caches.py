@@ -14,7 +14,7 @@ from padecast.lab.peers import Peer, switch_on
 from padecast.lab.peers.attentions import TaylorSeer, TaylorSeerLite
 from padecast.lab.peers.cache_dit import DBCache
 from padecast.lab.peers.stacks import FirstBlock, MagCache, SeaCache
-from padecast.lab.peers.watch import Watch
+from padecast.lab.peers.tally import Tally
 from padecast.methods import Method, method
 from padecast.policies import Interval
 
@@ -34,7 +34,7 @@ class Way:
 def find_plan(case: Case, way: Way) -> str:
     """Run a case once with a cache, and return which calls of the model were computed."""
     with way.on(case):
-        watch = Watch(case.pipe)
+        watch = Tally(case.pipe)
         try:
             case()
         finally:

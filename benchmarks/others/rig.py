@@ -11,7 +11,7 @@ from torch import Tensor
 
 from benchmarks.others.libraries import Library, Off, switch_on
 from benchmarks.others.pipelines import STEPS, draw, flux
-from padecast.lab.peers.watch import Watch
+from padecast.lab.peers.tally import Tally
 
 
 class Rig:
@@ -19,7 +19,7 @@ class Rig:
 
     def __init__(self, library: Library | None, make: Callable[..., Any] = flux, *, always: bool = False) -> None:
         self.library, self.pipe = library, make()
-        self.watch, self.outputs = Watch(self.pipe), list[Tensor]()
+        self.watch, self.outputs = Tally(self.pipe), list[Tensor]()
         self._hook = self.pipe.transformer.register_forward_hook(self._keep)
         self.off: Off = lambda: None
         if library is not None:

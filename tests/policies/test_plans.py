@@ -19,6 +19,7 @@ from padecast.policies import REGISTRY, Cap, Ends, Growing, Interval, Plan, Spac
 
 TABLE = {
     "always": "CCCCCCCC",
+    "learned": "CCCCCCCC",  # without a lesson
     "interval": "C...C...C...C...C..C",
     "interval:every=4,last=false": "C...C...C...C...C...",
     "interval:every=4,warmup=3": "CCCC...C...C...C...C",

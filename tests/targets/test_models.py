@@ -44,8 +44,8 @@ pytestmark = [
 class Hand:
     """Places calls where it is told to, whatever their timesteps say."""
 
-    pipeline = steps = None
-    has_grid, is_outdated = True, False
+    pipeline, steps = object(), None  # of which every call is made by hand
+    has_grid, is_outdated, latest = True, False, None
 
     def __init__(self, total: int) -> None:
         self.index, self.total = 0, total
@@ -54,6 +54,9 @@ class Hand:
         return Tick(self.total, Position.at(self.index, self.total), self.index == 0)
 
     def reset(self) -> None:
+        pass
+
+    def spend(self, *_: Any) -> None:
         pass
 
 

@@ -2,7 +2,7 @@
 
 The way through this package: ``collect`` watches uncached runs (``sketch`` bounds memory) and makes a ``statistic``;
 ``planner`` proposes plans from it; ``trials`` runs them; ``choice`` halves the field and ``refine`` fits weights;
-``calibration`` answers what users ask, ``fitting`` refuses runs that it was not made for; ``file``,
+``calibration`` answers what users ask, ``matching`` refuses runs that it was not made for; ``file``,
 ``schema``, ``entry`` and ``journal`` keep it.
 """
 
@@ -11,7 +11,7 @@ from padecast.calibration.calibration import Calibration, Point
 from padecast.calibration.candidate import Candidate
 from padecast.calibration.choice import Effort
 from padecast.calibration.exact import exact_plans
-from padecast.calibration.fitting import Schedule
+from padecast.calibration.matching import Schedule
 from padecast.calibration.planner import Objective, propose
 from padecast.calibration.refine import Refinement
 from padecast.calibration.statistic import Statistic

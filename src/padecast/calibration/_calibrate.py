@@ -12,8 +12,8 @@ from padecast._errors import CalibrationMismatch, InvalidOption, PadecastWarning
 from padecast.calibration.calibration import Calibration
 from padecast.calibration.choice import OTHERS, SCOUTS, Effort, choose, split
 from padecast.calibration.collect import watching
-from padecast.calibration.fitting import Schedule
 from padecast.calibration.journal import Journal, Kept
+from padecast.calibration.matching import Schedule
 from padecast.calibration.proposals import RULES, adaptive_plans, proposals
 from padecast.calibration.provenance import Provenance
 from padecast.calibration.statistic import Statistic, merge
@@ -121,7 +121,7 @@ def calibrate(
     if not journal.scouted:
         journal.scout(adaptive_plans(bench, counts, split(samples)[0][: effort.scouts]))
     plans = proposals(statistic, schedule.strides, counts, journal.scouted)
-    choices = {budget: choose(bench, statistic, plans[budget], effort) for budget in counts}
+    choices = {count: choose(bench, statistic, plans[count], effort) for count in counts}
     return Calibration(
         name=name or type(pipe).__name__,
         model={**_model(pipe), "span": span},
@@ -212,24 +212,24 @@ def estimate(steps: int, budgets: Sequence[int], seeds: int, branches: int = 1, 
     fit, held = split(tuple(range(seeds)))
     few = min(effort.scouts, len(fit))
     work = float(seeds) + (4 + len(budgets) / 2) * len(RULES) * few
-    for budget in budgets:
+    for computed in budgets:
         trials = few * (len(SCOUTS) * PLANS + 3 * len(OTHERS)) + effort.finalists * len(fit)
-        trials += effort.moves * (few * 2 * budget + 2 * len(fit))
-        work += (trials + 2 * len(held) + seeds) * budget / steps
-        work += effort.refined * fitting_work(steps, budget, seeds, branches, effort)
+        trials += effort.moves * (few * 2 * computed + 2 * len(fit))
+        work += (trials + 2 * len(held) + seeds) * computed / steps
+        work += effort.refined * fitting_work(steps, computed, seeds, branches, effort)
     return work
 
 
-def fitting_work(steps: int, budget: int, seeds: int, branches: int, effort: Effort) -> float:
+def fitting_work(steps: int, computed: int, seeds: int, branches: int, effort: Effort) -> float:
     """Return about how many uncached samples' worth of steps it takes to fit the weights of one plan.
 
     Example:
         >>> 20 < fitting_work(20, 8, 16, 1, Effort()) < 200
         True
     """
-    slots = branches * effort.refinement.window * max(min(budget, steps - budget) - 1, 1)
+    slots = branches * effort.refinement.window * max(min(computed, steps - computed) - 1, 1)
     samples = len(split(tuple(range(seeds)))[0])
-    return effort.refinement.rounds * (0.6 * slots + 4) * samples * budget / steps
+    return effort.refinement.rounds * (0.6 * slots + 4) * samples * computed / steps
 
 
 PLANS = 14

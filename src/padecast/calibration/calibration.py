@@ -10,7 +10,7 @@ from padecast._errors import CalibrationMismatch, InvalidOption
 from padecast.calibration import file
 from padecast.calibration.choice import Choice
 from padecast.calibration.entry import read, write
-from padecast.calibration.fitting import Schedule, differences
+from padecast.calibration.matching import Schedule, differences
 from padecast.calibration.statistic import Statistic
 from padecast.files import line
 from padecast.methods import Method
@@ -113,18 +113,18 @@ class Calibration:
                 f"Say one of: computed={self.budgets[0]}, speedup={self.steps / self.budgets[0]:.2g}, decibels=35"
             )
         if computed is not None:
-            fitting = [n for n in self.budgets if n == computed]
+            enough = [n for n in self.budgets if n == computed]
         elif speedup is not None:
-            fitting = [n for n in self.budgets if self.steps / n >= speedup * (1 - 1e-9)][-1:]
+            enough = [n for n in self.budgets if self.steps / n >= speedup * (1 - 1e-9)][-1:]
         else:
-            fitting = [p.computed for p in self.curve() if decibels is not None and p.psnr >= decibels][:1]
-        if not fitting:
+            enough = [p.computed for p in self.curve() if decibels is not None and p.psnr >= decibels][:1]
+        if not enough:
             ((name, value),) = wishes.items()
             raise InvalidOption(
                 f"no plan of the calibration {self.name!r} has {name}={value:g}.\n{self._reach()}\n"
                 "Calibrate further budgets, or ask for what there is."
             )
-        return fitting[0]
+        return enough[0]
 
     def method(
         self, *, computed: int | None = None, speedup: float | None = None, decibels: float | None = None
@@ -153,19 +153,19 @@ class Calibration:
             >>> zoo.calibration("digits", "hard").verdict(90.0)[:13]
             'not worth it '
         """
-        fitting = [p for p in self.curve() if p.psnr >= decibels]
+        enough = [p for p in self.curve() if p.psnr >= decibels]
         most = int((1 - WORTH) * self.steps + 1e-9)
-        if not fitting and self.budgets[-1] < most:
+        if not enough and self.budgets[-1] < most:
             return (
                 f"not worth it as far as it was calibrated: no plan keeps {decibels:g} dB. {self._reach()} "
                 f"Plans of up to {most} steps were not all tried."
             )
-        if not fitting or fitting[0].computed > (1 - WORTH) * self.steps:
+        if not enough or enough[0].computed > (1 - WORTH) * self.steps:
             return (
                 f"not worth it: no plan that saves {WORTH:.0%} of the {self.steps} steps keeps {decibels:g} dB. "
                 + self._reach()
             )
-        first = fitting[0]
+        first = enough[0]
         return (
             f"{first.computed} of {self.steps} steps ({first.speedup:.2f}x) keep {decibels:g} dB: "
             f"{first.psnr:.1f} dB on calibration samples."

@@ -14,7 +14,7 @@ Arrivals = Sequence[dict[tuple[int, ...], tuple[float, tuple[int, ...]]]]
 
 
 def exact_plans(gram: Array, strides: Sequence[float], budgets: Iterable[int], objective: Objective) -> dict[int, str]:
-    """Return the best plan of every budget, exactly, by dynamic programming over the last ``window`` computed steps.
+    """Return the best plan of so many computed steps, exactly, by dynamic programming over the last ``window`` of them.
 
     Only for independent errors (``coherent=0``) and a window of at most 3, where the cost of the steps between two
     computed ones depends on the last ``window`` computed steps alone.
@@ -41,8 +41,8 @@ def exact_plans(gram: Array, strides: Sequence[float], budgets: Iterable[int], o
             "Use propose(), or Objective(Wiener(window=3), coherent=0.0)."
         )
     most = max(budgets := sorted(set(budgets)))
-    for budget in budgets:
-        check(1 <= budget <= total, "budget", budget, f"1 to {total}, the steps of the run")
+    for computed in budgets:
+        check(1 <= computed <= total, "budget", computed, f"1 to {total}, the steps of the run")
     spent = _stretches(gram, np.asarray(strides, dtype=np.float64), objective.rule)
     value: dict[tuple[int, ...], float] = {(0,): 0.0}
     arrivals: list[dict[tuple[int, ...], tuple[float, tuple[int, ...]]]] = [{(0,): (0.0, ())}]
@@ -60,7 +60,7 @@ def exact_plans(gram: Array, strides: Sequence[float], budgets: Iterable[int], o
         value = {state: cost for state, (cost, _) in following.items()}
         ending = min(value, key=lambda state: value[state] + spent[state][total])
         plans[count] = (value[ending] + spent[ending][total], ending, count - 1)
-    return {budget: _trace_back(arrivals, plans[budget][1], plans[budget][2], total) for budget in budgets}
+    return {computed: _trace_back(arrivals, plans[computed][1], plans[computed][2], total) for computed in budgets}
 
 
 def _stretches(gram: Array, pace: Array, rule: Forecaster) -> dict[tuple[int, ...], Array]:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from padecast import files
 from padecast._errors import CalibrationMismatch, DamagedFile
-from padecast.calibration.fitting import Schedule
+from padecast.calibration.matching import Schedule
 from padecast.calibration.schema import (
     LARGEST,
     PARTS,

@@ -117,7 +117,7 @@ def costs(gram: Array, strides: Sequence[float], masks: Mask, objective: Objecti
 def propose(
     gram: Array, strides: Sequence[float], budgets: Iterable[int], objective: Objective, fixed: Sequence[int] = ()
 ) -> dict[int, str]:
-    """Return the best plan of every budget: greedy insertion, then swaps until none helps.
+    """Return the best plan of so many computed steps: greedy insertion, then swaps until none helps.
 
     Args:
         gram: ``(T, T)``.
@@ -138,8 +138,8 @@ def propose(
         {2: 'CC....'}
     """
     total, queue = len(gram), sorted(set(budgets))
-    for budget in queue:
-        check(1 <= budget <= total, "budget", budget, f"1 to {total}, the steps of the run")
+    for computed in queue:
+        check(1 <= computed <= total, "budget", computed, f"1 to {total}, the steps of the run")
     held = {0, *fixed}
     mask = np.zeros(total, dtype=bool)
     mask[list(held)] = True

@@ -29,33 +29,33 @@ def objectives() -> list[Objective]:
 def proposals(
     statistic: Statistic, strides: Sequence[float], budgets: Iterable[int], extra: Iterable[str] = ()
 ) -> dict[int, list[str]]:
-    """Return distinct plans for every budget: from all matrices and objectives, even ones, and those given.
+    """Return distinct plans by their computed steps: from all matrices and objectives, even ones, and those given.
 
     Args:
         statistic: The matrices.
         strides: Of the sampler.
         budgets: Numbers of computed steps.
-        extra: Further plans, of any budget.
+        extra: Further plans, of any number of computed steps.
     """
-    pools: dict[int, dict[str, None]] = {budget: {} for budget in budgets}
+    pools: dict[int, dict[str, None]] = {computed: {} for computed in budgets}
     for kind in statistic.kinds:
         gram = np.asarray(statistic.gram(kind).numpy())
         for objective in objectives():
-            for budget, plan in propose(gram, strides, pools, objective).items():
-                pools[budget][plan] = None
-        for budget, plan in exact_plans(gram, strides, pools, Objective(Wiener(window=3), coherent=0.0)).items():
-            pools[budget][plan] = None
+            for computed, plan in propose(gram, strides, pools, objective).items():
+                pools[computed][plan] = None
+        for computed, plan in exact_plans(gram, strides, pools, Objective(Wiener(window=3), coherent=0.0)).items():
+            pools[computed][plan] = None
     even = [plan_of(Interval(every=every), statistic.steps) for every in range(1, statistic.steps)]
     for plan in (*even, *extra):
         if plan.count("C") in pools:
             pools[plan.count("C")][plan] = None
-    return {budget: list(plans) for budget, plans in pools.items()}
+    return {computed: list(plans) for computed, plans in pools.items()}
 
 
 def adaptive_plans(bench: Bench, budgets: Sequence[int], seeds: Sequence[int]) -> list[str]:
     """Return the plans that the tolerance policy makes by itself, finest first, under each of :data:`RULES`.
 
-    They come from a grid of tolerances, and from between those neighbours that leave a wanted budget out.
+    They come from a grid of tolerances, and from between those neighbours that leave a wanted number out.
 
     Args:
         bench: Draws.
@@ -76,11 +76,11 @@ def _plans_of(bench: Bench, rule: Tolerance, budgets: Sequence[int], seeds: Sequ
         attempt(0.0025 * 1.5**power)
         if min(_counts(plans)) < max(min(budgets), FEWEST + 1):
             break
-    for budget in budgets:
+    for computed in budgets:
         for _ in range(HALVINGS):
-            finer = [t for t, plan in plans.items() if plan.count("C") > budget]
-            coarser = [t for t, plan in plans.items() if plan.count("C") < budget]
-            if budget in _counts(plans) or not finer or not coarser:
+            finer = [t for t, plan in plans.items() if plan.count("C") > computed]
+            coarser = [t for t, plan in plans.items() if plan.count("C") < computed]
+            if computed in _counts(plans) or not finer or not coarser:
                 break
             attempt(math.sqrt(max(finer) * min(coarser)))
     return [plans[tolerance] for tolerance in sorted(plans)]

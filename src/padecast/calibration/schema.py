@@ -88,9 +88,9 @@ def validate(path: Path, document: dict[str, Any]) -> None:
     check_statistic(refuse, statistic, steps)
     if not document["plans"]:
         raise refuse_file(path, "it has no plans")
-    for budget, entry in document["plans"].items():
-        where = f"plans.{line(budget, 20)}"
-        _check_plan(refuse, where, budget, entry, steps, len(statistic["branches"]))
+    for computed, entry in document["plans"].items():
+        where = f"plans.{line(computed, 20)}"
+        _check_plan(refuse, where, computed, entry, steps, len(statistic["branches"]))
         _check_measured(refuse, where, entry, len(document["seeds"]))
 
 
@@ -124,11 +124,12 @@ def check_statistic(refuse: Refuse, statistic: dict[str, Any], steps: int) -> No
     check_rows(refuse, "statistic.output", statistic["output"], steps, steps)
 
 
-def _check_plan(refuse: Refuse, where: str, budget: str, entry: Any, steps: int, branches: int) -> None:
+def _check_plan(refuse: Refuse, where: str, computed: str, entry: Any, steps: int, branches: int) -> None:
     check_fields(refuse, f"{where}.", entry, PLAN)
     plan = entry["plan"]
-    if len(plan) != steps or set(plan) - {"C", "."} or str(plan.count("C")) != budget or plan[:1] != "C":
-        raise refuse(f"{where}.plan is {line(plan, 80)!r}, not {line(budget, 20)} of {steps} steps, the first computed")
+    if len(plan) != steps or set(plan) - {"C", "."} or str(plan.count("C")) != computed or plan[:1] != "C":
+        count = line(computed, 20)
+        raise refuse(f"{where}.plan is {line(plan, 80)!r}, not {count} of {steps} steps, the first computed")
     try:
         forecaster = forecasters.REGISTRY.make(entry["forecaster"])
         places = _check_offsets(refuse, where, entry["offsets"], plan, branches)

@@ -75,7 +75,7 @@ class Handle(Listener):
     ) -> None:
         self.pipe, self.method, self._guard, self._learning = pipe, method, guard, learning
         self._serving, self._every = method, (method, *others)  # what serves this run, of all that may serve one
-        self.notes = any(each.retrace for each in self._every)
+        self.hears_calls = any(each.retrace for each in self._every)
         self._steps, self._measure, self._storage, self._group = steps, measure, storage, group
         self._attachments: list[Attachment] = []
         self._pipeline = None if isinstance(pipe, nn.Module) else pipe

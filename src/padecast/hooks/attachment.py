@@ -35,7 +35,7 @@ MakeSession = Callable[[int], Session]
 class Listener:
     """What is told of a model's calls: nothing, unless it is overridden."""
 
-    notes = False
+    hears_calls = False
     """Whether it is told of every call; else of runs alone."""
 
     def leave_alone(self, caller: Caller, timestep: Any) -> None:
@@ -436,7 +436,7 @@ class Attachment:
                 session.branch(way.key).decline("changed")
             if way.learnt is not None:
                 # A part whose output is noted cuts the graph, so that nothing can be decided ahead for all of it.
-                self._is_traced = not self._stacks[number].notes
+                self._is_traced = not self._stacks[number].wants_outputs
                 rows = self._stacks[number].match_rows(way.stream_rows or call.stream_rows, way.learnt[1])
                 session.branch(way.key).learn(*way.learnt, rows)
             elif way.reached_end and way.forecast is None:
@@ -453,7 +453,7 @@ class Attachment:
                     "Usual cause: offloading switched on or off in a callback. Do that between runs."
                 )
             session.branch(way.key).lose("bypassed" if self._is_displaced(number) else "left out")
-        if self._listener.notes:
+        if self._listener.hears_calls:
             self._listener.note(session)
         if session.complete:
             session.close()

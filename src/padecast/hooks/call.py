@@ -62,7 +62,7 @@ class Pass:
     branch: str
     ready: Ready | None = None
     begun: bool = False
-    entry: Streams = ()
+    inputs: Streams = ()
     stream_rows: Known = field(default_factory=dict)
     patches: bool = False
     forecast: Streams | None = None

@@ -57,7 +57,7 @@ class Opaque(Stack):
         second: Whether samples lie in the second dimension of outputs. Default false.
     """
 
-    notes = remembers_entry = True
+    wants_outputs = remembers_inputs = True
 
     def __init__(
         self,
@@ -90,7 +90,7 @@ class Opaque(Stack):
         self._given: Streams = ()
         self._layout = Layout(())
 
-    def entry(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Streams:
+    def inputs(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Streams:
         """Return what a forecast is added to; nothing if such a call was not seen in this run."""
         key = tuple([
             (x.shape, x.dtype, x.device) if isinstance(x, Tensor) else x

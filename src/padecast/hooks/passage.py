@@ -28,7 +28,7 @@ class Passage:
 
     def __init__(self, stack: Stack, number: int, is_split: bool, local: Here, probe: Probe | None) -> None:
         self._stack, self._number, self._here = stack, number, local
-        self._part = number if is_split else None
+        self._which = number if is_split else None
         self._probe = probe if number == 0 else None
 
     def around(self, place: int) -> Around:
@@ -56,16 +56,16 @@ class Passage:
                 output = forward(*args, **kwargs)
             else:
                 output = stack.run(call, way, forward, args, kwargs)
-            if notes:
+            if wants_outputs:
                 ran(stack, place, output)
             if not way.reached_end:
                 return output
             if torch.compiler.is_compiling() and not call.session.replays and not way.patches:
-                way.learnt = _keep(stack, way.entry, output)  # learnt when the model returns: no graph break here
+                way.learnt = _keep(stack, way.inputs, output)  # learnt when the model returns: no graph break here
                 return output
             return learn(stack, call, way, output)
 
-        notes, watches = stack.notes, stack.watches
+        wants_outputs, watches = stack.wants_outputs, stack.watches
         ran, learn = outside_of_graphs(_ran), outside_of_graphs(_learn)
         # Not bound to this passage: what outside_of_graphs is asked for is cached, and would keep every passage alive.
         begin, passage = outside_of_graphs(Passage._begin), self
@@ -75,37 +75,37 @@ class Passage:
         stack, session = self._stack, call.session
         # It was made ready for a graph, and there is none: else it would be taken for one that did not fit.
         way.ready = None
-        entry = stack.entry(args, kwargs)
+        inputs = stack.inputs(args, kwargs)
         # Before the forecast: by what is seen the policy decides whether there is one.
         if self._probe is not None and session.waits_to_see:
             looked = self._probe.look(call, forward, args, kwargs)
             session.observe(looked, matching(stack.read_rows(args, kwargs), looked))
         way.begun, branch = True, session.branch(way.key)
         if not call.asks_gradient:
-            way.forecast = branch.forecast(entry, self._part, partial(stack.source, args, kwargs))
+            way.forecast = branch.forecast(inputs, self._which, partial(stack.source, args, kwargs))
             way.patches = branch.is_patched
-        if way.forecast is None and not stack.remembers_entry:
-            way.entry, way.stream_rows = branch.hold(entry), stack.read_rows(args, kwargs)
+        if way.forecast is None and not stack.remembers_inputs:
+            way.inputs, way.stream_rows = branch.hold(inputs), stack.read_rows(args, kwargs)
         elif way.forecast is not None and stack.watches:
             repeated = way.forecast
             way.forecast = stack.renew(call, way, repeated, forward, args, kwargs)
             if way.forecast is not repeated:
-                branch.renew(entry, way.forecast)
+                branch.renew(inputs, way.forecast)
 
 
 def _begin_in_graph(stack: Stack, way: Pass, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     """Forecast with what was decided before the model was called, or compute: no graph break."""
-    way.begun, way.entry = True, stack.entry(args, kwargs)
-    if way.ready is not None and way.ready.fits(way.entry):
-        way.forecast = way.ready.add(way.entry)
+    way.begun, way.inputs = True, stack.inputs(args, kwargs)
+    if way.ready is not None and way.ready.fits(way.inputs):
+        way.forecast = way.ready.add(way.inputs)
     else:
         way.stream_rows = stack.read_rows(args, kwargs)
 
 
-def _keep(stack: Stack, entry: Streams, output: Any) -> tuple[Streams, Streams]:
+def _keep(stack: Stack, inputs: Streams, output: Any) -> tuple[Streams, Streams]:
     """Return what there is to learn, safe from a model that goes on in place."""
-    entry, streams = stack.learnt(entry, output)
-    return tuple(x.clone() for x in entry), tuple(y.clone() for y in streams)
+    inputs, streams = stack.learnt(inputs, output)
+    return tuple(x.clone() for x in inputs), tuple(y.clone() for y in streams)
 
 
 def _ran(stack: Stack, place: int, output: Any) -> None:
@@ -113,7 +113,7 @@ def _ran(stack: Stack, place: int, output: Any) -> None:
 
 
 def _learn(stack: Stack, call: Call, way: Pass, output: Any) -> Any:
-    entry, streams = stack.learnt(way.entry, output)
+    inputs, streams = stack.learnt(way.inputs, output)
     rows = stack.match_rows(way.stream_rows or call.stream_rows, streams)
-    learnt = call.session.branch(way.key).learn(entry, streams, rows)
+    learnt = call.session.branch(way.key).learn(inputs, streams, rows)
     return output if learnt is streams else stack.exchange(output, learnt)

@@ -81,18 +81,18 @@ class Agreement:
                 may have fitted by chance, and is given up for a call that is not.
         """
         self.sites(grid)
-        fitting = tuple(relation for relation in RELATIONS if relation.holds(value, grid, index))
+        matching = tuple(relation for relation in RELATIONS if relation.holds(value, grid, index))
         if model not in self._learnt:
             others = [relations for relations, _ in self._learnt.values() if relations]
-            if strange and others and not any(set(fitting) & set(relations) for relations in others):
+            if strange and others and not any(set(matching) & set(relations) for relations in others):
                 return True
-            self._learnt[model] = fitting, frozenset({index})
+            self._learnt[model] = matching, frozenset({index})
             return False
         relations, places = self._learnt[model]
         # One step alone may fit by chance, as t = 500 does from either end: what has held at every step is kept.
-        fitting = tuple(relation for relation in fitting if relation in relations)
-        if fitting and not all(relation.fits_another(value, grid, index) for relation in fitting):
-            self._learnt[model] = fitting, places | {index}
+        matching = tuple(relation for relation in matching if relation in relations)
+        if matching and not all(relation.fits_another(value, grid, index) for relation in matching):
+            self._learnt[model] = matching, places | {index}
             return False
         if relations and (strange or len(places) > 1):
             return True

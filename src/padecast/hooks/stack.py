@@ -21,15 +21,15 @@ class Stack(ABC):
     """Consecutive parts of a model that are skipped together."""
 
     parts: list[nn.Module]
-    notes: bool = False
+    wants_outputs: bool = False
     """Whether it wants to see what every part returns."""
-    remembers_entry: bool = False
-    """Whether it finds the entry by itself when it learns, so that nobody else need keep it."""
+    remembers_inputs: bool = False
+    """Whether it finds its inputs by itself when it learns, so that nobody else need keep them."""
     watches: bool = False
     """Whether it looks into parts as they run (:meth:`run`), and may compute a share of a forecast (:meth:`renew`)."""
 
     @abstractmethod
-    def entry(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Streams:
+    def inputs(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Streams:
         """Return what a forecast is added to, at the call of the first part; nothing if none is possible."""
 
     @abstractmethod
@@ -45,8 +45,8 @@ class Stack(ABC):
         """Return what stands in for a part's output; the last part's holds the forecast."""
 
     @abstractmethod
-    def learnt(self, entry: Streams, output: Any) -> tuple[Streams, Streams]:
-        """Return input and output of the stack, from its entry and what its last part returned."""
+    def learnt(self, inputs: Streams, output: Any) -> tuple[Streams, Streams]:
+        """Return input and output of the stack, from what it was given and what its last part returned."""
 
     @abstractmethod
     def exchange(self, output: Any, streams: Streams) -> Any:
@@ -60,7 +60,7 @@ class Stack(ABC):
         return {}
 
     def ran(self, place: int, output: Any) -> None:  # noqa: B027
-        """See what a part returned; asked only if it notes."""
+        """See what a part returned; asked only if it wants outputs."""
 
     def run(self, call: Call, way: Pass, forward: Forward, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run a part, and look at it; asked only if it watches."""

@@ -17,13 +17,13 @@ REFUSALS = (UnsupportedModel, MissingPackage)
 """What a peer that cannot be put on a pipeline raises."""
 
 
-def tune_peer(task: Task, entry: Entry, nfe: int) -> Entry:
-    """Set the free numbers of a peer so that a run computes ``nfe`` steps.
+def tune_peer(task: Task, entry: Entry, computed: int) -> Entry:
+    """Set the free numbers of a peer so that a run computes so many steps.
 
     Args:
         task: What to sample, on seeds kept for this.
         entry: The peer.
-        nfe: Computed steps wanted.
+        computed: Computed steps wanted.
 
     Returns:
         The entry with the peer that comes closest; of those that come as close, the first that was tried.
@@ -36,9 +36,9 @@ def tune_peer(task: Task, entry: Entry, nfe: int) -> Entry:
     def count(options: dict[str, Any]) -> float:
         return count_by_running(task, _set(entry, options))
 
-    rooms = [room for room in peer.rooms(task.steps, nfe) if not set(room) & set(fixed)] or [{}]
+    rooms = [room for room in peer.rooms(task.steps, computed) if not set(room) & set(fixed)] or [{}]
     try:
-        return _set(entry, search(count, rooms, free(peer.knob, fixed), nfe)[1])
+        return _set(entry, search(count, rooms, free(peer.knob, fixed), computed)[1])
     except REFUSALS as error:
         return refuse(entry, error)
 

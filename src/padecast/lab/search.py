@@ -12,13 +12,13 @@ TRIALS = 8
 """Values that are tried at most where only a run shows the number of computed steps."""
 
 
-def halve(computed: Callable[[float], float], knob: Knob, nfe: float) -> tuple[float, float]:
+def halve(count: Callable[[float], float], knob: Knob, computed: float) -> tuple[float, float]:
     """Find the value whose number of computed steps is closest to the wanted one.
 
     Args:
-        computed: Computed steps by value, one or more runs.
+        count: Computed steps by value, one or more runs.
         knob: The range, and which way it goes.
-        nfe: Computed steps wanted.
+        computed: Computed steps wanted.
 
     Returns:
         How many computed steps it is off, and the value.
@@ -30,11 +30,11 @@ def halve(computed: Callable[[float], float], knob: Knob, nfe: float) -> tuple[f
     low, high, best = knob.low, knob.high, (math.inf, knob.low)
     for _ in range(TRIALS):
         value = knob.between(low, high)
-        steps = computed(value)
-        best = min(best, (abs(steps - nfe), value))
-        if steps == nfe or value in (low, high):
+        steps = count(value)
+        best = min(best, (abs(steps - computed), value))
+        if steps == computed or value in (low, high):
             break
-        if (steps < nfe) == knob.rising:
+        if (steps < computed) == knob.rising:
             low = value
         else:
             high = value
@@ -47,19 +47,19 @@ def free(knob: Knob | None, fixed: Collection[str]) -> Knob | None:
 
 
 def search(
-    computed: Callable[[dict[str, Any]], float],
+    count: Callable[[dict[str, Any]], float],
     rooms: Iterable[dict[str, Any]],
     knob: Knob | None,
-    nfe: int,
+    computed: int,
     best: tuple[float, dict[str, Any]] = (math.inf, {}),
 ) -> tuple[float, dict[str, Any]]:
     """Find the options whose number of computed steps is closest to the wanted one; of equals the first.
 
     Args:
-        computed: Computed steps by options.
+        count: Computed steps by options.
         rooms: Options to try, in this order, until a number is reached.
         knob: Turned in every room. Default nothing is.
-        nfe: Computed steps wanted.
+        computed: Computed steps wanted.
         best: How many steps known options are off, and the options. Default none are known.
 
     Returns:
@@ -70,16 +70,16 @@ def search(
         (0, {'every': 5})
     """
     for room in rooms:
-        best = min(best, _turn(computed, room, knob, nfe), key=lambda pair: pair[0])
+        best = min(best, _turn(count, room, knob, computed), key=lambda pair: pair[0])
         if best[0] < 0.5:
             break
     return best
 
 
 def _turn(
-    computed: Callable[[dict[str, Any]], float], room: dict[str, Any], knob: Knob | None, nfe: int
+    count: Callable[[dict[str, Any]], float], room: dict[str, Any], knob: Knob | None, computed: int
 ) -> tuple[float, dict[str, Any]]:
     if knob is None:
-        return abs(computed(room) - nfe), room
-    gap, value = halve(lambda value: computed({**room, knob.option: value}), knob, nfe)
+        return abs(count(room) - computed), room
+    gap, value = halve(lambda value: count({**room, knob.option: value}), knob, computed)
     return gap, {**room, knob.option: value}

@@ -134,16 +134,16 @@ class Ready:
     slots: Streams
     weights: Tensor
 
-    def fits(self, entry: Streams) -> bool:
+    def fits(self, inputs: Streams) -> bool:
         """Whether the input has the shape, dtype and device of the residuals, and nobody asks for its gradient."""
-        return len(entry) == len(self.slots) and all(
+        return len(inputs) == len(self.slots) and all(
             (x.shape, x.dtype, x.device) == (slots.shape[1:], slots.dtype, slots.device) and not x.requires_grad
-            for x, slots in zip(entry, self.slots, strict=True)
+            for x, slots in zip(inputs, self.slots, strict=True)
         )
 
-    def add(self, entry: Streams) -> Streams:
-        """Return ``entry + sum_k w_k R_k``, accumulated in at least float32, in the dtype of the entry."""
-        return tuple(self._sum(x, slots) for x, slots in zip(entry, self.slots, strict=True))
+    def add(self, inputs: Streams) -> Streams:
+        """Return ``inputs + sum_k w_k R_k``, accumulated in at least float32, in the dtype of the inputs."""
+        return tuple(self._sum(x, slots) for x, slots in zip(inputs, self.slots, strict=True))
 
     def _sum(self, start: Tensor, slots: Tensor) -> Tensor:
         total = start.to(self.weights.dtype)

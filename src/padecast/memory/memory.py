@@ -54,7 +54,7 @@ class Memory:
     ) -> None:
         self.window, self.moments, self.measure = window, moments, measure
         self.storage, self.group = storage, group
-        self._entry: list[tuple[torch.Size, torch.dtype, torch.device]] = []
+        self._likes: list[tuple[torch.Size, torch.dtype, torch.device]] = []
         self._ring: list[Ring] = []
         self._sums: list[Tensor] = []
         self._gram: Tensor | None = None
@@ -88,42 +88,42 @@ class Memory:
 
     def fits(self, streams: Streams) -> bool:
         """Whether these features have the shape, dtype and device of the remembered ones."""
-        if len(streams) != len(self._entry):
+        if len(streams) != len(self._likes):
             return False
-        for x, entry in zip(streams, self._entry, strict=True):  # noqa: SIM110 - a generator costs more than the looks
-            if (x.shape, x.dtype, x.device) != entry:
+        for x, like in zip(streams, self._likes, strict=True):  # noqa: SIM110 - a generator costs more than the looks
+            if (x.shape, x.dtype, x.device) != like:
                 return False
         return True
 
-    def hold(self, entry: Streams) -> Streams:
+    def hold(self, inputs: Streams) -> Streams:
         """Return copies of the input in the slots that :meth:`remember` fills next, or the input if slots differ.
 
         The oldest residual of a full ring is gone from here on.
         """
         if not self._ring:
-            self._allocate(entry)
+            self._allocate(inputs)
         place = len(self._positions) % self.window
-        return tuple(ring.hold(place, x) for ring, x in zip(self._ring, entry, strict=True))
+        return tuple(ring.hold(place, x) for ring, x in zip(self._ring, inputs, strict=True))
 
     def remember(
-        self, at: Position, entry: Streams, output: Streams, basis: Tensor | None = None, rows: Rows | None = None
+        self, at: Position, inputs: Streams, output: Streams, basis: Tensor | None = None, rows: Rows | None = None
     ) -> None:
-        """Store ``output - entry`` as the newest residual, dropping the oldest one when the ring is full.
+        """Store ``output - inputs`` as the newest residual, dropping the oldest one when the ring is full.
 
         Args:
             at: The step.
-            entry: What the stack was given.
+            inputs: What the stack was given.
             output: What it returned.
             basis: The weights of the residual in the moments.
             rows: Which rows inner products are taken over: their mean must not depend on how far a sample's batch is
                 filled up. Default all.
         """
         if not self._ring:
-            self._allocate(entry)
+            self._allocate(inputs)
         self._geometry = None
         place = len(self._positions) % self.window
         self._places = [place, *(p for p in self._places if p != place)]
-        residuals = [ring.write(place, x, y) for ring, x, y in zip(self._ring, entry, output, strict=True)]
+        residuals = [ring.write(place, x, y) for ring, x, y in zip(self._ring, inputs, output, strict=True)]
         for m, weight in enumerate([] if basis is None else basis.tolist()):
             for residual, sums in zip(residuals, self._sums, strict=True):
                 sums[m].add_(residual, alpha=weight)
@@ -131,9 +131,9 @@ class Memory:
         if self.measure:
             self._update_gram(place, residuals, rows or (None,) * len(residuals))
 
-    def renew(self, entry: Streams, output: Streams) -> None:
-        """Put ``output - entry`` in place of the newest residual; times and inner products stay what they were."""
-        for ring, x, y in zip(self._ring, entry, output, strict=True):
+    def renew(self, inputs: Streams, output: Streams) -> None:
+        """Put ``output - inputs`` in place of the newest residual; times and inner products stay what they were."""
+        for ring, x, y in zip(self._ring, inputs, output, strict=True):
             ring.write(self._places[0], x, y)
 
     def geometry(self) -> Geometry:
@@ -145,16 +145,16 @@ class Memory:
                 tuple([position.index for position in positions]),
                 tuple([position.time for position in positions]),
                 gram,
-                batch=self._entry[0][0][0] if self._ring else 1,
+                batch=self._likes[0][0][0] if self._ring else 1,
             )
         return self._geometry
 
-    def add(self, entry: Streams, weights: Tensor) -> Streams:
-        """Return ``entry + sum_k w_k R_k`` for weights on the ring, newest first; the rest of it counts nothing."""
+    def add(self, inputs: Streams, weights: Tensor) -> Streams:
+        """Return ``inputs + sum_k w_k R_k`` for weights on the ring, newest first; the rest of it counts nothing."""
         missing = len(self._places) - weights.shape[-1]
         if missing > 0:
             weights = torch.nn.functional.pad(weights, (0, missing))
-        return tuple([self._sum(x, ring, weights) for x, ring in zip(entry, self._ring, strict=True)])
+        return tuple([self._sum(x, ring, weights) for x, ring in zip(inputs, self._ring, strict=True)])
 
     def _sum(self, start: Tensor, ring: Ring, weights: Tensor) -> Tensor:
         block = ring.block(len(self._places), start.dtype)
@@ -169,7 +169,7 @@ class Memory:
 
     def ready(self, weights: Tensor) -> Ready | None:
         """Return :meth:`add` without its first argument; nothing if the residuals do not lie as the features do."""
-        blocks = [ring.block(self.kept, dtype) for ring, (_, dtype, _) in zip(self._ring, self._entry, strict=True)]
+        blocks = [ring.block(self.kept, dtype) for ring, (_, dtype, _) in zip(self._ring, self._likes, strict=True)]
         slots = tuple(block for block in blocks if block is not None)
         if len(slots) < len(blocks):
             return None
@@ -177,12 +177,12 @@ class Memory:
         wide = torch.promote_types(slots[0].dtype, torch.float32)
         return Ready(slots, in_place.to(device, wide, non_blocking=True))
 
-    def add_moments(self, entry: Streams, weights: Tensor, mixture: Tensor) -> Streams:
-        """Return ``entry`` plus weights on the newest residuals plus a mixture of the moments."""
+    def add_moments(self, inputs: Streams, weights: Tensor, mixture: Tensor) -> Streams:
+        """Return ``inputs`` plus weights on the newest residuals plus a mixture of the moments."""
         both, places = torch.cat([weights, mixture]), self._places[: len(weights)]
         return tuple(
             sum_weighted(x, chain(ring.read(places), sums), both)
-            for x, ring, sums in zip(entry, self._ring, self._sums, strict=True)
+            for x, ring, sums in zip(inputs, self._ring, self._sums, strict=True)
         )
 
     def residuals(self) -> list[Streams]:
@@ -190,15 +190,15 @@ class Memory:
         return [tuple(next(iter(ring.read([place]))) for ring in self._ring) for place in self._places]
 
     @torch.inference_mode(False)  # the next run, which uses the slots again, may not be in inference mode
-    def _allocate(self, entry: Streams) -> None:
-        ring = [Ring(x, self.window, self.storage) for x in entry]
-        wide = [torch.promote_types(x.dtype, torch.float32) for x in entry]
-        sums = [x.new_zeros((self.moments, *x.shape), dtype=w) for x, w in zip(entry, wide, strict=True)]
-        exact = torch.float32 if entry[0].device.type == "mps" else torch.float64
-        square = (entry[0].shape[0], self.window, self.window)
-        gram = entry[0].new_zeros(square, dtype=exact) if self.measure else None
+    def _allocate(self, inputs: Streams) -> None:
+        ring = [Ring(x, self.window, self.storage) for x in inputs]
+        wide = [torch.promote_types(x.dtype, torch.float32) for x in inputs]
+        sums = [x.new_zeros((self.moments, *x.shape), dtype=w) for x, w in zip(inputs, wide, strict=True)]
+        exact = torch.float32 if inputs[0].device.type == "mps" else torch.float64
+        square = (inputs[0].shape[0], self.window, self.window)
+        gram = inputs[0].new_zeros(square, dtype=exact) if self.measure else None
         # Nothing is kept of slots of which some could not be had; the ring, by which others see them, comes last.
-        self._entry, self._sums, self._gram = [(x.shape, x.dtype, x.device) for x in entry], sums, gram
+        self._likes, self._sums, self._gram = [(x.shape, x.dtype, x.device) for x in inputs], sums, gram
         self._ring = ring
 
     def _update_gram(self, place: int, residuals: Sequence[Tensor], rows: Rows) -> None:

@@ -170,12 +170,12 @@ class SupportsFilter(Protocol):
 class SupportsStacks(Protocol):
     """A policy that has one of several stacks run at a forecast step; the others are left out."""
 
-    def leaves_out(self, at: Position, part: int) -> bool:
+    def leaves_out(self, at: Position, stack: int) -> bool:
         """Return whether a stack is left out.
 
         Args:
             at: The forecast step.
-            part: Which stack, counted from the model's input.
+            stack: Which, counted from the model's input.
         """
 
 

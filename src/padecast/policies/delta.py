@@ -31,7 +31,7 @@ class Delta(Policy):
 
     Example:
         >>> rule = Delta(every=3)
-        >>> [rule.leaves_out(Position.at(step, 20), part) for step in (4, 14) for part in (0, 1)]
+        >>> [rule.leaves_out(Position.at(step, 20), stack) for step in (4, 14) for stack in (0, 1)]
         [False, True, True, False]
 
     Note:
@@ -60,6 +60,6 @@ class Delta(Policy):
         place = at.index - trace.steps[0].at.index
         return place % self.every == 0 or (self.last and at.is_last)
 
-    def leaves_out(self, at: Position, part: int) -> bool:
+    def leaves_out(self, at: Position, stack: int) -> bool:
         """Return whether it is the half of this phase; see :class:`padecast.policies.base.SupportsStacks`."""
-        return part == int(at.index < self.switch * at.total)
+        return stack == int(at.index < self.switch * at.total)

@@ -73,8 +73,8 @@ class Stability(Policy):
             return [{}]
         always = {*range(min(3, steps)), *([steps - 1] if self.last else [])}
         least = {every: len({*always, *range(0, steps, every)}) for every in range(1, steps + 1)}
-        fitting = [every for every in least if least[every] <= computed] or [steps]
-        nearest = sorted(fitting, key=lambda every: abs(every - self.every))[:INTERVALS]
+        possible = [every for every in least if least[every] <= computed] or [steps]
+        nearest = sorted(possible, key=lambda every: abs(every - self.every))[:INTERVALS]
         return [{} if every == self.every else {"every": every} for every in nearest]
 
     def computes(self, at: Position, trace: Trace, geometry: Geometry) -> bool:

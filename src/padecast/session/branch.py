@@ -100,7 +100,7 @@ class Branch:
         return self._patch is not None
 
     def forecast(
-        self, inputs: Streams, part: int | None = None, source: Callable[[], Streams] | None = None
+        self, inputs: Streams, stack: int | None = None, source: Callable[[], Streams] | None = None
     ) -> Streams | None:
         """Return the output at the step begun, or ``None`` if it must be computed.
 
@@ -108,7 +108,7 @@ class Branch:
 
         Args:
             inputs: What the stack is given, ``(B, ...)`` per stream.
-            part: Of several stacks of a model, which this is; the policy may have it run at a forecast step.
+            stack: Of several stacks of a model, which this is; the policy may have it run at a forecast step.
             source: Returns what the model is given of every sample, ``(B, ...)`` per tensor, where those are not the
                 inputs. A sample that is not finite there is served as it is: computing it would not mend it.
         """
@@ -118,11 +118,11 @@ class Branch:
             self._patch = None  # of an earlier step
         # Delta-DiT runs one half at a forecast step: as planned, with nothing to note and nothing to learn.
         if (
-            part is not None
+            stack is not None
             and not record.computed
             and self.served != run.number
             and run.stacks is not None
-            and not run.stacks.leaves_out(record.at, part)
+            and not run.stacks.leaves_out(record.at, stack)
         ):
             self._serve()
             return None

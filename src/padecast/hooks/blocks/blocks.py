@@ -96,7 +96,7 @@ class Blocks(Stack):
         self._joined = target.returns(names[-1]).joins if len(names) > 1 else ()
         self.parts = [block.module for block in self._blocks]
 
-    def entry(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Streams:
+    def inputs(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Streams:
         """Return the streams that a forecast is added to: as the last block gets them when none does anything."""
         first = self._blocks[0]
         if self._joined:
@@ -113,7 +113,7 @@ class Blocks(Stack):
 
     def source(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Streams:
         """Return what the first block was given of every sample."""
-        return self.entry(args, kwargs)
+        return self.inputs(args, kwargs)
 
     def read_rows(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Known:
         """Return which rows of the first block's streams count."""
@@ -128,9 +128,9 @@ class Blocks(Stack):
         """Return a block's inputs in the shape of its output, or the forecast in their place."""
         return self._blocks[place].pass_through(args, kwargs, {} if forecast is None else self._name_streams(forecast))
 
-    def learnt(self, entry: Streams, output: Any) -> tuple[Streams, Streams]:
+    def learnt(self, inputs: Streams, output: Any) -> tuple[Streams, Streams]:
         """Return the streams that the blocks were given, and those that they returned."""
-        return entry, samples_first(self._blocks[-1].streams(output, self._present), self._samples)
+        return inputs, samples_first(self._blocks[-1].streams(output, self._present), self._samples)
 
     def exchange(self, output: Any, streams: Streams) -> Any:
         """Return the last block's output, some of its streams replaced."""

@@ -13,11 +13,11 @@ from padecast._intercept import Intercept
 from padecast.handles.handle import check_unused
 from padecast.lab.peers.base import Peer, first_line
 from padecast.lab.peers.restored import restore
-from padecast.lab.peers.watch import Watch
+from padecast.lab.peers.tally import Tally
 from padecast.targets.pipelines import models_of
 
 
-class Seen(Watch):
+class Seen(Tally):
     """What a run under a peer computed, and whether the pipeline said which branch it ran."""
 
     def __init__(self, pipe: Any) -> None:

@@ -59,11 +59,12 @@ class TaylorSeer(Cache):
         """Return how many of so many steps are computed: before ``warmup``, and every ``every``-th past it."""
         return sum(s < self.warmup or (s - self.warmup) % self.every == 1 % self.every for s in range(steps))
 
-    def rooms(self, steps: int, nfe: int) -> Iterable[dict[str, Any]]:
+    def rooms(self, steps: int, computed: int) -> Iterable[dict[str, Any]]:
         """Intervals and warm-ups that should compute so many, the nearest to three warm-up steps first."""
         choices = product(range(1, steps), range(1, steps))
         plans = [dataclasses.replace(self, every=every, warmup=warmup) for every, warmup in choices]
-        plans.sort(key=lambda p: (abs(p.count(steps) - nfe), abs(p.warmup - self.warmup), abs(p.every - self.every)))
+        off = {p: abs(p.count(steps) - computed) for p in plans}
+        plans.sort(key=lambda p: (off[p], abs(p.warmup - self.warmup), abs(p.every - self.every)))
         return [{"every": p.every, "warmup": p.warmup} for p in plans[:4]]
 
 
@@ -109,7 +110,7 @@ class Broadcast(Cache):
             current_timestep_callback=Timestep(pipe, model),
         )
 
-    def rooms(self, steps: int, nfe: int) -> Iterable[dict[str, Any]]:
+    def rooms(self, steps: int, computed: int) -> Iterable[dict[str, Any]]:
         """Its own range of timesteps, and all of them."""
         return [{}, EVERYWHERE]
 
@@ -145,6 +146,6 @@ class FasterCache(Cache):
             current_timestep_callback=Timestep(pipe, model),
         )
 
-    def rooms(self, steps: int, nfe: int) -> Iterable[dict[str, Any]]:
+    def rooms(self, steps: int, computed: int) -> Iterable[dict[str, Any]]:
         """Its own range of timesteps, and all but the first."""
         return [{}, {"high": 999}]

@@ -51,7 +51,7 @@ class Peer(ABC):
         """
         return self
 
-    def rooms(self, steps: int, nfe: int) -> Iterable[dict[str, Any]]:
+    def rooms(self, steps: int, computed: int) -> Iterable[dict[str, Any]]:
         """Options besides the knob under which so few steps can be computed, the least change first."""
         return [{}]
 

@@ -79,9 +79,9 @@ class DBCache(Peer):
             return self
         return dataclasses.replace(self, separate=run() > 1)
 
-    def rooms(self, steps: int, nfe: int) -> Iterable[dict[str, Any]]:
+    def rooms(self, steps: int, computed: int) -> Iterable[dict[str, Any]]:
         """Warm-ups of at most half of the computed steps, the longest first."""
-        longest = max(min(self.warmup, nfe // 2), 1)
+        longest = max(min(self.warmup, computed // 2), 1)
         return [{"warmup": warmup} for warmup in range(longest, max(longest - 3, 0), -1)]
 
 

@@ -89,12 +89,12 @@ class MagCache(Cache):
             )
         return dataclasses.replace(self, ratios=tuple(sum(row) / len(row) for row in zip(*lists, strict=True)))
 
-    def rooms(self, steps: int, nfe: int) -> Iterable[dict[str, Any]]:
+    def rooms(self, steps: int, computed: int) -> Iterable[dict[str, Any]]:
         """Longer skips, and a shorter beginning, where three in a row cannot do it."""
-        shares = [share for share in (self.retention, 0.1, 1 / steps) if share * steps < nfe]
+        shares = [share for share in (self.retention, 0.1, 1 / steps) if share * steps < computed]
         lengths = range(self.longest, steps + 1)
-        fitting = ((s, n) for s in shares for n in lengths if _least(steps, round(s * steps), n) <= nfe)
-        return [{"retention": s, "longest": n} for s, n in fitting][:2] or [{"retention": 1 / steps, "longest": steps}]
+        possible = ((s, n) for s in shares for n in lengths if _least(steps, round(s * steps), n) <= computed)
+        return [{"retention": s, "longest": n} for s, n in possible][:2] or [{"retention": 1 / steps, "longest": steps}]
 
 
 @register("diffusers.seacache")
@@ -125,9 +125,9 @@ class SeaCache(Cache):
             threshold=self.threshold, max_consecutive_cached=self.longest, retention_steps=self.warmup
         )
 
-    def rooms(self, steps: int, nfe: int) -> Iterable[dict[str, Any]]:
+    def rooms(self, steps: int, computed: int) -> Iterable[dict[str, Any]]:
         """Longer skips where two in a row cannot do it."""
-        return [{"longest": n} for n in range(self.longest, steps) if 1 + _least(steps - 1, 1, n) <= nfe][:2]
+        return [{"longest": n} for n in range(self.longest, steps) if 1 + _least(steps - 1, 1, n) <= computed][:2]
 
 
 def _least(steps: int, warmup: int, longest: int) -> int:

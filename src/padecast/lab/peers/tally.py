@@ -14,7 +14,7 @@ from padecast.targets.pipelines import models_of
 QUERIES = ("to_q", "to_qkv", "to_qkv_mlp_proj", "qkv")
 
 
-class Watch:
+class Tally:
     """Counts the calls of a pipeline's models in which the attention of the last block ran.
 
     Args:
@@ -29,7 +29,7 @@ class Watch:
             self._hooks.append(last_attention(model).register_forward_hook(self._count))
 
     def remove(self) -> None:
-        """Stop watching."""
+        """Stop counting."""
         for hook in self._hooks:
             hook.remove()
 
