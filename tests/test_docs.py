@@ -122,7 +122,7 @@ def api() -> Any:
 @pytest.mark.fault("api page")
 def test_the_page_of_the_api_is_what_the_package_exports(api: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert api.write() == (ROOT / "docs" / "api.md").read_text(encoding="utf-8"), "make format"
-    for module in (padecast.forecasters, padecast.policies, padecast.targets):
+    for module in (padecast.forecasters, padecast.lessons, padecast.policies, padecast.targets):
         assert set(api.parts(module)) == {name for name in module.__all__ if not name.isupper()}
     monkeypatch.setattr(padecast.policies, "__all__", [*padecast.policies.__all__, "find"])
     monkeypatch.setattr(padecast.policies, "find", padecast.policies.base.find, raising=False)
@@ -154,7 +154,7 @@ def documented() -> dict[str, str]:
     listed = [name for row in re.findall(r"members: \[(.*?)\]", text) for name in row.split(", ")]
     found: dict[str, str] = {}
     for name in (*names, *listed):
-        for module in (padecast, padecast.forecasters, padecast.policies, padecast.targets):
+        for module in (padecast, padecast.forecasters, padecast.lessons, padecast.policies, padecast.targets):
             part = getattr(module, name, None)
             if part is not None and getattr(part, "__doc__", None):
                 members = vars(part).values() if isinstance(part, type) else ()

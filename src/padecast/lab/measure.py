@@ -14,9 +14,9 @@ from padecast.lab.flops import count_operations, flops_share
 from padecast.lab.ledger import SHOWN, Ledger
 from padecast.lab.peer_tuning import REFUSALS, refuse
 from padecast.lab.peers import Peer
+from padecast.lab.preparation import prepare
 from padecast.lab.results import Comparison, Refusal
 from padecast.lab.runner import UNCACHED, Drawn, Entry, Task, draw
-from padecast.lab.preparation import prepare
 from padecast.lab.tuning import tune
 from padecast.methods import Method
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from padecast._errors import InvalidOption
+from padecast.lessons import display
 from padecast.lessons.identity import Identity
 from padecast.lessons.interpolation import place, share_covered, spline_weights
 from padecast.lessons.look import SAME, SINGLES, Array, Look, combine
@@ -52,6 +53,12 @@ class Lesson:
     def runs(self) -> int:
         """Runs of all looks."""
         return sum(look.runs for look in self.looks)
+
+    def __repr__(self) -> str:
+        return f"<Lesson of {display.name(self)}: {display.summarize(self)}>"
+
+    def _repr_html_(self) -> str:
+        return display.block(f"Lesson of {display.name(self)}", display.lines(self))
 
     def add(self, look: Look) -> Lesson:
         """Return the lesson with one more look, summed with one at the same grid."""

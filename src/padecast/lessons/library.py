@@ -16,6 +16,7 @@ import platformdirs
 
 from padecast import files
 from padecast._errors import DamagedFile, MissingFile, PadecastWarning, UnknownName, UnwritableFile, unknown
+from padecast.lessons import display
 from padecast.lessons.identity import Identity
 from padecast.lessons.lesson import Lesson
 from padecast.lessons.look import Look
@@ -43,12 +44,19 @@ class Entry:
         path: Where it is; ``None`` in memory.
         lesson: What it holds; ``None`` if the file cannot be used.
         fact: Why it cannot; nothing if it can.
+
+    Example:
+        >>> print(Entry("5f0c", None, Lesson(Identity("DiT"))))
+        nothing learnt yet
     """
 
     key: str
     path: Path | None
     lesson: Lesson | None
     fact: str = ""
+
+    def __str__(self) -> str:
+        return self.fact if self.lesson is None else display.summarize(self.lesson)
 
 
 @dataclass(eq=False)
@@ -68,9 +76,21 @@ class Library:
     """
 
     place: bool | str | Path = True
-    _memory: dict[str, Lesson] = field(default_factory=dict, repr=False)
-    _plans: dict[tuple[Any, ...], Any] = field(default_factory=dict, repr=False)
-    _lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
+    _memory: dict[str, Lesson] = field(default_factory=dict, init=False)
+    _plans: dict[tuple[Any, ...], Any] = field(default_factory=dict, init=False)
+    _lock: threading.RLock = field(default_factory=threading.RLock, init=False)
+
+    def __repr__(self) -> str:
+        keys = {key for key, _ in self._paths()} | {*self._memory}
+        place = "memory" if self.folder is None else files.line(self.folder, 400)
+        return f"<Library in {place}: {display.count(len(keys), 'lesson')}>"
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (entry.key[:6], "" if entry.lesson is None else str(entry.lesson.identity), str(entry))
+            for entry in self.list()
+        ]
+        return display.block(repr(self)[1:-1], []) + display.table(("key", "of", "learnt from"), rows)
 
     @property
     def folder(self) -> Path | None:
@@ -118,7 +138,7 @@ class Library:
             return lesson
 
     def plan(self, lesson: Lesson, wish: Hashable, search: Callable[[], Plan]) -> Plan:
-        """Return what was planned of a lesson for a wish before, or search it: handles that follow one another share it.
+        """Return what was planned of a lesson for a wish before, or search it, so that handles share what is found.
 
         Args:
             lesson: Of this library; once it has learnt more, it is planned anew.
@@ -143,18 +163,21 @@ class Library:
         return sorted(self._entries(), key=lambda entry: (entry.key, entry.path is None))
 
     def _entries(self) -> Iterator[Entry]:
-        paths: list[Path] = []
-        if self.folder is not None:
-            with contextlib.suppress(OSError):
-                paths = [path for path in self.folder.iterdir() if path.name.endswith(SUFFIX)]
-        for path in paths:
-            key = path.name.removesuffix(SUFFIX)
+        for key, path in self._paths():
             try:
                 yield Entry(key, path, Lesson.load(path))
             except (DamagedFile, MissingFile) as error:
                 yield Entry(key, path, None, files.line(getattr(error, "fact", "") or error))
         for key, lesson in self._memory.items():
             yield Entry(key, None, lesson)
+
+    def _paths(self) -> list[tuple[str, Path]]:
+        """Return the keys that have a file, and their files."""
+        if self.folder is None:
+            return []
+        with contextlib.suppress(OSError):
+            return [(p.name.removesuffix(SUFFIX), p) for p in self.folder.iterdir() if p.name.endswith(SUFFIX)]
+        return []
 
     def show(self, key: str) -> Lesson:
         """Return the lesson whose key begins so.
