@@ -171,13 +171,15 @@ class Library:
         for key, lesson in self._memory.items():
             yield Entry(key, None, lesson)
 
-    def _paths(self) -> list[tuple[str, Path]]:
-        """Return the keys that have a file, and their files."""
-        if self.folder is None:
-            return []
-        with contextlib.suppress(OSError):
-            return [(p.name.removesuffix(SUFFIX), p) for p in self.folder.iterdir() if p.name.endswith(SUFFIX)]
-        return []
+    def _paths(self) -> Iterator[tuple[str, Path]]:
+        """Yield the keys that have a file, and their files."""
+        paths: tuple[Path, ...] = ()
+        if self.folder is not None:
+            with contextlib.suppress(OSError):
+                paths = tuple(self.folder.iterdir())
+        for path in paths:
+            if path.name.endswith(SUFFIX):
+                yield path.name.removesuffix(SUFFIX), path
 
     def show(self, key: str) -> Lesson:
         """Return the lesson whose key begins so.
@@ -186,7 +188,7 @@ class Library:
             UnknownName: If there is none, or several.
             DamagedFile: If its file cannot be used; the message says why.
         """
-        entry = self._find(key)
+        entry = self.find(key)
         if entry.lesson is None:
             assert entry.path is not None
             return Lesson.load(entry.path)
@@ -219,14 +221,19 @@ class Library:
         Raises:
             UnknownName: If there is none, or several.
         """
-        entry = self._find(key)
+        entry = self.find(key)
         with self._lock:
             self._memory.pop(entry.key, None)
             if entry.path is not None:
                 with filelock.FileLock(entry.path.with_name(f".{entry.path.name}.lock"), timeout=PATIENCE):
                     entry.path.unlink(missing_ok=True)
 
-    def _find(self, key: str) -> Entry:
+    def find(self, key: str) -> Entry:
+        """Return the entry whose key begins so, also of a file that cannot be used.
+
+        Raises:
+            UnknownName: If there is none, or several.
+        """
         entries = [entry for entry in self.list() if entry.key.startswith(key)] if key else []
         if not entries:
             raise unknown("lesson", key, [entry.key for entry in self.list()])
