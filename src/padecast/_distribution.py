@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from types import ModuleType
 
 from padecast._errors import MissingPackage
@@ -21,13 +22,10 @@ class Absence:
         Raises:
             MissingPackage: If it is one; the message has the command.
 
-        Example:
-            >>> Absence().find_spec("padecast.zoo")
-            Traceback (most recent call last):
-                ...
-            padecast._errors.MissingPackage: padecast.zoo comes with another distribution: pip install padecast-lab
+        A module that is there is left to other finders, also to those of tools that ask all of them in turn.
         """
-        if name in MODULES:
+        parent, _, last = name.rpartition(".")
+        if name in MODULES and not any((Path(__file__).parent.parent / parent.replace(".", "/")).glob(f"{last}*")):
             raise MissingPackage(f"{name} comes with another distribution: pip install {NAME}", name=name)
 
 

@@ -68,9 +68,22 @@ def test_two_runs_are_projected_alike() -> None:
     assert (first + second).samples == 4
 
 
-def test_a_run_that_was_seen_by_half_teaches_nothing() -> None:
-    assert look_of(watch(outputs(numel=32)[: STEPS // 2])) is None
+def test_a_run_of_which_little_was_seen_teaches_nothing() -> None:
+    assert look_of(watch(outputs(numel=32)[:2])) is None
     assert look_of(Collector(STEPS)) is None
+
+
+def test_steps_that_are_missing_are_read_between_the_others() -> None:
+    whole, some = watch(outputs(numel=32)), Collector(STEPS)
+    for index, output in enumerate(outputs(numel=32)):
+        if index != 2:
+            some.note(index, "guided", output)
+    look, filled = look_of(whole), look_of(some)
+    assert look is not None and filled is not None
+    others = [index for index in range(STEPS) if index != 2]
+    exact, near = look.mean("guided" if "guided" in look.grams else ""), filled.mean("guided")
+    np.testing.assert_allclose(near[np.ix_(others, others)], exact[np.ix_(others, others)], rtol=1e-6)
+    assert np.isfinite(near).all()
 
 
 def test_a_run_that_is_not_finite_teaches_nothing() -> None:

@@ -88,7 +88,7 @@ def test_a_model_whose_weights_ship_loads(name: str, tmp_path: Path, monkeypatch
 
 def test_a_calibration_that_does_not_ship_says_how_to_make_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(zoo, "CALIBRATIONS", tmp_path)
-    with pytest.raises(UnknownName, match=r"calibrations\.py --model scenes --setting 50 --budgets 10,14"):
+    with pytest.raises(UnknownName, match=r"ship --model scenes --setting 50 --budgets 10,14"):
         zoo.calibration("scenes", "50")
     with pytest.raises(UnknownName, match="setting of scenes"):
         zoo.calibration("scenes", "30")

@@ -33,6 +33,7 @@ def size_of(argument: Any) -> int:
     """Return how many numbers one sample of the model's first argument has; 0 if it holds no tensors.
 
     Example:
+        >>> import torch
         >>> size_of(torch.zeros(2, 4, 8, 8)), size_of([torch.zeros(16, 1, 8, 8), torch.zeros(16, 1, 8, 8)])
         (256, 1024)
     """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from padecast import files
 from padecast.methods import look_up, split
 
 
@@ -13,7 +14,7 @@ def read(path: Path) -> dict[str, str]:
     Args:
         path: The file: entries apart by an empty line, each under a line ``% word``.
     """
-    pieces = path.read_text(encoding="utf-8").strip().split("\n\n")
+    pieces = files.read_text(path).strip().split("\n\n")
     entries = [piece.removeprefix("% ").partition("\n") for piece in pieces]
     return {word: entry for word, _, entry in entries if entry}
 
