@@ -63,6 +63,20 @@ def test_the_first_steps_run() -> None:
     assert said.getvalue().count("forecast") >= 2
 
 
+def test_the_page_of_lessons_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PADECAST_LESSONS", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    names: dict[str, Any] = {}
+    runs = [code for here, code in blocks(ROOT / "docs" / "lessons.md") if here]
+    words = io.StringIO()
+    for code in runs:
+        with contextlib.redirect_stdout(words):
+            exec(compile(code, "lessons.md", "exec", dont_inherit=True), names)
+    assert len(runs) >= 3 and len(list(tmp_path.glob("*.lesson.json"))) == 1
+    for note in ("nothing was known", "this run taught 1 sample(s)", "planned from 1 run(s)", "<Lesson of DiT"):
+        assert note in words.getvalue(), note
+
+
 def test_methods_that_are_named_exist() -> None:
     text = (ROOT / "docs" / "choosing.md").read_text(encoding="utf-8")
     named = {
