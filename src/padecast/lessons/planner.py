@@ -23,6 +23,8 @@ REACH, MOVES = 2, 80
 """How far a computed step is moved at a time, at least, and how many moves are looked at at most where it is more."""
 COHERENT = 0.5
 """Share of what errors of different stretches do together; the rest is what each does alone."""
+MARGIN = 1.0
+"""Decibels that a plan has to be expected to gain over the uncalibrated rule's, which is taken else."""
 DENSITIES = (0.7, 1.0, 1.4)
 """Of the rule's plans that a search begins from."""
 SLOPE, OFFSET = 1.0, 30.0
@@ -138,9 +140,11 @@ class Planner:
             if count > 1:
                 steps = self._insert(steps)
             if count in counts:
-                starts = dict.fromkeys((steps, min(self._rules(count), key=self.cost)))
-                steps = min(map(self._improve, starts), key=self.cost)
-                proposals[count] = Proposal(steps, self.total, self._costs[steps])
+                rule = min(self._rules(count), key=self.cost)
+                steps = min(map(self._improve, dict.fromkeys((steps, rule))), key=self.cost)
+                # One run's matrix is a sample: of a gain that it hardly sees, nothing is left on others.
+                chosen = rule if self.cost(rule) - self.cost(steps) < MARGIN else steps
+                proposals[count] = Proposal(chosen, self.total, self._costs[chosen])
         return proposals
 
     def _rules(self, count: int) -> list[Steps]:
