@@ -21,7 +21,7 @@ from padecast.cli._files import refuse_foreign, staged
 from padecast.cli._options import names, numbers, slug
 from padecast.lab import Comparison, Provenance, Result, Spread
 
-COMMANDS = ("lab", "report", "demo", "generate", "compare", "calibrate", "plan", "methods", "models", "cite")
+COMMANDS = ("lab", "lessons", "report", "demo", "generate", "compare", "calibrate", "plan", "methods", "models", "cite")
 
 
 def run(*arguments: str) -> Invoked:

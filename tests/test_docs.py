@@ -63,6 +63,20 @@ def test_the_first_steps_run() -> None:
     assert said.getvalue().count("forecast") >= 2
 
 
+def test_the_page_of_lessons_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PADECAST_LESSONS", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    names: dict[str, Any] = {}
+    runs = [code for here, code in blocks(ROOT / "docs" / "lessons.md") if here]
+    words = io.StringIO()
+    for code in runs:
+        with contextlib.redirect_stdout(words):
+            exec(compile(code, "lessons.md", "exec", dont_inherit=True), names)
+    assert len(runs) >= 3 and len(list(tmp_path.glob("*.lesson.json"))) == 1
+    for note in ("nothing was known", "this run taught 1 sample(s)", "planned from 1 run(s)", "<Lesson of DiT"):
+        assert note in words.getvalue(), note
+
+
 def test_methods_that_are_named_exist() -> None:
     text = (ROOT / "docs" / "choosing.md").read_text(encoding="utf-8")
     named = {
@@ -122,7 +136,7 @@ def api() -> Any:
 @pytest.mark.fault("api page")
 def test_the_page_of_the_api_is_what_the_package_exports(api: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert api.write() == (ROOT / "docs" / "api.md").read_text(encoding="utf-8"), "make format"
-    for module in (padecast.forecasters, padecast.policies, padecast.targets):
+    for module in (padecast.forecasters, padecast.lessons, padecast.policies, padecast.targets):
         assert set(api.parts(module)) == {name for name in module.__all__ if not name.isupper()}
     monkeypatch.setattr(padecast.policies, "__all__", [*padecast.policies.__all__, "find"])
     monkeypatch.setattr(padecast.policies, "find", padecast.policies.base.find, raising=False)
@@ -154,7 +168,7 @@ def documented() -> dict[str, str]:
     listed = [name for row in re.findall(r"members: \[(.*?)\]", text) for name in row.split(", ")]
     found: dict[str, str] = {}
     for name in (*names, *listed):
-        for module in (padecast, padecast.forecasters, padecast.policies, padecast.targets):
+        for module in (padecast, padecast.forecasters, padecast.lessons, padecast.policies, padecast.targets):
             part = getattr(module, name, None)
             if part is not None and getattr(part, "__doc__", None):
                 members = vars(part).values() if isinstance(part, type) else ()

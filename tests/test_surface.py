@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 import padecast
-from padecast import _errors, forecasters, policies, targets, zoo
+from padecast import _errors, forecasters, lessons, policies, targets, zoo
 
 PUBLIC = {
     "AlreadyAccelerated",
@@ -49,12 +49,13 @@ PUBLIC = {
     "disable",
     "enable",
     "forecasters",
+    "lessons",
     "method",
     "methods",
     "policies",
     "targets",
 }
-MODULES = (padecast, forecasters, policies, targets, zoo)
+MODULES = (padecast, forecasters, lessons, policies, targets, zoo)
 NAMED = {
     f"{module.__name__}.{name}": getattr(module, name)
     for module in MODULES

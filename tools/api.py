@@ -49,7 +49,7 @@ def write() -> str:
     errors = [name for name, part in own.items() if inspect.isclass(part) and issubclass(part, BaseException)]
     functions = [name for name, part in own.items() if inspect.isfunction(part)]
     classes = [name for name in own if name not in (*errors, *functions)]
-    lines = ["# API", "", "<!-- written by tools/api.py: make format -->", ""]
+    lines = ["# API", "", "<!-- made by tools/api.py: make format -->", ""]
     for name in (*functions, *classes):
         lines.append(entry(f"padecast.{name}", *([members(PROMISED[name])] if name in PROMISED else [])))
     lines += ["", "## Errors", "", *(entry(f"padecast.{name}") for name in errors)]

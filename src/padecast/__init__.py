@@ -10,7 +10,7 @@ A pipeline or a transformer is accelerated by one line::
 import importlib
 import typing
 
-from padecast import _distribution, forecasters, policies, targets
+from padecast import _distribution, forecasters, lessons, policies, targets
 from padecast._errors import (
     AlreadyAccelerated,
     CalibrationMismatch,
@@ -70,6 +70,7 @@ __all__ = [
     "disable",
     "enable",
     "forecasters",
+    "lessons",
     "method",
     "methods",
     "policies",

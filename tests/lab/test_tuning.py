@@ -12,8 +12,8 @@ from torch import Tensor
 import padecast
 from padecast import Geometry, Position, Trace
 from padecast.lab import Entry, Task, draw, tune
+from padecast.lab.preparation import prepare
 from padecast.lab.search import halve
-from padecast.lab.tuning import prepare
 from padecast.policies import Interval, Magnitude, Plan, Policy, plan_of
 from padecast.policies.knob import Knob
 

@@ -30,6 +30,7 @@ import padecast
 from padecast import InvalidOption, PadecastWarning, accelerate
 from padecast.handles.learning import library_of
 from padecast.lessons import Library
+from padecast.lessons.planner import Planner
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array_?.*:DeprecationWarning")  # of diffusers
 FLOW = {"prediction_type": "flow_prediction", "use_flow_sigmas": True}
@@ -303,3 +304,36 @@ def test_files_hold_no_image_and_no_prompt(tmp_path: Path) -> None:
     (entry,) = Library(tmp_path).list()
     assert entry.lesson is not None and entry.lesson.identity.pipeline == "FluxPipeline"
     assert padecast.__version__
+
+
+def test_several_runs_may_teach_before_plans_are_followed(tmp_path: Path) -> None:
+    pipe, library = piped(), Library(tmp_path)
+    untouched = sample(pipe)
+    with accelerate(pipe, "learned:runs=3", computed=4, lessons=library) as run:
+        for left in (2, 1):
+            assert torch.equal(sample(pipe), untouched) and noted(run, f"{left} more run(s) teach")
+        sample(pipe)
+        assert run.report.computed == 10 and noted(run, "2 of 3 runs have taught: it was computed whole")
+        sample(pipe)
+        assert run.report.computed == 4 and noted(run, "planned from 3 run(s) with 6 sample(s)")
+    with accelerate(pipe, "learned:runs=2", speedup=5, lessons=library) as run:
+        sample(pipe)
+    assert run.report.computed == 2
+    with pytest.raises(InvalidOption, match="runs=0"):
+        accelerate(pipe, "learned:runs=0")
+
+
+def test_handles_that_follow_one_another_search_a_plan_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    pipe, library, searches = piped(), Library(False), 0
+    search = Planner.plans
+
+    def count(*arguments: Any) -> Any:
+        nonlocal searches
+        searches += 1
+        return search(*arguments)
+
+    monkeypatch.setattr(Planner, "plans", count)
+    for computed in (4, 4, 4, 5):
+        with accelerate(pipe, "learned", computed=computed, lessons=library) as run:
+            sample(pipe)
+    assert searches == 2 and run.report.computed == 5

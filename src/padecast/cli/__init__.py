@@ -1,4 +1,4 @@
-"""The command line: ``padecast demo | generate | compare | calibrate | plan | lab run | report |
+"""The command line: ``padecast demo | generate | compare | calibrate | plan | lessons | lab run | report |
 methods | models | cite``.
 
 Exit codes: 0 done, 1 the run failed, 2 the command was wrong, 130 interrupted; nothing is half-written in any case.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import typer
 
 from padecast import __version__
-from padecast.cli import calibrate, compare, demo, generate, lab, listing, plan, report
+from padecast.cli import calibrate, compare, demo, generate, lab, lessons, listing, plan, report
 from padecast.cli._options import with_plugins
 from padecast.cli._shell import Command, Commands
 
@@ -49,6 +49,7 @@ COMMANDS = (
 )
 for command in COMMANDS:
     app.command(cls=Command)(with_plugins(command))
+app.add_typer(lessons.app, name="lessons")
 app.add_typer(lab.app, name="lab")
 
 __all__ = ["app"]

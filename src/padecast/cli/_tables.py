@@ -58,6 +58,11 @@ def show(comparison: Comparison, console: Console) -> None:
     if slowest > BUSY * fastest:
         busy = f"The uncached calls took {fastest:.3g} to {slowest:.3g} s: the machine was busy, so times are rough."
         console.print(busy, style="yellow", highlight=False, markup=False)
+    for result in results:
+        if result.teaching:
+            images = f"{result.teaching} image{'s' if result.teaching > 1 else ''}"
+            note = f"{result.name} was taught by {images} of other seeds, drawn before; its calls are planned ones."
+            console.print(note, style="dim", highlight=False, markup=False)
     _show_written(results, console, plans=not wide)
     for refusal in comparison.refusals:
         at = "" if refusal.wanted is None else f" at {refusal.wanted:g}"

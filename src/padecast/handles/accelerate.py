@@ -19,6 +19,7 @@ from padecast.forecasters import Forecaster
 from padecast.handles.handle import Handle, handles_on
 from padecast.handles.learning import Learning, check_learnable, library_of
 from padecast.handles.selection import Planned, Selection
+from padecast.lessons import Library
 from padecast.memory.ring import Storage
 from padecast.methods import DEFAULT, Method, check_part
 from padecast.methods import method as named
@@ -47,7 +48,7 @@ def accelerate(
     offload: bool = False,
     group: Any = None,
     on_run: Callable[[Report], None] | None = None,
-    lessons: bool | str | Path = True,
+    lessons: bool | str | Path | Library = True,
 ) -> Handle:
     """Let a pipeline or a transformer forecast some of its steps.
 
@@ -75,7 +76,7 @@ def accelerate(
         on_run: Called with the report of every run when it ends, as for metrics of a server. The logger ``padecast``
             has a line of level INFO for each. Default nothing.
         lessons: Where a method that learns has its lessons: ``True`` for the user's cache folder (default), a folder,
-            or ``False`` for this process's memory alone.
+            ``False`` for this process's memory alone, or a :class:`padecast.lessons.Library`.
 
     Returns:
         A handle: use it as a context manager, or call ``enable()`` and ``disable()``.
@@ -121,11 +122,11 @@ def accelerate(
             main = replace(main, policy=main.policy.ask(wishes))
             wishes = {}
         _refuse({**wishes, "otherwise": otherwise}, method)
-    check(isinstance(lessons, bool | str | Path), "lessons", lessons, "true, false, or a folder")
+    check(isinstance(lessons, bool | str | Path | Library), "lessons", lessons, "true, false, a folder, or a library")
     learning: Learning | None = None
     if isinstance(main.policy, Learned):
         check_learnable(pipe)
-        learning = Learning(main, library_of(lessons))
+        learning = Learning(main, lessons if isinstance(lessons, Library) else library_of(lessons))
     elif lessons is not True:
         raise InvalidOption(
             f"lessons={lessons!r} has no effect with {main.name!r}, which learns nothing.\n"

@@ -10,7 +10,8 @@ from typing import Any
 
 from padecast._errors import InvalidOption
 from padecast._noise import Noise
-from padecast.lessons import Identity, Lesson, Library, Look, Planner, Proposal
+from padecast.lessons import Identity, Lesson, Library, Look
+from padecast.lessons.planner import Planner, Proposal
 from padecast.lessons.teacher import Teacher
 from padecast.methods import Method
 from padecast.methods import method as named
@@ -61,7 +62,6 @@ class Learning:
         self.teacher: Teacher | None = None
         """Who listens to the latest run, if anybody does."""
         self._failed: set[str] = set()  # of which models a run taught nothing: another would not either
-        self._plans: dict[tuple[Any, ...], tuple[Proposal, Lesson]] = {}
 
     @property
     def every(self) -> tuple[Method, ...]:
@@ -91,10 +91,11 @@ class Learning:
         visited = Noise(
             noise.alphas[start.begin :], noise.sigmas[start.begin :], noise.size, noise.gains[start.begin :]
         )
-        if lesson is not None and lesson.covers(visited.levels[:-1]):
+        is_lost = identity.key in self._failed
+        if lesson is not None and lesson.covers(visited.levels[:-1], 1 if is_lost else self._policy.runs):
             return self._follow(pipe, lesson, visited, start)
-        first = "fast" if identity.key in self._failed else self._policy.first
-        self.remarks = (_say_first(lesson, visited, first),)
+        first = "fast" if is_lost else self._policy.first
+        self.remarks = (self._say_first(lesson, visited, first),)
         self.teacher = Teacher(noise, start.timesteps, start.begin, self._teach_as(identity))
         return self._exact if first == "exact" else self._forecast(len(visited.sigmas) - 1)
 
@@ -115,20 +116,22 @@ class Learning:
                 return
             lesson = self.library.add(identity, look)
             place = "memory" if self.library.folder is None else "the lessons of this user (padecast lessons)"
-            taught = f"this run taught {look.samples} sample(s) of {look.steps} steps, kept in {place}"
-            self.remarks = (*self.remarks, f"{taught}; runs after it are planned from {lesson.runs} run(s)")
+            fact = f"this run taught {look.samples} sample(s) of {look.steps} steps, kept in {place}"
+            left = self._policy.runs - lesson.count_runs(look.levels)
+            plan = f"{left} more run(s) teach" if left > 0 else f"runs after it are planned from {lesson.runs} run(s)"
+            self.remarks = (*self.remarks, f"{fact}; {plan}")
 
         return teach
 
     def _follow(self, pipe: Any, lesson: Lesson, visited: Noise, start: Start) -> Method:
         steps = len(visited.sigmas) - 1
-        budget = self._policy.budget(steps)
-        key = (lesson.identity.key, lesson.runs, lesson.samples, visited, budget)
-        if key not in self._plans:
-            planner = Planner.of(lesson, visited, self._policy.objective)
-            proposals = planner.plans(None if budget is None else [budget])
-            self._plans = {key: (_select(proposals, self._policy.decibels), lesson)}  # runs in a row are alike
-        proposal, _ = self._plans[key]
+        policy, budget = self._policy, self._policy.budget(steps)
+
+        def search() -> Proposal:
+            proposals = Planner.of(lesson, visited, policy.objective).plans(None if budget is None else [budget])
+            return _select(proposals, policy.decibels)
+
+        proposal = self.library.plan(lesson, (visited, budget, policy.decibels, policy.objective), search)
         places = {start.begin + step for step in proposal.steps}
         places = _fix(places, [place for place in _switches(pipe, start) if place > start.begin])
         plan = Plan("".join("C" if i < start.begin or i in places else "." for i in range(start.total)))
@@ -138,14 +141,15 @@ class Learning:
         )
         return replace(self.method, policy=plan)
 
-
-def _say_first(lesson: Lesson | None, visited: Noise, first: str) -> str:
-    levels = visited.levels[:-1]
-    done = "computed whole" if first == "exact" else "forecast by the uncalibrated rule"
-    if lesson is None:
-        return f"nothing was known of this model in this setting: the run was {done}"
-    seen = f"{lesson.share(levels):.0%} of its noise levels"
-    return f"the lesson of {lesson.runs} run(s) saw {seen} ({max(levels):.2g} to {min(levels):.2g}): it was {done}"
+    def _say_first(self, lesson: Lesson | None, visited: Noise, first: str) -> str:
+        levels = visited.levels[:-1]
+        done = "computed whole" if first == "exact" else "forecast by the uncalibrated rule"
+        if lesson is None:
+            return f"nothing was known of this model in this setting: the run was {done}"
+        if lesson.covers(levels):
+            return f"{lesson.count_runs(levels)} of {self._policy.runs} runs have taught: it was {done}"
+        seen = f"{lesson.share(levels):.0%} of its noise levels"
+        return f"the lesson of {lesson.runs} run(s) saw {seen} ({max(levels):.2g} to {min(levels):.2g}): it was {done}"
 
 
 def _select(proposals: dict[int, Proposal], decibels: float | None) -> Proposal:

@@ -29,11 +29,12 @@ from padecast.lab.measure import Progress, calls, measure
 from padecast.lab.origins import origin, parse_shipped
 from padecast.lab.pixels import encode
 from padecast.lab.portrait import portrait
+from padecast.lab.preparation import prepare
 from padecast.lab.pretrained import metrics_of
 from padecast.lab.results import Refusal
 from padecast.lab.runner import FEWER, UNCACHED, Entry, Task
 from padecast.lab.scores import scores_of
-from padecast.lab.tuning import prepare, tune
+from padecast.lab.tuning import tune
 from padecast.report import finite
 
 KIND, SCHEMA = "padecast cell", 1

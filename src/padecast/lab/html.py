@@ -116,7 +116,8 @@ def _row(result: Result, scores: list[str]) -> dict[str, Any]:
         "flops": "" if result.flops_share is None else f"{result.flops_share:.0%}",
     }
     written = "" if result.written == result.name else result.written.removeprefix(f"{result.name}:")
-    words = {"name": result.name, "written": shorten(written), "plan": result.plans[0]}
+    written = shorten(written) + (f" (taught by {result.teaching} of other seeds)" if result.teaching else "")
+    words = {"name": result.name, "written": written.strip(), "plan": result.plans[0]}
     return {**numbers, **words, "missed": missed, "partial": is_partial(result.name)}
 
 

@@ -70,6 +70,7 @@ class Ledger:
             history_bytes=max(d.history_bytes for d in self.draws),
             peak_bytes=max((d.peak_bytes for d in self.draws if d.peak_bytes is not None), default=None),
             flops_share=self._flops_share(),
+            teaching=entry.teaching,
             scores={name: score.value(*_rows(name, self, uncached)) for name, score in task.scores.items()},
             **(self._times(len(task.batches()[0])) if timed else UNTIMED),
         )

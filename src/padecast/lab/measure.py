@@ -14,9 +14,10 @@ from padecast.lab.flops import count_operations, flops_share
 from padecast.lab.ledger import SHOWN, Ledger
 from padecast.lab.peer_tuning import REFUSALS, refuse
 from padecast.lab.peers import Peer
+from padecast.lab.preparation import prepare
 from padecast.lab.results import Comparison, Refusal
 from padecast.lab.runner import UNCACHED, Drawn, Entry, Task, draw
-from padecast.lab.tuning import prepare, tune
+from padecast.lab.tuning import tune
 from padecast.methods import Method
 
 Progress = Callable[[str], None]
@@ -141,14 +142,16 @@ def entered(
     task: Task, methods: Sequence[str | Method], nfe: Sequence[int], *, progress: Progress | None = None
 ) -> list[Entry]:
     """Tune every method to every number of computed steps, fewer sampler steps first in each group."""
+    tuning = task.tuning()
+    tuning = dataclasses.replace(tuning, memory={} if tuning.memory is None else tuning.memory)
     if not nfe:
-        return [prepare(task.tuning(), Entry.of(method)) for method in methods]
+        return [prepare(tuning, Entry.of(method)) for method in methods]
     entries = []
     for count in nfe:
         check(1 <= count <= task.steps, "nfe", count, f"1 to {task.steps}, the sampler's steps")
         entries.append(Entry.fewer(count, wanted=count))
         for method in methods:
-            entries.append(tune(task.tuning(), Entry.of(method, wanted=count), count))
+            entries.append(tune(tuning, Entry.of(method, wanted=count), count))
             if progress is not None:
                 progress(entries[-1].name)
     return entries

@@ -44,6 +44,7 @@ class Result:
         flops_share: Operations of the denoiser over those of the uncached run; no speedup. ``None`` if not counted.
         scores: What else the task's images are judged by, by name; of a distance such as FID-digits, that to the
             uncached images of the same seeds, of which less is better.
+        teaching: How many images, of other seeds, were drawn before to teach a method that learns.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Result:
     peak_bytes: int | None = None
     flops_share: float | None = None
     scores: dict[str, float] = field(default_factory=dict)
+    teaching: int = 0
 
     @property
     def efficiency(self) -> float:
@@ -97,7 +99,7 @@ def _number(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class Refusal:
-    """A peer that could not be put on a task's pipeline.
+    """A peer that could not be put on a task's pipeline, or a method that it taught nothing.
 
     Args:
         name: As it was asked for.

@@ -21,6 +21,7 @@ from padecast.lab.calls import Call, parameters
 from padecast.lab.peers import Peer
 from padecast.lab.scores import Score
 from padecast.lab.timing import time_call
+from padecast.lessons import Library
 from padecast.methods import Method, method
 
 Made = TypeVar("Made")
@@ -128,6 +129,8 @@ class Entry:
         written: The method with its tuned option, for repeating it.
         wanted: Computed steps that it is meant to have.
         refusal: Why it cannot sample this task, if it cannot.
+        lessons: Where a method that learns has its lessons; those of the user by default.
+        teaching: How many images were drawn to teach it.
     """
 
     name: str
@@ -136,6 +139,8 @@ class Entry:
     written: str = ""
     wanted: float | None = None
     refusal: str = ""
+    lessons: Library | None = None
+    teaching: int = 0
 
     @classmethod
     def of(cls, chosen: str | Method, wanted: float | None = None) -> Entry:
@@ -225,7 +230,7 @@ def _attach(pipe: Any, entry: Entry, arguments: dict[str, Any]) -> AbstractConte
         return nullcontext()
     if isinstance(entry.method, Peer):
         return peers.switch_on(pipe, entry.method, arguments["num_inference_steps"])
-    return accelerate(pipe, entry.method, measure=False)
+    return accelerate(pipe, entry.method, measure=False, lessons=True if entry.lessons is None else entry.lessons)
 
 
 def _ran(pipe: Any, entry: Entry, run: Any, calls: int) -> dict[str, Any]:

@@ -6,11 +6,12 @@ The way through this package: a ``collector`` gathers what the steps of one run 
 and ``library`` keep it. Nothing here knows an image or a prompt.
 """
 
-from padecast.lessons.collector import Collector
+from padecast.lessons.collector import Collector as Collector
 from padecast.lessons.identity import Identity
 from padecast.lessons.lesson import Lesson
 from padecast.lessons.library import Entry, Library
 from padecast.lessons.look import Look
-from padecast.lessons.planner import Planner, Proposal
+from padecast.lessons.planner import Planner
+from padecast.lessons.planner import Proposal as Proposal
 
-__all__ = ["Collector", "Entry", "Identity", "Lesson", "Library", "Look", "Planner", "Proposal"]
+__all__ = ["Entry", "Identity", "Lesson", "Library", "Look", "Planner"]

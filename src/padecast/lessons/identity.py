@@ -57,8 +57,8 @@ class Identity:
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:20]
 
     def __str__(self) -> str:
-        guidance = "" if self.guidance is None else f" at guidance {self.guidance:g}"
-        return f"{self.model} {self.weights[:6]}{guidance} ({self.key[:6]})"
+        guidance = "" if self.guidance is None else f"at guidance {self.guidance:g}"
+        return " ".join(filter(None, (self.model, self.weights[:6], guidance, f"({self.key[:6]})")))
 
     @classmethod
     def of(cls, pipe: Any, model: nn.Module | None = None, span: str = "output") -> Identity:

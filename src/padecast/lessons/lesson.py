@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from padecast._errors import InvalidOption
+from padecast.lessons import display
 from padecast.lessons.identity import Identity
 from padecast.lessons.interpolation import place, share_covered, spline_weights
 from padecast.lessons.look import SAME, SINGLES, Array, Look, combine
@@ -53,6 +54,12 @@ class Lesson:
         """Runs of all looks."""
         return sum(look.runs for look in self.looks)
 
+    def __repr__(self) -> str:
+        return f"<Lesson of {display.name(self)}: {display.summarize(self)}>"
+
+    def _repr_html_(self) -> str:
+        return display.block(f"Lesson of {display.name(self)}", display.lines(self))
+
     def add(self, look: Look) -> Lesson:
         """Return the lesson with one more look, summed with one at the same grid."""
         for index, known in enumerate(self.looks):
@@ -85,13 +92,18 @@ class Lesson:
         shares = (share_covered(look.levels, levels) for look in self.looks if _is_readable(look, levels))
         return max(shares, default=0.0)
 
-    def covers(self, levels: Sequence[float]) -> bool:
+    def covers(self, levels: Sequence[float], runs: int = 1) -> bool:
         """Whether all levels lie in the range that a look saw, or hardly beyond.
 
         Args:
             levels: Effective noise levels of the steps, ``noise.levels[:-1]``.
+            runs: How many runs are to have seen them. Default 1.
         """
-        return self.share(levels) == 1.0
+        return self.count_runs(levels) >= runs
+
+    def count_runs(self, levels: Sequence[float]) -> int:
+        """Return how many runs saw all levels, or hardly less."""
+        return sum(look.runs for look in self.looks if _covers(look, levels))
 
     def at(self, levels: Sequence[float]) -> Array:
         """Return the mean matrix ``(N, N)`` at levels, over the looks that cover them.

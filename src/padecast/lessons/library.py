@@ -6,15 +6,17 @@ import contextlib
 import os
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, TypeVar
 
 import filelock
 import platformdirs
 
 from padecast import files
 from padecast._errors import DamagedFile, MissingFile, PadecastWarning, UnknownName, UnwritableFile, unknown
+from padecast.lessons import display
 from padecast.lessons.identity import Identity
 from padecast.lessons.lesson import Lesson
 from padecast.lessons.look import Look
@@ -22,6 +24,9 @@ from padecast.lessons.look import Look
 SUFFIX = ".lesson.json"
 PATIENCE = 10.0
 """Seconds that another process is waited for."""
+PLANS = 64
+"""Plans that are remembered, at most."""
+Plan = TypeVar("Plan")
 
 
 def default_folder() -> Path:
@@ -39,12 +44,19 @@ class Entry:
         path: Where it is; ``None`` in memory.
         lesson: What it holds; ``None`` if the file cannot be used.
         fact: Why it cannot; nothing if it can.
+
+    Example:
+        >>> print(Entry("5f0c", None, Lesson(Identity("DiT"))))
+        nothing learnt yet
     """
 
     key: str
     path: Path | None
     lesson: Lesson | None
     fact: str = ""
+
+    def __str__(self) -> str:
+        return self.fact if self.lesson is None else display.summarize(self.lesson)
 
 
 @dataclass(eq=False)
@@ -64,8 +76,21 @@ class Library:
     """
 
     place: bool | str | Path = True
-    _memory: dict[str, Lesson] = field(default_factory=dict, repr=False)
-    _lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
+    _memory: dict[str, Lesson] = field(default_factory=dict, init=False)
+    _plans: dict[tuple[Any, ...], Any] = field(default_factory=dict, init=False)
+    _lock: threading.RLock = field(default_factory=threading.RLock, init=False)
+
+    def __repr__(self) -> str:
+        keys = {key for key, _ in self._paths()} | {*self._memory}
+        place = "memory" if self.folder is None else files.line(self.folder, 400)
+        return f"<Library in {place}: {display.count(len(keys), 'lesson')}>"
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (entry.key[:6], "" if entry.lesson is None else str(entry.lesson.identity), str(entry))
+            for entry in self.list()
+        ]
+        return display.block(repr(self)[1:-1], []) + display.table(("key", "of", "learnt from"), rows)
 
     @property
     def folder(self) -> Path | None:
@@ -112,23 +137,49 @@ class Library:
             self._memory[identity.key] = lesson
             return lesson
 
+    def plan(self, lesson: Lesson, wish: Hashable, search: Callable[[], Plan]) -> Plan:
+        """Return what was planned of a lesson for a wish before, or search it, so that handles share what is found.
+
+        Args:
+            lesson: Of this library; once it has learnt more, it is planned anew.
+            wish: What the plan is for.
+            search: Searches it.
+        """
+        content = sum(float(look.singles.sum()) for look in lesson.looks)
+        key = (lesson.identity.key, lesson.runs, lesson.samples, content, wish)
+        with self._lock:
+            known: Plan | None = self._plans.get(key)
+        if known is not None:
+            return known
+        plan = search()
+        with self._lock:
+            while len(self._plans) >= PLANS:
+                self._plans.pop(next(iter(self._plans)))
+            self._plans[key] = plan
+        return plan
+
     def list(self) -> list[Entry]:
         """Return what there is, sorted by key: files, those that cannot be used too, and what memory alone has."""
         return sorted(self._entries(), key=lambda entry: (entry.key, entry.path is None))
 
     def _entries(self) -> Iterator[Entry]:
-        paths: list[Path] = []
-        if self.folder is not None:
-            with contextlib.suppress(OSError):
-                paths = [path for path in self.folder.iterdir() if path.name.endswith(SUFFIX)]
-        for path in paths:
-            key = path.name.removesuffix(SUFFIX)
+        for key, path in self._paths():
             try:
                 yield Entry(key, path, Lesson.load(path))
             except (DamagedFile, MissingFile) as error:
                 yield Entry(key, path, None, files.line(getattr(error, "fact", "") or error))
         for key, lesson in self._memory.items():
             yield Entry(key, None, lesson)
+
+    def _paths(self) -> Iterator[tuple[str, Path]]:
+        """Yield the keys that have a file, and their files."""
+        paths: tuple[Path, ...] = ()
+        if self.folder is not None:
+            with contextlib.suppress(OSError):
+                paths = tuple(self.folder.iterdir())
+        for path in paths:
+            if path.name.endswith(SUFFIX):
+                yield path.name.removesuffix(SUFFIX), path
 
     def show(self, key: str) -> Lesson:
         """Return the lesson whose key begins so.
@@ -137,7 +188,7 @@ class Library:
             UnknownName: If there is none, or several.
             DamagedFile: If its file cannot be used; the message says why.
         """
-        entry = self._find(key)
+        entry = self.find(key)
         if entry.lesson is None:
             assert entry.path is not None
             return Lesson.load(entry.path)
@@ -170,14 +221,19 @@ class Library:
         Raises:
             UnknownName: If there is none, or several.
         """
-        entry = self._find(key)
+        entry = self.find(key)
         with self._lock:
             self._memory.pop(entry.key, None)
             if entry.path is not None:
                 with filelock.FileLock(entry.path.with_name(f".{entry.path.name}.lock"), timeout=PATIENCE):
                     entry.path.unlink(missing_ok=True)
 
-    def _find(self, key: str) -> Entry:
+    def find(self, key: str) -> Entry:
+        """Return the entry whose key begins so, also of a file that cannot be used.
+
+        Raises:
+            UnknownName: If there is none, or several.
+        """
         entries = [entry for entry in self.list() if entry.key.startswith(key)] if key else []
         if not entries:
             raise unknown("lesson", key, [entry.key for entry in self.list()])

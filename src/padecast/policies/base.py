@@ -191,15 +191,12 @@ class SupportsPlan(Protocol):
 
 
 @runtime_checkable
-class SupportsRatios(Protocol):
-    """A policy with an option ``ratios``: how residuals' magnitudes went in a run, see :func:`padecast.lab.magnitudes`.
-
-    The lab measures them, where they are needed, before it tunes or compares.
-    """
+class SupportsPreparation(Protocol):
+    """A policy that has to see runs before it can be used; the lab draws them before it tunes or compares."""
 
     @property
-    def needs_ratios(self) -> bool:
-        """Whether it was given none."""
+    def preparation(self) -> str:
+        """What it learns of them, a name of :data:`padecast.lab.preparation.WAYS`; nothing if it needs no run."""
 
 
 def find(policy: Policy, kind: type[Any]) -> Any:

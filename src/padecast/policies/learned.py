@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from padecast._errors import InvalidOption, check
@@ -13,6 +14,7 @@ from padecast.policies.base import Policy, register
 
 FIRST = ("exact", "fast")
 OBJECTIVES = ("mean", "low")
+WISHES = ("computed", "speedup", "decibels")
 SPEEDUP = 2.5
 """What is asked for where nothing is."""
 
@@ -31,8 +33,9 @@ class Learned(Policy):
         speedup: Steps of a run over those computed, 1 or more. Default 2.5 where nothing else is asked for.
         decibels: An expected PSNR: as few steps are computed as are expected to reach it. The expectation is an
             estimate whose constants are those of the demo models.
-        first: ``"exact"`` (default): a run of which nothing is known is computed whole; ``"fast"``: it is forecast by
-            the uncalibrated rule, and what it did not compute is interpolated.
+        first: ``"exact"`` (default): a run of which too little is known is computed whole; ``"fast"``: it is forecast
+            by the uncalibrated rule, and what it did not compute is interpolated.
+        runs: How many runs teach before plans are followed, 1 or more. Default 1.
         objective: ``"mean"`` (default): the mean of decibels over the samples seen; ``"low"``: their tenth percentile.
 
     Raises:
@@ -48,22 +51,25 @@ class Learned(Policy):
 
     computes_all: ClassVar[bool] = True
     """Without a lesson; with one a plan stands in its place."""
+    preparation: ClassVar[str] = "lessons"
 
     computed: int | None = None
     speedup: float | None = None
     decibels: float | None = None
     first: str = "exact"
+    runs: int = 1
     objective: str = "mean"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        wishes = {name: getattr(self, name) for name in ("computed", "speedup", "decibels")}
+        wishes = {name: getattr(self, name) for name in WISHES}
         for name, value in wishes.items():
             check(value is None or (math.isfinite(value) and value >= 1), name, value, "1 or more, and finite")
         if len([value for value in wishes.values() if value is not None]) > 1:
             texts = ", ".join(f"{name}={value:g}" for name, value in wishes.items() if value is not None)
             raise InvalidOption(f"{texts} cannot all be asked for.\nGive one of computed=, speedup= and decibels=.")
         check(self.first in FIRST, "first", self.first, " or ".join(FIRST))
+        check(self.runs >= 1, "runs", self.runs, "1 or more")
         check(self.objective in OBJECTIVES, "objective", self.objective, " or ".join(OBJECTIVES))
 
     def ask(self, wishes: dict[str, Any]) -> Learned:
@@ -71,7 +77,11 @@ class Learned(Policy):
         given = {name: value for name, value in wishes.items() if value is not None}
         if not given:
             return self
-        return Learned(**given, first=self.first, objective=self.objective)
+        return replace(self, **{**dict.fromkeys(WISHES), **given})
+
+    def rooms(self, steps: int, computed: int, fixed: Collection[str]) -> Iterable[dict[str, Any]]:
+        """Return the one way to compute so many steps, unless something else was asked for."""
+        return [] if {*WISHES} & {*fixed} else [{"computed": computed}]
 
     def budget(self, steps: int) -> int | None:
         """Return how many of a run's steps are computed; nothing where decibels decide."""

@@ -67,9 +67,9 @@ class Magnitude(Policy):
         check(0 <= self.retention < 1, "retention", self.retention, "0 to 1, without 1")
 
     @property
-    def needs_ratios(self) -> bool:
-        """Whether it was given none."""
-        return self.ratios == (1.0,)
+    def preparation(self) -> str:
+        """Ratios, if it was given none."""
+        return "ratios" if self.ratios == (1.0,) else ""
 
     def rooms(self, steps: int, computed: int, fixed: Collection[str]) -> Iterable[dict[str, Any]]:
         """Yield thresholds, and limits and shares in which they work: by how many octaves these change."""
