@@ -1,7 +1,7 @@
 """What lessons of uncached runs are worth: results/learning-WORLD.json, a part at a time.
 
-    python benchmarks/learning/measure.py digits:matched --seeds 16     # all parts: ten minutes on a core
-    python benchmarks/learning/measure.py scenes:as-flux --seeds 8 --parts equal
+    python -m benchmarks.learning.measure digits:matched --seeds 64 --parts equal
+    python -m benchmarks.learning.measure scenes:as-flux --seeds 8 --parts equal rank transfer
 
 ``equal``: plans learned from one run and from four, beside ``adaptive`` and ``tc-pade`` at equal computed steps, PSNR
 to the uncached images of seeds that nothing was chosen on. ``rank``: predicted against measured figures of random
@@ -16,27 +16,24 @@ import importlib
 import json
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks.common import RESULTS, provenance
 from padecast import accelerate, files, zoo
 from padecast._intercept import Intercept
 from padecast._noise import Noise, noise_of
-from padecast.calibration.provenance import Provenance
 from padecast.hooks.quiet import quiet
 from padecast.lessons import Collector, Identity, Lesson, Look, Planner
 from padecast.methods import DAMPED, Method
 from padecast.policies import Plan, Policy, Tolerance
 from padecast.zoo.worlds import WORLDS
 
-RESULTS = Path(__file__).parent.parent / "results"
-TEACHING, UNSEEN = 5_000, 24_000
-"""First seeds: those of lessons, and those that are measured."""
+TEACHING, TUNING, UNSEEN = 5_000, 1_000, 40_000
+"""First seeds: those of lessons, those on which a tolerance is turned, and those that are measured."""
 BUDGETS = {8: (4, 5), 20: (6, 8, 10), 28: (8, 11, 14), 50: (9, 13, 21)}
 STEPS = 20
 
@@ -127,6 +124,7 @@ def equal(bench: Bench, save: Callable[[dict[str, Any]], None], done: set[str]) 
     looks = [bench.look([TEACHING + s], STEPS, bench.shift)[0] for s in range(4)]
     one, four = (Planner.of(learn(looks[:n]), looks[0].noise) for n in (1, 4))
     low = Planner.of(learn(looks), looks[0].noise, "low")
+    tuning: Bench | None = None
     for budget in BUDGETS[STEPS]:
         plans: dict[str, Policy] = {
             "learned from one run": one.plans([budget])[budget].plan,
@@ -141,7 +139,8 @@ def equal(bench: Bench, save: Callable[[dict[str, Any]], None], done: set[str]) 
                 more = {} if not way.startswith("learned") else {"expected": round(decibels(one, plan), 2)}
                 save({"part": "equal", "key": f"equal {way} {budget}", **row(way, values, plan, **more)})
         if f"equal adaptive {budget}" not in done:
-            values, plan = tuned(bench, budget)
+            tuning = tuning or Bench(bench.name, range(TUNING, TUNING + 4))
+            values, plan = bench.psnr(tune(tuning, budget), STEPS, bench.shift)
             save({"part": "equal", "key": f"equal adaptive {budget}", **row("adaptive", values, plan)})
 
 
@@ -158,19 +157,18 @@ def decibels(planner: Planner, plan: str) -> float:
     return -planner.cost(i for i, letter in enumerate(plan) if letter == "C")
 
 
-def tuned(bench: Bench, budget: int) -> tuple[list[float], str]:
-    """Return the PSNR of ``adaptive`` with the tolerance under which it computes so many steps, or nearly."""
-    low, high, best = 1e-5, 2e-2, (0, [0.0], "")
+def tune(bench: Bench, budget: int) -> Tolerance:
+    """Return the tolerance under which ``adaptive`` computes so many steps of tuning seeds, or nearly."""
+    low, high, best, gap = 1e-5, 2e-2, Tolerance(), STEPS
     for _ in range(9):
         middle = (low * high) ** 0.5
-        values, plan = bench.psnr(Tolerance(tolerance=middle), STEPS, bench.shift)
-        count = plan.count("C")
-        if not best[2] or abs(count - budget) < abs(best[2].count("C") - budget):
-            best = (0, values, plan)
+        count = bench.psnr(Tolerance(tolerance=middle), STEPS, bench.shift)[1].count("C")
+        if abs(count - budget) < gap:
+            best, gap = Tolerance(tolerance=middle), abs(count - budget)
         if count == budget:
             break
         low, high = (middle, high) if count > budget else (low, middle)
-    return best[1], best[2]
+    return best
 
 
 def rank(bench: Bench, save: Callable[[dict[str, Any]], None], done: set[str]) -> None:
@@ -245,12 +243,10 @@ def main() -> None:
     arguments = parser.parse_args()
     path = RESULTS / f"learning-{arguments.world.replace(':', '-')}.json"
     document: dict[str, Any] = files.read_json(path) if path.is_file() else {"rows": []}
-    if document["rows"] and document["seeds"] != [UNSEEN, arguments.seeds]:
-        raise SystemExit(f"{path.name} has other seeds: {document['seeds']}. Move it away, or give as many.")
     rows = document["rows"]
 
     def save(fresh: dict[str, Any]) -> None:
-        rows.append(fresh)
+        rows.append({**fresh, "seeds": [UNSEEN, arguments.seeds]})
         print(fresh["key"], fresh["way"], fresh["plan"], fresh["mean"], fresh["p5"], fresh["worst"], flush=True)
         ranked = [r for r in rows if r["part"] == "rank"]
         files.write(
@@ -258,9 +254,8 @@ def main() -> None:
             json.dumps(
                 {
                     "kind": "padecast lessons",
-                    "provenance": asdict(Provenance.of()),
+                    "provenance": provenance(),
                     "world": arguments.world,
-                    "seeds": [UNSEEN, arguments.seeds],
                     "teaching": TEACHING,
                     "correlation": correlation(ranked) if len(ranked) > 2 else None,
                     "rows": rows,
