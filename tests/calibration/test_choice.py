@@ -44,7 +44,9 @@ class Field(Linear):
     trials: list[tuple[str, tuple[int, ...]]] = field(default_factory=list)
     luck: dict[str, float] = field(default_factory=dict)
 
-    def score(self, plan: Plan, forecaster: Forecaster, seeds: Sequence[int], key: str) -> list[float]:
+    def score(
+        self, plan: Plan, forecaster: Forecaster, seeds: Sequence[int], key: str, retrace: bool = False
+    ) -> list[float]:
         self.trials.append((key, tuple(seeds)))
         worth = sum(i * i for i in plan.indices) % 17 + len(key.split()[1]) / 50
         return [worth + 0.3 * ((seed * 7) % 5) + self.luck.get(key, 0.0) for seed in seeds]
@@ -237,7 +239,9 @@ def test_tolerances_grow_until_a_budget_is_passed(monkeypatch: pytest.MonkeyPatc
 class Slope(Field):
     """The later the second computed step, the better; nothing else counts."""
 
-    def score(self, plan: Plan, forecaster: Forecaster, seeds: Sequence[int], key: str) -> list[float]:
+    def score(
+        self, plan: Plan, forecaster: Forecaster, seeds: Sequence[int], key: str, retrace: bool = False
+    ) -> list[float]:
         return [float(plan.indices[1])] * len(seeds)
 
 
