@@ -1,7 +1,7 @@
-"""docs/experiments.md and docs/images/predicted-measured.png, from result files.
+"""docs/experiments.md, docs/images/predicted-measured.png and a table of docs/calibrating.md, from result files.
 
-python -m benchmarks.calibration.page          # writes both
-python -m benchmarks.calibration.page --check  # fails if the page is not what results/calibrated-*.json say
+python -m benchmarks.calibration.page          # writes all
+python -m benchmarks.calibration.page --check  # fails if a page is not what calibrated-*.json and price-*.json say
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from io import BytesIO
 
 import numpy as np
 
-from benchmarks.common import DOCS, SETTINGS, Document, publish, read, render
+from benchmarks.common import DOCS, SETTINGS, Document, align, insert, publish, read, render, table
 from padecast import files
 
 PICTURE = DOCS / "images" / "predicted-measured.png"
@@ -80,8 +80,28 @@ def draw(settings: dict[str, Document]) -> bytes:
         return picture.getvalue()
 
 
+def list_prices(document: Document) -> str:
+    """Write the table of what calibrations take, and what they are worth."""
+    rows = document["rows"]
+    budgets = list(next(iter(rows.values()))["psnr"])
+    words = [
+        f"{document['world']}, {document['steps']} steps, {document['seeds']} seeds that no calibration has seen: PSNR",
+        "in dB, mean / 5th percentile over samples. Price: images' worth of steps that were taken, of those announced.",
+    ]
+    lines = [
+        [
+            name,
+            f"{row['spent']:.1f} of {row['price']:.1f}" if row["price"] else "0",
+            *(f"{row['psnr'][n]['mean']:.1f} / {row['psnr'][n]['p5']:.1f}" for n in budgets),
+        ]
+        for name, row in rows.items()
+    ]
+    head = ["calibration", "price", *(f"{n} computed" for n in budgets)]
+    return "\n".join([*words, "", table(head, lines, align(len(head) - 1)), ""])
+
+
 def main() -> None:
-    """Write or check the page; draw the picture."""
+    """Write or check the pages; draw the picture."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--check", action="store_true", help="fail if the page is not what the result files say")
     check = parser.parse_args().check
@@ -95,7 +115,10 @@ def main() -> None:
         psnr=measure_psnr,
         best=find_best,
     )
-    publish({DOCS / "experiments.md": text}, check=check)
+    prices = insert(
+        DOCS / "calibrating.md", "benchmarks/calibration/page.py", list_prices(read("price-digits-matched.json"))
+    )
+    publish({DOCS / "experiments.md": text, DOCS / "calibrating.md": prices}, check=check)
     if not check:
         files.write(PICTURE, draw(settings))
 

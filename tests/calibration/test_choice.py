@@ -254,3 +254,14 @@ def test_the_search_goes_on_from_where_it_came_until_nothing_near_is_better(move
 
 def test_a_refinement_is_a_value() -> None:
     assert Effort() == Effort(refinement=Refinement()) and hash(Effort()) == hash(Effort())
+
+
+def test_the_worst_samples_decide_where_that_is_asked_for() -> None:
+    even, uneven = {seed: 30.0 for seed in range(10)}, {seed: 20.0 if seed < 2 else 40.0 for seed in range(10)}
+    bench = Bench(None, lambda: None, SEEDS)
+    assert bench.judge("uneven", uneven) > bench.judge("even", even)
+    bench.objective = "low"
+    assert bench.judge("uneven", uneven) < bench.judge("even", even)
+    bench.objective = lambda images, reference: images
+    bench.scores = {"even by <lambda>": dict.fromkeys(even, 0.1), "uneven by <lambda>": dict.fromkeys(even, 0.05)}
+    assert bench.judge("uneven", uneven) > bench.judge("even", even)

@@ -251,8 +251,8 @@ def _check_objective(objective: str | Distance) -> None:
     if objective == "lpips":
         raise InvalidOption(
             "objective='lpips' needs a network, which the library does not load by itself.\n"
-            'Give the distance: objective=padecast.lab.pretrained.load_distance("lpips"), of padecast-lab; on the command '
-            "line: --objective lpips"
+            'Give the distance, of padecast-lab: objective=padecast.lab.pretrained.load_distance("lpips"); on the '
+            "command line: --objective lpips"
         )
     check(callable(objective) or objective in OBJECTIVES, "objective", objective, "'mean', 'low', or a distance")
 

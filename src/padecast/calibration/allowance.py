@@ -10,12 +10,11 @@ import numpy as np
 
 from padecast._noise import Noise
 from padecast.calibration.candidate import Candidate
-from padecast.calibration.choice import SCOUTS, Choice, Effort, measure, search, settle, split
-from padecast.calibration.planner import Array, Objective, propose
+from padecast.calibration.choice import Choice, Effort, measure, search, settle, split
+from padecast.calibration.planner import Array
 from padecast.calibration.proposals import neighbours
 from padecast.calibration.statistic import Statistic
 from padecast.calibration.trials import Bench
-from padecast.forecasters import Wiener
 from padecast.lessons.cost import gains_of
 from padecast.lessons.planner import OBJECTIVES, Planner
 
@@ -78,7 +77,7 @@ class Allowance:
 
 EFFORTS: dict[str, Effort | Allowance] = {
     "quick": Allowance(15, looks=4, scouts=2, candidates=3, finalists=2),
-    "normal": Allowance(150, looks=12, scouts=3, candidates=12, finalists=4, moves=18),
+    "normal": Allowance(150, looks=12, scouts=3, candidates=8, finalists=4, moves=24),
     "thorough": Effort(scouts=8, finalists=8, moves=6, refined=4),
 }
 """How much is tried, by name."""
@@ -103,7 +102,7 @@ def plan_all(
     Args:
         bench: Draws and remembers.
         parts: What uncached runs showed, sample by sample.
-        statistic: All of them together, for Wiener weights.
+        statistic: All of them together.
         strides: Of the sampler.
         budgets: Numbers of computed steps.
         allowance: How much may be spent.
@@ -117,9 +116,6 @@ def plan_all(
     planner = Planner(gram, noise, objective)
     smaller, runs = allowance.shrink(budgets, len(bench.seeds), len(strides))
     fields = _candidates(planner, gram, noise, budgets, smaller.candidates)
-    if smaller.candidates > LEAST:
-        for budget, plans in _others(np.mean(gram, 0), strides, budgets).items():
-            fields[budget] += [Candidate(plan, SCOUTS[-1]) for plan in plans]
     fit, _ = split(bench.seeds)
     few = fit[: smaller.scouts]
     choices = {}
@@ -157,14 +153,6 @@ def _candidates(
             dict.fromkeys(Candidate(_write(each, planner.total), DAMPED, retrace=True) for each in ordered)
         )
     return fields
-
-
-def _others(gram: Array, strides: Sequence[float], budgets: Sequence[int]) -> dict[int, list[str]]:
-    """Return plans for weights that pay errors back, which need no going through again."""
-    objectives = [Objective(Wiener(window=3, feedback=1.0), coherent=c) for c in (0.5, 1.0)]
-    objectives += [Objective(Wiener(window=3, feedback=0.5), path=1.0), Objective(Wiener(window=2), coherent=0.0)]
-    proposals = [propose(gram, strides, budgets, objective) for objective in objectives]
-    return {budget: [plans[budget] for plans in proposals] for budget in budgets}
 
 
 def _noise_of(strides: Sequence[float]) -> Noise:
