@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 from io import BytesIO
+from statistics import fmean
 
 import numpy as np
 
@@ -83,20 +84,25 @@ def draw(settings: dict[str, Document]) -> bytes:
 def list_prices(document: Document) -> str:
     """Write the table of what calibrations take, and what they are worth."""
     rows = document["rows"]
-    budgets = list(next(iter(rows.values()))["psnr"])
+    budgets = list(next(iter(rows.values()))[0]["psnr"])
     words = [
-        f"{document['world']}, {document['steps']} steps, {document['seeds']} seeds that no calibration has seen: PSNR",
-        "in dB, mean / 5th percentile over samples. Price: images' worth of steps that were taken, of those announced.",
+        f"PSNR in dB on {document['seeds']} seeds that no calibration has seen, mean / 5th percentile over samples, of",
+        f"`{document['world']}` in {document['steps']} steps; averaged over calibrations on so many sets of samples.",
+        "Price: images' worth of steps that were taken, of those announced.",
     ]
     lines = [
         [
             name,
-            f"{row['spent']:.1f} of {row['price']:.1f}" if row["price"] else "0",
-            *(f"{row['psnr'][n]['mean']:.1f} / {row['psnr'][n]['p5']:.1f}" for n in budgets),
+            str(len(draws)) if draws[0]["price"] else "",
+            f"{fmean(row['spent'] for row in draws):.1f} of {draws[0]['price']:.1f}" if draws[0]["price"] else "0",
+            *(
+                " / ".join(f"{fmean(row['psnr'][n][key] for row in draws):.1f}" for key in ("mean", "p5"))
+                for n in budgets
+            ),
         ]
-        for name, row in rows.items()
+        for name, draws in rows.items()
     ]
-    head = ["calibration", "price", *(f"{n} computed" for n in budgets)]
+    head = ["calibration", "sets", "price", *(f"{n} computed" for n in budgets)]
     return "\n".join([*words, "", table(head, lines, align(len(head) - 1)), ""])
 
 

@@ -317,9 +317,9 @@ def test_a_scheduler_that_tells_no_levels_is_planned_by_its_strides(monkeypatch:
     assert made_with(call_digits, effort="quick").budgets == (3,)
 
 
-def test_a_normal_calibration_tries_neighbours_and_other_forecasters() -> None:
+def test_a_normal_calibration_takes_more_samples_and_tries_more_plans() -> None:
     made = calibrate(digits(), call_digits, [3], range(12), effort="normal")
-    assert len(made.seeds) == 12 and len(made.choices[3].ranking) >= 4 and made.price <= 150
+    assert len(made.seeds) == 12 and len(made.choices[3].ranking) >= 3 and made.price <= 150
 
 
 @pytest.mark.parametrize("objective", ["low", lambda images, reference: (images - reference).abs().flatten(1).mean(1)])

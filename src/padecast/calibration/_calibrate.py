@@ -280,7 +280,7 @@ def price(
 
     Example:
         >>> round(price(), 1), round(price("normal"), 1), round(price("thorough"))
-        (14.8, 149.6, 3152)
+        (14.8, 150.0, 3152)
     """
     effort, counts, samples = effort_of(effort), sorted(set(budgets)), len(tuple(seeds))
     if isinstance(effort, Allowance):

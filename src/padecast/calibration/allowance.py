@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate
 
 import numpy as np
 
-from padecast._noise import Noise
 from padecast.calibration.candidate import Candidate
 from padecast.calibration.choice import Choice, Effort, measure, search, settle, split
-from padecast.calibration.planner import Array
 from padecast.calibration.proposals import neighbours
 from padecast.calibration.statistic import Statistic
 from padecast.calibration.trials import Bench
-from padecast.lessons.cost import gains_of
-from padecast.lessons.planner import OBJECTIVES, Planner
+from padecast.lessons import Planner
+from padecast.lessons.field import list_plans, noise_of_strides
+from padecast.policies import Plan
 
 DAMPED = "tcpade:damping=16"
 """The forecaster of the library's default methods, where stretches are gone through again."""
@@ -107,22 +105,21 @@ def plan_all(
         budgets: Numbers of computed steps.
         allowance: How much may be spent.
     """
-    kind = statistic.kinds[-1]
-    gram = np.stack([part.gram(kind).numpy() for part in parts])
-    objective = "low" if bench.objective == "low" else "mean"
+    gram = np.stack([part.gram(statistic.kinds[-1]).numpy() for part in parts])
     noise = bench.noise
     if noise is None or len(noise.sigmas) != len(strides) + 1:
-        noise = _noise_of(strides)  # the scheduler tells no levels
-    planner = Planner(gram, noise, objective)
-    smaller, runs = allowance.shrink(budgets, len(bench.seeds), len(strides))
-    fields = _candidates(planner, gram, noise, budgets, smaller.candidates)
+        noise = noise_of_strides(strides)  # the scheduler tells no levels
+    planner = Planner(gram, noise, "low" if bench.objective == "low" else "mean")
+    smaller, tries = allowance.shrink(budgets, len(bench.seeds), len(strides))
+    fields = list_plans(gram, planner, budgets, smaller.candidates)
     fit, _ = split(bench.seeds)
     few = fit[: smaller.scouts]
     choices = {}
     for budget in budgets:
-        field = list(dict.fromkeys(fields[budget]))[: smaller.candidates]
+        plans = [Plan.at(steps, len(strides)).steps for steps in fields[budget]]
+        field = [Candidate(plan, DAMPED, retrace=True) for plan in plans]
         if len(field) == 1:
-            choices[budget] = settle(bench, statistic, field[0], (), runs)
+            choices[budget] = settle(bench, statistic, field[0], (), tries)
             continue
         pool = measure(bench, statistic, field, few)
         final = measure(bench, statistic, [m.candidate for m in pool[: smaller.finalists]], fit)
@@ -135,35 +132,5 @@ def plan_all(
     return choices
 
 
-def _candidates(
-    planner: Planner, gram: Array, noise: Noise, budgets: Sequence[int], count: int
-) -> dict[int, list[Candidate]]:
-    """Return plans that are gone through again: of lessons, under several gains, and the rule's."""
-    other = next(name for name in OBJECTIVES if name != planner.objective)
-    planners = [planner, Planner(gram, noise, planner.objective, gains_of(noise, 1.0))]
-    if count > LEAST:
-        planners += [Planner(gram, noise, planner.objective, gains_of(noise, 0.5)), Planner(gram, noise, other)]
-    plans = [each.plans(budgets) for each in planners]
-    fields = {}
-    for budget in budgets:
-        steps = [proposals[budget].steps for proposals in plans]
-        rules = [planner.spaced(budget, density, last) for density in (1.0, 1.4) for last in (True, False)]
-        ordered = [*steps[:2], rules[0], *steps[2:], *rules[1:]]
-        fields[budget] = list(
-            dict.fromkeys(Candidate(_write(each, planner.total), DAMPED, retrace=True) for each in ordered)
-        )
-    return fields
-
-
-def _noise_of(strides: Sequence[float]) -> Noise:
-    """Return the levels that strides come to, as if the sampler went straight."""
-    sigmas = [*accumulate(reversed(strides), initial=0.0)][::-1]
-    return Noise(tuple(1 - sigma for sigma in sigmas), tuple(sigmas))
-
-
 def _places(plan: str) -> list[int]:
     return [index for index, letter in enumerate(plan) if letter == "C"]
-
-
-def _write(steps: Sequence[int], total: int) -> str:
-    return "".join("C" if index in steps else "." for index in range(total))
