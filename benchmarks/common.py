@@ -90,10 +90,15 @@ def even(every: int, nfe: int, name: str = "") -> lab.Entry:
 
 
 def calibrate(
-    work: lab.Task, budgets: Sequence[int], effort: calibration.Effort, *, branches: int = 2, resume: Path | None = None
+    work: lab.Task,
+    budgets: Sequence[int],
+    effort: str | calibration.Effort,
+    *,
+    branches: int = 2,
+    resume: Path | None = None,
 ) -> calibration.Calibration:
     """Calibrate on the seeds of a task, and show how far it is."""
-    units = int(calibration.estimate(work.steps, budgets, len(work.seeds), branches=branches, effort=effort))
+    units = int(calibration.price(effort, budgets, work.seeds, work.steps, branches))
     with progress(units, f"{work.name}, {len(work.seeds)} samples") as tell:
         return padecast.calibrate(
             work.pipe,

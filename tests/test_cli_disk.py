@@ -158,7 +158,7 @@ QUICK = ("--steps", "4", "--budgets", "2", "--seeds", "0-2", "--batch", "2", "--
 
 
 @pytest.mark.fault("full disks")
-@pytest.mark.parametrize("room", [2000, pytest.param(3000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("room", [4000, pytest.param(6000, marks=pytest.mark.slow)])
 def test_a_calibration_on_a_full_disk_stops_and_keeps_what_it_found(room: int, saved: str, tmp_path: Path) -> None:
     out = tmp_path / "c.json"
     with pytest.MonkeyPatch.context() as patch:

@@ -79,7 +79,7 @@ def test_compare_draws_with_every_bundled_model(model: str) -> None:
 def test_calibrate_draws_with_every_bundled_model(model: str, tmp_path: Path) -> None:
     out = ("--budgets", "1", "--steps", "2", "--dry-run", "--out", str(tmp_path / "c.json"))
     result = run("calibrate", model, *CAPTIONS[model], *FEW, *out)
-    assert result.exit_code == 0 and "uncached samples" in result.stderr, result.output
+    assert result.exit_code == 0 and "images' worth of steps" in result.stderr, result.output
 
 
 @pytest.mark.fault("sizes")

@@ -274,3 +274,56 @@ def test_cells_are_chosen_by_words_of_their_names(experiment: Path, tmp_path: Pa
     assert left("seacache", "every=3") == [name for name in every if "seacache" in name or "every=3" in name]
     wrong = run("lab", "run", str(experiment), "--out", str(tmp_path), "--only", "forra")
     assert wrong.exit_code == 2 and "'forra' is in the name of no cell" in wrong.output and not list(tmp_path.iterdir())
+
+
+# Plans of a calibration ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def calibrated(pipeline: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A calibration of the experiment's setting, of two numbers of computed steps."""
+    file = tmp_path_factory.mktemp("calibrated") / "plans.json"
+    options = ("--steps", "8", "--budgets", "3,4", "--seeds", "20-22", "--batch", "2", "--device", "cpu")
+    result = run("calibrate", str(pipeline), *options, "--out", str(file))
+    assert result.exit_code == 0, result.output
+    return file
+
+
+@pytest.mark.parametrize(
+    ("wish", "counts"),
+    [((), [4]), (("--computed", "3"), [3]), (("--speedup", "2.5"), [3]), (("--db", "1"), [3])],
+    ids=["none", "computed", "speedup", "decibels"],
+)
+def test_plans_take_the_place_of_the_methods(
+    experiment: Path, calibrated: Path, tmp_path: Path, wish: tuple[str, ...], counts: list[int]
+) -> None:
+    listing = ("lab", "run", str(experiment), "--calibration", str(calibrated), *wish, "--list")
+    result = run(*listing, "--out", str(tmp_path))
+    assert result.exit_code == 0, result.output
+    names = [row.partition(": ")[2] for row in result.stdout.splitlines()]
+    assert names == [f"{way} at {n}" for n in counts for way in ("fewer-steps", f"calibrated:{calibrated}")]
+
+
+def test_a_plan_is_measured_in_an_experiment(experiment: Path, calibrated: Path, tmp_path: Path) -> None:
+    result = run("lab", "run", str(experiment), "--calibration", str(calibrated), "--out", str(tmp_path))
+    assert result.exit_code == 0 and "wrote 2 cells" in result.stderr, result.output
+    (cell,) = [json.loads(path.read_text()) for path in tmp_path.glob("*calibrated*.json")]
+    assert cell["result"]["nfe"] == 4 and cell["result"]["written"] == f"{calibrated}, computed=4"
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (("--computed", "3"), "none was named"),
+        (("--calibration", "digits:hard", "--computed", "8"), "is for 20 steps"),
+        (("--calibration", "FILE", "--computed", "7"), "no plan"),
+        (("--calibration", "FILE", "--computed", "3", "--speedup", "2"), "2 wishes"),
+        (("--calibration", "nonesuch.json"), "nonesuch.json"),
+    ],
+)
+def test_plans_that_cannot_be_measured_are_refused(
+    experiment: Path, calibrated: Path, tmp_path: Path, options: tuple[str, ...], named: str
+) -> None:
+    words = [str(calibrated) if word == "FILE" else word for word in options]
+    result = run("lab", "run", str(experiment), *words, "--out", str(tmp_path / "out"))
+    assert result.exit_code in (1, 2) and named in result.stderr and "Traceback" not in result.output

@@ -19,7 +19,6 @@ from padecast.calibration import Calibration
 from padecast.calibration.candidate import Candidate, Measured
 from padecast.calibration.choice import Choice
 from padecast.cli import app
-from padecast.cli.calibrate import EFFORTS, Level
 from padecast.lab.calls import Sampling
 from padecast.lab.curve import curve
 
@@ -39,7 +38,7 @@ def known(tmp_path_factory: pytest.TempPathFactory) -> Path:
         candidate = Candidate(plan, "lagrange")
         return Choice(Measured(candidate, {0: psnr - 1, 1: psnr, 2: psnr + 1}), psnr - 0.5, ())
 
-    made = calibration.calibrate(digits(), call, [2], range(3), batch=3, effort=EFFORTS[Level.quick])
+    made = calibration.calibrate(digits(), call, [2], range(3), batch=3)
     plans = {1: choice("C...", 20.0), 2: choice("C.C.", 30.0), 3: choice("CC.C", 40.0)}
     return dataclasses.replace(made, choices=plans).save(tmp_path_factory.mktemp("known") / "known.json")
 

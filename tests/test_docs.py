@@ -102,16 +102,14 @@ def test_methods_that_are_named_exist() -> None:
     or [("", 0, 0)],
 )
 def test_what_a_calibration_is_said_to_cost_is_what_a_dry_run_says(arguments: str, branches: int, images: int) -> None:
-    from padecast.calibration import estimate
+    from padecast.calibration import price
     from padecast.cli._options import numbers
-    from padecast.cli.calibrate import EFFORTS, Level
 
     words = arguments.split()
     given = dict(zip(words[::2], words[1::2], strict=True))
     budgets = numbers([given.get("--budgets", "6,8,10")], "budgets")
     seeds = numbers([given.get("--seeds", "0-15")], "seeds")
-    effort = EFFORTS[Level(given.get("--effort", "normal"))]
-    assert round(estimate(20, budgets, len(seeds), branches, effort)) == images > 0
+    assert round(price(given.get("--effort", "quick"), budgets, seeds, 20, branches)) == images > 0
 
 
 @pytest.mark.fault("recipes")

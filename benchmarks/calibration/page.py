@@ -1,17 +1,18 @@
-"""docs/experiments.md and docs/images/predicted-measured.png, from result files.
+"""docs/experiments.md, docs/images/predicted-measured.png and a table of docs/calibrating.md, from result files.
 
-python -m benchmarks.calibration.page          # writes both
-python -m benchmarks.calibration.page --check  # fails if the page is not what results/calibrated-*.json say
+python -m benchmarks.calibration.page          # writes all
+python -m benchmarks.calibration.page --check  # fails if a page is not what calibrated-*.json and price-*.json say
 """
 
 from __future__ import annotations
 
 import argparse
 from io import BytesIO
+from statistics import fmean
 
 import numpy as np
 
-from benchmarks.common import DOCS, SETTINGS, Document, publish, read, render
+from benchmarks.common import DOCS, SETTINGS, Document, align, insert, publish, read, render, table
 from padecast import files
 
 PICTURE = DOCS / "images" / "predicted-measured.png"
@@ -80,8 +81,33 @@ def draw(settings: dict[str, Document]) -> bytes:
         return picture.getvalue()
 
 
+def list_prices(document: Document) -> str:
+    """Write the table of what calibrations take, and what they are worth."""
+    rows = document["rows"]
+    budgets = list(next(iter(rows.values()))[0]["psnr"])
+    words = [
+        f"PSNR in dB on {document['seeds']} seeds that no calibration has seen, mean / 5th percentile over samples, of",
+        f"`{document['world']}` in {document['steps']} steps; averaged over calibrations on so many sets of samples.",
+        "Price: images' worth of steps that were taken, of those announced.",
+    ]
+    lines = [
+        [
+            name,
+            str(len(draws)) if draws[0]["price"] else "",
+            f"{fmean(row['spent'] for row in draws):.1f} of {draws[0]['price']:.1f}" if draws[0]["price"] else "0",
+            *(
+                " / ".join(f"{fmean(row['psnr'][n][key] for row in draws):.1f}" for key in ("mean", "p5"))
+                for n in budgets
+            ),
+        ]
+        for name, draws in rows.items()
+    ]
+    head = ["calibration", "sets", "price", *(f"{n} computed" for n in budgets)]
+    return "\n".join([*words, "", table(head, lines, align(len(head) - 1)), ""])
+
+
 def main() -> None:
-    """Write or check the page; draw the picture."""
+    """Write or check the pages; draw the picture."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--check", action="store_true", help="fail if the page is not what the result files say")
     check = parser.parse_args().check
@@ -95,7 +121,10 @@ def main() -> None:
         psnr=measure_psnr,
         best=find_best,
     )
-    publish({DOCS / "experiments.md": text}, check=check)
+    prices = insert(
+        DOCS / "calibrating.md", "benchmarks/calibration/page.py", list_prices(read("price-digits-matched.json"))
+    )
+    publish({DOCS / "experiments.md": text, DOCS / "calibrating.md": prices}, check=check)
     if not check:
         files.write(PICTURE, draw(settings))
 

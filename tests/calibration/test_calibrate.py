@@ -267,3 +267,82 @@ def test_a_call_that_loops_over_its_seeds_is_refused() -> None:
 
     with pytest.raises(InvalidOption, match="made 2 runs of the pipeline"):
         calibrate(digits(), loop, [3], range(4), batch=2, effort=QUICK)
+
+
+# Within an allowance --------------------------------------------------------------------------------------------------
+
+
+def test_a_quick_calibration_measures_what_acceleration_gives(case: Case) -> None:
+    pipe = case.make()
+    pipe.set_progress_bar_config(disable=True)
+    case.call(pipe, 0)
+    before = footprint(pipe.transformer)
+    made = calibrate(pipe, case.call, [3], range(4))
+    assert footprint(pipe.transformer) == before and "step" not in vars(pipe.scheduler)
+    method, best = made.method(computed=3), made.choices[3].best
+    assert method.retrace and method.forecaster == padecast.method("tc-pade").forecaster
+    assert (made.effort, made.objective, made.seeds) == ("quick", "mean", (0, 1, 2, 3)) and 4 < made.price <= 15
+    for seed, measured in best.psnr.items():
+        uncached = case.call(pipe, seed)
+        with accelerate(pipe, made, computed=3) as run:
+            assert float(psnr(case.call(pipe, seed)[:1], uncached[:1])[0]) == pytest.approx(measured, abs=1e-4)
+        assert run.report.computed == 3
+
+
+def test_a_quick_calibration_takes_the_first_samples_of_many() -> None:
+    made = calibrate(digits(), call_digits, [2, 3], range(10, 26))
+    assert made.seeds == (10, 11, 12, 13) and made.held_out == split(made.seeds)[1]
+    assert made.statistic.samples == 4 and made.curve()[0].held_out == pytest.approx(
+        made.choices[2].best.psnr[made.held_out[0]]
+    )
+
+
+def test_an_interrupted_quick_calibration_goes_on(tmp_path: Path) -> None:
+    journal, whole, second = tmp_path / "kept.jsonl", Calls(), Calls()
+    options: dict[str, Any] = {"effort": "quick", "seeds": range(4)}
+    expected = said(made_with(whole, **options))
+    with pytest.raises(KeyboardInterrupt):
+        made_with(Calls(at=whole.count - 1), resume=journal, **options)
+    assert said(made_with(second, resume=journal, **options)) == expected
+    assert second.count < whole.count
+
+
+def test_a_scheduler_that_tells_no_levels_is_planned_by_its_strides(monkeypatch: pytest.MonkeyPatch) -> None:
+    from padecast.calibration.trials import Bench
+
+    usual = Bench.__setattr__
+    monkeypatch.setattr(
+        Bench, "__setattr__", lambda self, name, value: usual(self, name, None if name == "noise" else value)
+    )
+    assert made_with(call_digits, effort="quick").budgets == (3,)
+
+
+def test_a_normal_calibration_takes_more_samples_and_tries_more_plans() -> None:
+    made = calibrate(digits(), call_digits, [3], range(12), effort="normal")
+    assert len(made.seeds) == 12 and len(made.choices[3].ranking) >= 3 and made.price <= 150
+
+
+@pytest.mark.parametrize("objective", ["low", lambda images, reference: (images - reference).abs().flatten(1).mean(1)])
+@pytest.mark.parametrize("effort", ["quick", FITTING], ids=["quick", "fitted"])
+def test_another_objective_chooses(objective: Any, effort: Any, tmp_path: Path) -> None:
+    journal, again = tmp_path / "kept.jsonl", Calls()
+    made = made_with(call_digits, objective=objective, effort=effort, resume=journal)
+    assert made.objective == ("low" if objective == "low" else "<lambda>")
+    assert Calibration.load(made.save(tmp_path / "c.json")).objective == made.objective
+    assert said(made_with(again, objective=objective, effort=effort, resume=journal)) == said(made)
+    with pytest.raises(CalibrationMismatch, match="objective differ"):
+        made_with(call_digits, effort=effort, resume=journal)
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"effort": "heroic"}, "effort='heroic'.*'quick', 'normal', 'thorough'"),
+        ({"effort": 3}, "effort=3"),
+        ({"objective": "worst"}, "objective='worst'"),
+        ({"objective": "lpips"}, r"(?s)needs a network.*load_distance\(.lpips.\)"),
+    ],
+)
+def test_efforts_and_objectives_that_are_none_are_refused(options: dict[str, Any], named: str) -> None:
+    with pytest.raises(InvalidOption, match=named):
+        made_with(call_digits, **options)

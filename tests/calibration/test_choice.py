@@ -44,7 +44,9 @@ class Field(Linear):
     trials: list[tuple[str, tuple[int, ...]]] = field(default_factory=list)
     luck: dict[str, float] = field(default_factory=dict)
 
-    def score(self, plan: Plan, forecaster: Forecaster, seeds: Sequence[int], key: str) -> list[float]:
+    def score(
+        self, plan: Plan, forecaster: Forecaster, seeds: Sequence[int], key: str, retrace: bool = False
+    ) -> list[float]:
         self.trials.append((key, tuple(seeds)))
         worth = sum(i * i for i in plan.indices) % 17 + len(key.split()[1]) / 50
         return [worth + 0.3 * ((seed * 7) % 5) + self.luck.get(key, 0.0) for seed in seeds]
@@ -237,7 +239,9 @@ def test_tolerances_grow_until_a_budget_is_passed(monkeypatch: pytest.MonkeyPatc
 class Slope(Field):
     """The later the second computed step, the better; nothing else counts."""
 
-    def score(self, plan: Plan, forecaster: Forecaster, seeds: Sequence[int], key: str) -> list[float]:
+    def score(
+        self, plan: Plan, forecaster: Forecaster, seeds: Sequence[int], key: str, retrace: bool = False
+    ) -> list[float]:
         return [float(plan.indices[1])] * len(seeds)
 
 
@@ -250,3 +254,14 @@ def test_the_search_goes_on_from_where_it_came_until_nothing_near_is_better(move
 
 def test_a_refinement_is_a_value() -> None:
     assert Effort() == Effort(refinement=Refinement()) and hash(Effort()) == hash(Effort())
+
+
+def test_the_worst_samples_decide_where_that_is_asked_for() -> None:
+    even, uneven = {seed: 30.0 for seed in range(10)}, {seed: 20.0 if seed < 2 else 40.0 for seed in range(10)}
+    bench = Bench(None, lambda: None, SEEDS)
+    assert bench.judge("uneven", uneven) > bench.judge("even", even)
+    bench.objective = "low"
+    assert bench.judge("uneven", uneven) < bench.judge("even", even)
+    bench.objective = lambda images, reference: images
+    bench.scores = {"even by <lambda>": dict.fromkeys(even, 0.1), "uneven by <lambda>": dict.fromkeys(even, 0.05)}
+    assert bench.judge("uneven", uneven) > bench.judge("even", even)

@@ -131,8 +131,9 @@ GONE = [
 @pytest.mark.parametrize("path", GONE, ids=".".join)
 @pytest.mark.parametrize("value", ["removed", "another type"])
 def test_a_field_that_is_missing_or_of_another_type_is_named(saved: Path, path: tuple[str, ...], value: str) -> None:
-    spoil = removed(*path) if value == "removed" else changed(*path, to=lambda _: True)
-    with pytest.raises(CalibrationMismatch, match=re.escape(".".join(path)) + r" is (missing|bool)") as raised:
+    other = "yes" if path[-1] == "retrace" else True
+    spoil = removed(*path) if value == "removed" else changed(*path, to=lambda _: other)
+    with pytest.raises(CalibrationMismatch, match=re.escape(".".join(path)) + r" is (missing|bool|str)") as raised:
         Calibration.load(damaged(saved, spoil))
     assert str(saved) in str(raised.value) and "Calibrate anew" in str(raised.value)
 
@@ -182,6 +183,11 @@ UNSEEN = {
     "samples": (changed("statistic", "samples", to=0), "statistic.samples"),
     "words for timesteps": (changed("schedule", "timesteps", 2, to="late"), "schedule.timesteps"),
     "words in a row": (changed("statistic", "joint", 2, 3, to="big"), "statistic.joint"),
+    "a price below nothing": (changed("price", to=-1), "price"),
+    "a ranked plan that is perhaps gone through again": (
+        changed("plans", "4", "ranking", 0, "retrace", to=1),
+        "plans.4.ranking[0].retrace",
+    ),
     "no measurements": (changed("plans", "4", "psnr", to={}), "plans.4.psnr"),
     "no samples": (changed("plans", "4", "psnr", "samples", to={}), "plans.4.psnr"),
     "an empty ranking line": (changed("plans", "4", "ranking", to=[{}]), "plans.4.ranking"),

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from padecast import InvalidOption
 from padecast.calibration import Statistic
-from padecast.calibration.statistic import gram_sum, measure, merge, mixture
+from padecast.calibration.statistic import DIGITS, gram_sum, measure, mixture
 
 STEPS, SAMPLES, SIZE = 4, 3, 11
 
@@ -61,11 +61,12 @@ def test_only_matrices_that_say_something_are_named() -> None:
 
 def test_calls_add_up_to_what_one_call_of_all_samples_gives() -> None:
     residuals = {"cond": features(0), "uncond": features(1)}
-    total = None
+    parts = []
     for part in (slice(0, 1), slice(1, 3)):
         own = {branch: [step[part] for step in steps] for branch, steps in residuals.items()}
-        total = merge(total, measure(own, [step[part] for step in features(2)], SIZE, torch.tensor([3.0, -2.0])))
-    assert total is not None and total.samples == SAMPLES
+        parts.append(measure(own, [step[part] for step in features(2)], SIZE, torch.tensor([3.0, -2.0])))
+    total = parts[0] + parts[1]
+    assert total.samples == SAMPLES
     for kind in total.kinds:
         torch.testing.assert_close(total.gram(kind), example().gram(kind))
 
@@ -90,7 +91,16 @@ def test_it_survives_being_written() -> None:
 def test_long_features_are_summed_as_exactly_as_short_ones() -> None:
     rows = torch.randn(2, 3, 150_000, generator=torch.Generator().manual_seed(0)) + 100
     expected = torch.einsum("bin,bjn->ij", rows.double(), rows.double())
-    torch.testing.assert_close(gram_sum(rows), expected, rtol=1e-5, atol=0)
+    torch.testing.assert_close(gram_sum(rows), expected, rtol=1e-12, atol=0)
+
+
+def test_small_differences_survive_a_journal() -> None:
+    base = torch.randn(1, 1, 5000, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    near = base + 1e-4 * torch.randn(1, 1, 5000, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    pair = measure({"cond": [base[0], near[0]]}, [], 5000, torch.zeros(1))
+    again = Statistic.from_dict(pair.to_dict(DIGITS)).gram()
+    left = float(again[0, 0] - 2 * again[0, 1] + again[1, 1])
+    assert left == pytest.approx(float((near - base).square().mean()), rel=1e-4)
 
 
 @pytest.mark.parametrize("guidance", [1.0, 3.5, 10.0])

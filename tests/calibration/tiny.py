@@ -112,7 +112,9 @@ class Linear(Bench):
         linear = self.base[rows] + torch.einsum("snp,p->sn", self.answers[rows][:, :, : len(values)], values)
         return linear + self.bend * values.square().sum()
 
-    def score(self, plan: Plan, forecaster: Forecaster, seeds: Sequence[int], key: str) -> list[float]:
+    def score(
+        self, plan: Plan, forecaster: Forecaster, seeds: Sequence[int], key: str, retrace: bool = False
+    ) -> list[float]:
         """Mean squares of the same images, as PSNR."""
         return psnr(self.image(plan, forecaster, seeds, Tape()), self.reference(seeds)).tolist()
 

@@ -54,6 +54,9 @@ class Calibration:
         sketch: ``size`` and ``seed`` of the random projection; size 0 if inner products are exact.
         choices: The winner of every budget.
         provenance: Software, machine, date, command.
+        effort: Its name; ``"custom"`` for one that was put together, nothing in files of before.
+        objective: What plans were chosen by.
+        price: Images' worth of steps that were announced; 0 in files of before.
 
     Example:
         >>> from padecast import zoo
@@ -77,6 +80,9 @@ class Calibration:
     sketch: dict[str, int]
     choices: dict[int, Choice]
     provenance: dict[str, Any] = field(default_factory=dict)
+    effort: str = ""
+    objective: str = "mean"
+    price: float = 0.0
 
     @property
     def steps(self) -> int:
@@ -143,6 +149,7 @@ class Calibration:
             summary=f"{count} of {self.steps} steps computed, as calibrated",
             cites=("padecast",),
             span=self.model["span"],
+            retrace=best.retrace,
         )
 
     def verdict(self, decibels: float) -> str:
@@ -232,6 +239,9 @@ class Calibration:
             "dtype": self.dtype,
             "seeds": list(self.seeds),
             "held_out": list(self.held_out),
+            "effort": self.effort,
+            "objective": self.objective,
+            "price": self.price,
             "plans": {str(n): write(self.choices[n]) for n in self.budgets},
             "sketch": self.sketch,
             "statistic": self.statistic.to_dict(),
@@ -253,6 +263,9 @@ class Calibration:
             sketch=document["sketch"],
             choices={int(n): read(entry) for n, entry in document["plans"].items()},
             provenance=document["provenance"],
+            effort=document["effort"],
+            objective=document["objective"],
+            price=document["price"],
         )
 
     def __repr__(self) -> str:

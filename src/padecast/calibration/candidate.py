@@ -22,16 +22,19 @@ class Candidate:
         plan: ``C`` and ``.``.
         forecaster: Registered name with options; Wiener weights read the calibration's own matrix.
         offsets: See :class:`padecast.forecasters.Refined`; none unless refined.
+        retrace: Whether stretches are gone through again, see :class:`padecast.methods.Method`. Default false.
     """
 
     plan: str
     forecaster: str
     offsets: Offsets = ()
+    retrace: bool = False
 
     @property
     def key(self) -> str:
         """Names the candidate among the measurements."""
-        return f"{self.plan} {self.forecaster}{' refined' if self.offsets else ''}"
+        marks = f"{' retraced' if self.retrace else ''}{' refined' if self.offsets else ''}"
+        return f"{self.plan} {self.forecaster}{marks}"
 
     def built(self, statistic: Statistic, strides: tuple[float, ...] = ()) -> Forecaster:
         """Build the forecaster with the weights of a calibration; strides are the sampler's own unless given."""
@@ -44,10 +47,11 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Measured:
-    """A candidate and the PSNR of every calibration sample that it drew, in dB."""
+    """A candidate, the PSNR of every calibration sample that it drew, in dB, and what it is chosen by."""
 
     candidate: Candidate
     psnr: dict[int, float]
+    worth: float = 0.0
 
     @property
     def mean(self) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
@@ -88,27 +88,57 @@ def choose(bench: Bench, statistic: Statistic, plans: Sequence[str], effort: Eff
     """
     fit, held = split(bench.seeds)
     few = fit[: effort.scouts]
-    pool = _measure(bench, statistic, [Candidate(plan, rule) for plan in plans for rule in SCOUTS], few)
+    pool = measure(bench, statistic, [Candidate(plan, rule) for plan in plans for rule in SCOUTS], few)
     leading = list(dict.fromkeys(m.candidate.plan for m in pool))[:3]
-    pool += _measure(bench, statistic, [Candidate(plan, rule) for plan in leading for rule in OTHERS], few)
-    pool.sort(key=lambda m: -m.mean)
-    final = _measure(bench, statistic, [m.candidate for m in pool[: effort.finalists]], fit)
-    for _ in range(effort.moves):
+    pool += measure(bench, statistic, [Candidate(plan, rule) for plan in leading for rule in OTHERS], few)
+    pool.sort(key=lambda m: -m.worth)
+    final = measure(bench, statistic, [m.candidate for m in pool[: effort.finalists]], fit)
+    final = search(bench, statistic, final, few, effort.moves, neighbours)
+    winner = _fit(bench, statistic, [*final, *pool], fit, held, effort)
+    return settle(bench, statistic, winner, final)
+
+
+def search(
+    bench: Bench,
+    statistic: Statistic,
+    final: list[Measured],
+    few: Sequence[int],
+    rounds: int,
+    near: Callable[[str], Sequence[str]],
+) -> list[Measured]:
+    """Try plans near the best, and near what is better, and return all that were tried on its samples, best first.
+
+    Args:
+        bench: Draws and remembers.
+        statistic: For Wiener weights.
+        final: Measured on all samples to fit on, best first.
+        few: Samples on which plans are tried before.
+        rounds: How often, at most.
+        near: Returns plans near one.
+    """
+    for _ in range(rounds):
         best = final[0]
-        near = [Candidate(plan, best.candidate.forecaster) for plan in neighbours(best.candidate.plan)]
         finalists = {m.candidate for m in final}
-        scouted = _measure(bench, statistic, [candidate for candidate in near if candidate not in finalists], few)
-        bar = fmean(best.psnr[seed] for seed in few)
-        better = [m.candidate for m in scouted[:2] if m.mean > bar]
+        candidates = [replace(best.candidate, plan=plan) for plan in near(best.candidate.plan)]
+        scouted = measure(bench, statistic, [c for c in candidates if c not in finalists], few)
+        bar = bench.judge(best.candidate.key, {seed: best.psnr[seed] for seed in few})
+        better = [m.candidate for m in scouted[:2] if m.worth > bar]
         if not better:
             break
-        final = sorted([*final, *_measure(bench, statistic, better, fit)], key=lambda m: -m.mean)
+        final = sorted([*final, *measure(bench, statistic, better, list(best.psnr))], key=lambda m: -m.worth)
         if final[0] is best:
             break
-    winner = _fit(bench, statistic, [*final, *pool], fit, held, effort)
-    everyone = bench.score(Plan(winner.plan), winner.built(statistic), bench.seeds, winner.key)
-    psnr = dict(zip(bench.seeds, everyone, strict=True))
-    return Choice(Measured(winner, psnr), fmean(psnr[s] for s in (held or fit)), tuple(final))
+    return final
+
+
+def settle(
+    bench: Bench, statistic: Statistic, winner: Candidate, final: Sequence[Measured], runs: int | None = None
+) -> Choice:
+    """Measure the winner on all samples, or on so many, those held out first."""
+    fit, held = split(bench.seeds)
+    measured = set([*held, *fit][:runs])
+    (best,) = measure(bench, statistic, [winner], [seed for seed in bench.seeds if seed in measured])
+    return Choice(best, fmean(best.psnr[seed] for seed in (held or fit) if seed in best.psnr), tuple(final))
 
 
 def _fit(
@@ -126,7 +156,7 @@ def _fit(
         if not stretches(Plan(plan)):
             continue
         field += _refine(bench, statistic, _linear(final, plan), fit, effort)
-    return max(field, key=lambda c: fmean(bench.score(Plan(c.plan), c.built(statistic), judges, c.key)))
+    return max(field, key=lambda c: measure(bench, statistic, [c], judges)[0].worth)
 
 
 def _linear(final: Sequence[Measured], plan: str) -> Candidate:
@@ -154,12 +184,14 @@ def _refine(
     return [replace(candidate, offsets=bench.fitted[key])] if bench.fitted[key] else []
 
 
-def _measure(
+def measure(
     bench: Bench, statistic: Statistic, candidates: Sequence[Candidate], seeds: Sequence[int]
 ) -> list[Measured]:
     """Measure candidates, best first."""
     done = []
     for candidate in candidates:
-        scores = bench.score(Plan(candidate.plan), candidate.built(statistic), seeds, candidate.key)
-        done.append(Measured(candidate, dict(zip(seeds, scores, strict=True))))
-    return sorted(done, key=lambda m: -m.mean)
+        forecaster = candidate.built(statistic)
+        scores = bench.score(Plan(candidate.plan), forecaster, seeds, candidate.key, candidate.retrace)
+        psnr = dict(zip(seeds, scores, strict=True))
+        done.append(Measured(candidate, psnr, bench.judge(candidate.key, psnr)))
+    return sorted(done, key=lambda m: -m.worth)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from functools import reduce
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from padecast._errors import InvalidOption, UnsupportedModel
 from padecast._intercept import Intercept, Layer
+from padecast._noise import Noise
 from padecast._steps import Position
 from padecast.calibration.statistic import Statistic, measure, mixture
 from padecast.forecasters import Reuse
@@ -37,6 +39,7 @@ class Keeper(Observer):
 
     def __init__(self, size: int | None, seed: int) -> None:
         self._wanted, self._seed, self.runs = size, seed, 0
+        self.noise: Noise | None = None
         self._clear(0)
 
     def begin(self, total: int) -> None:
@@ -48,6 +51,7 @@ class Keeper(Observer):
         """Keep a residual, and where it is."""
         self.index = at.index
         self.strides[at.index] = at.weight
+        self.noise = at.noise
         residuals = [(y - x).detach() for x, y in zip(inputs, output, strict=True)]
         for residual, mask in zip(residuals, rows or (), strict=False):
             if mask is not None:
@@ -93,8 +97,8 @@ class Keeper(Observer):
         self._guided[self.index] = copy * (copy.shape[1] / flat.shape[1]) ** 0.5
         self.bytes += copy.numel() * copy.element_size()
 
-    def statistic(self, samples: int) -> Statistic:
-        """Take the inner products of the run that is over.
+    def statistics(self, samples: int) -> list[Statistic]:
+        """Take the inner products of the run that is over, sample by sample.
 
         Args:
             samples: How many samples were drawn; a batch that holds a multiple of them has several branches.
@@ -119,7 +123,21 @@ class Keeper(Observer):
         alike = len(self._shares) == self.total and all(len(s) == len(branches) for s in self._shares)
         shares = torch.stack(self._shares).median(0).values if alike else torch.zeros(len(branches))
         outputs = [self._guided[i] for i in range(self.total)] if alike else []
-        return measure(branches, outputs, self.numel, shares)
+        size = len(next(iter(branches.values()))[0])
+        return [
+            measure(
+                {branch: [step[place : place + 1] for step in steps] for branch, steps in branches.items()},
+                [step[place : place + 1] for step in outputs],
+                self.numel,
+                shares,
+            )
+            for place in range(size)
+        ]
+
+    def statistic(self, samples: int) -> Statistic:
+        """Take the inner products of all samples together; see :meth:`statistics`."""
+        first, *others = self.statistics(samples)
+        return reduce(Statistic.__add__, others, first)
 
     @property
     def size(self) -> int:

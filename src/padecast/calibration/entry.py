@@ -18,6 +18,7 @@ def write(choice: Choice) -> dict[str, Any]:
     return {
         "plan": best.candidate.plan,
         "forecaster": best.candidate.forecaster,
+        "retrace": best.candidate.retrace,
         "offsets": _by_stretch(best.candidate.offsets),
         "psnr": {
             "mean": round(fmean(samples.values()), 3),
@@ -29,6 +30,7 @@ def write(choice: Choice) -> dict[str, Any]:
             {
                 "plan": m.candidate.plan,
                 "forecaster": m.candidate.forecaster,
+                "retrace": m.candidate.retrace,
                 "psnr": round(fmean(m.psnr.values()), 3),
                 "samples": len(m.psnr),
             }
@@ -53,8 +55,11 @@ def read(entry: dict[str, Any]) -> Choice:
     )
     samples = {int(seed): value for seed, value in entry["psnr"]["samples"].items()}
     ranking = tuple(
-        Measured(Candidate(row["plan"], row["forecaster"]), dict.fromkeys(range(row["samples"]), row["psnr"]))
+        Measured(
+            Candidate(row["plan"], row["forecaster"], retrace=row["retrace"]),
+            dict.fromkeys(range(row["samples"]), row["psnr"]),
+        )
         for row in entry["ranking"]
     )
-    best = Measured(Candidate(entry["plan"], entry["forecaster"], offsets), samples)
+    best = Measured(Candidate(entry["plan"], entry["forecaster"], offsets, entry["retrace"]), samples)
     return Choice(best, entry["psnr"]["held_out"], ranking)

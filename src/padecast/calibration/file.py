@@ -8,11 +8,11 @@ from typing import Any
 
 from padecast import files
 from padecast._errors import CalibrationMismatch, DamagedFile, InvalidOption, MissingFile
-from padecast.calibration.schema import refuse_file, validate
+from padecast.calibration.schema import refuse_file, renew, validate
 from padecast.files.bounds import Excess, check_values
 
 KIND = "padecast calibration"
-SCHEMA = 1
+SCHEMA = 2
 
 BOUNDS = files.Bounds()
 
@@ -87,6 +87,7 @@ def read(path: Path) -> dict[str, Any]:
             f"the calibration {files.line(path, 400)} has schema {schema}; this release of padecast reads up to "
             f"{SCHEMA}.\nUsual cause: it was made by a later release. Upgrade: pip install -U padecast"
         )
+    document = renew(document) if schema == 1 else document
     validate(path, document)
     checked: dict[str, Any] = document
     return checked

@@ -19,7 +19,7 @@ from padecast.calibration.schema import (
     check_grid,
     check_statistic,
 )
-from padecast.calibration.statistic import Statistic
+from padecast.calibration.statistic import DIGITS, Statistic
 from padecast.files.fields import (
     Kinds,
     Refuse,
@@ -99,7 +99,7 @@ class Journal:
     def statistic(self, seeds: tuple[int, ...], entry: Kept) -> None:
         """Keep the inner products of one call."""
         self.statistics[seeds] = entry
-        details = {"size": entry.size, "schedule": asdict(entry.schedule), "statistic": entry.statistic.to_dict()}
+        details = {"size": entry.size, "schedule": asdict(entry.schedule), "statistic": entry.statistic.to_dict(DIGITS)}
         self._append({"seeds": list(seeds), **details})
 
     def _append(self, entry: dict[str, Any]) -> None:

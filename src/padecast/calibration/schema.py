@@ -40,6 +40,9 @@ FIELDS: dict[str, type | tuple[type, ...]] = {
     "dtype": str,
     "seeds": list,
     "held_out": list,
+    "effort": str,
+    "objective": str,
+    "price": (int, float),
     "plans": dict,
     "sketch": dict,
     "statistic": dict,
@@ -54,6 +57,7 @@ PARTS: dict[str, dict[str, type | tuple[type, ...]]] = {
 PLAN: dict[str, type | tuple[type, ...]] = {
     "plan": str,
     "forecaster": str,
+    "retrace": bool,
     "offsets": dict,
     "psnr": dict,
     "ranking": list,
@@ -64,7 +68,24 @@ PSNR: dict[str, type | tuple[type, ...]] = {
     "held_out": (int, float),
     "samples": dict,
 }
-RANKED: dict[str, type | tuple[type, ...]] = {"plan": str, "forecaster": str, "psnr": (int, float), "samples": int}
+RANKED: dict[str, type | tuple[type, ...]] = {
+    "plan": str,
+    "forecaster": str,
+    "retrace": bool,
+    "psnr": (int, float),
+    "samples": int,
+}
+
+
+def renew(document: dict[str, Any]) -> dict[str, Any]:
+    """Return a document of schema 1 as one of schema 2: nothing was gone through again then, nor a price said."""
+    plans = document.get("plans")
+    for entry in plans.values() if isinstance(plans, dict) else ():
+        ranking = entry.get("ranking") if isinstance(entry, dict) else None
+        for part in [entry, *(ranking if isinstance(ranking, list) else [])]:
+            if isinstance(part, dict):
+                part["retrace"] = False
+    return {**document, "effort": "", "objective": "mean", "price": 0}
 
 
 def validate(path: Path, document: dict[str, Any]) -> None:
@@ -82,6 +103,7 @@ def validate(path: Path, document: dict[str, Any]) -> None:
     check_grid(refuse, document["schedule"], steps)
     if document["guidance"] is not None:
         check_number(refuse, "guidance", document["guidance"])
+    check_number(refuse, "price", document["price"], 0)
     for name in ("seeds", "held_out"):
         _check_seeds(refuse, name, document[name])
     check_whole(refuse, "sketch.size", document["sketch"]["size"], 0, LARGEST)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -91,15 +90,11 @@ class Statistic:
             names.append(OUTPUT)
         return tuple(names)
 
-    def to_dict(self) -> dict[str, object]:
-        """Return plain data: means, rounded to eight digits."""
-        return {
-            "branches": list(self.branches),
-            "samples": self.samples,
-            "joint": _round(self.joint / self.samples),
-            "output": _round(self.output / self.samples),
-            "shares": _round(self.shares / self.samples),
-        }
+    def to_dict(self, digits: int = 8) -> dict[str, object]:
+        """Return plain data: means, rounded to so many digits."""
+        tensors = {"joint": self.joint, "output": self.output, "shares": self.shares}
+        means = {name: _round(tensor / self.samples, digits) for name, tensor in tensors.items()}
+        return {"branches": list(self.branches), "samples": self.samples, **means}
 
     @classmethod
     def from_dict(cls, document: dict[str, object]) -> Statistic:
@@ -114,6 +109,8 @@ class Statistic:
 
 
 KINDS = (POOLED, GUIDED, OUTPUT)
+DIGITS = 14
+"""Of inner products while they are planned with."""
 
 
 def measure(residuals: dict[str, list[Tensor]], outputs: list[Tensor], numel: int, shares: Tensor) -> Statistic:
@@ -135,12 +132,12 @@ def measure(residuals: dict[str, list[Tensor]], outputs: list[Tensor], numel: in
 
 
 def gram_sum(rows: Tensor) -> Tensor:
-    """Return ``sum_b X_b X_b^T`` of ``(B, n, m)`` in float64, in float32 products of bounded length."""
+    """Return ``sum_b X_b X_b^T`` of ``(B, n, m)``, in float64: a planner lives on small differences of it."""
     total = torch.zeros(rows.shape[1], rows.shape[1], dtype=torch.float64)
     for sample in rows:
         for part in sample.split(CHUNK, dim=1):
-            wide = part.float()
-            total += (wide @ wide.T).double()
+            wide = part.double()
+            total += (wide @ wide.T).cpu()
     return total
 
 
@@ -155,15 +152,10 @@ def mixture(parts: Sequence[Tensor], whole: Tensor) -> Tensor:
     return shares
 
 
-def _round(tensor: Tensor) -> list[object]:
+def _round(tensor: Tensor, digits: int) -> list[object]:
     def read(value: object) -> object:
-        return [read(v) for v in value] if isinstance(value, list) else float(f"{value:.8g}")
+        return [read(v) for v in value] if isinstance(value, list) else float(f"{value:.{digits}g}")
 
     result = read(tensor.tolist())
     assert isinstance(result, list)
     return result
-
-
-def merge(first: Statistic | None, second: Statistic) -> Statistic:
-    """Return the sum, or the second alone if there is no first."""
-    return second if first is None else dataclasses.replace(first + second)

@@ -3,26 +3,36 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from statistics import fmean
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from padecast._errors import InvalidOption, check
+from padecast._noise import Noise
 from padecast._steps import Position
 from padecast.calibration.psnr import psnr
 from padecast.forecasters import Forecaster
+from padecast.handles.accelerate import accelerate
 from padecast.handles.attach import around
 from padecast.hooks.quiet import quiet
 from padecast.memory.arithmetic import Rows, Streams
+from padecast.methods import Method
 from padecast.policies import Plan
+from padecast.report import Report
 from padecast.session.observer import Observer
 from padecast.session.session import Session
 
 Progress = Callable[[str, float], None]
-"""Told what was done, and how many computed steps of one sample that took."""
+"""Told what was done, and how many computed steps of one sample that took, as a share of a run."""
+Distance = Callable[[Tensor, Tensor], Tensor]
+"""Returns how far images ``(B, ...)`` are from the uncached ones, ``(B,)``, less being better."""
+OBJECTIVES = ("mean", "low")
+LOW = 0.1
+"""Which quantile of the samples' PSNR is ``"low"``."""
 
 
 def quietly(_what: str, _steps: float) -> None:
@@ -76,6 +86,7 @@ class Bench:
         saved: Called after every new score, to keep it.
         fitted: Offsets that are known already, by candidate.
         fit_saved: Called with offsets that were found, to keep them.
+        objective: What candidates are chosen by: ``"mean"`` or ``"low"``, of the PSNR, or a distance.
     """
 
     pipe: Any
@@ -88,6 +99,8 @@ class Bench:
     saved: Callable[[str, dict[int, float]], None] = lambda _key, _scores: None
     fitted: dict[str, Any] = field(default_factory=dict)
     fit_saved: Callable[[str, Any], None] = lambda _key, _offsets: None
+    objective: str | Distance = "mean"
+    noise: Noise | None = None
     references: dict[int, Tensor] = field(default_factory=dict)
     seconds: list[float] = field(default_factory=list)
 
@@ -147,7 +160,9 @@ class Bench:
         self.progress("trial", (plan.nfe - len(tape.played)) * len(seeds) / len(plan.steps))
         return images
 
-    def score(self, plan: Plan, forecaster: Forecaster, seeds: Sequence[int], key: str) -> list[float]:
+    def score(
+        self, plan: Plan, forecaster: Forecaster, seeds: Sequence[int], key: str, retrace: bool = False
+    ) -> list[float]:
         """Return the PSNR of seeds in dB under a plan; measured once, remembered by ``key``.
 
         Args:
@@ -155,20 +170,61 @@ class Bench:
             forecaster: How the others are forecast.
             seeds: Which samples.
             key: Names the plan and the forecaster.
+            retrace: Whether stretches are gone through again.
         """
-        scores = self.scores.setdefault(key, {})
-        for batch in self.batches([seed for seed in seeds if seed not in scores]):
+        scores, gaps = (self.scores.setdefault(name, {}) for name in (key, self._name(key)))
+        for batch in self.batches([seed for seed in seeds if seed not in scores or seed not in gaps]):
             reference = self.reference(batch)
-            with around(self.pipe, self.span, lambda total: Session(plan, forecaster, total, measure=False)) as begun:
-                images = self.draw(batch)
-            check_once(len(begun))
+            images, steps = self._draw_by(plan, forecaster, batch, retrace)
             self.progress("trial", plan.nfe * len(batch) / len(plan.steps))
-            fresh = dict(zip(batch, psnr(images, reference).tolist(), strict=True))
-            if begun[0].plan != plan.steps:
-                fresh = dict.fromkeys(batch, 0.0)  # what could not be forecast was computed: another budget
-            scores.update(fresh)
-            self.saved(key, fresh)
+            fails = steps != plan.steps  # what could not be forecast was computed: another budget
+            values = {key: [0.0] * len(batch) if fails else psnr(images, reference).tolist()}
+            if callable(self.objective):
+                apart = self.objective(images, reference).double().nan_to_num(nan=FAR).clamp_max(FAR)
+                values[self._name(key)] = [FAR] * len(batch) if fails else apart.tolist()
+            for name, numbers in values.items():
+                fresh = dict(zip(batch, numbers, strict=True))
+                self.scores[name].update(fresh)
+                self.saved(name, fresh)
         return [scores[seed] for seed in seeds]
+
+    def _draw_by(self, plan: Plan, forecaster: Forecaster, batch: Sequence[int], retrace: bool) -> tuple[Tensor, str]:
+        """Return the images of a batch under a plan, and which steps were computed."""
+        if retrace:
+            reports: list[Report] = []
+            trial = Method("trial", plan, forecaster, "of a calibration", span=self.span, retrace=True)
+            with accelerate(self.pipe, trial, measure=False, on_run=reports.append):
+                images = self.draw(batch)
+            check_once(len(reports))
+            return images, reports[0].plan
+        with around(self.pipe, self.span, lambda total: Session(plan, forecaster, total, measure=False)) as begun:
+            images = self.draw(batch)
+        check_once(len(begun))
+        return images, begun[0].plan
+
+    def _name(self, key: str) -> str:
+        """Return the name among the scores of what a candidate is chosen by."""
+        return f"{key} by {name_of(self.objective)}" if callable(self.objective) else key
+
+    def judge(self, key: str, scores: Mapping[int, float]) -> float:
+        """Return what a candidate is chosen by, the more the better, where its PSNRs were measured.
+
+        Args:
+            key: Names the candidate.
+            scores: Its PSNR by seed.
+        """
+        if callable(self.objective):
+            return -fmean(self.scores[self._name(key)][seed] for seed in scores)
+        values = torch.tensor(list(scores.values()), dtype=torch.float64)
+        return float(values.mean() if self.objective == "mean" else values.quantile(LOW))
+
+
+def name_of(objective: str | Distance) -> str:
+    """Return the name of what is chosen by."""
+    return objective if isinstance(objective, str) else getattr(objective, "__name__", type(objective).__name__)
+
+
+FAR = 1e9
 
 
 def check_once(runs: int) -> None:

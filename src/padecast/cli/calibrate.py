@@ -21,15 +21,19 @@ from padecast._errors import UnwritableFile, check
 from padecast.calibration import Calibration, Effort
 from padecast.calibration.collect import watching
 from padecast.calibration.provenance import device_name
+from padecast.calibration.trials import Distance
 from padecast.cli import _options, plan
 from padecast.cli._files import as_json, check_writable, refuse_existing
 from padecast.cli._pipelines import load
 from padecast.cli._shell import INTERRUPTED, ending, pipeline_errors, progress, say_duration, stderr, stdout
 from padecast.lab import curve, figures
+from padecast.lab.pretrained import load_distance
 from padecast.lab.runner import UNCACHED, Task, draw
 
 SHARES = (0.3, 0.4, 0.5)
 """Budgets that are calibrated unless others are asked for, as shares of the steps."""
+TIMED = 4
+"""Samples that are timed before, at most."""
 
 
 class Level(str, Enum):
@@ -40,11 +44,12 @@ class Level(str, Enum):
     thorough = "thorough"
 
 
-EFFORTS = {
-    Level.quick: Effort(scouts=3, finalists=3, moves=1, refined=0),
-    Level.normal: Effort(),
-    Level.thorough: Effort(scouts=8, finalists=8, moves=6, refined=4),
-}
+class Objective(str, Enum):
+    """What plans are chosen by."""
+
+    mean = "mean"
+    low = "low"
+    lpips = "lpips"
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,8 @@ class Order:
 
     task: Task
     budgets: tuple[int, ...]
-    effort: Effort
+    effort: str
+    objective: str
     span: str
     sketch: int | None
     name: str
@@ -62,7 +68,7 @@ class Order:
     @property
     def journal(self) -> Path:
         """Where everything found so far is kept; another command has another, so that no two are mixed."""
-        options = [self.task.settings(), self.budgets, dataclasses.asdict(self.effort), self.span, self.sketch]
+        options = [self.task.settings(), self.budgets, self.effort, self.objective, self.span, self.sketch]
         code = hashlib.sha256(plain.dumps(options, default=str).encode()).hexdigest()[:8]
         return self.out.with_name(f"{self.out.stem}-{code}.part.jsonl")
 
@@ -89,7 +95,10 @@ def calibrate(
     frames: int | None = _options.FRAMES,
     negative: str | None = _options.NEGATIVE,
     settings: list[str] = _options.SET,
-    effort: Level = typer.Option(Level.normal, help="How much is tried: quick fits no weights."),
+    effort: Level = typer.Option(Level.quick, help="At most 15 or 150 images' worth for three budgets, or thousands."),
+    objective: Objective = typer.Option(
+        Objective.mean, help="Choose by the mean PSNR, by its 10th percentile (low), or by LPIPS."
+    ),
     span: str = typer.Option("output", help="What is forecast: the output, or block lists; see padecast models."),
     sketch: int | None = typer.Option(None, min=0, help="Dimensions residuals are projected to; 0 keeps them exact."),
     name: str = typer.Option("", help="For messages and pictures; the pipeline's class by default."),
@@ -107,16 +116,17 @@ def calibrate(
     sampling = _options.sampling([*prompt, *_lines(prompts_file)], classes, guidance, shift, further)
     _refuse(out, overwrite=overwrite)
     figures.check_installed()
+    distance: str | Distance = load_distance("lpips") if objective is Objective.lpips else objective.value
     pipe = load(pipeline, device=device, dtype=dtype, offload=offload)
     task = Task(pipe, sampling, steps, drawn, _options.batch_of(pipe, batch), pipeline)
-    order = Order(task, counts, EFFORTS[effort], span, sketch, name, out)
+    order = Order(task, counts, effort.value, objective.value, span, sketch, name, out)
     sampling.conditions(pipe, drawn)  # what the pipeline cannot take is said before it runs
     with pipeline_errors():
         work = announce(order)
     if dry_run:
         return
     with keeping(order):
-        result = find_plans(order, *work)
+        result = find_plans(order, distance, *work)
         write(result, order)
     if json:
         typer.echo(as_json(plan.described(result)))
@@ -139,18 +149,19 @@ def uses(result: Calibration, order: Order) -> list[str]:
 
 
 def announce(order: Order) -> tuple[float, float]:
-    """Time a call and say how long the calibration takes; returns its work, and what of it was done before.
+    """Time a few steps and say what the calibration takes; returns its price, and what of it was paid before.
 
-    Both in uncached samples.
+    Both in images' worth of steps.
     """
-    task, seeds = order.task, order.task.batches()[0]
+    task, seeds = order.task, order.task.batches()[0][:TIMED]
     with watching(task.pipe, order.span, order.sketch) as keeper:
-        draw(task, dataclasses.replace(UNCACHED, steps=2), seeds)
-    branches = len(keeper.statistic(len(seeds)).branches)
-    each = draw(task, UNCACHED, seeds).seconds / len(seeds)
-    work = calibration.estimate(task.steps, order.budgets, len(task.seeds), branches, order.effort)
+        draw(task, dataclasses.replace(UNCACHED, steps=2), seeds[:1])
+    branches = len(keeper.statistic(1).branches)
+    short, long = (draw(task, dataclasses.replace(UNCACHED, steps=steps), seeds).seconds for steps in (2, 4))
+    each = (short + (task.steps - 2) * max(long - short, 0.0) / 2) / len(seeds)
+    work = calibration.price(order.effort, order.budgets, task.seeds, task.steps, branches)
     device = device_name(getattr(task.pipe, "device", None))
-    _say(f"about {say_duration(work * each)}: as much as {work:.0f} uncached samples of {each:.2g} s ({device})")
+    _say(f"about {work:.0f} images' worth of steps, some {say_duration(work * each)} ({each:.2g} s each, {device})")
     if order.journal.exists():
         _say(f"less, because it goes on from {order.journal}")
     return work, count_kept_work(order, branches)
@@ -172,13 +183,15 @@ def _worth(line: dict[str, Any], order: Order, branches: int) -> float:
     task, written = order.task, str(line.get("trial", line.get("fit", "")))
     computed, steps = written.partition(" ")[0].count("C"), task.steps
     if "fit" in line:
-        return calibration.fitting_work(steps, computed, len(task.seeds), branches, order.effort)
+        effort = calibration.EFFORTS[order.effort]
+        thorough = effort if isinstance(effort, Effort) else Effort()
+        return calibration.fitting_work(steps, computed, len(task.seeds), branches, thorough)
     if isinstance(line.get("psnr"), dict):
         return len(line["psnr"]) * computed / steps
     return float(len(line["seeds"])) if isinstance(line.get("seeds"), list) else 0.0
 
 
-def find_plans(order: Order, work: float, before: float = 0.0) -> Calibration:
+def find_plans(order: Order, objective: str | Distance, work: float, before: float = 0.0) -> Calibration:
     """Calibrate, and show how far it is; an interrupted one says how it goes on."""
     task = order.task
     try:
@@ -193,6 +206,7 @@ def find_plans(order: Order, work: float, before: float = 0.0) -> Calibration:
                 span=order.span,
                 name=order.name,
                 effort=order.effort,
+                objective=objective,
                 sketch=order.sketch,
                 resume=order.journal,
                 progress=by_samples(tick),

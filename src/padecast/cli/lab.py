@@ -12,6 +12,7 @@ import typer
 
 from padecast._errors import InvalidOption, PadecastError, UnwritableFile
 from padecast.cli import _options
+from padecast.cli._chosen import Chosen, choose
 from padecast.cli._files import check_writable
 from padecast.cli._pipelines import load
 from padecast.cli._shell import FAILED, INTERRUPTED, Command, Failure, ending, pipeline_errors, progress, stderr
@@ -19,7 +20,7 @@ from padecast.files import line
 from padecast.integrations.ray import Cluster, do
 from padecast.lab import figures, metrics
 from padecast.lab.cells import Cell, Memory, cells, run
-from padecast.lab.experiment import Experiment, Source, read
+from padecast.lab.experiment import Experiment, Portraits, Source, read
 from padecast.lab.pretrained import metrics_of
 from padecast.lab.shelf import Shelf
 from padecast.methods.plugins import list_plugins
@@ -42,6 +43,10 @@ def lab() -> None:
 def run_experiment(
     file: Path = FILE,
     out: Path = OUT,
+    calibration: str | None = _options.CALIBRATION,
+    computed: int | None = _options.COMPUTED,
+    speedup: float | None = _options.SPEEDUP,
+    decibels: float | None = _options.DECIBELS,
     size: str | None = _options.SIZE,
     frames: int | None = _options.FRAMES,
     negative: str | None = _options.NEGATIVE,
@@ -58,9 +63,12 @@ def run_experiment(
 ) -> None:
     """Do what is left of an experiment; every finished cell is written at once, and later runs skip it.
 
-    Unless the weights, the method's defaults or the calibration that it was done with have changed.
+    Unless the weights, the method's defaults or the calibration that it was done with have changed. With
+    --calibration, its plans are measured in place of the methods and caches of the file.
     """
-    experiment, shelf = _with(read(file), _options.arguments(size, frames, negative, settings)), Shelf(out)
+    plan_wish = choose(calibration, computed, speedup, decibels, needs_wish=False)
+    experiment = _with_plans(_with(read(file), _options.arguments(size, frames, negative, settings)), plan_wish)
+    shelf = Shelf(out)
     figures.check_installed()
     metrics.check_installed()
     if not list_only:
@@ -96,6 +104,41 @@ def _with(experiment: Experiment, further: dict[str, Any]) -> Experiment:
         dataclasses.replace(setting, arguments={**setting.arguments, **further}) for setting in experiment.settings
     ]
     return dataclasses.replace(experiment, settings=tuple(settings))
+
+
+def _with_plans(experiment: Experiment, calibrated: Chosen | None) -> Experiment:
+    """Return an experiment of the plans of a calibration: the one wished for, or those at its numbers of steps, or all.
+
+    Raises:
+        InvalidOption: If the calibration is for another number of steps than every setting, or ships for others.
+    """
+    if calibrated is None:
+        return experiment
+    budgets = calibrated.calibration.budgets
+    counts = (calibrated.computed,) if calibrated.computed else experiment.nfe or budgets
+    alike = [setting for setting in experiment.settings if setting.steps == calibrated.calibration.steps]
+    if not alike:
+        raise InvalidOption(
+            f"--calibration {calibrated.file} is for {calibrated.calibration.steps} steps, and the settings of "
+            f"{experiment.name!r} have {', '.join(str(setting.steps) for setting in experiment.settings)}.\n"
+            "Calibrate one of those: padecast calibrate PIPELINE --steps ..."
+        )
+    changed = dataclasses.replace(
+        experiment,
+        settings=tuple(alike),
+        calibrations=(calibrated.file,),
+        nfe=counts,
+        methods=(),
+        peers=(),
+        sweeps=(),
+        portraits=Portraits(),
+    )
+    if not any(cell.chosen.startswith("calibrated:") for cell in cells(changed)):
+        raise InvalidOption(
+            f"--calibration {calibrated.file} ships for a setting of that name, and {experiment.name!r} has "
+            f"{', '.join(repr(setting.name) for setting in alike)}.\nName the setting so, or give a file."
+        )
+    return changed
 
 
 def _select(every: list[Cell], words: list[str]) -> list[Cell]:

@@ -102,7 +102,7 @@ def row(calibration: Calibration, computed: int) -> dict[str, Any]:
         "psnr": {"mean": values.mean, "p5": values.p5, "worst": values.worst},
         "held_out": choice.held_out if split(calibration.seeds)[1] else None,
         "plan": best.plan,
-        "forecaster": best.forecaster + (" refined" if best.offsets else ""),
+        "forecaster": best.key.partition(" ")[2],
     }
 
 

@@ -25,9 +25,11 @@ from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
 
+from torch import Tensor
+
 from padecast._errors import InvalidOption, MissingPackage, MissingWeights, unknown
 from padecast.lab import networks
-from padecast.lab.scores import Score
+from padecast.lab.scores import Likeness, Score
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,32 @@ def load(name: str) -> Score:
             f"It needs {metric.weights}.\nWithout a network, fetch it elsewhere and copy it there, or leave "
             f"{name!r} out of the metrics."
         ) from error
+
+
+def load_distance(name: str) -> Callable[[Tensor, Tensor], Tensor]:
+    """Load a metric that compares every image with its reference, for :func:`padecast.calibrate`.
+
+    Args:
+        name: Such as ``"lpips"``.
+
+    Returns:
+        A function of that name, of images and references ``(B, ...)``; returns ``(B,)``, less being better.
+
+    Raises:
+        UnknownName: If the metric is unknown.
+        InvalidOption: If it is one of many images together, or of prompts.
+        MissingPackage: If a package is not installed, or cannot be imported; the message has the command.
+        MissingWeights: If its network cannot be loaded; the message says which, and where it is looked for.
+    """
+    (score,) = metrics_of([name]).values()
+    if not isinstance(score, Likeness):
+        raise InvalidOption(f"{name!r} does not compare single images with references.\nTake another, such as 'lpips'.")
+
+    def distance(images: Tensor, reference: Tensor) -> Tensor:
+        return score.rows(images, reference, ())
+
+    distance.__name__ = name
+    return distance
 
 
 def _import(module: str, metric: Metric) -> Any:

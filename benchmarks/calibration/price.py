@@ -1,0 +1,123 @@
+"""What a calibration of every effort takes, and what it is worth: PSNR on seeds that it has not seen.
+
+    python -m benchmarks.calibration.price                                  # quick and normal, digits:matched
+    python -m benchmarks.calibration.price --effort quick --draws 4         # on four sets of samples
+    python -m benchmarks.calibration.price --effort thorough
+    python -m benchmarks.calibration.price --world scenes:as-flux --seeds 12 --batch 4
+
+Writes benchmarks/results/price-WORLD.json, row by row: the uncalibrated rule, and every effort on sets of samples of
+its own, over which figures are averaged. Rows that are there are not measured again, and a calibration that was
+interrupted goes on from runs/price-*.jsonl. benchmarks.calibration.page writes the table of docs/calibrating.md from
+the file of digits:matched.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import time
+from pathlib import Path
+
+import padecast
+from benchmarks.common import (
+    CALLS,
+    DEVELOPMENT,
+    RESULTS,
+    TEST,
+    Document,
+    captions,
+    load,
+    progress,
+    provenance,
+    read,
+    write,
+)
+from padecast import lab
+from padecast.calibration import EFFORTS, Calibration, price
+from padecast.zoo.worlds import WORLDS
+
+BUDGETS = (6, 8, 10)
+FIRST, COUNT = 30_000, 16
+"""Calibration samples of a set; a quick calibration takes the first few."""
+RULE = "uncalibrated rule"
+
+
+def build_task(world: str, seeds: tuple[int, ...], batch: int, steps: int) -> lab.Task:
+    """Return the task of a world; guidance and shift are its pipeline's own."""
+    model = world.partition(":")[0]
+    if model == "digits":
+        call = lab.Sampling()
+    else:
+        prompts = captions(model, 64, held_out=False)
+        arguments = {name: value for name, value in CALLS[model]["arguments"].items() if name == "max_sequence_length"}
+        call = lab.Sampling(prompts, arguments=arguments)
+    return lab.Task(load(world), call, steps, seeds, batch, name=world, development=DEVELOPMENT)
+
+
+def calibrate(work: lab.Task, effort: str, draw: int) -> tuple[Calibration, Document]:
+    """Calibrate on a set of samples, and return what that took besides."""
+    spent, started = list[float](), time.perf_counter()
+    samples = range(FIRST + draw * COUNT, FIRST + (draw + 1) * COUNT)
+    resume = Path("runs") / f"price-{work.name.replace(':', '-')}-{effort}-{draw}.jsonl"
+    with progress(int(price(effort, BUDGETS, samples, work.steps, 2)), f"{work.name}, {effort}") as tell:
+
+        def note(what: str, images: float) -> None:
+            spent.append(images)
+            tell(what, images)
+
+        made = padecast.calibrate(
+            work.pipe,
+            lambda pipe, seeds: work.call(pipe, seeds, num_inference_steps=work.steps),
+            BUDGETS,
+            samples,
+            batch=work.batch,
+            effort=effort,
+            resume=resume,
+            progress=note,
+        )
+    return made, {"price": made.price, "spent": sum(spent), "seconds": time.perf_counter() - started}
+
+
+def measure(work: lab.Task, methods: dict[int, lab.Entry]) -> Document:
+    """Return PSNR by number of computed steps."""
+    with progress(lab.calls(work, len(methods)), work.name) as tell:
+        results = lab.measure(work, list(methods.values()), timed=False, flops=False, progress=tell).results
+    rows = {result.wanted: result for result in results if result.wanted is not None}
+    return {str(n): {"nfe": rows[n].nfe, **dataclasses.asdict(rows[n].psnr)} for n in methods}
+
+
+def main() -> None:
+    """Measure and write."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--world", choices=tuple(WORLDS), default="digits:matched")
+    parser.add_argument("--effort", choices=tuple(EFFORTS), action="append", help="one alone; quick and normal if none")
+    parser.add_argument("--draws", type=int, default=1, help="sets of calibration samples (%(default)s)")
+    parser.add_argument("--seeds", type=int, default=32, help="unseen seeds that are measured (%(default)s)")
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--batch", type=int, default=8)
+    options = parser.parse_args()
+    name = f"price-{options.world.replace(':', '-')}.json"
+    document: Document = read(name) if (RESULTS / name).is_file() else {}
+    shape = {"world": options.world, "steps": options.steps, "seeds": options.seeds, "batch": options.batch}
+    if any(document.get(key) != value for key, value in shape.items()):
+        document = {**shape, "rows": {}}
+    work = build_task(options.world, TEST[: options.seeds], options.batch, options.steps)
+    pairs = [(effort, draw) for effort in options.effort or ("quick", "normal") for draw in range(options.draws)]
+    for effort, draw in ((RULE, 0), *pairs):
+        rows = document["rows"].setdefault(effort, [])
+        if len(rows) > draw:
+            continue
+        if effort == RULE:
+            rule = {n: f"tc-pade:every={(work.steps - 1) / (n - 1)!r}" for n in BUDGETS}
+            row = {"price": 0.0, "spent": 0.0}
+            entries = {n: lab.Entry.of(rule[n], wanted=n) for n in BUDGETS}
+        else:
+            made, row = calibrate(work, effort, draw)
+            row |= {"plans": {str(n): made.choices[n].best.candidate.key for n in BUDGETS}}
+            entries = {n: lab.Entry.of(made.method(computed=n), wanted=n) for n in BUDGETS}
+        rows.append({**row, "psnr": measure(work, entries)})
+        write(name, {**document, "provenance": provenance(work.pipe)})
+
+
+if __name__ == "__main__":
+    main()
