@@ -91,7 +91,7 @@ CASES: dict[str, tuple[Change, str]] = {
     "many steps": (change_look(timesteps=[1.0] * 401), r"steps of looks\[0\].timesteps is 401"),
     "timestep of text": (change_look(timesteps=["x"] * 12), r"looks\[0\].timesteps holds"),
     "fewer sigmas": (change_noise(sigmas=[1.0]), r"looks\[0\].noise.sigmas has 1 values, not 13"),
-    "sigmas that stand": (change_noise(sigmas=[0.5] * 13, alphas=[0.5] * 13), "do not fall"),
+    "sigmas that rise": (change_noise(sigmas=[i / 13 for i in range(13)], alphas=[0.5] * 13), "do not fall"),
     "negative sigma": (change_noise(sigmas=[-1.0] * 13), "where 0 to 1e"),
     "size zero": (change_noise(size=0), r"looks\[0\].noise.size is 0"),
     "no matrix": (change_look(grams={}), r"looks\[0\].grams has 0 values"),

@@ -17,6 +17,7 @@ from tests.lab.tiny import digits
 from tests.runs import test_unets as unets
 from tests.tiny import (
     dit,
+    flux,
     flux_image_to_image,
     flux_pipeline,
     sample_flux,
@@ -28,8 +29,9 @@ from torch import Tensor
 
 import padecast
 from padecast import InvalidOption, PadecastWarning, accelerate
+from padecast._errors import UnwritableFile
 from padecast.handles.learning import library_of
-from padecast.lessons import Library
+from padecast.lessons import Identity, Lesson, Library
 from padecast.lessons.planner import Planner
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array_?.*:DeprecationWarning")  # of diffusers
@@ -66,7 +68,7 @@ def test_the_first_run_is_exact_and_the_next_are_planned() -> None:
         assert torch.equal(sample(pipe), untouched)
         assert run.report.plan == "C" * 10 and noted(run, "nothing was known") and noted(run, "taught 2 sample(s)")
         planned = sample(pipe)
-        assert run.report.computed == 4 and noted(run, "planned from 1 run(s) with 2 sample(s): 4 of 10 computed")
+        assert run.report.computed == 4 and noted(run, "planned from 1 run(s) with 2 sample(s): 4 of 10 to be computed")
         assert noted(run, "an estimate") and not torch.equal(planned, untouched)
         assert torch.equal(sample(pipe), planned), "nothing is learnt of a run that was planned"
         assert noted(run, "planned from 1 run(s)")
@@ -131,7 +133,9 @@ def test_levels_that_nobody_saw_are_looked_at(tmp_path: Path) -> None:
         sample(pipe, 12)
         assert run.report.computed == 12 and noted(run, "of its noise levels")
         sample(pipe, 12)
-        assert run.report.computed == 4 and noted(run, "planned from 2 run(s)")
+        assert run.report.computed == 4 and noted(run, "planned from 1 run(s)"), (
+            "of three steps nothing is read for twelve"
+        )
 
 
 def test_a_fast_first_run_is_forecast_and_teaches_all_the_same() -> None:
@@ -337,3 +341,112 @@ def test_handles_that_follow_one_another_search_a_plan_once(monkeypatch: pytest.
         with accelerate(pipe, "learned", computed=computed, lessons=library) as run:
             sample(pipe)
     assert searches == 2 and run.report.computed == 5
+
+
+class Loop(diffusers.DiffusionPipeline):
+    """A denoising loop that may begin and end anywhere in its schedule."""
+
+    def __init__(self, transformer: Any, scheduler: Any) -> None:
+        super().__init__()
+        self.register_modules(transformer=transformer, scheduler=scheduler)
+
+    @torch.no_grad()
+    def __call__(self, steps: int = 10, start: int = 0, stop: int | None = None) -> Tensor:
+        self.scheduler.set_timesteps(steps)
+        x = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+        for t in self.scheduler.timesteps[start:stop]:
+            output = self.transformer(x, timestep=t.expand(1), class_labels=torch.tensor([3])).sample
+            x = self.scheduler.step(output, t, x).prev_sample
+        self.maybe_free_model_hooks()
+        return x
+
+
+def test_a_solver_that_evaluates_twice_at_a_level_is_remembered_in_a_file(tmp_path: Path) -> None:
+    pipe = piped(diffusers.FlowMatchHeunDiscreteScheduler())
+    for computed in (19, 5):
+        library_of.cache_clear()
+        with accelerate(pipe, "learned", computed=5, lessons=tmp_path) as run:
+            sample(pipe)
+        assert run.report.computed == computed
+
+
+def test_what_could_not_be_written_once_does_not_hide_what_is_written_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: Lesson, path: Any) -> Path:
+        raise UnwritableFile("the disk is full")
+
+    pipe = piped()
+    with accelerate(pipe, "learned", computed=4, lessons=tmp_path) as run:
+        with monkeypatch.context() as patch:
+            patch.setattr(Lesson, "save", refuse)
+            with pytest.warns(PadecastWarning, match="disk is full"):
+                sample(pipe, 3)
+        assert noted(run, "kept in memory")
+        sample(pipe, 12)
+        sample(pipe, 12)
+        assert run.report.computed == 4
+    (entry,) = Library(tmp_path).list()
+    assert entry.lesson is not None and entry.lesson.runs == 2, "what was kept in memory was written with the next"
+
+
+def test_a_run_that_ends_before_its_schedule_teaches_what_it_saw() -> None:
+    pipe = Loop(dit(), diffusers.DDIMScheduler())
+    with accelerate(pipe, "learned", computed=4, lessons=False) as run:
+        pipe(12, stop=8)
+        assert noted(run, "taught 1 sample(s) of 8 steps")
+        pipe(12)
+        assert noted(run, "of its noise levels"), "the end was never seen"
+
+
+def test_a_scheduler_without_a_begin_index_is_asked_by_its_first_step() -> None:
+    pipe = Loop(dit(), diffusers.DDIMScheduler())
+    with accelerate(pipe, "learned", computed=3, lessons=False) as run:
+        pipe(10, start=5)
+        assert noted(run, "taught 1 sample(s) of 5 steps")
+        pipe(10, start=5)
+    assert run.report.computed == 3 and noted(run, "3 of 5 to be computed")
+
+
+def test_calibrations_with_a_method_that_learns_are_refused() -> None:
+    calibration = padecast.zoo.calibration("digits", "hard")
+    with pytest.raises(InvalidOption, match="otherwise='learned' learns"):
+        accelerate(piped(), calibration, computed=8, otherwise="learned")
+
+
+def test_every_scale_that_a_pipeline_is_called_with_makes_another_lesson() -> None:
+    pipe = flux_pipeline()
+    with accelerate(pipe, "learned", computed=3, lessons=False) as run:
+        for scale in (1.0, 6.0):
+            sample_flux(pipe, 8, true_cfg_scale=scale)
+            assert run.report.computed == 8 and noted(run, "nothing was known")
+
+
+def test_weights_that_an_adapter_was_fused_into_are_others() -> None:
+    model = flux(num_layers=3, num_single_layers=5)
+    pipe = flux_pipeline(transformer=model)
+    key = Identity.of(pipe).key
+    assert Identity.of(pipe).key == key
+    with torch.no_grad():
+        model.transformer_blocks[1].attn.to_q.weight.add_(0.01)
+    assert Identity.of(pipe).key != key
+
+
+def test_a_warm_up_of_two_steps_is_no_lesson_for_twenty() -> None:
+    pipe = piped()
+    with accelerate(pipe, "learned", computed=4, lessons=False) as run:
+        sample(pipe, 2)
+        sample(pipe, 20)
+    assert run.report.computed == 20
+
+
+def test_a_callback_is_told_what_the_run_taught_and_nothing_of_it_is_kept() -> None:
+    reports: list[Any] = []
+    pipe = piped()
+    with accelerate(pipe, "learned", computed=4, lessons=False, on_run=reports.append) as run:
+        for _ in range(2):
+            sample(pipe)
+        assert run._learning is not None and run._learning.teacher is None
+    assert len(reports) == 2 and any("taught" in remark for remark in reports[0].remarks)
+    with run:
+        assert run.report.remarks == ()

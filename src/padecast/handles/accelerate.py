@@ -114,6 +114,11 @@ def accelerate(
             _replace_parts(calibration.method(**wishes), policy, forecaster, None) for calibration in calibrations
         )
         other = None if otherwise is None else _at_span(_resolve(otherwise, "otherwise"), methods[0].span)
+        if other is not None and isinstance(other.policy, Learned):
+            raise InvalidOption(
+                f"otherwise={other.name!r} learns, and a handle with calibrations learns nothing.\n"
+                'Take a method that is ready for any run, such as otherwise="tc-pade".'
+            )
         selection = Selection(calibrations, methods, other)
         main = selection.every[0]
     else:

@@ -9,16 +9,17 @@ import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from padecast._errors import AlreadyAccelerated, ConcurrentRun, InvalidOption
 from padecast._intercept import SWITCHING, Intercept, Layer, Switch
+from padecast._steps import Position
 from padecast.forecasters import Forecaster
 from padecast.handles.attach import attach
 from padecast.handles.learning import Learning, Start
 from padecast.handles.warnings import Line, warn
 from padecast.hooks.attachment import Attachment, Listener
-from padecast.hooks.callers import Caller
+from padecast.hooks.callers import Caller, scales_of
 from padecast.hooks.copies import plain_copies
 from padecast.hooks.retrace import Retrace, suit
 from padecast.hooks.schedule import Agreement, Clock
@@ -165,7 +166,8 @@ class Handle(Listener):
         if all(session.records[0].at.noise is None for session in begun):
             teller = "there is no scheduler" if name == "NoneType" else f"{name} tells no noise levels"
             remarks.append(f"steps count by their index: {teller}")
-        if any(type(session.forecaster) is not type(self._serving.forecaster) for session in begun):
+        suited = any(type(session.forecaster) is not type(self._serving.forecaster) for session in begun)
+        if suited and not self._serving.policy.computes_all:
             remarks.append(
                 f"forecast steps repeat: {name} draws noise, or mixes the outputs of several steps by itself"
             )
@@ -230,6 +232,8 @@ class Handle(Listener):
             if hasattr(self._pipeline, "maybe_free_model_hooks"):
                 self._layers.append(Intercept(self._pipeline, "maybe_free_model_hooks", self._end))
             self._strangers, self._ran, self._copies = 0, False, 0
+            if self._learning is not None:
+                self._learning.remarks = ()
             ENABLED.add(self)
             for attachment in self._attachments:
                 attachment.install()
@@ -266,6 +270,8 @@ class Handle(Listener):
         for attachment in self._attachments:
             attachment.remove()
         self._attachments, self._layers, self._retrace = [], [], None
+        if self._learning is not None:
+            self._learning.teacher = None
         ENABLED.discard(self)
 
     def _attach(self, model: nn.Module, agreement: Agreement) -> Attachment:
@@ -292,7 +298,7 @@ class Handle(Listener):
         self._warn_if_idle(_sessions(self._attachments))
         if self._guard is not None:
             self._serving = self._guard(self.pipe, total) or self.method
-        observers = [] if self._learning is None else self._learn(self._learning, total, clock)
+        observers = [] if self._learning is None else self._learn(self._learning, total, clock, group is not None)
         for attachment in self._attachments:
             if attachment.clock.is_outdated:  # a model that the run before used, and this one may not
                 attachment.session = None
@@ -308,15 +314,24 @@ class Handle(Listener):
             observers=observers,
         )
 
-    def _learn(self, learning: Learning, total: int, clock: Clock) -> list[Observer]:
+    def _learn(self, learning: Learning, total: int, clock: Clock, is_shared: bool) -> list[Observer]:
         """Have a run served by what is known of it, and listened to where nothing is."""
         others = [attachment for attachment in self._attachments if attachment.clock is not clock]
         if any(other.session is not None and not other.clock.is_outdated for other in others):
             return learning.observers  # another model of the same run
-        self._serving = learning.choose(self.pipe, Start(total, clock.noise, clock.timesteps, clock.begin_index))
+        start = Start(total, clock.noise, clock.timesteps, clock.begin_index, is_shared, scales_of(self.pipe))
+        self._serving = learning.choose(self.pipe, start)
         if self._retrace is not None:
-            self._retrace.hear = None if learning.teacher is None else learning.teacher.hear_guided
+            self._retrace.hear = None if learning.teacher is None else self._hear_guided
         return learning.observers
+
+    def _hear_guided(self, at: Position, output: Tensor, computed: bool) -> None:
+        """Pass on what the sampler is given to who learns of it; at the last step that is when the run is over."""
+        teacher = None if self._learning is None else self._learning.teacher
+        if teacher is not None and teacher.is_open:
+            teacher.hear_guided(at, output, computed)
+            if not teacher.is_open:
+                self._tell()
 
     def _forecaster(self) -> Forecaster:
         """Return what forecasts the run that begins, as it goes with the scheduler."""
@@ -339,10 +354,12 @@ class Handle(Listener):
 
     def finish(self) -> None:
         """Hear that the last step of a run is done; see :class:`Listener`."""
-        if self._learning is not None and self._learning.teacher is not None:
-            self._learning.teacher.end()
+        teacher = None if self._learning is None else self._learning.teacher
+        if teacher is not None:
+            teacher.end()
         self._warn_if_idle(_sessions(self._attachments))
-        self._tell()
+        if teacher is None or not teacher.is_open:  # else the sampler's last word is awaited
+            self._tell()
 
     def fail(self, grid: Any) -> None:
         """Hear that a run could not be begun, or gone on with; see :class:`Listener`."""
@@ -352,6 +369,8 @@ class Handle(Listener):
     def _end(self, method: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Hear that the pipeline is done with a run, as diffusers' pipelines say by their last act."""
         result = method(*args, **kwargs)
+        if self._learning is not None and self._learning.teacher is not None:
+            self._learning.teacher.close()  # of a run that ended before its schedule did
         if self._is_replaced():
             warn(_describe_replacement(self.pipe), self._pipeline)
         self._warn_if_idle(_sessions(self._attachments))

@@ -11,6 +11,7 @@ from typing import Any
 from padecast._errors import InvalidOption
 from padecast._noise import Noise
 from padecast.lessons import Identity, Lesson, Library, Look
+from padecast.lessons.file import LONGEST
 from padecast.lessons.planner import Planner, Proposal
 from padecast.lessons.teacher import Teacher
 from padecast.methods import Method
@@ -29,12 +30,16 @@ class Start:
         noise: Levels of its places; ``None`` where the scheduler tells none.
         timesteps: Of its places.
         begin: The first place that it visits.
+        is_shared: Whether several processes run it together.
+        scales: Guidance scales of the pipeline's call, by the names of its arguments.
     """
 
     total: int
     noise: Noise | None = None
     timesteps: tuple[float, ...] = ()
     begin: int = 0
+    is_shared: bool = False
+    scales: tuple[tuple[str, float], ...] = ()
 
 
 @cache
@@ -81,12 +86,17 @@ class Learning:
             start: What is known of the run.
         """
         self.teacher = None
-        noise = start.noise
-        if noise is None or len(noise.sigmas) != start.total + 1:
-            name = type(pipe.scheduler).__name__
-            self.remarks = (f"nothing was learnt, and nothing is known: {name} tells no noise levels",)
+        noise, name = start.noise, type(pipe.scheduler).__name__
+        if start.is_shared:
+            self.remarks = ("nothing is learnt of a model that several processes share: each would decide by itself",)
             return self._forecast(start.total)
-        identity = identify(pipe, self.method.span)
+        if noise is None or len(noise.sigmas) <= start.total or start.total > LONGEST:
+            why = f"{name} tells no noise levels" if start.total <= LONGEST else f"it has more than {LONGEST} steps"
+            self.remarks = (f"nothing was learnt, and nothing is known: {why}",)
+            return self._forecast(start.total)
+        # Some schedulers have a place more than steps.
+        noise = Noise(noise.alphas[: start.total + 1], noise.sigmas[: start.total + 1], noise.size, noise.gains)
+        identity = identify(pipe, self.method.span, start.scales)
         lesson = self.library.get(identity)
         visited = Noise(
             noise.alphas[start.begin :], noise.sigmas[start.begin :], noise.size, noise.gains[start.begin :]
@@ -111,14 +121,15 @@ class Learning:
         def teach(look: Look | None) -> None:
             if look is None:
                 self._failed.add(identity.key)
-                fact = "the run taught nothing: not every step was seen, or something was not finite"
+                fact = "the run taught nothing: too few steps were seen, or something was not finite"
                 self.remarks = (*self.remarks, f"{fact}; runs after it are forecast by the uncalibrated rule")
                 return
             lesson = self.library.add(identity, look)
-            place = "memory" if self.library.folder is None else "the lessons of this user (padecast lessons)"
+            place = self.library.holds(identity)
             fact = f"this run taught {look.samples} sample(s) of {look.steps} steps, kept in {place}"
-            left = self._policy.runs - lesson.count_runs(look.levels)
-            plan = f"{left} more run(s) teach" if left > 0 else f"runs after it are planned from {lesson.runs} run(s)"
+            count = lesson.count_runs(look.levels)
+            left = self._policy.runs - count
+            plan = f"{left} more run(s) teach" if left > 0 else f"runs after it are planned from {count} run(s)"
             self.remarks = (*self.remarks, f"{fact}; {plan}")
 
         return teach
@@ -135,10 +146,10 @@ class Learning:
         places = {start.begin + step for step in proposal.steps}
         places = _fix(places, [place for place in _switches(pipe, start) if place > start.begin])
         plan = Plan("".join("C" if i < start.begin or i in places else "." for i in range(start.total)))
-        self.remarks = (
-            f"planned from {lesson.runs} run(s) with {lesson.samples} sample(s): {len(places)} of {steps} computed, "
-            f"about {proposal.decibels:.0f} dB expected (an estimate)",
-        )
+        levels = visited.levels[:-1]
+        known = f"{lesson.count_runs(levels)} run(s) with {lesson.count_samples(levels)} sample(s)"
+        expected = f", about {proposal.decibels:.0f} dB expected (an estimate)" if self.method.retrace else ""
+        self.remarks = (f"planned from {known}: {len(places)} of {steps} to be computed{expected}",)
         return replace(self.method, policy=plan)
 
     def _say_first(self, lesson: Lesson | None, visited: Noise, first: str) -> str:
@@ -180,9 +191,15 @@ def _fix(places: set[int], required: Sequence[int]) -> set[int]:
     return places
 
 
-def identify(pipe: Any, span: str) -> Identity:
-    """Return whose a lesson of a pipeline is; of one whose models take turns, of all of them together."""
-    first, *others = [Identity.of(pipe, model, span) for model in models_of(pipe)]
+def identify(pipe: Any, span: str, scales: tuple[tuple[str, float], ...] = ()) -> Identity:
+    """Return whose a lesson of a pipeline is; of one whose models take turns, of all of them together.
+
+    Args:
+        pipe: The pipeline.
+        span: What of its models is forecast.
+        scales: Guidance scales of the call, by name.
+    """
+    first, *others = [Identity.of(pipe, model, span, scales) for model in models_of(pipe)]
     if not others:
         return first
     both = (first, *others)

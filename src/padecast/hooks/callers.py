@@ -60,6 +60,35 @@ def caller_of(pipeline: Any, model: Any) -> Caller:
     return Caller(None, first, site)
 
 
+def scales_of(pipeline: Any) -> tuple[tuple[str, float], ...]:
+    """Return the guidance scales that a pipeline's call on the stack has, by the names of its variables.
+
+    Few pipelines keep all of them as attributes: some have a second scale for a second model, or a true one beside one
+    that the model is told.
+    """
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        code = frame.f_code
+        if code.co_varnames[:1] == ("self",):
+            named: dict[str, Any] = {}
+            if _self_of(frame, names=SCALES, values=named) is pipeline and code.co_name == "__call__":
+                plain = {name: float(value) for name, value in named.items() if isinstance(value, int | float)}
+                return tuple((name, float(f"{plain[name]:.3g}")) for name in sorted(plain))
+        frame = frame.f_back
+    return ()
+
+
+SCALES = (
+    "guidance_scale",
+    "true_cfg_scale",
+    "guidance_scale_2",
+    "guidance_rescale",
+    "pag_scale",
+    "image_guidance_scale",
+)
+"""Variables of pipelines' calls that say how strongly they guide."""
+
+
 def is_inside(thread: int, model: Any) -> bool:
     """Whether a thread is running a method of the model at this moment."""
     frame, is_current = sys._current_frames().get(thread), thread == threading.get_ident()
@@ -70,7 +99,9 @@ def is_inside(thread: int, model: Any) -> bool:
     return False
 
 
-def _self_of(frame: FrameType, is_current: bool = True) -> Any:
+def _self_of(
+    frame: FrameType, is_current: bool = True, names: tuple[str, ...] = (), values: dict[str, Any] | None = None
+) -> Any:
     """Return the ``self`` of a method's frame.
 
     Up to Python 3.12 reading a frame's variables makes a dictionary of them all, which the frame keeps: what the method
@@ -79,6 +110,8 @@ def _self_of(frame: FrameType, is_current: bool = True) -> Any:
     """
     variables, code = frame.f_locals, frame.f_code
     owner = variables.get("self")
+    if values is not None:
+        values.update({name: variables[name] for name in names if name in variables})
     traced = frame.f_trace is not None or sys.gettrace() is not None
     if is_current and not traced and type(variables) is dict and sys.getrefcount(variables) == HOLDERS:
         for name in (*code.co_varnames, *code.co_cellvars, *code.co_freevars):  # and not what ``exec`` has added

@@ -123,13 +123,16 @@ class Retrace:
         session: Session | None = getattr(self._here, "session", None)
         self._here.session = None
         arguments = _arguments(args, kwargs)
-        if not (self._switch.on and self.acts) or session is None or arguments is None or not session.records:
+        if not self._switch.on or session is None or arguments is None or not session.records:
             self._here.stretch = None
             return step(*args, **kwargs)
         output, timestep, sample, others = arguments
         record, stretch = session.records[-1], getattr(self._here, "stretch", None)
         if self.hear is not None:
             self.hear(record.at, output, record.computed)
+        if not self.acts:
+            self._here.stretch = None
+            return step(*args, **kwargs)
         if stretch is None or stretch.session is not session or stretch.result is not sample:
             stretch = Stretch(session)
         if record.computed and not is_random(self._scheduler):

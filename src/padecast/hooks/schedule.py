@@ -146,8 +146,8 @@ class Clock:
 
     @property
     def begin_index(self) -> int:
-        """The place at which the run begins: the middle of the schedule, for one that starts from an image."""
-        return int(getattr(self.pipeline.scheduler, "begin_index", None) or 0)
+        """The place at which the run has begun: in the middle of the schedule, for one that starts from an image."""
+        return self._last or 0
 
     @property
     def grid(self) -> Any:

@@ -64,6 +64,11 @@ class Collector:
         copy = sketch(rows, self._size, SEED)
         self._steps.setdefault(branch, {})[index] = copy.clone() if copy.data_ptr() == output.data_ptr() else copy
 
+    def cut(self) -> int:
+        """Take the run for over at the last step that was noted, and return how many steps it had."""
+        self.total = 1 + max((index for steps in self._steps.values() for index in steps), default=-1)
+        return self.total
+
     def look(self, noise: Noise, timesteps: Sequence[float]) -> Look | None:
         """Return what the run has shown; nothing if it showed too little, or something that is not finite.
 
@@ -75,7 +80,7 @@ class Collector:
             noise: Of the run's grid.
             timesteps: Of its steps.
         """
-        if len(timesteps) != self.total or len(noise.sigmas) != self.total + 1:
+        if not self.total or len(timesteps) != self.total or len(noise.sigmas) != self.total + 1:
             return None
         whole = {name: steps for name, steps in self._steps.items() if len(steps) == self.total}
         if GUIDED not in whole and (GUIDED in self._steps or not whole):

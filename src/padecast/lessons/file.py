@@ -43,6 +43,7 @@ IDENTITY: dict[str, Kinds] = {
     "quantization": str,
     "pipeline": str,
     "guidance": (int, float, type(None)),
+    "scales": list,
     "span": str,
     "prediction": str,
 }
@@ -61,6 +62,7 @@ def pack(lesson: Lesson) -> dict[str, Any]:
     """Return plain data: matrices as triangular roots of means, in single precision, in base64."""
     identity = {name: getattr(lesson.identity, name) for name in IDENTITY}
     identity["adapters"] = [list(pair) for pair in lesson.identity.adapters]
+    identity["scales"] = [list(pair) for pair in lesson.identity.scales]
     return {
         "kind": KIND,
         "schema": SCHEMA,
@@ -156,16 +158,20 @@ def _unpack_identity(refuse: Refuse, part: dict[str, Any]) -> Identity:
     check_fields(refuse, "identity.", part, IDENTITY)
     if part["guidance"] is not None:
         check_number(refuse, "identity.guidance", part["guidance"])
-    if len(part["adapters"]) > 1000:
-        raise refuse("identity.adapters has more than 1000 values")
-    for index, pair in enumerate(part["adapters"]):
-        where = f"identity.adapters[{index}]"
-        check_count(refuse, where, pair, 2)
-        check_texts(refuse, where, pair[:1])
-        check_number(refuse, where, pair[1])
-    adapters = tuple((name, float(scale)) for name, scale in part["adapters"])
+    pairs = {name: _unpack_pairs(refuse, f"identity.{name}", part[name]) for name in ("adapters", "scales")}
     guidance = None if part["guidance"] is None else float(part["guidance"])
-    return Identity(**{**{name: part[name] for name in IDENTITY}, "adapters": adapters, "guidance": guidance})
+    return Identity(**{**{name: part[name] for name in IDENTITY}, **pairs, "guidance": guidance})
+
+
+def _unpack_pairs(refuse: Refuse, where: str, pairs: list[Any]) -> tuple[tuple[str, float], ...]:
+    """Read names with a number each."""
+    if len(pairs) > 1000:
+        raise refuse(f"{where} has more than 1000 values")
+    for index, pair in enumerate(pairs):
+        check_count(refuse, f"{where}[{index}]", pair, 2)
+        check_texts(refuse, f"{where}[{index}]", pair[:1])
+        check_number(refuse, f"{where}[{index}]", pair[1])
+    return tuple((name, float(scale)) for name, scale in pairs)
 
 
 def _unpack_look(refuse: Refuse, where: str, part: Any) -> Look:
@@ -197,7 +203,8 @@ def _unpack_noise(refuse: Refuse, where: str, part: dict[str, Any], steps: int) 
     check_number(refuse, f"{where}size", part["size"], 1.0, 1e15)
     alphas, sigmas, gains = (tuple(map(float, part[name])) for name in ("alphas", "sigmas", "gains"))
     noise = Noise(alphas, sigmas, float(part["size"]), gains)
-    if any(after >= level for level, after in zip(noise.levels, noise.levels[1:-1], strict=False)):
+    # Solvers that evaluate twice at a level have it twice.
+    if any(after > level for level, after in zip(noise.levels, noise.levels[1:-1], strict=False)):
         raise refuse(f"{where}sigmas do not fall over {where}alphas")
     return noise
 

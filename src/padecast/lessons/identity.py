@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import weakref
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -13,8 +15,8 @@ from torch import Tensor, nn
 
 from padecast.targets.pipelines import fingerprint, guidance_of, models_of
 
-TENSORS, VALUES = 12, 64
-"""Weights that are looked into, and how many numbers of each."""
+FEW, VALUES = 4, 64
+"""How many numbers are looked at of every matrix, and of one of LoRA."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class Identity:
         guidance: Guidance scale, to three digits; ``None`` where the pipeline has none.
         span: What of the model is forecast.
         prediction: What the model predicts, as its scheduler says.
+        scales: Guidance scales that the pipeline was called with, by the names of its arguments.
 
     Example:
         >>> Identity("DiT").key == Identity("DiT", guidance=3.0).key
@@ -50,6 +53,7 @@ class Identity:
     guidance: float | None = None
     span: str = "output"
     prediction: str = ""
+    scales: tuple[tuple[str, float], ...] = ()
 
     @property
     def key(self) -> str:
@@ -61,13 +65,20 @@ class Identity:
         return " ".join(filter(None, (self.model, self.weights[:6], guidance, f"({self.key[:6]})")))
 
     @classmethod
-    def of(cls, pipe: Any, model: nn.Module | None = None, span: str = "output") -> Identity:
+    def of(
+        cls,
+        pipe: Any,
+        model: nn.Module | None = None,
+        span: str = "output",
+        scales: tuple[tuple[str, float], ...] = (),
+    ) -> Identity:
         """Read the identity of a pipeline, or of a bare model, as it is now.
 
         Args:
             pipe: A pipeline that has run, so that its guidance is known, or a model.
             model: Which of its models; the first by default.
             span: What of the model is forecast.
+            scales: Guidance scales of the call, where they are known.
         """
         model = models_of(pipe)[0] if model is None else model
         scheduler, plain = getattr(pipe, "scheduler", None), isinstance(pipe, nn.Module)
@@ -80,37 +91,42 @@ class Identity:
             quantization=quantization_of(model),
             pipeline="" if plain else type(pipe).__name__,
             guidance=None if guidance is None else float(f"{guidance:.3g}"),
+            scales=scales,
             span=span,
             prediction=str(getattr(scheduler, "config", {}).get("prediction_type") or ""),
         )
 
 
 def hash_weights(model: nn.Module) -> str:
-    """Return a hash of all names and shapes of weights, and of a few numbers of a few, evenly spread; of all of LoRA.
+    """Return a hash of all names and shapes of weights, and of a few numbers of every matrix and of all of LoRA.
 
-    It reads some hundreds of numbers: milliseconds, also on a GPU. Weights that are not here (offloaded to nowhere)
-    count by name alone.
+    Numbers are gathered where they lie and read at once: some thousands, in milliseconds. Nothing is read anew while no
+    weight has changed its place or its version. Weights that are not here (on no device) count by name alone.
     """
     parameters = sorted(model.named_parameters(), key=lambda pair: pair[0])
-    digest = hashlib.sha256()
+    state = hash(tuple([(name, id(tensor), tensor._version) for name, tensor in parameters]))
+    known = _KNOWN.get(model)
+    if known is None or known[0] != state:
+        known = _KNOWN[model] = state, _hash(parameters)
+    return known[1]
+
+
+_KNOWN: weakref.WeakKeyDictionary[nn.Module, tuple[int, str]] = weakref.WeakKeyDictionary()
+
+
+def _hash(parameters: Sequence[tuple[str, Tensor]]) -> str:
+    digest, parts = hashlib.sha256(), dict[torch.device, list[Tensor]]()
     for name, tensor in parameters:
         digest.update(f"{name} {tuple(tensor.shape)}\n".encode())
-    stride = max(len(parameters) // TENSORS, 1)
-    for index, (name, tensor) in enumerate(parameters):
-        if index % stride == 0 or "lora_" in name:
-            digest.update(_numbers(tensor))
+        if tensor.ndim >= 2 or "lora_" in name:
+            with contextlib.suppress(RuntimeError, NotImplementedError, AttributeError, TypeError), torch.no_grad():
+                flat = tensor.detach().reshape(-1)
+                count = VALUES if "lora_" in name else FEW
+                parts.setdefault(tensor.device, []).append(flat[:: max(flat.numel() // count, 1)][:count].float())
+    for device, numbers in parts.items():
+        if device.type != "meta":
+            digest.update(torch.cat(numbers).cpu().numpy().tobytes())
     return digest.hexdigest()[:16]
-
-
-def _numbers(tensor: Tensor) -> bytes:
-    """Return a few numbers of a tensor, evenly spread, as bytes; nothing where they cannot be read."""
-    with contextlib.suppress(RuntimeError, NotImplementedError, AttributeError, TypeError), torch.no_grad():
-        if tensor.device.type == "meta":
-            return b""
-        flat = tensor.detach().reshape(-1)
-        few = flat[:: max(flat.numel() // VALUES, 1)][:VALUES]
-        return few.float().cpu().numpy().tobytes()
-    return b""
 
 
 def scales_of(model: nn.Module) -> tuple[tuple[str, float], ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +16,8 @@ from padecast.lessons.identity import Identity
 from padecast.lessons.interpolation import place, share_covered, spline_weights
 from padecast.lessons.look import SAME, SINGLES, Array, Look, combine
 
+DENSE = 6
+"""Steps that a look has at least, where it is read for runs of more; a third of theirs, for long ones."""
 LOOKS = 8
 """Grids that a lesson remembers, at most: those of the fewest samples go."""
 
@@ -105,6 +108,10 @@ class Lesson:
         """Return how many runs saw all levels, or hardly less."""
         return sum(look.runs for look in self.looks if _covers(look, levels))
 
+    def count_samples(self, levels: Sequence[float]) -> int:
+        """Return of how many samples matrices are read at levels, 8 at most."""
+        return min(SINGLES, sum(len(look.singles) for look in self.looks if _covers(look, levels)))
+
     def at(self, levels: Sequence[float]) -> Array:
         """Return the mean matrix ``(N, N)`` at levels, over the looks that cover them.
 
@@ -124,12 +131,12 @@ class Lesson:
         )
 
     def singles(self, levels: Sequence[float]) -> Array:
-        """Return matrices of single samples ``(S, N, N)`` at levels, S up to 8, of the finest looks first.
+        """Return matrices of single samples ``(S, N, N)`` at levels, S up to 8, of looks at that grid, then of finer.
 
         Raises:
             InvalidOption: If no look covers them.
         """
-        pairs = sorted(self._read(levels), key=lambda pair: -pair[0].steps)
+        pairs = sorted(self._read(levels), key=lambda pair: (not _is_same(pair[0], levels), -pair[0].steps))
         result: Array = np.concatenate([weights @ look.singles @ weights.T for look, weights in pairs])[:SINGLES]
         return result
 
@@ -187,7 +194,12 @@ class Lesson:
 
 
 def _covers(look: Look, levels: Sequence[float]) -> bool:
-    return _is_readable(look, levels) and share_covered(look.levels, levels) == 1.0
+    return _is_dense(look, levels) and _is_readable(look, levels) and share_covered(look.levels, levels) == 1.0
+
+
+def _is_dense(look: Look, levels: Sequence[float]) -> bool:
+    """Whether a look has steps enough for what is asked: between two or three of a warm-up all looks like a line."""
+    return look.steps >= min(len(levels), max(DENSE, math.ceil(len(levels) / 3)))
 
 
 def _is_readable(look: Look, levels: Sequence[float]) -> bool:

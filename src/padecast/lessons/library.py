@@ -96,8 +96,8 @@ class Library:
     def folder(self) -> Path | None:
         """Where files are; ``None`` if nothing is written."""
         if isinstance(self.place, bool):
-            return default_folder() if self.place else None
-        return files.locate(self.place, "lessons")
+            return default_folder().absolute() if self.place else None
+        return files.locate(self.place, "lessons").absolute()
 
     def path_of(self, key: str) -> Path | None:
         """Return where the lesson of a key is, or would be; ``None`` if nothing is written."""
@@ -107,10 +107,15 @@ class Library:
         """Return the lesson of an identity; ``None`` if there is none, or none that can be read, with a warning."""
         with self._lock:
             path, remembered = self.path_of(identity.key), self._memory.get(identity.key)
-            if path is None or remembered is not None:
-                return remembered  # with files, memory has only what could not be written
-            lesson, _ = _read(path)
-            return lesson if lesson is not None and lesson.identity.key == identity.key else None
+            if path is None:
+                return remembered
+            with warnings.catch_warnings():
+                if remembered is not None:  # it was said when that could not be written
+                    warnings.simplefilter("ignore", PadecastWarning)
+                lesson, _ = _read(path)
+            if lesson is None or lesson.identity.key != identity.key:
+                return remembered
+            return lesson if remembered is None else lesson + remembered  # memory has what could not be written
 
     def add(self, identity: Identity, look: Look) -> Lesson:
         """Add what a run has shown to the lesson of an identity, and return the lesson as it is then.
@@ -129,13 +134,21 @@ class Library:
                             _warn(f"{fact}.\nIt is left as it is, and what runs teach is kept in memory alone")
                         if not fact:
                             lesson = (lesson or Lesson(identity)).add(look)
+                            if identity.key in self._memory:  # what could not be written before
+                                lesson = lesson + self._memory[identity.key]
                             lesson.save(path)
+                            self._memory.pop(identity.key, None)
                             return lesson
                 except (OSError, filelock.Timeout, UnwritableFile) as error:
                     _warn(f"the lesson of {identity} was not written to {files.line(path, 400)}: {files.line(error)}")
-            lesson = self._memory.get(identity.key, Lesson(identity)).add(look)
-            self._memory[identity.key] = lesson
-            return lesson
+            self._memory[identity.key] = self._memory.get(identity.key, Lesson(identity)).add(look)
+            return self.get(identity) or self._memory[identity.key]
+
+    def holds(self, identity: Identity) -> str:
+        """Say where the lesson of an identity is kept."""
+        if self.folder is None or identity.key in self._memory:
+            return "memory"
+        return "the lessons of this user (padecast lessons)" if self.place is True else files.line(self.folder, 400)
 
     def plan(self, lesson: Lesson, wish: Hashable, search: Callable[[], Plan]) -> Plan:
         """Return what was planned of a lesson for a wish before, or search it, so that handles share what is found.
@@ -225,8 +238,14 @@ class Library:
         with self._lock:
             self._memory.pop(entry.key, None)
             if entry.path is not None:
-                with filelock.FileLock(entry.path.with_name(f".{entry.path.name}.lock"), timeout=PATIENCE):
-                    entry.path.unlink(missing_ok=True)
+                try:
+                    with filelock.FileLock(entry.path.with_name(f".{entry.path.name}.lock"), timeout=PATIENCE):
+                        entry.path.unlink(missing_ok=True)
+                except (OSError, filelock.Timeout) as error:
+                    raise UnwritableFile(
+                        f"{files.line(entry.path, 400)} was not removed: {files.line(error)}.\n"
+                        "Usual cause: another process writes it at this moment, or the folder may not be changed."
+                    ) from error
 
     def find(self, key: str) -> Entry:
         """Return the entry whose key begins so, also of a file that cannot be used.

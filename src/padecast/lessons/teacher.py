@@ -37,6 +37,11 @@ class Teacher(Observer):
         self._is_guided = False
 
     @property
+    def is_open(self) -> bool:
+        """Whether the run that it listens to has not taught yet."""
+        return self._collector is not None
+
+    @property
     def nbytes(self) -> int:
         """Bytes that are held."""
         return 0 if self._collector is None else self._collector.nbytes
@@ -68,7 +73,11 @@ class Teacher(Observer):
         """Teach what was learnt, once."""
         collector, self._collector = self._collector, None
         if collector is not None:
-            self._teach(collector.look(self._noise, self._timesteps))
+            # A run may end before its schedule does, as that of a base model whose refiner goes on.
+            count = collector.cut()
+            noise = self._noise
+            noise = Noise(noise.alphas[: count + 1], noise.sigmas[: count + 1], noise.size, noise.gains[: count + 1])
+            self._teach(collector.look(noise, self._timesteps[:count]))
 
     def _note(self, branch: str, at: Position, output: Tensor) -> None:
         if self._collector is not None and at.index >= self._begin:
