@@ -45,6 +45,11 @@ def summarise(document: Document) -> list[Document]:
     return summaries
 
 
+def measure_loss(rows: list[Document]) -> float:
+    """Return how much worse the best second pass is than the first, in dB."""
+    return float(rows[0]["mean"] - max(row["mean"] for row in rows[1:]))
+
+
 def main() -> None:
     """Write the tables, or compare them."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
@@ -58,7 +63,8 @@ def main() -> None:
         if d["correlation"] is not None
     ]
     transfer = [row for document in documents for row in summarise(document)]
-    text = render("learning/tables.md.jinja", equal=equal, ranks=ranks, transfer=transfer, pick=pick)
+    second = [measure_loss(rows) for rows in split(read("second-pass.json")["rows"], "plan").values()]
+    text = render("learning/tables.md.jinja", equal=equal, ranks=ranks, transfer=transfer, pick=pick, second=second)
     page = DOCS / "lessons.md"
     publish({page: insert(page, SCRIPT, text)}, check=parser.parse_args().check)
 

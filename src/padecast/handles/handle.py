@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from padecast._errors import AlreadyAccelerated, ConcurrentRun, InvalidOption
 from padecast._intercept import SWITCHING, Intercept, Layer, Switch
-from padecast._steps import Position
 from padecast.forecasters import Forecaster
 from padecast.handles.attach import attach
 from padecast.handles.learning import Learning, Start
@@ -325,11 +324,13 @@ class Handle(Listener):
             self._retrace.hear = None if learning.teacher is None else self._hear_guided
         return learning.observers
 
-    def _hear_guided(self, at: Position, output: Tensor, computed: bool) -> None:
+    def _hear_guided(self, session: Session, output: Tensor) -> None:
         """Pass on what the sampler is given to who learns of it; at the last step that is when the run is over."""
         teacher = None if self._learning is None else self._learning.teacher
-        if teacher is not None and teacher.is_open:
-            teacher.hear_guided(at, output, computed)
+        # A run that lost its place to another thread's says nothing of that one.
+        if teacher is not None and teacher.is_open and session in _sessions(self._attachments):
+            record = session.records[-1]
+            teacher.hear_guided(record.at, output, record.computed)
             if not teacher.is_open:
                 self._tell()
 

@@ -139,8 +139,8 @@ class Learning:
         policy, budget = self._policy, self._policy.budget(steps)
 
         def search() -> Proposal:
-            proposals = Planner.of(lesson, visited, policy.objective).plans(None if budget is None else [budget])
-            return _select(proposals, policy.decibels)
+            planner = Planner.of(lesson, visited, policy.objective)
+            return planner.plans([budget])[budget] if budget is not None else _search(planner, policy.decibels or 0.0)
 
         proposal = self.library.plan(lesson, (visited, budget, policy.decibels, policy.objective), search)
         places = {start.begin + step for step in proposal.steps}
@@ -163,12 +163,18 @@ class Learning:
         return f"the lesson of {lesson.runs} run(s) saw {seen} ({max(levels):.2g} to {min(levels):.2g}): it was {done}"
 
 
-def _select(proposals: dict[int, Proposal], decibels: float | None) -> Proposal:
-    """Return the cheapest proposal that is expected to be as good as is asked for, or the best."""
-    for count in sorted(proposals):
-        if decibels is not None and proposals[count].decibels >= decibels:
-            return proposals[count]
-    return proposals[max(proposals)]
+def _search(planner: Planner, decibels: float) -> Proposal:
+    """Return the cheapest plan that is expected to be as good as is asked for, or the best, by halving."""
+    low, high = 1, planner.total
+    best = planner.plans([high])[high]
+    while low < high:
+        middle = (low + high) // 2
+        proposal = planner.plans([middle])[middle]
+        if proposal.decibels >= decibels:
+            best, high = proposal, middle
+        else:
+            low = middle + 1
+    return best
 
 
 def _switches(pipe: Any, start: Start) -> list[int]:

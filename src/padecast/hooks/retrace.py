@@ -12,7 +12,6 @@ from torch import Tensor
 
 from padecast._intercept import Intercept, Layer, Switch
 from padecast._noise import is_multistep, is_random
-from padecast._steps import Position
 from padecast.forecasters import Forecaster, Reuse, TCPade
 from padecast.forecasters.lagrange import lagrange_basis
 from padecast.hooks.copies import plain_copies
@@ -89,8 +88,8 @@ class Retrace:
         self._scheduler: Any = None
         self._here = threading.local()  # the latest call of a model in this thread, and its stretch
         self.acts = True  # whether the method of the run that begins asks for it
-        self.hear: Callable[[Position, Tensor, bool], None] | None = None
-        """Hears what the sampler is given at a step, after guidance, and whether that comes of a computed step."""
+        self.hear: Callable[[Session, Tensor], None] | None = None
+        """Hears what the sampler is given, after guidance, at the latest step of a session."""
 
     def install(self) -> Retrace:
         """Put it on the pipeline's scheduler."""
@@ -129,7 +128,7 @@ class Retrace:
         output, timestep, sample, others = arguments
         record, stretch = session.records[-1], getattr(self._here, "stretch", None)
         if self.hear is not None:
-            self.hear(record.at, output, record.computed)
+            self.hear(session, output)
         if not self.acts:
             self._here.stretch = None
             return step(*args, **kwargs)
