@@ -252,3 +252,19 @@ class TestHundredsOfTimes:
             with accelerate(model, "teacache", steps=4):
                 copy.deepcopy(model)
         assert footprint(model) == clean
+
+
+def test_a_call_beside_who_switches_copies_the_set_until_it_stands_still(monkeypatch: pytest.MonkeyPatch) -> None:
+    from padecast.handles import handle
+
+    class Changing(list[Any]):
+        left = 2
+
+        def __iter__(self) -> Any:
+            Changing.left -= 1
+            if Changing.left >= 0:
+                raise RuntimeError("Set changed size during iteration")
+            return super().__iter__()
+
+    monkeypatch.setattr(handle, "ENABLED", Changing(["on"]))
+    assert handle._look_at_enabled() == ["on"] and Changing.left == -1

@@ -391,7 +391,7 @@ class Handle(Listener):
 
     def leave_alone(self, caller: Caller, timestep: Any) -> None:
         """Hear of a call that another pipeline makes; see :class:`Listener`."""
-        if any(other.pipe is caller.pipeline for other in list(ENABLED)):
+        if any(other.pipe is caller.pipeline for other in _look_at_enabled()):
             return  # which is accelerated by itself
         self._strangers += 1
         scheduler = caller.pipeline.scheduler
@@ -443,6 +443,18 @@ def _is_like(pipeline: Any, original: Any) -> bool:
         return False
     models = {name: part for name, part in vars(original).items() if isinstance(part, nn.Module)}
     return all(vars(pipeline).get(name) is part for name, part in models.items())
+
+
+def _look_at_enabled() -> list[Handle]:
+    """Return the handles that are on at some moment, however many threads switch meanwhile.
+
+    A call of a model must not wait for who switches: that one may wait for the call.
+    """
+    while True:
+        try:
+            return list(ENABLED)
+        except RuntimeError:  # the set has changed while it was copied
+            continue
 
 
 def handles_on() -> list[Handle]:
