@@ -51,6 +51,20 @@ class Noise:
         pairs = zip(self.alphas, self.sigmas, strict=True)
         return tuple(sigma / max(sigma + kappa * alpha, TINY) for alpha, sigma in pairs)
 
+    def part(self, begin: int, end: int) -> Noise:
+        """Return the amplitudes of some steps in a row, and after the last of them.
+
+        Args:
+            begin: The first step.
+            end: Where the steps end; that one is none of them.
+
+        Example:
+            >>> Noise((0.0, 0.5, 0.8, 1.0), (1.0, 0.5, 0.2, 0.0), gains=(1.0, 0.5, 0.2)).part(1, 2)
+            Noise(alphas=(0.5, 0.8), sigmas=(0.5, 0.2), size=25.0, gains=(0.5,))
+        """
+        places = slice(begin, end + 1)
+        return Noise(self.alphas[places], self.sigmas[places], self.size, self.gains[begin:end])
+
     @cached_property
     def abscissae(self) -> tuple[float, ...] | None:
         """Minus the effective levels at the steps, for twice the kappa; nothing unless they rise."""

@@ -127,7 +127,8 @@ def accelerate(
             main = replace(main, policy=main.policy.ask(wishes))
             wishes = {}
         _refuse({**wishes, "otherwise": otherwise}, method)
-    check(isinstance(lessons, bool | str | Path | Library), "lessons", lessons, "true, false, a folder, or a library")
+    known = isinstance(lessons, bool | Path | Library) or (isinstance(lessons, str) and lessons.strip() != "")
+    check(known, "lessons", lessons, "true, false, a folder, or a library")
     learning: Learning | None = None
     if isinstance(main.policy, Learned):
         check_learnable(pipe)

@@ -18,7 +18,7 @@ from padecast.handles.attach import attach
 from padecast.handles.learning import Learning, Start
 from padecast.handles.warnings import Line, warn
 from padecast.hooks.attachment import Attachment, Listener
-from padecast.hooks.callers import Caller, scales_of
+from padecast.hooks.callers import Caller, guidance_scales_of
 from padecast.hooks.copies import plain_copies
 from padecast.hooks.retrace import Retrace, suit
 from padecast.hooks.schedule import Agreement, Clock
@@ -318,7 +318,7 @@ class Handle(Listener):
         others = [attachment for attachment in self._attachments if attachment.clock is not clock]
         if any(other.session is not None and not other.clock.is_outdated for other in others):
             return learning.observers  # another model of the same run
-        start = Start(total, clock.noise, clock.timesteps, clock.begin_index, is_shared, scales_of(self.pipe))
+        start = Start(total, clock.noise, clock.timesteps, clock.begin_index, is_shared, guidance_scales_of(self.pipe))
         self._serving = learning.choose(self.pipe, start)
         if self._retrace is not None:
             self._retrace.hear = None if learning.teacher is None else self._hear_guided

@@ -94,19 +94,15 @@ class Learning:
             why = f"{name} tells no noise levels" if start.total <= LONGEST else f"it has more than {LONGEST} steps"
             self.remarks = (f"nothing was learnt, and nothing is known: {why}",)
             return self._forecast(start.total)
-        # Some schedulers have a place more than steps.
-        noise = Noise(noise.alphas[: start.total + 1], noise.sigmas[: start.total + 1], noise.size, noise.gains)
         identity = identify(pipe, self.method.span, start.scales)
         lesson = self.library.get(identity)
-        visited = Noise(
-            noise.alphas[start.begin :], noise.sigmas[start.begin :], noise.size, noise.gains[start.begin :]
-        )
+        visited = noise.part(start.begin, start.total)  # some schedulers have a place more than steps
         is_lost = identity.key in self._failed
         if lesson is not None and lesson.covers(visited.levels[:-1], 1 if is_lost else self._policy.runs):
             return self._follow(pipe, lesson, visited, start)
         first = "fast" if is_lost else self._policy.first
         self.remarks = (self._say_first(lesson, visited, first),)
-        self.teacher = Teacher(noise, start.timesteps, start.begin, self._teach_as(identity))
+        self.teacher = Teacher(visited, start.timesteps[start.begin :], start.begin, self._teach_as(identity))
         return self._exact if first == "exact" else self._forecast(len(visited.sigmas) - 1)
 
     def _forecast(self, steps: int) -> Method:

@@ -60,7 +60,7 @@ def caller_of(pipeline: Any, model: Any) -> Caller:
     return Caller(None, first, site)
 
 
-def scales_of(pipeline: Any) -> tuple[tuple[str, float], ...]:
+def guidance_scales_of(pipeline: Any) -> tuple[tuple[str, float], ...]:
     """Return the guidance scales that a pipeline's call on the stack has, by the names of its variables.
 
     Few pipelines keep all of them as attributes: some have a second scale for a second model, or a true one beside one

@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import weakref
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -100,23 +98,12 @@ class Identity:
 def hash_weights(model: nn.Module) -> str:
     """Return a hash of all names and shapes of weights, and of a few numbers of every matrix and of all of LoRA.
 
-    Numbers are gathered where they lie and read at once: some thousands, in milliseconds. Nothing is read anew while no
-    weight has changed its place or its version. Weights that are not here (on no device) count by name alone.
+    Numbers are gathered where they lie and read at once: some thousands, in milliseconds. They are read before every
+    run, since a weight that is changed through its ``data``, as an adapter is fused, says nothing of it. Weights that
+    are not here (on no device) count by name alone.
     """
-    parameters = sorted(model.named_parameters(), key=lambda pair: pair[0])
-    state = hash(tuple([(name, id(tensor), tensor._version) for name, tensor in parameters]))
-    known = _KNOWN.get(model)
-    if known is None or known[0] != state:
-        known = _KNOWN[model] = state, _hash(parameters)
-    return known[1]
-
-
-_KNOWN: weakref.WeakKeyDictionary[nn.Module, tuple[int, str]] = weakref.WeakKeyDictionary()
-
-
-def _hash(parameters: Sequence[tuple[str, Tensor]]) -> str:
     digest, parts = hashlib.sha256(), dict[torch.device, list[Tensor]]()
-    for name, tensor in parameters:
+    for name, tensor in sorted(model.named_parameters(), key=lambda pair: pair[0]):
         digest.update(f"{name} {tuple(tensor.shape)}\n".encode())
         if tensor.ndim >= 2 or "lora_" in name:
             with contextlib.suppress(RuntimeError, NotImplementedError, AttributeError, TypeError), torch.no_grad():

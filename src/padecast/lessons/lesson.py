@@ -14,7 +14,7 @@ from padecast._errors import InvalidOption
 from padecast.lessons import display
 from padecast.lessons.identity import Identity
 from padecast.lessons.interpolation import place, share_covered, spline_weights
-from padecast.lessons.look import SAME, SINGLES, Array, Look, combine
+from padecast.lessons.look import SINGLES, Array, Look, combine
 
 DENSE = 6
 """Steps that a look has at least, where it is read for runs of more; a third of theirs, for long ones."""
@@ -136,7 +136,7 @@ class Lesson:
         Raises:
             InvalidOption: If no look covers them.
         """
-        pairs = sorted(self._read(levels), key=lambda pair: (not _is_same(pair[0], levels), -pair[0].steps))
+        pairs = sorted(self._read(levels), key=lambda pair: (not pair[0].is_at(levels), -pair[0].steps))
         result: Array = np.concatenate([weights @ look.singles @ weights.T for look, weights in pairs])[:SINGLES]
         return result
 
@@ -207,16 +207,10 @@ def _is_readable(look: Look, levels: Sequence[float]) -> bool:
 
     Solvers that evaluate twice at a level, such as Heun's, have grids that do not fall from each step to the next.
     """
-    return _is_same(look, levels) or bool((np.diff(place(look.levels)) > 0).all())
-
-
-def _is_same(look: Look, levels: Sequence[float]) -> bool:
-    if len(levels) != look.steps:
-        return False
-    return bool(np.abs(np.sqrt(look.levels) - np.sqrt(np.maximum(levels, 0.0))).max() <= SAME)
+    return look.is_at(levels) or bool((np.diff(place(look.levels)) > 0).all())
 
 
 def _read_weights(look: Look, levels: Sequence[float]) -> Array:
-    if _is_same(look, levels):
+    if look.is_at(levels):
         return np.eye(look.steps)
     return spline_weights(place(look.levels), place(levels))

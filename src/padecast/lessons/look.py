@@ -75,9 +75,13 @@ class Look:
 
     def is_like(self, other: Look) -> bool:
         """Whether another look is at the same grid and the same branches, so that both add up."""
-        if self.steps != other.steps or {*self.grams} != {*other.grams}:
+        return {*self.grams} == {*other.grams} and self.is_at(other.levels)
+
+    def is_at(self, levels: Sequence[float]) -> bool:
+        """Whether levels are those of its steps, but for rounding."""
+        if len(levels) != self.steps:
             return False
-        return bool(np.abs(np.sqrt(self.levels) - np.sqrt(other.levels)).max() <= SAME)
+        return bool(np.abs(np.sqrt(self.levels) - np.sqrt(np.maximum(levels, 0.0))).max() <= SAME)
 
     def __add__(self, other: Look) -> Look:
         """Take two looks at one grid together: sums of matrices, and the first single samples of both."""

@@ -21,19 +21,17 @@ class Teacher(Observer):
     some steps were forecast, they are read between computed ones.
 
     Args:
-        noise: Of the run's whole grid.
-        timesteps: Of its places.
-        begin: The first place that the run visits.
+        noise: At the steps that the run visits, and after the last.
+        timesteps: Of these steps.
+        begin: Where the first of them lies in the schedule.
         teach: Is given the look of a run that ended, once; nothing if the run did not show enough.
     """
 
     def __init__(
         self, noise: Noise, timesteps: tuple[float, ...], begin: int, teach: Callable[[Look | None], None]
     ) -> None:
-        places = slice(begin, None)
-        self._noise = Noise(noise.alphas[places], noise.sigmas[places], noise.size, noise.gains[places])
-        self._timesteps, self._begin, self._teach = timesteps[places], begin, teach
-        self._collector: Collector | None = Collector(len(self._timesteps))
+        self._noise, self._timesteps, self._begin, self._teach = noise, timesteps, begin, teach
+        self._collector: Collector | None = Collector(len(timesteps))
         self._is_guided = False
 
     @property
@@ -75,9 +73,7 @@ class Teacher(Observer):
         if collector is not None:
             # A run may end before its schedule does, as that of a base model whose refiner goes on.
             count = collector.cut()
-            noise = self._noise
-            noise = Noise(noise.alphas[: count + 1], noise.sigmas[: count + 1], noise.size, noise.gains[: count + 1])
-            self._teach(collector.look(noise, self._timesteps[:count]))
+            self._teach(collector.look(self._noise.part(0, count), self._timesteps[:count]))
 
     def _note(self, branch: str, at: Position, output: Tensor) -> None:
         if self._collector is not None and at.index >= self._begin:
