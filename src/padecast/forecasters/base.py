@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-import torch
 from torch import Tensor
 
 from padecast._errors import check
@@ -16,6 +15,7 @@ from padecast._options import check_types, parts_of
 from padecast._registry import Registry
 from padecast._steps import Position
 from padecast.forecasters.extras import Extra
+from padecast.memory.arithmetic import pad as pad
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ class Forecaster(ABC):
     :meth:`weights` there are four facts and an extra, each a property or a class attribute, with defaults.
 
     Example:
+        >>> import torch
         >>> @dataclass(frozen=True)
         ... class Mean(Forecaster):
         ...     window = 3
@@ -140,9 +141,3 @@ def check_plain(name: str, part: object) -> None:
         InvalidOption: Naming the option.
     """
     check(isinstance(part, Forecaster) and part.extra is None, name, part, "a forecaster that is weights on residuals")
-
-
-def pad(weights: Tensor, size: int) -> Tensor:
-    """Give older residuals weight zero, up to ``size`` of them."""
-    missing = size - weights.shape[-1]
-    return weights if missing <= 0 else torch.nn.functional.pad(weights, (0, missing))

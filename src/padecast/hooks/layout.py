@@ -78,18 +78,22 @@ class Layout:
     def inward(self, features: Sequence[Tensor]) -> Streams:
         """Return the tensors with their samples first."""
         if not self.is_list:
-            return tuple(x[None] for x in features) if self.single else self._turn(features)
+            if self.single:
+                return tuple(x[None] for x in features)
+            return self._turn(features) if self.second else tuple(features)
         if self._alike:
             return (torch.stack(tuple(features)),)
         return (pad_sequence([x.reshape(-1) for x in features], batch_first=True)[..., None],)
 
     def _turn(self, features: Sequence[Tensor]) -> Streams:
-        return tuple(x.transpose(0, 1) if x.ndim > 2 else x for x in features) if self.second else tuple(features)
+        return tuple(x.transpose(0, 1) if x.ndim > 2 else x for x in features)
 
     def outward(self, streams: Streams) -> Sequence[Tensor]:
         """Return the tensors as they were."""
         if not self.is_list:
-            return tuple(x[0] for x in streams) if self.single else self._turn(streams)
+            if self.single:
+                return tuple(x[0] for x in streams)
+            return self._turn(streams) if self.second else streams
         if self._alike:
             return streams[0].unbind()
         rows = zip(streams[0], self.likes, strict=True)

@@ -61,6 +61,12 @@ def products_are_exact() -> bool:
     return torch.get_float32_matmul_precision() == "highest"
 
 
+def pad(weights: Tensor, size: int) -> Tensor:
+    """Give older residuals weight zero, up to ``size`` of them."""
+    missing = size - weights.shape[-1]
+    return weights if missing <= 0 else torch.nn.functional.pad(weights, (0, missing))
+
+
 def sum_weighted(start: Tensor, slots: Iterable[Tensor], weights: Tensor) -> Tensor:
     """Return ``start + sum_k w_k slots_k``, accumulated in at least float32, in the dtype of ``start``.
 

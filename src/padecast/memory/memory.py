@@ -21,6 +21,7 @@ from padecast.memory.arithmetic import (
     Streams,
     elements,
     inner_products,
+    pad,
     product,
     products_are_exact,
     sum_weighted,
@@ -151,9 +152,7 @@ class Memory:
 
     def add(self, inputs: Streams, weights: Tensor) -> Streams:
         """Return ``inputs + sum_k w_k R_k`` for weights on the ring, newest first; the rest of it counts nothing."""
-        missing = len(self._places) - weights.shape[-1]
-        if missing > 0:
-            weights = torch.nn.functional.pad(weights, (0, missing))
+        weights = pad(weights, len(self._places))
         return tuple([self._sum(x, ring, weights) for x, ring in zip(inputs, self._ring, strict=True)])
 
     def _sum(self, start: Tensor, ring: Ring, weights: Tensor) -> Tensor:
@@ -169,6 +168,7 @@ class Memory:
 
     def ready(self, weights: Tensor) -> Ready | None:
         """Return :meth:`add` without its first argument; nothing if the residuals do not lie as the features do."""
+        weights = pad(weights, len(self._places))
         blocks = [ring.block(self.kept, dtype) for ring, (_, dtype, _) in zip(self._ring, self._likes, strict=True)]
         slots = tuple(block for block in blocks if block is not None)
         if len(slots) < len(blocks):

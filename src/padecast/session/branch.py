@@ -12,9 +12,8 @@ from padecast._errors import FeatureChanged
 from padecast._geometry import Geometry
 from padecast._steps import Position
 from padecast.forecasters import Forecaster
-from padecast.forecasters.base import pad
 from padecast.forecasters.extras import Direct, Moments, Replay, State
-from padecast.memory.arithmetic import Ready, Rows, Streams, detach
+from padecast.memory.arithmetic import Ready, Rows, Streams, detach, pad
 from padecast.memory.memory import Memory
 from padecast.policies import Policy
 from padecast.policies.base import SupportsStacks, find
@@ -199,7 +198,7 @@ class Branch:
             parts = [x for x in (weights, geometry.gram) if x is not None and x.device.type == "cpu"]
             if not all(map(is_finite, parts)):
                 return None
-            return memory.ready(pad(weights, memory.kept))
+            return memory.ready(weights)
 
     def serve(self) -> None:
         """Note that what :meth:`ready` returned became the output."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from padecast._errors import InvalidOption
 from padecast._geometry import Geometry
-from padecast._steps import Position, Step, Trace
+from padecast._steps import Position, Trace
 from padecast.memory.arithmetic import Rows, Streams
 from padecast.policies import Policy
 from padecast.policies.base import PROBES, SupportsFilter, SupportsPlan, find
@@ -69,7 +69,7 @@ class Course:
             plan: SupportsPlan | None = find(self._policy, SupportsPlan)
             if plan is not None and plan.forecasts_at(at):
                 record.notes["all"] = "begun late"
-        self.trace = Trace((*self.trace.steps, Step(at, computed)))
+        self.trace = self.trace.then(at, computed)
         if computed:
             self.latest = at.index
         self.records.append(record)
