@@ -2,7 +2,7 @@
 
     python -m benchmarks.learning.planning     # 20, 50 and 100 steps, one thread
 
-Plans are those of an analytic lesson of 8 samples. Seconds are the processor's, the least of two searches, and do not
+Plans are those of an analytic lesson of 8 samples. Seconds are the processor's, the least of the searches, and do not
 count what other processes take; nothing is remembered from one search to the next.
 """
 
