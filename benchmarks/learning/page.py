@@ -7,10 +7,11 @@ python -m benchmarks.learning.page --check    # fails if they are not what the r
 from __future__ import annotations
 
 import argparse
-from statistics import fmean
+from statistics import fmean, pstdev
 from typing import Any
 
 from benchmarks.common import DOCS, RESULTS, Document, insert, publish, read, render, split
+from padecast.lessons.planner import OFFSET
 
 SCRIPT = "benchmarks/learning/page.py"
 ROWS = 18
@@ -45,6 +46,16 @@ def summarise(document: Document) -> list[Document]:
     return summaries
 
 
+def compare(document: Document) -> Document:
+    """Return how far measured PSNR lies above the decibels of the cost, and how much that differs between plans."""
+    pairs = [
+        row["mean"] - row.get("predicted", row.get("expected"))
+        for row in document["rows"]
+        if "predicted" in row or "expected" in row
+    ]
+    return {"world": document["world"], "count": len(pairs), "offset": fmean(pairs), "spread": pstdev(pairs)}
+
+
 def measure_loss(rows: list[Document]) -> float:
     """Return how much worse the best second pass is than the first, in dB."""
     return float(rows[0]["mean"] - max(row["mean"] for row in rows[1:]))
@@ -64,7 +75,18 @@ def main() -> None:
     ]
     transfer = [row for document in documents for row in summarise(document)]
     second = [measure_loss(rows) for rows in split(read("second-pass.json")["rows"], "plan").values()]
-    text = render("learning/tables.md.jinja", equal=equal, ranks=ranks, transfer=transfer, pick=pick, second=second)
+    planning = read("planning.json")
+    text = render(
+        "learning/tables.md.jinja",
+        equal=equal,
+        ranks=ranks,
+        transfer=transfer,
+        pick=pick,
+        second=second,
+        offsets=[compare(document) for document in documents],
+        constant=OFFSET,
+        planning=planning,
+    )
     page = DOCS / "lessons.md"
     publish({page: insert(page, SCRIPT, text)}, check=parser.parse_args().check)
 

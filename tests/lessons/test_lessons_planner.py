@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 from itertools import combinations, pairwise
 
@@ -13,7 +14,8 @@ from padecast.forecasters import Lagrange
 from padecast.lessons import Identity, Lesson, Planner, Proposal
 from padecast.lessons.analytic import make_look, make_noise
 from padecast.lessons.cost import Stretches, gains_of
-from padecast.lessons.planner import MARGIN
+from padecast.lessons.moves import Neighbours
+from padecast.lessons.planner import DENSITIES, MARGIN, OBJECTIVES
 from padecast.policies import Plan, Spaced, plan_of
 
 
@@ -30,6 +32,58 @@ def test_no_plan_is_worse_than_that_of_the_rule_by_its_own_measure(steps: int) -
         for density in (0.7, 1.0, 1.4):
             for last in (True, False):
                 assert proposal.cost <= planner.cost(planner.spaced(count, density, last)) + 1e-9
+
+
+def rough(steps: int, samples: int, seed: int) -> np.ndarray:
+    """Matrices of samples whose steps add what has nothing to do with how noisy they are."""
+    generator = np.random.default_rng(seed)
+    features = generator.normal(size=(samples, 1, 30)) + generator.normal(size=(samples, steps, 30)).cumsum(1)
+    return features @ features.transpose(0, 2, 1)
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("seed", range(6))
+def test_on_any_lesson_no_plan_of_any_budget_is_worse_than_the_rule(seed: int, objective: str) -> None:
+    steps = (7, 10, 13, 16, 19, 23)[seed]
+    planner = Planner(rough(steps, 1 + seed % 3, seed), make_noise(steps, size=4.0 ** (seed + 4)), objective)
+    proposals = planner.plans()
+    assert [*proposals] == [*range(1, steps + 1)]
+    for count, proposal in proposals.items():
+        rules = [planner.cost(planner.spaced(count, density, last)) for density in DENSITIES for last in (True, False)]
+        assert proposal.cost == pytest.approx(planner.cost(proposal.steps)) and proposal.cost <= min(rules) + 1e-9
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_what_is_worked_out_once_for_many_plans_is_what_each_of_them_costs(objective: str) -> None:
+    generator, planner = random.Random(3), Planner(rough(14, 3, 3), make_noise(14), objective)
+    for count in (2, 3, 4, 5, 8, 12, 13) * 4:
+        near = Neighbours((0, *sorted(generator.sample(range(1, 14), count - 1))), 14, generator.choice([2, 5]))
+        for _ in range(3):
+            squares = [moves.squares(near) for moves in planner._moves]
+            costs = [planner.cost(plan) for plan in near.plans()]
+            assert planner._weigh(squares) == pytest.approx(costs, abs=1e-8)
+            near.move(generator.randrange(len(near)))
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("steps", [6, 9])
+def test_improved_plans_are_those_that_no_single_move_improves(steps: int, objective: str) -> None:
+    planner = Planner(rough(steps, 2, steps), make_noise(steps), objective)
+    for count in range(2, steps):
+        for rest in combinations(range(1, steps), count - 1):
+            end = planner._improve((0, *rest))
+            assert planner.cost(end) <= planner.cost((0, *rest)) + 1e-9
+            near = Neighbours(end, steps, 2).plans()
+            assert planner.cost(end) <= min(map(planner.cost, near)) + 1e-6
+
+
+def test_the_fewest_steps_for_so_many_decibels_are_those_of_the_plans_of_all_budgets() -> None:
+    planner = planner_of(12)
+    proposals = planner.plans()
+    for decibels in (1.0, 40.0, 60.0, 90.0):
+        wanted = next(each for each in proposals.values() if each.decibels >= decibels)
+        assert planner.reach(decibels) == wanted
+    assert planner.reach(1e6).steps == tuple(range(12))
 
 
 def test_plans_are_nearly_the_best_of_all() -> None:
@@ -71,7 +125,8 @@ def test_low_computes_more_of_the_early_steps_in_a_large_latent() -> None:
 def test_stretches_are_what_retracing_leaves() -> None:
     look = make_look(10)
     gains = gains_of(look.noise)
-    error = Stretches(look.singles, look.noise, gains).between(0, 2, 5)
+    stretches = Stretches(look.singles, look.noise, gains)
+    error = stretches.between(*np.array([[0], [2], [5]]))[0]
     roots = look.noise.roots
     assert roots is not None
     share, expected = 10 / 13, np.zeros(10)

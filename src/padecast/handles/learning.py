@@ -136,7 +136,7 @@ class Learning:
 
         def search() -> Proposal:
             planner = Planner.of(lesson, visited, policy.objective)
-            return planner.plans([budget])[budget] if budget is not None else _search(planner, policy.decibels or 0.0)
+            return planner.reach(policy.decibels or 0.0) if budget is None else planner.plans([budget])[budget]
 
         proposal = self.library.plan(lesson, (visited, budget, policy.decibels, policy.objective), search)
         places = {start.begin + step for step in proposal.steps}
@@ -157,20 +157,6 @@ class Learning:
             return f"{lesson.count_runs(levels)} of {self._policy.runs} runs have taught: it was {done}"
         seen = f"{lesson.share(levels):.0%} of its noise levels"
         return f"the lesson of {lesson.runs} run(s) saw {seen} ({max(levels):.2g} to {min(levels):.2g}): it was {done}"
-
-
-def _search(planner: Planner, decibels: float) -> Proposal:
-    """Return the cheapest plan that is expected to be as good as is asked for, or the best, by halving."""
-    low, high = 1, planner.total
-    best = planner.plans([high])[high]
-    while low < high:
-        middle = (low + high) // 2
-        proposal = planner.plans([middle])[middle]
-        if proposal.decibels >= decibels:
-            best, high = proposal, middle
-        else:
-            low = middle + 1
-    return best
 
 
 def _switches(pipe: Any, start: Start) -> list[int]:

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 from padecast._noise import Noise
 
 Array = NDArray[np.float64]
+Steps = NDArray[np.int64]
+MOST = 64 * 2**20
+"""Bytes of stretches that are remembered, at most."""
 GAIN_ORIGIN = 500.0
 """Numbers of a latent from which on errors at the start count as those of a larger latent."""
 
@@ -42,6 +45,8 @@ def gains_of(noise: Noise, power: float = 0.0) -> Array:
 class Stretches:
     """Errors that stretches between computed steps leave, as mixtures of what the steps added.
 
+    Plans share most of their stretches: each is worked out once, and known by a number from then on.
+
     Args:
         gram: ``(S, T, T)`` matrices of S samples.
         noise: Of the grid.
@@ -55,84 +60,152 @@ class Stretches:
         self._places = np.arange(self.total, dtype=np.float64) if places is None else np.asarray(places)
         times = noise.abscissae
         self._times = np.arange(self.total, dtype=np.float64) if times is None else np.asarray(times)
-        self._inner: dict[tuple[int, ...], Array] = {}
-        self._outer: dict[tuple[int, ...], Array] = {}
+        # One more than its number, for every triple of steps; pages that no stretch touches take no memory.
+        self._numbers = np.zeros((self.total + 1) * self.total**2, dtype=np.int32)
+        self._count = 0
+        self._rows: Array = np.empty((256, self.total))
+        self._squares: Array = np.empty((256, len(gram)))
+        self._tails: dict[tuple[int, ...], tuple[Array, Array]] = {}
 
-    def between(self, before: int, first: int, last: int) -> Array:
-        r"""Return ``(T,)`` the error of the steps between two computed ones, by retracing.
+    def add_up(self, plans: Steps) -> tuple[Array, Array]:
+        """Return what the stretches of plans leave together, and the sums of their squares.
+
+        Args:
+            plans: ``(N, n)`` computed steps, rising, of plans of one length.
+
+        Returns:
+            ``(N, T)`` sums of the stretches' errors, and ``(N, S)`` sums of their squares; behind the last computed
+            step is not among them.
+        """
+        if plans.shape[1] < 2:
+            return np.zeros((len(plans), self.total)), np.zeros((len(plans), len(self.gram)))
+        before = np.concatenate([np.full((len(plans), 1), -1), plans[:, :-2]], axis=1)
+        numbers = self._number(before, plans[:, :-1], plans[:, 1:])
+        return self._rows[numbers].sum(1), self._squares[numbers].sum(1)
+
+    def _number(self, before: Steps, first: Steps, last: Steps) -> Steps:
+        """Return the numbers of stretches, and work out those that are new."""
+        keys = ((before + 1) * self.total + first) * self.total + last
+        numbers = self._numbers[keys]
+        fresh = np.unique(keys[numbers == 0])
+        if not len(fresh):
+            return numbers - 1
+        if 8 * self.total * (self._count + len(fresh)) > MOST:
+            self._numbers[:], self._count = 0, 0
+            fresh = np.unique(keys)
+        end = self._count + len(fresh)
+        while end > len(self._rows):
+            self._rows = np.concatenate([self._rows, np.empty_like(self._rows)])
+            self._squares = np.concatenate([self._squares, np.empty_like(self._squares)])
+        rest, ends = np.divmod(fresh, self.total)
+        origins, begins = np.divmod(rest, self.total)
+        rows = self.between(origins - 1, begins, ends)
+        self._rows[self._count : end], self._squares[self._count : end] = rows, square(rows, self.gram)
+        self._numbers[fresh] = np.arange(self._count, end) + 1
+        self._count = end
+        return self._numbers[keys] - 1
+
+    def between(self, before: Steps, first: Steps, last: Steps) -> Array:
+        r"""Return ``(N, T)`` the errors of the steps between two computed ones, by retracing.
 
         .. math:: \sum_{j} g_j \left( (1 - \beta) e_\text{first} + \beta \sum_k \ell_k(t_j) e_k - e_j \right)
 
         as :class:`padecast.hooks.retrace.Retrace` has it.
 
         Args:
-            before: The computed step before ``first``; -1 if there is none.
-            first: The computed step that begins the stretch.
-            last: The computed step that ends it.
+            before: ``(N,)`` the computed steps before ``first``; -1 where there is none.
+            first: ``(N,)`` the computed steps that begin the stretches.
+            last: ``(N,)`` the computed steps that end them.
         """
-        key = (before, first, last)
-        error = self._inner.get(key)
-        if error is None:
-            error = np.zeros(self.total)
-            nodes = [last, first, before][: 2 + (before >= 0)]
-            share = self.total / (self.total + last - first)
-            steps = np.arange(first + 1, last)
-            if len(steps):
-                basis = _lagrange(self._places[nodes], self._places[steps]) * share
-                basis[:, 1] += 1 - share
-                error[nodes] = self.gains[steps] @ basis
-                error[steps] -= self.gains[steps]
-            self._inner[key] = error
-        return error
+        steps, stretches = np.arange(self.total), np.arange(len(first))
+        inside = (steps > first[:, None]) & (steps < last[:, None])
+        gains = np.where(inside, self.gains, 0.0)
+        share = self.total / (self.total + last - first)
+        ends = self._places[np.stack([last, first, before])]
+        away = self._places - ends[..., None]
+        # Without a step before, the line through both ends: its factors are 1.
+        away[2, before < 0] = 1.0
+        errors = -gains
+        for node, others in enumerate(((1, 2), (0, 2), (0, 1))):
+            weight = share * (gains * away[others[0]] * away[others[1]]).sum(1)
+            for other in others:
+                weight = weight / np.where((before < 0) & (2 in (node, other)), 1.0, ends[node] - ends[other])
+            if node == 1:
+                weight = weight + (1 - share) * gains.sum(1)
+            errors[stretches, (last, first, before)[node]] += np.where((before < 0) & (node == 2), 0.0, weight)
+        return errors
 
-    def after(self, history: tuple[int, ...]) -> Array:
-        """Return ``(S, T)`` the error of the steps behind the last computed one, by damped extrapolation.
+    def behind(self, plans: Steps) -> tuple[Array, Array]:
+        r"""Return what is left behind the last computed step of plans, by damped extrapolation, and its square.
 
         Args:
-            history: The newest computed steps, newest first, three at most.
-        """
-        error = self._outer.get(history)
-        if error is None:
-            error = np.zeros((len(self.gram), self.total))
-            steps = np.arange(history[0] + 1, self.total)
-            if len(steps):
-                error[:, steps] -= self.gains[steps]
-                error[:, history[0]] += self.gains[steps].sum()
-                if len(history) > 1:
-                    newest, second = history[:2]
-                    drawn = (self._times[steps] - self._times[newest]) / (self._times[newest] - self._times[second])
-                    change = self._trust(history) * float(self.gains[steps] @ drawn)
-                    error[:, newest] += change
-                    error[:, second] -= change
-            self._outer[history] = error
-        return error
+            plans: ``(N, n)`` computed steps, rising, of plans of one length; the last three count.
 
-    def _trust(self, history: tuple[int, ...]) -> Array:
-        """Return ``(S,)`` how far a line is trusted: damping and hindsight, as TC-Padé has them."""
-        newest, second = history[:2]
-        square = self._square({newest: 1.0, second: -1.0})
-        trust: Array = np.exp(
-            -self._damping * np.sqrt(square / np.maximum(self._square({newest: 1.0, second: 1.0}), 1e-300))
-        )
-        if len(history) > 2:
-            third = history[2]
-            pace = (self._times[newest] - self._times[second]) / (self._times[second] - self._times[third])
-            wrong = self._square({newest: 1.0, second: -1.0 - pace, third: pace})
-            trust = trust * np.minimum(1.0, square / np.maximum(wrong, 1e-300))
+        Returns:
+            ``(N, S, T)`` and ``(N, S)``.
+        """
+        histories = [tuple(history) for history in plans[:, :-4:-1].tolist()]
+        fresh = [history for history in dict.fromkeys(histories) if history not in self._tails]
+        if fresh:
+            errors = self.after(np.asarray(fresh))
+            self._tails.update(zip(fresh, zip(errors, square(errors, self.gram), strict=True), strict=True))
+        tails = [self._tails[history] for history in histories]
+        return np.stack([error for error, _ in tails]), np.stack([size for _, size in tails])
+
+    def after(self, histories: Steps) -> Array:
+        """Return ``(N, S, T)`` the errors of the steps behind the last computed one, by damped extrapolation.
+
+        Args:
+            histories: ``(N, K)`` the newest computed steps, newest first, three at most.
+        """
+        newest, plans = histories[:, 0], np.arange(len(histories))
+        gains = np.where(np.arange(self.total) > newest[:, None], self.gains, 0.0)
+        errors = np.repeat(-gains[:, None], len(self.gram), axis=1)
+        errors[plans, :, newest] += gains.sum(1)[:, None]
+        if histories.shape[1] > 1:
+            second = histories[:, 1]
+            times = self._times
+            drawn = (times - times[newest][:, None]) / (times[newest] - times[second])[:, None]
+            change = self._trust(histories) * (gains * drawn).sum(1)[:, None]
+            errors[plans, :, newest] += change
+            errors[plans, :, second] -= change
+        return errors
+
+    def _trust(self, histories: Steps) -> Array:
+        """Return ``(N, S)`` how far a line is trusted: damping and hindsight, as TC-Padé has them."""
+        inner = self.gram[:, histories[:, :, None], histories[:, None, :]]
+        ones = np.ones(len(histories))
+
+        def size(*weights: Array) -> Array:
+            values = np.stack(weights, axis=1)
+            part = inner[:, :, : len(weights), : len(weights)]
+            result: Array = np.clip(np.einsum("nj,snjk,nk->ns", values, part, values), 0.0, None)
+            return result
+
+        change = size(ones, -ones)
+        trust: Array = np.exp(-self._damping * np.sqrt(change / np.maximum(size(ones, ones), 1e-300)))
+        if histories.shape[1] > 2:
+            newest, second, third = self._times[histories.T]
+            pace = (newest - second) / (second - third)
+            trust = trust * np.minimum(1.0, change / np.maximum(size(ones, -1 - pace, pace), 1e-300))
         return trust
 
-    def _square(self, weights: dict[int, float]) -> Array:
-        steps, values = list(weights), np.asarray(list(weights.values()))
-        inner = self.gram[:, steps][:, :, steps]
-        result: Array = np.clip(np.einsum("j,sjk,k->s", values, inner, values), 0.0, None)
-        return result
 
+def square(errors: Array, gram: Array) -> Array:
+    """Return ``(N, S)`` the squared sizes of errors, by the matrices of S samples.
 
-def _lagrange(nodes: Array, places: Array) -> Array:
-    """Return ``(N, K)`` Lagrange's weights at places."""
-    basis = np.ones((len(places), len(nodes)))
-    for k, node in enumerate(nodes):
-        for j, other in enumerate(nodes):
-            if j != k:
-                basis[:, k] *= (places - other) / (node - other)
-    return basis
+    Args:
+        errors: ``(N, T)``, or ``(N, S, T)`` where they differ between samples.
+        gram: ``(S, T, T)``.
+
+    Example:
+        >>> square(np.array([[1.0, -1.0]]), np.array([[[2.0, 1.0], [1.0, 2.0]]]))
+        array([[2.]])
+    """
+    steps = np.flatnonzero(errors.reshape(-1, errors.shape[-1]).any(0))
+    if not len(steps):
+        return np.zeros((len(errors), len(gram)))
+    part = slice(int(steps[0]), int(steps[-1]) + 1)  # errors of a search lie around the step that is moved
+    rows = errors[..., part] if errors.ndim == 2 else errors[..., part].transpose(1, 0, 2)
+    result: Array = (rows @ gram[:, part, part] * rows).sum(2).T
+    return result

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from padecast._errors import check
 from padecast._noise import Noise
 from padecast._steps import Position
-from padecast.lessons.cost import GAIN_ORIGIN, Array, Stretches, gains_of
+from padecast.lessons.cost import GAIN_ORIGIN, Array, Stretches, gains_of, square
 from padecast.lessons.lesson import Lesson
+from padecast.lessons.moves import Moves, Neighbours
 from padecast.policies import Plan, Spaced
 from padecast.policies.spaced import choose_steps
 
@@ -98,8 +100,10 @@ class Planner:
         check(gram.shape[1:] == (total, total), "gram", gram.shape, f"matrices of {total} steps")
         self.noise, self.total, self.objective = noise, total, objective
         gains = gains_of(noise) if gains is None else gains
-        self._stretches = Stretches(gram, noise, gains)
-        self._early = Stretches(gram, noise, gains * np.asarray(noise.levels[:-1])) if objective == "low" else None
+        early = [gains * np.asarray(noise.levels[:-1])] if objective == "low" else []
+        self._stretches = [Stretches(gram, noise, each) for each in (gains, *early)]
+        self._moves = [Moves(stretches, COHERENT) for stretches in self._stretches]
+        self._improved: dict[Steps, Steps] = {}
         self._costs: dict[Steps, float] = {}
 
     @classmethod
@@ -141,7 +145,21 @@ class Planner:
         counts = sorted(set(range(1, self.total + 1) if budgets is None else budgets))
         for count in counts:
             check(1 <= count <= self.total, "budget", count, f"1 to {self.total}, the steps of the run")
-        proposals: dict[int, Proposal] = {}
+        return {len(proposal.steps): proposal for proposal in self._grow(counts)}
+
+    def reach(self, decibels: float) -> Proposal:
+        """Return the plan of the fewest computed steps that is expected to be so good, or that of all steps.
+
+        Args:
+            decibels: See :attr:`Proposal.decibels`.
+        """
+        for proposal in self._grow(range(1, self.total + 1)):
+            if proposal.decibels >= decibels:
+                break
+        return proposal
+
+    def _grow(self, counts: Collection[int]) -> Iterator[Proposal]:
+        """Yield the best plan of every budget, rising, each grown from the one below."""
         steps: Steps = (0,)
         for count in range(1, max(counts, default=0) + 1):
             if count > 1:
@@ -151,8 +169,7 @@ class Planner:
                 steps = min(map(self._improve, dict.fromkeys((steps, rule))), key=self.cost)
                 # One run's matrix is a sample: of a gain that it hardly sees, nothing is left on others.
                 chosen = rule if self.cost(rule) - self.cost(steps) < MARGIN else steps
-                proposals[count] = Proposal(chosen, self.total, self._costs[chosen])
-        return proposals
+                yield Proposal(chosen, self.total, self._costs[chosen])
 
     def _rules(self, count: int) -> list[Steps]:
         """Return the plans of the uncalibrated rule that a search may begin from."""
@@ -166,62 +183,52 @@ class Planner:
 
     def _improve(self, steps: Steps) -> Steps:
         """Move one computed step at a time, as long as that helps."""
-        best, reach = self.cost(steps), max(REACH, MOVES // (2 * len(steps)))
+        if len(steps) in (1, self.total):
+            return steps
+        best, way = self.cost(steps), []
+        near = Neighbours(steps, self.total, max(REACH, MOVES // (2 * len(steps))))
         for _ in range(4 * self.total):
-            present = set(steps)
-            moves = [
-                tuple(sorted(present - {step} | {step + shift}))
-                for step in steps[1:]
-                for shift in range(-reach, reach + 1)
-                if 0 < step + shift < self.total and step + shift not in present
-            ]
-            if not moves:
-                return steps
-            costs = self._cost_all(moves)
-            place = int(np.argmin(costs))
+            way.append(near.steps)
+            if near.steps in self._improved or not len(near):
+                break
+            costs = self._weigh([moves.squares(near) for moves in self._moves])
+            number = int(np.argmin(costs))
             # Less than rounding is no help: two plans of one cost would be swapped to and fro.
-            if costs[place] >= best - 1e-9:
-                return steps
-            best, steps = costs[place], moves[place]
-        return steps
+            if costs[number] >= best - 1e-9:
+                break
+            best = float(costs[number])
+            near.move(number)
+        end = self._improved.get(near.steps, near.steps)
+        self._improved.update(dict.fromkeys(way, end))
+        return end
 
     def _cost_all(self, plans: Sequence[Steps]) -> list[float]:
         """Return the costs of plans of one length."""
         fresh = [plan for plan in dict.fromkeys(plans) if plan not in self._costs]
         if fresh:
-            decibels = 10 * np.log10(np.maximum(self._squares(fresh, self._stretches), LEAST))
-            if self._early is None:
-                values = decibels.mean(0)
-            else:
-                early = 10 * np.log10(np.maximum(self._squares(fresh, self._early), LEAST))
-                share = EARLY * self.noise.size / (self.noise.size + GAIN_ORIGIN)
-                values = np.quantile((1 - share) * decibels + share * early, QUANTILE, axis=0)
-            self._costs.update(zip(fresh, values.tolist(), strict=True))
+            steps = np.asarray(fresh)
+            costs = self._weigh([_add_up(steps, stretches) for stretches in self._stretches])
+            self._costs.update(zip(fresh, costs.tolist(), strict=True))
         return [self._costs[plan] for plan in plans]
 
-    def _squares(self, plans: Sequence[Steps], stretches: Stretches) -> Array:
-        """Return ``(S, N)`` the squared errors that plans of one length leave."""
-        gram = stretches.gram
-        errors = np.stack([stretches.after(plan[:-4:-1]) for plan in plans], axis=1)
-        alone: Array = (errors @ gram * errors).sum(2)
-        steps = np.asarray(plans)
-        if steps.shape[1] < 2:
-            return alone
-        before = np.concatenate([np.full((len(plans), 1), -1), steps[:, :-2]], axis=1)
-        keys = ((before + 1) * self.total + steps[:, :-1]) * self.total + steps[:, 1:]
-        # Plans of a search share most of their stretches: each is looked up once.
-        unique, places = np.unique(keys, return_inverse=True)
-        rows = np.stack([stretches.between(*self._split(int(key))) for key in unique])
-        places = places.reshape(keys.shape)
-        alone = alone + (rows @ gram * rows).sum(2)[:, places].sum(2)
-        errors = errors + rows[places].sum(1)
-        result: Array = COHERENT * (errors @ gram * errors).sum(2) + (1 - COHERENT) * alone
-        return result
+    def _weigh(self, squares: Sequence[Array]) -> Array:
+        """Return ``(N,)`` costs of squared errors ``(N, S)``; for ``"low"`` there are those of early steps besides."""
+        decibels, *early = [10 * np.log10(np.maximum(each, LEAST)) for each in squares]
+        if not early:
+            mean: Array = decibels.mean(1)
+            return mean
+        share = EARLY * self.noise.size / (self.noise.size + GAIN_ORIGIN)
+        worst: Array = np.quantile((1 - share) * decibels + share * early[0], QUANTILE, axis=1)
+        return worst
 
-    def _split(self, key: int) -> tuple[int, int, int]:
-        rest, last = divmod(key, self.total)
-        before, first = divmod(rest, self.total)
-        return before - 1, first, last
+
+def _add_up(plans: NDArray[np.int64], stretches: Stretches) -> Array:
+    """Return ``(N, S)`` the squared errors that plans of one length leave."""
+    errors, alone = stretches.add_up(plans)
+    tails, sizes = stretches.behind(plans)
+    together = square(errors[:, None] + tails, stretches.gram)
+    result: Array = COHERENT * together + (1 - COHERENT) * (alone + sizes)
+    return result
 
 
 LEAST = 1e-20
