@@ -51,14 +51,26 @@ def test_projected_outputs_keep_the_errors_of_forecasts() -> None:
         assert weights @ look.mean() @ weights == pytest.approx(exact, rel=5 * (2 / SIZE) ** 0.5)
 
 
-def test_memory_does_not_grow_with_outputs() -> None:
-    collector = watch(outputs(samples=1))
-    assert collector.nbytes == STEPS * SIZE * 4 == watch(outputs(samples=1, numel=2 * NUMEL)).nbytes
+@pytest.mark.parametrize("numel", [NUMEL, 2 * NUMEL])
+def test_of_outputs_memory_holds_projections_and_a_byte_for_every_number_of_one(numel: int) -> None:
+    assert watch(outputs(samples=1, numel=numel)).nbytes == STEPS * SIZE * 4 + numel
+    assert watch(outputs(samples=1, numel=64)).nbytes == STEPS * 64 * 4
 
 
-def test_few_samples_of_a_large_batch_are_looked_at() -> None:
-    look = look_of(watch(outputs(samples=SINGLES + 3, numel=64)))
-    assert look is not None and look.samples == SINGLES
+def test_few_samples_of_a_large_batch_are_looked_at_and_others_in_another_run() -> None:
+    features = outputs(samples=SINGLES + 8, numel=64)
+    seen = set[int]()
+    for run in range(12):
+        collector = Collector(STEPS, seed=run)
+        for index, output in enumerate(features):
+            collector.note(index, "guided", output)
+        look = look_of(collector)
+        assert look is not None and look.samples == SINGLES
+        sizes = look.singles[:, 0, 0]
+        exact = features[0].double().square().mean(1).numpy()
+        seen |= {int(np.abs(exact - size).argmin()) for size in sizes}
+        np.testing.assert_allclose(np.sort(sizes), np.sort(exact[[np.abs(exact - s).argmin() for s in sizes]]))
+    assert seen == set(range(SINGLES + 8))
 
 
 def test_two_runs_are_projected_alike() -> None:

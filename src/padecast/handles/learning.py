@@ -102,7 +102,8 @@ class Learning:
             return self._follow(pipe, lesson, visited, start)
         first = "fast" if is_lost else self._policy.first
         self.remarks = (self._say_first(lesson, visited, first),)
-        self.teacher = Teacher(visited, start.timesteps[start.begin :], start.begin, self._teach_as(identity))
+        seed = 0 if lesson is None else lesson.runs
+        self.teacher = Teacher(visited, start.timesteps[start.begin :], start.begin, self._teach_as(identity), seed)
         return self._exact if first == "exact" else self._forecast(len(visited.sigmas) - 1)
 
     def _forecast(self, steps: int) -> Method:

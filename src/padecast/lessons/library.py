@@ -122,6 +122,10 @@ class Library:
 
         Two processes that add at once lose nothing: each reads, adds and replaces under a lock.
         """
+        return self._change(identity, lambda lesson: lesson.add(look))
+
+    def _change(self, identity: Identity, change: Callable[[Lesson], Lesson]) -> Lesson:
+        """Replace the lesson of an identity by what is made of it, and return that."""
         with self._lock:
             path = self.path_of(identity.key)
             if path is not None:
@@ -133,15 +137,16 @@ class Library:
                             fact = f"{files.line(path, 400)} holds the lesson of another model, {lesson.identity}"
                             _warn(f"{fact}.\nIt is left as it is, and what runs teach is kept in memory alone")
                         if not fact:
-                            lesson = (lesson or Lesson(identity)).add(look)
+                            lesson = lesson or Lesson(identity)
                             if identity.key in self._memory:  # what could not be written before
                                 lesson = lesson + self._memory[identity.key]
+                            lesson = change(lesson)
                             lesson.save(path)
                             self._memory.pop(identity.key, None)
                             return lesson
                 except (OSError, filelock.Timeout, UnwritableFile) as error:
                     _warn(f"the lesson of {identity} was not written to {files.line(path, 400)}: {files.line(error)}")
-            self._memory[identity.key] = self._memory.get(identity.key, Lesson(identity)).add(look)
+            self._memory[identity.key] = change(self._memory.get(identity.key, Lesson(identity)))
             return self.get(identity) or self._memory[identity.key]
 
     def holds(self, identity: Identity) -> str:
@@ -217,16 +222,17 @@ class Library:
         return self.show(key).save(path)
 
     def take(self, path: str | Path) -> Lesson:
-        """Add all looks of a file to the library, such as one that was exported elsewhere; return the lesson.
+        """Add the runs of a file to the library, such as one that was exported elsewhere; return the lesson.
+
+        Runs that the library has already, as of a file that is taken twice, are not counted again.
 
         Raises:
             MissingFile: If there is none.
             DamagedFile: If it is no lesson.
+            InvalidOption: If file and library share some runs while each has others, so that they cannot be added up.
         """
-        lesson = source = Lesson.load(path)
-        for look in source.looks:
-            lesson = self.add(source.identity, look)
-        return lesson
+        source = Lesson.load(path)
+        return self._change(source.identity, lambda lesson: lesson.unite(source))
 
     def remove(self, key: str) -> None:
         """Forget the lesson whose key begins so, file and all.
