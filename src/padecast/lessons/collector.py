@@ -78,9 +78,9 @@ class Collector:
         """Return the samples of a batch that are looked at."""
         if len(output) <= self._samples:
             return output
-        chosen = np.random.default_rng((self._seed, len(output))).choice(len(output), self._samples, replace=False)
+        places = np.random.default_rng((self._seed, len(output))).choice(len(output), self._samples, replace=False)
         # One by one: indices would have to be copied to a GPU.
-        return torch.stack([output[index] for index in sorted(chosen.tolist())])
+        return torch.stack([output[index] for index in sorted(places.tolist())])
 
     def cut(self) -> int:
         """Take the run for over at the last step that was noted, and return how many steps it had."""

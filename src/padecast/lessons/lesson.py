@@ -98,11 +98,11 @@ class Lesson:
         self._check_same(other)
         lesson = self
         for look in other.looks:
-            known = next((each for each in lesson.looks if each.is_like(look)), None)
-            if known is None:
+            like = next((each for each in lesson.looks if each.is_like(look)), None)
+            if like is None:
                 lesson = lesson._append(look)
             else:
-                looks = tuple(each.unite(look) if each is known else each for each in lesson.looks)
+                looks = tuple(each.unite(look) if each is like else each for each in lesson.looks)
                 lesson = replace(lesson, looks=looks)
         return lesson
 

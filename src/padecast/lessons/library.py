@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import threading
 import warnings
@@ -77,6 +78,7 @@ class Library:
 
     place: bool | str | Path = True
     _memory: dict[str, Lesson] = field(default_factory=dict, init=False)
+    _identities: dict[str, tuple[tuple[int, int], Identity]] = field(default_factory=dict, init=False)
     _plans: dict[tuple[Any, ...], Any] = field(default_factory=dict, init=False)
     _lock: threading.RLock = field(default_factory=threading.RLock, init=False)
 
@@ -116,6 +118,32 @@ class Library:
             if lesson is None or lesson.identity.key != identity.key:
                 return remembered
             return lesson if remembered is None else lesson + remembered  # memory has what could not be written
+
+    def nearest(self, identity: Identity) -> Lesson | None:
+        """Return the lesson of the nearest other setting that may stand in; ``None`` if none is near enough.
+
+        See :meth:`Identity.distance`. Files are read once, and again when they change.
+        """
+        with self._lock:
+            identities = [lesson.identity for lesson in self._memory.values()]
+            for key, path in self._paths():
+                identities += [each] if (each := self._identity_of(key, path)) is not None else []
+        others = [each for each in identities if each.key != identity.key]
+        nearest = min(others, key=lambda each: (identity.distance(each), each.key), default=None)
+        if nearest is None or math.isinf(identity.distance(nearest)):
+            return None
+        return self.get(nearest)
+
+    def _identity_of(self, key: str, path: Path) -> Identity | None:
+        """Return whose the lesson of a file is; nothing if it cannot be used, which is said when it is asked for."""
+        try:
+            state = path.stat()
+            stamp = (state.st_mtime_ns, state.st_size)
+            if self._identities.get(key, (None, None))[0] != stamp:
+                self._identities[key] = (stamp, Lesson.load(path).identity)
+        except (OSError, DamagedFile, MissingFile):
+            return None
+        return self._identities[key][1]
 
     def add(self, identity: Identity, look: Look) -> Lesson:
         """Add what a run has shown to the lesson of an identity, and return the lesson as it is then.

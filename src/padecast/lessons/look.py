@@ -143,8 +143,8 @@ def draw_together(first: Look, second: Look) -> Array:
     generator = np.random.default_rng((first.samples, second.samples, first.runs, second.runs))
     few = int(generator.hypergeometric(first.samples, second.samples, total))
     few = min(max(few, total - len(both[1])), len(both[0]))  # of a look that summed more samples than it remembers
-    chosen = [np.sort(generator.permutation(len(rows))[:n]) for rows, n in zip(both, (few, total - few), strict=True)]
-    result: Array = np.concatenate([rows[places] for rows, places in zip(both, chosen, strict=True)])
+    indices = [np.sort(generator.permutation(len(rows))[:n]) for rows, n in zip(both, (few, total - few), strict=True)]
+    result: Array = np.concatenate([rows[places] for rows, places in zip(both, indices, strict=True)])
     return result
 
 
