@@ -148,7 +148,7 @@ OUT_OF_RANGE = {
     "sea": ("threshold=0", "exponent=0"),
     "ends": ("first=-1", "last=-1"),
     "cap": ("limit=0",),
-    "learned": ("computed=0", "speedup=0.5", "decibels=0", "first=slow", "runs=0", "objective=best", "near=1.5"),
+    "learned": ("computed=0", "speedup=0.5", "decibels=0", "first=slow", "runs=0", "objective=best"),
 }
 FORECASTERS_OUT_OF_RANGE = {
     "taylor": ("order=-1",),
