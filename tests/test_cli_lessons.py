@@ -107,6 +107,8 @@ def test_a_lesson_travels(folder: Path, tmp_path: Path) -> None:
     result = lessons(other, "import", str(file))
     assert result.exit_code == 0 and "has 3 runs with 5 samples now" in result.stderr
     assert [entry.key for entry in Library(other).list()] == [DIT.key]
+    again = lessons(other, "import", str(file))
+    assert again.exit_code == 0 and "nothing was added" in again.stderr and "has the 3 runs of the file" in again.stderr
 
 
 def test_what_cannot_be_kept_is_no_success(folder: Path, tmp_path: Path) -> None:

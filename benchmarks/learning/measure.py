@@ -51,6 +51,8 @@ class Bench:
         self.pipe = zoo.load(name)
         self.shift = WORLDS[name].shift
         self.captions = () if self.model == "digits" else unseen(self.model)
+        self.labels = tuple(range(10))
+        self.more: dict[str, Any] = {}  # further arguments of the pipeline's call
         self.references: dict[Any, Tensor] = {}
 
     def draw(self, seeds: Sequence[int], steps: int, shift: float) -> Tensor:
@@ -64,7 +66,8 @@ class Bench:
             if config[key] != shift:
                 self.pipe.scheduler = type(self.pipe.scheduler).from_config(config, **{key: shift})
         else:
-            options |= {"class_labels": [seed % 10 for seed in seeds], "shift": shift}
+            options |= {"class_labels": [self.labels[seed % len(self.labels)] for seed in seeds], "shift": shift}
+        options |= self.more
         with quiet(self.pipe), torch.no_grad():
             output = self.pipe(**options)
         return torch.as_tensor(output.images if hasattr(output, "images") else output.frames).float()
@@ -89,7 +92,9 @@ class Bench:
             hook.remove()
         noise = noise_of(self.pipe.scheduler, numel[0])
         assert noise is not None
-        look = collector.look(noise, [float(t) for t in self.pipe.scheduler.timesteps])
+        begin = steps - collector.cut()  # of a run that starts from an image
+        timesteps = [float(t) for t in self.pipe.scheduler.timesteps]
+        look = collector.look(noise.part(begin, steps), timesteps[begin:])
         assert look is not None
         return look, images
 

@@ -13,7 +13,7 @@ from typing import Any
 from benchmarks.common import DOCS, RESULTS, Document, insert, publish, read, render, split
 from padecast.lessons.planner import OFFSET
 
-SCRIPT = "benchmarks/learning/page.py"
+SCRIPT, IDENTITY = "benchmarks/learning/page.py", "benchmarks/learning/identity.py"
 ROWS = 18
 """Of a world whose every cell was measured: what is half done is not shown."""
 
@@ -61,6 +61,21 @@ def measure_loss(rows: list[Document]) -> float:
     return float(rows[0]["mean"] - max(row["mean"] for row in rows[1:]))
 
 
+def count_alike(row: Document) -> int:
+    """Return for how many budgets both lessons have one plan."""
+    return sum(other == own for other, own in row["plans"])
+
+
+def describe_identity() -> str:
+    """Return the table of what makes another lesson."""
+    rows = read("lesson-identity.json")["rows"]
+    worlds = {
+        world: [row for row in rows if row["key"][0] == world] for world in dict.fromkeys(r["key"][0] for r in rows)
+    }
+    chance = [row["loss"] for row in rows if row["key"][1] == "nothing"]
+    return render("learning/identity.md.jinja", worlds=worlds, alike=count_alike, least=min(chance), most=max(chance))
+
+
 def main() -> None:
     """Write the tables, or compare them."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
@@ -87,8 +102,10 @@ def main() -> None:
         constant=OFFSET,
         planning=planning,
     )
-    page = DOCS / "lessons.md"
-    publish({page: insert(page, SCRIPT, text)}, check=parser.parse_args().check)
+    page, check = DOCS / "lessons.md", parser.parse_args().check
+    parts = {SCRIPT: text, IDENTITY: describe_identity()}
+    for script, part in parts.items():
+        publish({page: insert(page, script, part)}, check=check)
 
 
 if __name__ == "__main__":

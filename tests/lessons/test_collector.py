@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+import padecast.lessons.collector as collector_module
 from padecast.lessons import Collector, Look
 from padecast.lessons.analytic import make_noise
 from padecast.lessons.collector import SIZE
-from padecast.lessons.look import SINGLES
+from padecast.lessons.look import GUIDED, SINGLES
 
 STEPS, NUMEL = 6, 50_000
 
@@ -51,14 +52,26 @@ def test_projected_outputs_keep_the_errors_of_forecasts() -> None:
         assert weights @ look.mean() @ weights == pytest.approx(exact, rel=5 * (2 / SIZE) ** 0.5)
 
 
-def test_memory_does_not_grow_with_outputs() -> None:
-    collector = watch(outputs(samples=1))
-    assert collector.nbytes == STEPS * SIZE * 4 == watch(outputs(samples=1, numel=2 * NUMEL)).nbytes
+@pytest.mark.parametrize("numel", [NUMEL, 2 * NUMEL])
+def test_of_outputs_memory_holds_projections_and_a_byte_for_every_number_of_one(numel: int) -> None:
+    assert watch(outputs(samples=1, numel=numel)).nbytes == STEPS * SIZE * 4 + numel
+    assert watch(outputs(samples=1, numel=64)).nbytes == STEPS * 64 * 4
 
 
-def test_few_samples_of_a_large_batch_are_looked_at() -> None:
-    look = look_of(watch(outputs(samples=SINGLES + 3, numel=64)))
-    assert look is not None and look.samples == SINGLES
+def test_few_samples_of_a_large_batch_are_looked_at_and_others_in_another_run() -> None:
+    features = outputs(samples=SINGLES + 8, numel=64)
+    seen = set[int]()
+    for run in range(12):
+        collector = Collector(STEPS, seed=run)
+        for index, output in enumerate(features):
+            collector.note(index, "guided", output)
+        look = look_of(collector)
+        assert look is not None and look.samples == SINGLES
+        sizes = look.singles[:, 0, 0]
+        exact = features[0].double().square().mean(1).numpy()
+        seen |= {int(np.abs(exact - size).argmin()) for size in sizes}
+        np.testing.assert_allclose(np.sort(sizes), np.sort(exact[[np.abs(exact - s).argmin() for s in sizes]]))
+    assert seen == set(range(SINGLES + 8))
 
 
 def test_two_runs_are_projected_alike() -> None:
@@ -108,3 +121,22 @@ def test_branches_have_matrices_of_their_own() -> None:
     look = look_of(collector)
     assert look is not None and {*look.grams} == {"guided", "cond"} and look.kind == "guided"
     assert not np.allclose(look.mean(), look.mean("cond"))
+
+
+def test_a_branch_that_is_what_the_sampler_is_given_is_folded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without guidance both are one tensor; another tensor, or this one after a change, is folded for itself."""
+    folded: list[int] = []
+    fold = collector_module.sketch
+    monkeypatch.setattr(collector_module, "sketch", lambda *args: folded.append(1) or fold(*args))
+    collector = Collector(2, size=7)
+    outputs = torch.randn(2, 1, 64)
+    for index in range(2):
+        collector.note(index, "cond", outputs[index])
+        if index:
+            outputs[index].mul_(2)
+        collector.note(index, GUIDED, outputs[index])
+    assert len(folded) == 3
+    look = collector.look(make_noise(2), (1000.0, 500.0))
+    assert look is not None
+    assert look.mean(GUIDED)[1, 1] == pytest.approx(4 * look.mean("cond")[1, 1])
+    assert look.mean(GUIDED)[0, 0] == look.mean("cond")[0, 0]

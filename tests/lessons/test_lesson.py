@@ -133,3 +133,36 @@ def test_a_root_keeps_small_differences_in_single_precision() -> None:
     gram, root = rows @ rows.T, root_of(rows @ rows.T).astype(np.float32).astype(np.float64)
     bend = np.array([1.0, -2.0, 1.0])
     assert bend @ (root.T @ root) @ bend == pytest.approx(bend @ gram @ bend, rel=1e-2)
+
+
+def test_single_samples_of_many_runs_are_a_fair_choice_in_any_order() -> None:
+    """Of 24 runs of a sample, every one is remembered in about 8 of 24 orders; so it is where halves are merged."""
+    runs, orders, counts = 24, 120, np.zeros((2, 24))
+    noise = make_look(2).noise
+    marks = [np.full((1, 2, 2), float(number)) for number in range(runs)]
+    looks = [Look(noise, (1000.0, 500.0), {"guided": mark[0]}, mark, 1, 1) for mark in marks]
+    generator = np.random.default_rng(0)
+    for _ in range(orders):
+        order = [looks[place] for place in generator.permutation(runs)]
+        one_by_one = sum(order[1:], order[0])
+        halves = sum(order[1:8], order[0]) + sum(order[9:], order[8])
+        for way, look in enumerate((one_by_one, halves)):
+            assert look.singles.shape == (8, 2, 2) and look.samples == runs
+            counts[way, look.singles[:, 0, 0].astype(int)] += 1
+    assert (counts > 0.5 * orders / 3).all() and (counts < 1.5 * orders / 3).all()
+    latest = sum(looks[1:], looks[0]).singles[:, 0, 0]
+    assert max(latest) >= 8, "not the first alone"
+    np.testing.assert_array_equal(latest, sum(looks[1:], looks[0]).singles[:, 0, 0])
+
+
+def test_places_in_the_order_of_runs_are_remembered_alike() -> None:
+    """Which places survive depends on counts alone: over reservoirs of many lengths no place is favoured."""
+    noise = make_look(2).noise
+    early, late = 0, 0
+    for runs in range(16, 64):
+        marks = [np.full((1, 2, 2), float(number)) for number in range(runs)]
+        looks = [Look(noise, (1000.0, 500.0), {"guided": mark[0]}, mark, 1, 1) for mark in marks]
+        numbers = sum(looks[1:], looks[0]).singles[:, 0, 0]
+        early += int((numbers < runs // 2).sum())
+        late += int((numbers >= (runs + 1) // 2).sum())
+    assert 0.6 < early / late < 1.7

@@ -47,7 +47,7 @@ def test_fifty_steps_are_a_small_file(tmp_path: Path) -> None:
 def test_a_file_holds_no_words_but_names(tmp_path: Path) -> None:
     document = make_lesson().to_dict()
     assert {*document} == {"kind", "schema", "identity", "looks"}
-    assert {*document["looks"][0]} == {"noise", "timesteps", "samples", "runs", "grams", "singles"}
+    assert {*document["looks"][0]} == {"noise", "timesteps", "samples", "runs", "grams", "singles", "digests"}
 
 
 Change = Callable[[dict[str, Any]], Any]
@@ -94,6 +94,8 @@ CASES: dict[str, tuple[Change, str]] = {
     "sigmas that rise": (change_noise(sigmas=[i / 13 for i in range(13)], alphas=[0.5] * 13), "do not fall"),
     "negative sigma": (change_noise(sigmas=[-1.0] * 13), "where 0 to 1e"),
     "size zero": (change_noise(size=0), r"looks\[0\].noise.size is 0"),
+    "digests no list": (change_look(digests="a"), r"looks\[0\].digests is not a list"),
+    "digest no digest": (change_look(digests=["../x"]), r"looks\[0\].digests holds '../x', which is no digest"),
     "no matrix": (change_look(grams={}), r"looks\[0\].grams has 0 values"),
     "matrix of numbers": (change_look(grams={"guided": [1.0]}), r"looks\[0\].grams.guided is list"),
     "matrix no base64": (change_look(grams={"guided": "#"}), r"looks\[0\].grams.guided is no base64"),

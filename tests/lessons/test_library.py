@@ -10,7 +10,7 @@ from pathlib import Path
 import filelock
 import pytest
 
-from padecast import DamagedFile, PadecastWarning, UnknownName
+from padecast import DamagedFile, InvalidOption, PadecastWarning, UnknownName
 from padecast.lessons import Identity, Lesson, Library, library
 from padecast.lessons.analytic import make_look
 
@@ -135,10 +135,36 @@ def test_lessons_are_listed_shown_exported_taken_and_removed(tmp_path: Path) -> 
     assert lessons.show(WHO.key[:8]).identity == WHO
     file = lessons.export(WHO.key, tmp_path / "b.json")
     other = Library(tmp_path / "c")
-    assert other.take(file).runs == 1 and other.take(file).runs == 2
+    assert other.take(file).runs == 1
     lessons.remove(WHO.key)
     assert [entry.key for entry in lessons.list()] == [OTHER.key]
     assert not path_of(tmp_path / "a").exists()
+
+
+def test_what_is_taken_twice_counts_once(tmp_path: Path) -> None:
+    home, away = Library(tmp_path / "home"), Library(tmp_path / "away")
+    home.add(WHO, make_look(6))
+    first = home.export(WHO.key, tmp_path / "first.json")
+    for _ in range(2):
+        assert away.take(first).runs == 1
+    away.add(WHO, make_look(6, seed=7))
+    assert away.take(first).runs == 2, "it has learnt on, and has the runs of the file already"
+    assert home.take(away.export(WHO.key, tmp_path / "back.json")).runs == 2, "of two runs one is new"
+    home.add(WHO, make_look(6, seed=8))
+    away.add(WHO, make_look(6, seed=9))
+    before = home.get(WHO)
+    with pytest.raises(InvalidOption, match="2 runs are in both, and each has others"):
+        home.take(away.export(WHO.key, tmp_path / "apart.json"))
+    after = home.get(WHO)
+    assert before is not None and after is not None and before.runs == after.runs == 3
+
+
+def test_a_file_of_before_runs_had_digests_is_known_again(tmp_path: Path) -> None:
+    document = Lesson(WHO).add(make_look(6)).to_dict()
+    del document["looks"][0]["digests"]
+    (tmp_path / "old.json").write_text(json.dumps(document))
+    library = Library(tmp_path / "folder")
+    assert [library.take(tmp_path / "old.json").runs for _ in range(2)] == [1, 1]
 
 
 @pytest.mark.parametrize("key", ["", "zz"])

@@ -33,6 +33,7 @@ from padecast._errors import UnwritableFile
 from padecast.handles.learning import library_of
 from padecast.lessons import Identity, Lesson, Library
 from padecast.lessons.planner import Planner
+from padecast.lessons.teacher import Teacher
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array_?.*:DeprecationWarning")  # of diffusers
 FLOW = {"prediction_type": "flow_prediction", "use_flow_sigmas": True}
@@ -114,6 +115,13 @@ def test_a_bare_model_and_a_method_that_learns_nothing_are_refused() -> None:
         accelerate(dit(), "learned", steps=10)
     with pytest.raises(InvalidOption, match="lessons=False has no effect with 'fora'"):
         accelerate(piped(), "fora", lessons=False)
+
+
+@pytest.mark.parametrize("options", [{}, {"computed": 4}, {"lessons": False}])
+def test_a_policy_in_place_of_what_learns_is_refused_in_these_words(options: dict[str, Any]) -> None:
+    with pytest.raises(InvalidOption, match="replaces the policy of 'learned', which is all that learns"):
+        accelerate(piped(), "learned", policy="interval:every=3", **options)
+    assert accelerate(piped(), "learned", forecaster="reuse", lessons=False).enable().disable() is None
 
 
 def test_other_step_counts_and_shifts_need_no_new_look() -> None:
@@ -219,11 +227,28 @@ def test_a_second_handle_and_a_second_process_use_what_the_first_has_learnt(tmp_
 def test_another_model_or_guidance_is_another_lesson() -> None:
     with accelerate(piped(), "learned", computed=4, lessons=False) as run:
         sample(run.pipe)
-        sample(run.pipe, guidance_scale=5.0)
+        sample(run.pipe, guidance_scale=9.0)
         assert run.report.computed == 10 and noted(run, "nothing was known")
     with accelerate(piped(seed=1), "learned", computed=4, lessons=False) as run:
         sample(run.pipe)
         assert run.report.computed == 10
+
+
+def test_the_lesson_of_a_guidance_near_by_stands_in_and_is_named_until_there_is_another(tmp_path: Path) -> None:
+    pipe = piped()
+    with accelerate(pipe, "learned:near=true", computed=4, lessons=tmp_path) as run:
+        sample(pipe, guidance_scale=3.0)
+        for scale, computed in ((5.0, 4), (1.0, 10), (6.5, 10), (6.0, 4)):
+            sample(pipe, guidance_scale=scale)
+            assert run.report.computed == computed, scale
+            assert noted(run, f"that lesson is of guidance_scale 3, not {scale:g}") is (scale == 5.0)
+        assert noted(run, "guidance_scale 6.5, not 6"), "the nearest"
+    with accelerate(pipe, "learned", computed=4, lessons=tmp_path) as run:
+        sample(pipe, guidance_scale=5.0)
+        assert run.report.computed == 10 and noted(run, "nothing was known") and noted(run, "taught")
+    with accelerate(pipe, "learned:near=true", computed=4, lessons=tmp_path) as run:
+        sample(pipe, guidance_scale=5.0)
+        assert run.report.computed == 4 and not noted(run, "that lesson is of")
 
 
 def test_a_damaged_lesson_is_named_and_left_alone(tmp_path: Path) -> None:
@@ -360,6 +385,30 @@ class Loop(diffusers.DiffusionPipeline):
             x = self.scheduler.step(output, t, x).prev_sample
         self.maybe_free_model_hooks()
         return x
+
+
+def test_calls_of_a_solver_that_have_no_place_do_not_overwrite_what_is_known_of_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """PNDM visits its second timestep twice: neither visit has a place, and both step the scheduler."""
+    told: list[tuple[int, Tensor]] = []
+    given: list[Tensor] = []
+    hear = Teacher.hear_guided
+
+    def note(self: Teacher, at: Any, output: Tensor, computed: bool) -> None:
+        told.append((at.index, output.clone()))
+        hear(self, at, output, computed)
+
+    monkeypatch.setattr(Teacher, "hear_guided", note)
+    pipe = Loop(dit(), diffusers.PNDMScheduler(skip_prk_steps=True))
+    pipe.transformer.register_forward_hook(lambda _model, _inputs, output: given.append(output.sample.clone()))
+    with accelerate(pipe, "learned", computed=4, lessons=False) as run:
+        pipe(8)
+        assert len(given) == 9 and [index for index, _ in told] == [0, *range(3, 9)]
+        assert all(torch.equal(output, given[index]) for index, output in told)
+        assert noted(run, "taught nothing"), "two of its levels were never seen"
+        pipe(8)
+        assert noted(run, "forecast by the uncalibrated rule")
 
 
 def test_a_solver_that_evaluates_twice_at_a_level_is_remembered_in_a_file(tmp_path: Path) -> None:

@@ -126,12 +126,19 @@ def export(
 
 @app.command("import", cls=Command)
 def take(file: Path = typer.Argument(help="What padecast lessons export wrote."), folder: Path | None = FOLDER) -> None:
-    """Add a lesson from a file to what is known, with what is there already of the same model and setting."""
+    """Add a lesson from a file to what is known, with what is there already of the same model and setting.
+
+    Runs that are known already are not counted twice.
+    """
     library = _open(folder)
+    before = library.get(Lesson.load(file).identity)
     lesson = library.take(file)
     if any(entry.path is None for entry in library.list()):  # why, was said in a warning
         raise Failure(f"the lesson of {name(lesson)} was not kept: {library.folder} cannot be written.")
-    _say(f"the lesson of {name(lesson)} has {count(lesson.runs, 'run')} with {count(lesson.samples, 'sample')} now")
+    if before is not None and before.runs == lesson.runs:
+        _say(f"nothing was added: the lesson of {name(lesson)} has the {count(lesson.runs, 'run')} of the file already")
+    else:
+        _say(f"the lesson of {name(lesson)} has {count(lesson.runs, 'run')} with {count(lesson.samples, 'sample')} now")
 
 
 @app.command("remove", cls=Command)

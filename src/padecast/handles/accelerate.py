@@ -122,7 +122,9 @@ def accelerate(
         selection = Selection(calibrations, methods, other)
         main = selection.every[0]
     else:
-        main = _replace_parts(_resolve(DEFAULT if method is None else method, "method"), policy, forecaster, span)
+        whole = _resolve(DEFAULT if method is None else method, "method")
+        main = _replace_parts(whole, policy, forecaster, span)
+        _refuse_to_unlearn(whole, main, policy)
         if isinstance(main.policy, Learned):
             main = replace(main, policy=main.policy.ask(wishes))
             wishes = {}
@@ -265,6 +267,16 @@ def _refuse_span(span: str | None) -> None:
         raise InvalidOption(
             f"span={span!r} cannot be given with a calibration, whose plans belong to the span it was made for.\n"
             "Calibrate that span: padecast.calibrate(pipe, call, span=...)"
+        )
+
+
+def _refuse_to_unlearn(method: Method, main: Method, policy: Policy | str | None) -> None:
+    """Raise if a policy was put in place of what learns: lessons would be neither made nor followed."""
+    if isinstance(method.policy, Learned) and not isinstance(main.policy, Learned):
+        raise InvalidOption(
+            f"policy={policy!r} replaces the policy of {method.name!r}, which is all that learns: nothing would be "
+            "learnt, and no lesson followed.\n"
+            f"Leave policy= out, or take a method that learns nothing: accelerate(pipe, policy={policy!r})"
         )
 
 

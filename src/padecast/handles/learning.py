@@ -100,9 +100,15 @@ class Learning:
         is_lost = identity.key in self._failed
         if lesson is not None and lesson.covers(visited.levels[:-1], 1 if is_lost else self._policy.runs):
             return self._follow(pipe, lesson, visited, start)
+        near = self.library.nearest(identity) if lesson is None and self._policy.near else None
+        if near is not None and near.covers(visited.levels[:-1], self._policy.runs):
+            method = self._follow(pipe, near, visited, start)
+            self.remarks = (*self.remarks, _say_near(identity, near.identity))
+            return method
         first = "fast" if is_lost else self._policy.first
         self.remarks = (self._say_first(lesson, visited, first),)
-        self.teacher = Teacher(visited, start.timesteps[start.begin :], start.begin, self._teach_as(identity))
+        seed = 0 if lesson is None else lesson.runs
+        self.teacher = Teacher(visited, start.timesteps[start.begin :], start.begin, self._teach_as(identity), seed)
         return self._exact if first == "exact" else self._forecast(len(visited.sigmas) - 1)
 
     def _forecast(self, steps: int) -> Method:
@@ -157,6 +163,16 @@ class Learning:
             return f"{lesson.count_runs(levels)} of {self._policy.runs} runs have taught: it was {done}"
         seen = f"{lesson.share(levels):.0%} of its noise levels"
         return f"the lesson of {lesson.runs} run(s) saw {seen} ({max(levels):.2g} to {min(levels):.2g}): it was {done}"
+
+
+def _say_near(identity: Identity, other: Identity) -> str:
+    ours, theirs = ({"guidance": each.guidance, **dict(each.scales)} for each in (identity, other))
+    texts = [f"{name} {theirs[name]:g}, not {ours[name]:g}" for name in ours if ours[name] != theirs[name]]
+    texts = texts[1:] if len(texts) > 1 and texts[0].startswith("guidance ") else texts  # the same, by the call's name
+    return (
+        f"that lesson is of {' and '.join(texts)}: near by, and this setting has none of its own. "
+        "Without near=true it would teach one"
+    )
 
 
 def _switches(pipe: Any, start: Start) -> list[int]:

@@ -6,7 +6,7 @@ import numpy as np
 
 from padecast._noise import Noise
 from padecast.lessons.interpolation import place
-from padecast.lessons.look import GUIDED, Array, Look
+from padecast.lessons.look import GUIDED, SINGLES, Array, Look, digest_of
 
 
 def make_noise(steps: int, shift: float = 1.0, size: float = 1024.0) -> Noise:
@@ -38,4 +38,5 @@ def make_look(steps: int = 20, shift: float = 1.0, size: float = 1024.0, samples
     noise = make_noise(steps, shift, size)
     rows = [make_features(noise, seed=seed + sample) for sample in range(samples)]
     singles = np.stack([row @ row.T for row in rows]) / rows[0].shape[1]
-    return Look(noise, tuple(1000 * s for s in noise.sigmas[:-1]), {GUIDED: singles.sum(0)}, singles[:8], samples, 1)
+    timesteps, grams = tuple(1000 * s for s in noise.sigmas[:-1]), {GUIDED: singles.sum(0)}
+    return Look(noise, timesteps, grams, singles[:SINGLES], samples, 1, (digest_of(singles),))

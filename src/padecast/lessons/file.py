@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,13 +27,14 @@ from padecast.files.fields import (
 )
 from padecast.lessons.identity import Identity
 from padecast.lessons.lesson import LOOKS, Lesson
-from padecast.lessons.look import SINGLES, Array, Look, root_of
+from padecast.lessons.look import DIGESTS, SINGLES, Array, Look, digest_of, root_of
 
 KIND = "padecast lesson"
 SCHEMA = 1
 BOUNDS = files.Bounds(size=8 * 2**20, values=200_000, depth=8, text=2**20)
 LONGEST, BRANCHES, MOST = 400, 16, 2**31
 """Steps, branches and samples that a look may have."""
+DIGEST = re.compile("[0-9a-f]{12}")
 
 FIELDS: dict[str, Kinds] = {"kind": str, "schema": int, "identity": dict, "looks": list}
 IDENTITY: dict[str, Kinds] = {
@@ -80,6 +82,7 @@ def _pack_look(look: Look) -> dict[str, Any]:
         "runs": look.runs,
         "grams": {name: encode(look.mean(name)) for name in look.grams},
         "singles": [encode(gram) for gram in look.singles],
+        "digests": list(look.digests),
     }
 
 
@@ -192,7 +195,18 @@ def _unpack_look(refuse: Refuse, where: str, part: Any) -> Look:
     }
     singles = [decode(refuse, f"{where}singles[{i}]", text, steps) for i, text in enumerate(part["singles"])]
     timesteps = tuple(map(float, part["timesteps"]))
-    return Look(noise, timesteps, grams, np.stack(singles), part["samples"], part["runs"])
+    matrices, digests = np.stack(singles), _unpack_digests(refuse, where, part)
+    return Look(noise, timesteps, grams, matrices, part["samples"], part["runs"], digests or (digest_of(matrices),))
+
+
+def _unpack_digests(refuse: Refuse, where: str, part: dict[str, Any]) -> tuple[str, ...]:
+    """Read the digests of runs; files of before have none."""
+    digests = part.get("digests", [])
+    check_texts(refuse, f"{where}digests", digests, most=DIGESTS)
+    for text in digests:
+        if not DIGEST.fullmatch(text):
+            raise refuse(f"{where}digests holds {files.line(repr(text), 60)}, which is no digest")
+    return tuple(digests)
 
 
 def _unpack_noise(refuse: Refuse, where: str, part: dict[str, Any], steps: int) -> Noise:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+import math
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -15,6 +16,8 @@ from padecast.targets.pipelines import fingerprint, guidance_of, models_of
 
 FEW, VALUES = 4, 64
 """How many numbers are looked at of every matrix, and of one of LoRA."""
+NEAR, FACTOR = ("guidance", "guidance_scale", "guidance_scale_2", "true_cfg_scale"), 2.0
+"""Scales that may be others than those of a lesson, and by which factor at most."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,24 @@ class Identity:
         """Twenty hexadecimal digits that stand for it, as the name of a file."""
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:20]
 
+    def distance(self, other: Identity) -> float:
+        """Return how far another is away of which a lesson may be used here until there is one; infinite for all else.
+
+        Alone the guidance scales may differ, by a factor of 2 at most, and on the same side of 1, where guidance is
+        switched off: a change that was small where it was measured, on digits alone (docs/lessons.md).
+
+        Example:
+            >>> one, other = Identity("DiT", guidance=3.0), Identity("DiT", guidance=6.0)
+            >>> round(one.distance(other), 2), one.distance(Identity("DiT", guidance=1.0))
+            (0.69, inf)
+        """
+        if replace(self, guidance=None, scales=()) != replace(other, guidance=None, scales=()):
+            return math.inf
+        ours, others = ({"guidance": each.guidance, **dict(each.scales)} for each in (self, other))
+        if {*ours} != {*others}:
+            return math.inf
+        return sum(_distance(name, ours[name], others[name]) for name in ours)
+
     def __str__(self) -> str:
         guidance = "" if self.guidance is None else f"at guidance {self.guidance:g}"
         return " ".join(filter(None, (self.model, self.weights[:6], guidance, f"({self.key[:6]})")))
@@ -93,6 +114,15 @@ class Identity:
             span=span,
             prediction=str(getattr(scheduler, "config", {}).get("prediction_type") or ""),
         )
+
+
+def _distance(name: str, ours: float | None, others: float | None) -> float:
+    if ours == others:
+        return 0.0
+    if name not in NEAR or ours is None or others is None or min(ours, others) <= 0 or (ours > 1) != (others > 1):
+        return math.inf
+    distance = abs(math.log(ours / others))
+    return distance if distance <= math.log(FACTOR) + 1e-9 else math.inf
 
 
 def hash_weights(model: nn.Module) -> str:

@@ -68,6 +68,9 @@ class Lesson:
         for index, known in enumerate(self.looks):
             if known.is_like(look):
                 return replace(self, looks=(*self.looks[:index], known + look, *self.looks[index + 1 :]))
+        return self._append(look)
+
+    def _append(self, look: Look) -> Lesson:
         looks = (*self.looks, look)
         if len(looks) > LOOKS:
             least = min(range(len(looks) - 1), key=lambda index: looks[index].samples)
@@ -80,15 +83,35 @@ class Lesson:
         Raises:
             InvalidOption: If they are of two models, or of one in two settings.
         """
+        self._check_same(other)
+        lesson = self
+        for look in other.looks:
+            lesson = lesson.add(look)
+        return lesson
+
+    def unite(self, other: Lesson) -> Lesson:
+        """Take a lesson that may hold runs of this one together with it, none twice.
+
+        Raises:
+            InvalidOption: If they are of two models or settings, or share some runs while each has others.
+        """
+        self._check_same(other)
+        lesson = self
+        for look in other.looks:
+            like = next((each for each in lesson.looks if each.is_like(look)), None)
+            if like is None:
+                lesson = lesson._append(look)
+            else:
+                looks = tuple(each.unite(look) if each is like else each for each in lesson.looks)
+                lesson = replace(lesson, looks=looks)
+        return lesson
+
+    def _check_same(self, other: Lesson) -> None:
         if other.identity.key != self.identity.key:
             raise InvalidOption(
                 f"lessons of {self.identity} and of {other.identity} cannot be taken together.\n"
                 "Usual cause: another checkpoint, adapter or guidance. Each has a lesson of its own."
             )
-        lesson = self
-        for look in other.looks:
-            lesson = lesson.add(look)
-        return lesson
 
     def share(self, levels: Sequence[float]) -> float:
         """Return the share of levels that lie in the range of a single look, or hardly beyond; 0 without looks."""

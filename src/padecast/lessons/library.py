@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import threading
 import warnings
@@ -77,6 +78,7 @@ class Library:
 
     place: bool | str | Path = True
     _memory: dict[str, Lesson] = field(default_factory=dict, init=False)
+    _identities: dict[str, tuple[tuple[int, int], Identity]] = field(default_factory=dict, init=False)
     _plans: dict[tuple[Any, ...], Any] = field(default_factory=dict, init=False)
     _lock: threading.RLock = field(default_factory=threading.RLock, init=False)
 
@@ -117,11 +119,41 @@ class Library:
                 return remembered
             return lesson if remembered is None else lesson + remembered  # memory has what could not be written
 
+    def nearest(self, identity: Identity) -> Lesson | None:
+        """Return the lesson of the nearest other setting that may stand in; ``None`` if none is near enough.
+
+        See :meth:`Identity.distance`. Files are read once, and again when they change.
+        """
+        with self._lock:
+            identities = [lesson.identity for lesson in self._memory.values()]
+            for key, path in self._paths():
+                identities += [each] if (each := self._identity_of(key, path)) is not None else []
+        others = [each for each in identities if each.key != identity.key]
+        nearest = min(others, key=lambda each: (identity.distance(each), each.key), default=None)
+        if nearest is None or math.isinf(identity.distance(nearest)):
+            return None
+        return self.get(nearest)
+
+    def _identity_of(self, key: str, path: Path) -> Identity | None:
+        """Return whose the lesson of a file is; nothing if it cannot be used, which is said when it is asked for."""
+        try:
+            state = path.stat()
+            stamp = (state.st_mtime_ns, state.st_size)
+            if self._identities.get(key, (None, None))[0] != stamp:
+                self._identities[key] = (stamp, Lesson.load(path).identity)
+        except (OSError, DamagedFile, MissingFile):
+            return None
+        return self._identities[key][1]
+
     def add(self, identity: Identity, look: Look) -> Lesson:
         """Add what a run has shown to the lesson of an identity, and return the lesson as it is then.
 
         Two processes that add at once lose nothing: each reads, adds and replaces under a lock.
         """
+        return self._change(identity, lambda lesson: lesson.add(look))
+
+    def _change(self, identity: Identity, change: Callable[[Lesson], Lesson]) -> Lesson:
+        """Replace the lesson of an identity by what is made of it, and return that."""
         with self._lock:
             path = self.path_of(identity.key)
             if path is not None:
@@ -133,15 +165,16 @@ class Library:
                             fact = f"{files.line(path, 400)} holds the lesson of another model, {lesson.identity}"
                             _warn(f"{fact}.\nIt is left as it is, and what runs teach is kept in memory alone")
                         if not fact:
-                            lesson = (lesson or Lesson(identity)).add(look)
+                            lesson = lesson or Lesson(identity)
                             if identity.key in self._memory:  # what could not be written before
                                 lesson = lesson + self._memory[identity.key]
+                            lesson = change(lesson)
                             lesson.save(path)
                             self._memory.pop(identity.key, None)
                             return lesson
                 except (OSError, filelock.Timeout, UnwritableFile) as error:
                     _warn(f"the lesson of {identity} was not written to {files.line(path, 400)}: {files.line(error)}")
-            self._memory[identity.key] = self._memory.get(identity.key, Lesson(identity)).add(look)
+            self._memory[identity.key] = change(self._memory.get(identity.key, Lesson(identity)))
             return self.get(identity) or self._memory[identity.key]
 
     def holds(self, identity: Identity) -> str:
@@ -217,16 +250,17 @@ class Library:
         return self.show(key).save(path)
 
     def take(self, path: str | Path) -> Lesson:
-        """Add all looks of a file to the library, such as one that was exported elsewhere; return the lesson.
+        """Add the runs of a file to the library, such as one that was exported elsewhere; return the lesson.
+
+        Runs that the library has already, as of a file that is taken twice, are not counted again.
 
         Raises:
             MissingFile: If there is none.
             DamagedFile: If it is no lesson.
+            InvalidOption: If file and library share some runs while each has others, so that they cannot be added up.
         """
-        lesson = source = Lesson.load(path)
-        for look in source.looks:
-            lesson = self.add(source.identity, look)
-        return lesson
+        source = Lesson.load(path)
+        return self._change(source.identity, lambda lesson: lesson.unite(source))
 
     def remove(self, key: str) -> None:
         """Forget the lesson whose key begins so, file and all.

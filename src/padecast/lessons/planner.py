@@ -25,7 +25,7 @@ REACH, MOVES = 2, 80
 """How far a computed step is moved at a time, at least, and how many moves are looked at at most where it is more."""
 EARLY = 0.5
 """Share that errors have in ``"low"`` that are weighted by their noise level once more, in a large latent."""
-COHERENT = 0.5
+COHERENT = 0.25
 """Share of what errors of different stretches do together; the rest is what each does alone."""
 MARGIN = 1.0
 """Decibels that a plan has to be expected to gain over the uncalibrated rule's, which is taken else."""

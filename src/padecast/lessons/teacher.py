@@ -25,13 +25,19 @@ class Teacher(Observer):
         timesteps: Of these steps.
         begin: Where the first of them lies in the schedule.
         teach: Is given the look of a run that ended, once; nothing if the run did not show enough.
+        seed: Of the choice of samples of a large batch that are looked at.
     """
 
     def __init__(
-        self, noise: Noise, timesteps: tuple[float, ...], begin: int, teach: Callable[[Look | None], None]
+        self,
+        noise: Noise,
+        timesteps: tuple[float, ...],
+        begin: int,
+        teach: Callable[[Look | None], None],
+        seed: int = 0,
     ) -> None:
         self._noise, self._timesteps, self._begin, self._teach = noise, timesteps, begin, teach
-        self._collector: Collector | None = Collector(len(timesteps))
+        self._collector: Collector | None = Collector(len(timesteps), seed=seed)
         self._is_guided = False
 
     @property

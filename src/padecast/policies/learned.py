@@ -36,6 +36,8 @@ class Learned(Policy):
         first: ``"exact"`` (default): a run of which too little is known is computed whole; ``"fast"``: it is forecast
             by the uncalibrated rule, and what it did not compute is interpolated.
         runs: How many runs teach before plans are followed, 1 or more. Default 1.
+        near: Whether the lesson of a guidance scale near by (half to double) plans runs until there is one of their
+            own, as the report says. Default false: such a run teaches.
         objective: ``"mean"`` (default): the mean of decibels over the samples seen; ``"low"``: their tenth percentile.
 
     Raises:
@@ -59,6 +61,7 @@ class Learned(Policy):
     first: str = "exact"
     runs: int = 1
     objective: str = "mean"
+    near: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
