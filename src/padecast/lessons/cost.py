@@ -29,8 +29,8 @@ def gains_of(noise: Noise, power: float = GAIN_POWER) -> Array:
 
     The first factor turns an error of the output into one of the clean image that it says (sigma, for velocities), and
     the second is the share of the noise that the step takes away. With p = 1 and a small latent g is the sampler's
-    stride; with p = 0 errors of the clean image count alike at all steps. In between lies what tells good plans from one
-    another: p and the origin of kappa were chosen on calibration samples of three demo worlds
+    stride; with p = 0 errors of the clean image count alike at all steps. In between lies what tells good plans from
+    better ones: p and the origin of kappa were chosen on calibration samples of demo worlds
     (benchmarks/learning/fit.py).
 
     Args:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from padecast._errors import check
 from padecast._noise import Noise
 from padecast._steps import Position
-from padecast.lessons.cost import GAIN_ORIGIN, Array, Stretches, gains_of, square
+from padecast.lessons.cost import Array, Stretches, gains_of, law_of, square
 from padecast.lessons.lesson import Lesson
 from padecast.lessons.moves import Moves, Neighbours
 from padecast.policies import Plan, Spaced
@@ -25,9 +25,11 @@ REACH, MOVES = 2, 80
 """How far a computed step is moved at a time, at least, and how many moves are looked at at most where it is more."""
 EARLY = 0.5
 """Share that errors have in ``"low"`` that are weighted by their noise level once more, in a large latent."""
+EARLY_ORIGIN = 500.0
+"""Numbers of a latent from which on there is a layout that an early error can change."""
 COHERENT = 0.25
 """Share of what errors of different stretches do together; the rest is what each does alone."""
-MARGIN = 1.0
+MARGIN = 0.5
 """Decibels that a plan has to be expected to gain over the uncalibrated rule's, which is taken else."""
 DENSITIES = (0.7, 1.0, 1.4)
 """Of the rule's plans that a search begins from."""
@@ -63,12 +65,12 @@ class Proposal:
 class Planner:
     r"""Searches plans whose retraced run strays least from the uncached one.
 
-    .. math:: \text{cost} = \text{mean}_s\, 10 \log_{10} \tfrac12 \Big( c^T G_s c + \sum_n c_n^T G_s c_n \Big),
+    .. math:: \text{cost} = \text{mean}_s\, 10 \log_{10} \Big( \tfrac14 c^T G_s c + \tfrac34 \sum_n c_n^T G_s c_n \Big),
               \qquad c_n = \sum_{j \text{ in stretch } n} g_j \left( \tilde v_j - e_j \right), \quad c = \sum_n c_n
 
     with what retracing puts in place of the forecasts between two computed steps, and damped extrapolation behind the
-    last of them. Errors of a stretch add up with their signs, and half of those of different stretches, of which a
-    single look says less: that predicts measured errors best of what was tried. Every budget begins from the plan of
+    last of them. Errors of a stretch add up with their signs, and a quarter of those of different stretches, of which
+    a single look says less: that predicts measured errors best of what was tried. Every budget begins from the plan of
     the one below with one more step, and from the best one of the uncalibrated rule
     (:class:`padecast.policies.Spaced`), and computed steps are moved one at a time, by a few places, until none helps:
     no plan is worse, by this measure, than the rule's.
@@ -80,10 +82,12 @@ class Planner:
             errors of early steps count for more. The worst samples are those whose layout an early error has changed,
             which no first order says; in a small latent, where there is little layout, they count for less
             (:math:`D / (D + 500)`).
-        gains: ``(T,)`` what an error of each step does to the image; :func:`gains_of` by default.
+        gains: ``(T,)`` what an error of each step does to the image, or the name of a published law, see
+            :func:`padecast.lessons.cost.law_of`; :func:`padecast.lessons.cost.gains_of` by default.
 
     Raises:
-        InvalidOption: If the objective is unknown, or the matrices are of another length than the grid.
+        InvalidOption: If the objective or the law is unknown, gains are not above 0, or gains or matrices are of another
+            length than the grid.
 
     Example:
         >>> from padecast.lessons.analytic import make_look
@@ -92,14 +96,16 @@ class Planner:
         ['C..C....', 'CCC..C..']
     """
 
-    def __init__(self, gram: Array, noise: Noise, objective: str = "mean", gains: Array | None = None) -> None:
+    def __init__(self, gram: Array, noise: Noise, objective: str = "mean", gains: Array | str | None = None) -> None:
         gram = np.asarray(gram, dtype=np.float64)
         gram = gram[None] if gram.ndim == 2 else gram
         total = len(noise.sigmas) - 1
         check(objective in OBJECTIVES, "objective", objective, " or ".join(map(repr, OBJECTIVES)))
         check(gram.shape[1:] == (total, total), "gram", gram.shape, f"matrices of {total} steps")
         self.noise, self.total, self.objective = noise, total, objective
-        gains = gains_of(noise) if gains is None else gains
+        gains = gains_of(noise) if gains is None else law_of(gains, total) if isinstance(gains, str) else gains
+        check(gains.shape == (total,), "gains", gains.shape, f"one for each of {total} steps")
+        check(bool((gains > 0).all()), "gains", gains.min(), "above 0 at every step")
         early = [gains * np.asarray(noise.levels[:-1])] if objective == "low" else []
         self._stretches = [Stretches(gram, noise, each) for each in (gains, *early)]
         self._moves = [Moves(stretches, COHERENT) for stretches in self._stretches]
@@ -217,7 +223,7 @@ class Planner:
         if not early:
             mean: Array = decibels.mean(1)
             return mean
-        share = EARLY * self.noise.size / (self.noise.size + GAIN_ORIGIN)
+        share = EARLY * self.noise.size / (self.noise.size + EARLY_ORIGIN)
         worst: Array = np.quantile((1 - share) * decibels + share * early[0], QUANTILE, axis=1)
         return worst
 
