@@ -82,9 +82,7 @@ def main() -> None:
             errors = (drawn.expand_as(reference) - reference).square().flatten(1).mean(1).clamp_min(1e-10)
             rows.append({"plan": plan, "way": way, "mean": round(float((-10 * errors.log10()).mean()), 2)})
             print(plan, way, rows[-1]["mean"], flush=True)
-    write(
-        "learning-second.json", {"rows": rows, "world": bench.name, "seeds": [TUNING, 16], "provenance": provenance()}
-    )
+    write("second-pass.json", {"rows": rows, "world": bench.name, "seeds": [TUNING, 16], "provenance": provenance()})
 
 
 if __name__ == "__main__":
