@@ -5,24 +5,26 @@
 At every computed step it is known what would have been forecast for it. The increments that forecasts had are held
 against those that came, and the factor that would have made them fit best, older ones counting for less, multiplies
 the increments of the next forecasts. Beside images, how far forecasts are from what uncached runs of the same seeds
-have there. Writes results/trial-correction.json.
+have there, and those of the lesson. Writes results/trial-correction.json.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cache, partial
 from typing import ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.learning.measure import STEPS, UNSEEN, Bench
-from benchmarks.learning.trials import BATCHES, Journal, cells, draw, method, summarise
+from benchmarks.common import Document
+from benchmarks.learning.measure import STEPS, TEACHING, UNSEEN, Bench
+from benchmarks.learning.trials import BATCHES, Journal, cells, judge, method
 from padecast._geometry import Geometry, by_noise, unit
 from padecast._steps import Position
 from padecast.forecasters import Forecaster, Lagrange, Reuse
 from padecast.lessons import Look
+from padecast.lessons.extrapolation import measure_error
 from padecast.memory.arithmetic import pad
 from padecast.methods import DAMPED
 from padecast.policies import Plan
@@ -37,8 +39,8 @@ DEEP = 4
 class OverNoise(Forecaster):
     """Linear extrapolation over the noise that there is to see."""
 
-    window: ClassVar[int] = 2  # type: ignore[misc]
-    needs_stride: ClassVar[bool] = True  # type: ignore[misc]
+    window: ClassVar[int] = 2
+    needs_stride: ClassVar[bool] = True
 
     def weights(self, geometry: Geometry, at: Position) -> Tensor:
         """Return the weights of the line through two residuals."""
@@ -60,7 +62,7 @@ class Corrected(Forecaster):
     inner: Forecaster = field(default_factory=OverNoise)
     forgetting: float = 0.5
     prior: float = 1e-3
-    needs_gram: ClassVar[bool] = True  # type: ignore[misc]
+    needs_gram: ClassVar[bool] = True
 
     @property
     def window(self) -> int:
@@ -108,34 +110,29 @@ ERRORS: dict[str, Forecaster] = {
 }
 
 
-def error(look: Look, plan: Plan, forecaster: Forecaster) -> float:
-    """Return how far forecasts under a plan are from what uncached runs have there, relative, root mean square."""
-    squares = []
-    gram = torch.from_numpy(look.singles)
-    for step in range(STEPS):
-        if plan.steps[step] == "C":
-            continue
-        known = [index for index in reversed(plan.indices) if index < step][: forecaster.window]
-        inner = gram[:, known][:, :, known]
-        place = Position.at(step, STEPS, noise=look.noise)
-        weights = pad(forecaster.weights(Geometry(tuple(known), tuple(map(float, known)), inner), place), len(known))
-        weights = weights.double().expand(len(gram), -1)
-        square = gram[:, step, step] - 2 * (weights * gram[:, step, known]).sum(1)
-        square = square + torch.einsum("bj,bjk,bk->b", weights, inner, weights)
-        squares.append((square / gram[:, step, step]).numpy())
-    return round(float(np.sqrt(np.mean(squares))), 4)
-
-
 def measure(world: str, journal: Journal) -> None:
     """Measure the rows of a world."""
     bench, batch = Bench(world, range(UNSEEN, UNSEEN + SEEDS[world])), BATCHES[world]
-    look, _ = bench.look(bench.seeds[:8], STEPS, bench.shift)
+    lesson, _ = bench.look([TEACHING], STEPS, bench.shift)
+    look = cache(partial(bench.look, bench.seeds[:8], STEPS, bench.shift))
+
+    def list_errors(look: Look, plan: Plan) -> Document:
+        return {
+            way: round(measure_error(look.singles, look.noise, plan.indices, forecaster), 4)
+            for way, forecaster in ERRORS.items()
+        }
+
+    def list_unseen(plan: Plan) -> Document:
+        return list_errors(look()[0], plan)
+
     for budget, plan in cells(bench):
         key = {"world": world, "budget": budget, "plan": plan.steps, "seeds": [UNSEEN, len(bench.seeds)]}
+        known = {"world": world, "budget": budget, "plan": plan.steps, "seeds": [TEACHING, 1]}
+        journal.take(partial(list_errors, lesson, plan), **known, way="lesson")
         for way, (forecaster, is_retraced) in WAYS.items():
             drawn = method(plan, forecaster=forecaster, retrace=is_retraced)
-            journal.take(lambda drawn=drawn: summarise(*draw(bench, drawn, batch)), **key, way=way)
-        journal.take(lambda plan=plan: {way: error(look, plan, f) for way, f in ERRORS.items()}, **key, way="errors")
+            journal.take(partial(judge, bench, drawn, batch), **key, way=way)
+        journal.take(partial(list_unseen, plan), **key, way="errors")
 
 
 def main() -> None:

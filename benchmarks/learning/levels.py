@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.learning.measure import STEPS, UNSEEN, Bench
-from benchmarks.learning.trials import BATCHES, Journal, cells, draw, method, summarise
+from benchmarks.learning.trials import BATCHES, Journal, cells, judge, method
 from padecast import Session
 from padecast._intercept import Intercept
 from padecast._noise import Noise
@@ -83,7 +83,7 @@ def measure(world: str, journal: Journal) -> None:
             way = method(plan, forecaster=stack, span="full")
             wrap = partial(Intercept, bench.pipe.transformer, "forward", mixture.mix)
             key = {"world": world, "budget": budget, "plan": plan.steps, "seeds": [UNSEEN, len(bench.seeds)]}
-            journal.take(lambda way=way, wrap=wrap: summarise(*draw(bench, way, batch, wrap)), **key, way=share)
+            journal.take(partial(judge, bench, way, batch, wrap), **key, way=share)
 
 
 def main() -> None:

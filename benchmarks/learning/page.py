@@ -11,6 +11,7 @@ from statistics import fmean
 from typing import Any
 
 from benchmarks.common import DOCS, RESULTS, Document, insert, publish, read, render, split
+from benchmarks.learning.verdicts import correct, gain, mix
 
 SCRIPT = "benchmarks/learning/page.py"
 ROWS = 18
@@ -64,7 +65,8 @@ def main() -> None:
     ]
     transfer = [row for document in documents for row in summarise(document)]
     second = [measure_loss(rows) for rows in split(read("second-pass.json")["rows"], "plan").values()]
-    text = render("learning/tables.md.jinja", equal=equal, ranks=ranks, transfer=transfer, pick=pick, second=second)
+    values = {"equal": equal, "ranks": ranks, "transfer": transfer, "second": second}
+    text = render("learning/tables.md.jinja", **values, pick=pick, correct=correct(), mix=mix(), gain=gain)
     page = DOCS / "lessons.md"
     publish({page: insert(page, SCRIPT, text)}, check=parser.parse_args().check)
 

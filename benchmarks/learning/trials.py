@@ -103,6 +103,11 @@ def summarise(values: Sequence[float], plans: Sequence[str]) -> dict[str, Any]:
     return {name: round(float(value), 2) for name, value in figures.items()}
 
 
+def judge(bench: Bench, method: Method, batch: int, wrap: Callable[[], Layer] | None = None) -> Document:
+    """Draw all seeds and return the figures; see :func:`draw`."""
+    return summarise(*draw(bench, method, batch, wrap))
+
+
 def method(policy: Policy, **parts: Any) -> Method:
     """Return a method that forecasts the output and retraces, unless told otherwise."""
     options = {"forecaster": DAMPED, "span": "output", "retrace": True, **parts}

@@ -6,11 +6,19 @@ from collections.abc import Callable, Sequence
 from statistics import fmean
 from typing import Any
 
-import numpy as np
-
 from benchmarks.common import Document, read, split
+from padecast.lessons.extrapolation import ENOUGH
 
 Choice = Callable[[Document], bool]
+
+
+def measured(rows: Sequence[Document], ways: Sequence[Choice]) -> list[Document]:
+    """Return the rows of the cells in which all ways were measured."""
+    cells: dict[Any, list[Document]] = {}
+    for row in rows:
+        cells.setdefault((row["world"], row["budget"]), []).append(row)
+    whole = [group for group in cells.values() if all(any(map(way, group)) for way in ways)]
+    return [row for group in whole for row in group]
 
 
 def compare(rows: Sequence[Document], before: Choice, after: Choice) -> list[Document]:
@@ -21,6 +29,7 @@ def compare(rows: Sequence[Document], before: Choice, after: Choice) -> list[Doc
         before: Which rows are those of the first way.
         after: Which are those of the second.
     """
+    rows = measured(rows, [before, after])
     return [
         {
             "world": world,
@@ -44,15 +53,20 @@ def of_way(way: Any) -> Choice:
 def correct() -> Document:
     """Return figures of in-run correction, and how much less forecasts err."""
     rows = read("trial-correction.json")["rows"]
-    drawn = [row for row in rows if row["way"] != "errors"]
+    drawn = [row for row in rows if "mean" in row]
     errors = [row for row in rows if row["way"] == "errors"]
     saved = {
         world: 1 - fmean(row["learned, corrected"] / row["learned"] for row in group)
         for world, group in split(errors, "world").items()
     }
+    lines = compare(drawn, of_way("learned"), of_way("line, retraced"))
+    for line in lines:
+        known = [row for row in rows if row["way"] == "lesson" and row["world"] == line["world"]]
+        line["chosen"] = sum(row["line"] < ENOUGH * row["learned"] for row in known)
+        line["errors"] = [row["line"] / row["learned"] for row in known]
     return {
         "rows": compare(drawn, of_way("learned"), of_way("learned, corrected")),
-        "lines": compare(drawn, of_way("learned"), of_way("line, retraced")),
+        "lines": [line for line in lines if not line["world"].startswith("motion")],
         "saved": saved,
     }
 
@@ -60,37 +74,20 @@ def correct() -> Document:
 def mix() -> Document:
     """Return figures of half and half, and of the stack alone."""
     rows = read("trial-levels.json")["rows"]
+    known = [
+        row
+        for row in read("world-levels.json")["rows"]
+        if row["model"] == "scenes" and row["guided"] and row["way"] == "retraced"
+    ]
+    spans = {name: [row["mean"] for row in known if row["span"] == name] for name in ("output", "full")}
     return {
         "rows": compare(rows, of_way(0.0), of_way(0.5)),
         "stack": compare(rows, of_way(0.0), of_way(1.0)),
+        "scenes": [stack - output for output, stack in zip(spans["output"], spans["full"], strict=True)],
     }
 
 
-def watch() -> list[Document]:
-    """Return figures of added steps, beside those of plans of as many steps, read between budgets."""
-    summaries = []
-    for group in split(read("trial-risk.json")["rows"], "world").values():
-        planned = [row for row in group if row["way"] == "planned"]
-        for row in group:
-            if row["way"] == "planned":
-                continue
-            same = {
-                figure: float(np.interp(row["computed"], [p["budget"] for p in planned], [p[figure] for p in planned]))
-                for figure in ("mean", "p5", "worst")
-            }
-            summaries.append({**row, "seeds": row["seeds"][1], "same": same})
-    return summaries
-
-
-def judge() -> list[Document]:
-    """Return figures of ``mean``, ``low`` and hindsight on unseen seeds, a row for every world and budget."""
-    summaries = []
-    for row in read("trial-low.json")["rows"]:
-        if row["ways"] == ["mean"] and row["seeds"][0] >= UNSEEN:
-            summaries.append({"world": row["world"], "budget": row["budget"], "seeds": row["seeds"][1]})
-        if row["seeds"][0] >= UNSEEN:
-            summaries[-1][row["ways"][0]] = row
-    return summaries
-
-
-UNSEEN = 40_000
+def gain(rows: Sequence[Document]) -> float:
+    """Return the mean gain of all cells, in dB; worlds count by their budgets."""
+    cells = sum(len(row["budgets"]) for row in rows)
+    return sum((row["after_mean"] - row["before_mean"]) * len(row["budgets"]) for row in rows) / cells
