@@ -74,17 +74,7 @@ def correct() -> Document:
 def mix() -> Document:
     """Return figures of half and half, and of the stack alone."""
     rows = read("trial-levels.json")["rows"]
-    known = [
-        row
-        for row in read("world-levels.json")["rows"]
-        if row["model"] == "scenes" and row["guided"] and row["way"] == "retraced"
-    ]
-    spans = {name: [row["mean"] for row in known if row["span"] == name] for name in ("output", "full")}
-    return {
-        "rows": compare(rows, of_way(0.0), of_way(0.5)),
-        "stack": compare(rows, of_way(0.0), of_way(1.0)),
-        "scenes": [stack - output for output, stack in zip(spans["output"], spans["full"], strict=True)],
-    }
+    return {"rows": compare(rows, of_way(0.0), of_way(0.5)), "stack": compare(rows, of_way(0.0), of_way(1.0))}
 
 
 def gain(rows: Sequence[Document]) -> float:
