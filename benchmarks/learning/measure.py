@@ -1,10 +1,9 @@
 """What lessons of uncached runs are worth: results/learning-WORLD.json, a part at a time.
 
-    python -m benchmarks.learning.measure digits:matched --seeds 64 --parts equal
-    python -m benchmarks.learning.measure scenes:as-flux --seeds 8 --parts equal rank transfer
+    python -m benchmarks.learning.measure digits:matched --seeds 8
+    python -m benchmarks.learning.measure scenes:as-flux --seeds 8 --parts rank transfer
 
-``equal``: plans learned from one run and from four, beside ``adaptive`` and ``tc-pade`` at equal computed steps, PSNR
-to the uncached images of seeds that nothing was chosen on. ``rank``: predicted against measured figures of random
+``rank``: predicted against measured figures of random
 plans. ``transfer``: plans of a lesson at one schedule for another, beside plans of a lesson at that one. What is in
 the result file already is not measured again.
 """
@@ -29,7 +28,7 @@ from padecast._noise import Noise, noise_of
 from padecast.hooks.quiet import quiet
 from padecast.lessons import Collector, Identity, Lesson, Look, Planner
 from padecast.methods import DAMPED, Method
-from padecast.policies import Plan, Policy, Tolerance
+from padecast.policies import Plan, Policy
 from padecast.zoo.worlds import WORLDS
 
 TEACHING, TUNING, UNSEEN = 5_000, 1_000, 40_000
@@ -124,31 +123,6 @@ def row(way: str, values: list[float], plan: str, **more: Any) -> dict[str, Any]
     return {"way": way, "computed": plan.count("C"), "plan": plan, **rounded, **more}
 
 
-def equal(bench: Bench, save: Callable[[dict[str, Any]], None], done: set[str]) -> None:
-    """Measure learned plans beside those of methods that learn nothing, at equal computed steps."""
-    looks = [bench.look([TEACHING + s], STEPS, bench.shift)[0] for s in range(4)]
-    one, four = (Planner.of(learn(looks[:n]), looks[0].noise) for n in (1, 4))
-    low = Planner.of(learn(looks), looks[0].noise, "low")
-    tuning: Bench | None = None
-    for budget in BUDGETS[STEPS]:
-        plans: dict[str, Policy] = {
-            "learned from one run": one.plans([budget])[budget].plan,
-            "learned from four": four.plans([budget])[budget].plan,
-            "learned from four, low": low.plans([budget])[budget].plan,
-            "tc-pade": Plan.at(one.spaced(budget), STEPS),
-            "tc-pade:last=false": Plan.at(one.spaced(budget, last=False), STEPS),
-        }
-        for way, policy in plans.items():
-            if f"equal {way} {budget}" not in done:
-                values, plan = bench.psnr(policy, STEPS, bench.shift)
-                more = {} if not way.startswith("learned") else {"expected": round(decibels(one, plan), 2)}
-                save({"part": "equal", "key": f"equal {way} {budget}", **row(way, values, plan, **more)})
-        if f"equal adaptive {budget}" not in done:
-            tuning = tuning or Bench(bench.name, range(TUNING, TUNING + 4))
-            values, plan = bench.psnr(tune(tuning, budget), STEPS, bench.shift)
-            save({"part": "equal", "key": f"equal adaptive {budget}", **row("adaptive", values, plan)})
-
-
 def learn(looks: Sequence[Look]) -> Lesson:
     """Return the lesson of looks."""
     lesson = Lesson(Identity("demo"))
@@ -160,20 +134,6 @@ def learn(looks: Sequence[Look]) -> Lesson:
 def decibels(planner: Planner, plan: str) -> float:
     """Return minus the cost of a plan."""
     return -planner.cost(i for i, letter in enumerate(plan) if letter == "C")
-
-
-def tune(bench: Bench, budget: int) -> Tolerance:
-    """Return the tolerance under which ``adaptive`` computes so many steps of tuning seeds, or nearly."""
-    low, high, best, gap = 1e-5, 2e-2, Tolerance(), STEPS
-    for _ in range(9):
-        middle = (low * high) ** 0.5
-        count = bench.psnr(Tolerance(tolerance=middle), STEPS, bench.shift)[1].count("C")
-        if abs(count - budget) < gap:
-            best, gap = Tolerance(tolerance=middle), abs(count - budget)
-        if count == budget:
-            break
-        low, high = (middle, high) if count > budget else (low, middle)
-    return best
 
 
 def rank(bench: Bench, save: Callable[[dict[str, Any]], None], done: set[str]) -> None:
@@ -231,7 +191,7 @@ def transfer(bench: Bench, save: Callable[[dict[str, Any]], None], done: set[str
                 save({"part": "transfer", "key": key, **case, **row(way, values, followed)})
 
 
-PARTS = {"equal": equal, "rank": rank, "transfer": transfer}
+PARTS = {"rank": rank, "transfer": transfer}
 
 
 def correlation(rows: Sequence[dict[str, Any]]) -> float:

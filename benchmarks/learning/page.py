@@ -7,20 +7,16 @@ python -m benchmarks.learning.page --check    # fails if they are not what the r
 from __future__ import annotations
 
 import argparse
-from statistics import fmean, pstdev
+from statistics import fmean
 from typing import Any
 
 from benchmarks.common import DOCS, RESULTS, Document, insert, publish, read, render, split
-from padecast.lessons.planner import OFFSET
+from benchmarks.learning.verdicts import correct, gain, mix
+from benchmarks.learning.worth import OTHER, WAYS, list_cells, pair, read_worlds
+from padecast.lessons.cost import GAIN_POWER
+from padecast.lessons.planner import COHERENT, OFFSET
 
 SCRIPT, IDENTITY = "benchmarks/learning/page.py", "benchmarks/learning/identity.py"
-ROWS = 18
-"""Of a world whose every cell was measured: what is half done is not shown."""
-
-
-def pick(rows: list[Document], count: int) -> Document | None:
-    """Return the row of a way whose plan was to have so many computed steps; nothing if it was not measured."""
-    return next((row for row in rows if row["key"].endswith(f" {count}")), None)
 
 
 def summarise(document: Document) -> list[Document]:
@@ -46,14 +42,9 @@ def summarise(document: Document) -> list[Document]:
     return summaries
 
 
-def compare(document: Document) -> Document:
-    """Return how far measured PSNR lies above the decibels of the cost, and how much that differs between plans."""
-    pairs = [
-        row["mean"] - row.get("predicted", row.get("expected"))
-        for row in document["rows"]
-        if "predicted" in row or "expected" in row
-    ]
-    return {"world": document["world"], "count": len(pairs), "offset": fmean(pairs), "spread": pstdev(pairs)}
+def pick(fit: Document, gains: str, coherence: float) -> list[Document]:
+    """Return the rows of all worlds with these constants of the planner."""
+    return [row for row in fit["rows"] if (row["gains"], row["coherence"]) == (gains, coherence)]
 
 
 def measure_loss(rows: list[Document]) -> float:
@@ -81,8 +72,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--check", action="store_true", help="compare with what is committed")
     documents = [read(path.name) for path in sorted(RESULTS.glob("learning-*.json"))]
-    equal = {d["world"]: [row for row in d["rows"] if row["part"] == "equal"] for d in documents}
-    equal = {world: rows for world, rows in equal.items() if len(rows) == ROWS}
     ranks = [
         {"world": d["world"], "value": d["correlation"], "count": sum(row["part"] == "rank" for row in d["rows"])}
         for d in documents
@@ -90,17 +79,26 @@ def main() -> None:
     ]
     transfer = [row for document in documents for row in summarise(document)]
     second = [measure_loss(rows) for rows in split(read("second-pass.json")["rows"], "plan").values()]
-    planning = read("planning.json")
+    worlds, fit = read_worlds(), read("planner-fit.json")
     text = render(
         "learning/tables.md.jinja",
-        equal=equal,
+        worlds=worlds,
+        list_cells=list_cells,
+        ways=WAYS,
+        other=OTHER,
+        pairs=list(pair(worlds)),
+        fit=fit,
+        chosen=pick(fit, f"power {GAIN_POWER:g}", COHERENT),
+        flat=pick(fit, "power 0", COHERENT),
+        law=pick(fit, "flux", COHERENT),
         ranks=ranks,
         transfer=transfer,
-        pick=pick,
         second=second,
-        offsets=[compare(document) for document in documents],
+        correct=correct(),
+        mix=mix(),
+        gain=gain,
         constant=OFFSET,
-        planning=planning,
+        planning=read("planning.json"),
     )
     page, check = DOCS / "lessons.md", parser.parse_args().check
     parts = {SCRIPT: text, IDENTITY: describe_identity()}

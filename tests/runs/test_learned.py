@@ -32,8 +32,10 @@ from padecast import InvalidOption, PadecastWarning, accelerate
 from padecast._errors import UnwritableFile
 from padecast.handles.learning import library_of
 from padecast.lessons import Identity, Lesson, Library
+from padecast.lessons.extrapolation import LINE
 from padecast.lessons.planner import Planner
 from padecast.lessons.teacher import Teacher
+from padecast.methods import DAMPED
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array_?.*:DeprecationWarning")  # of diffusers
 FLOW = {"prediction_type": "flow_prediction", "use_flow_sigmas": True}
@@ -367,6 +369,22 @@ def test_handles_that_follow_one_another_search_a_plan_once(monkeypatch: pytest.
         with accelerate(pipe, "learned", computed=computed, lessons=library) as run:
             sample(pipe)
     assert searches == 2 and run.report.computed == 5
+
+
+@pytest.mark.parametrize(("options", "acts"), [({}, True), ({"forecaster": "tcpade"}, False)])
+def test_lines_are_drawn_where_the_lesson_says_so_and_nobody_chose_otherwise(
+    monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], acts: bool
+) -> None:
+    pipe, images = piped(), {}
+    for chosen in (DAMPED, LINE):
+        monkeypatch.setattr("padecast.handles.learning.choose_forecaster", lambda *_, chosen=chosen: chosen)
+        with accelerate(pipe, "learned", computed=4, lessons=False, **options) as run:
+            sample(pipe)
+            images[chosen] = sample(pipe)
+            assert run.report.computed == 4
+            assert noted(run, "its forecasts are lines") is (acts and chosen == LINE)
+        library_of.cache_clear()
+    assert torch.equal(images[DAMPED], images[LINE]) is not acts
 
 
 class Loop(diffusers.DiffusionPipeline):

@@ -10,11 +10,13 @@ from typing import Any
 
 from padecast._errors import InvalidOption
 from padecast._noise import Noise
+from padecast.forecasters import Forecaster, TCPade
 from padecast.lessons import Identity, Lesson, Library, Look
+from padecast.lessons.extrapolation import choose_forecaster
 from padecast.lessons.file import LONGEST
 from padecast.lessons.planner import Planner, Proposal
 from padecast.lessons.teacher import Teacher
-from padecast.methods import Method
+from padecast.methods import DAMPED, Method
 from padecast.methods import method as named
 from padecast.policies import Always, Learned, Plan, Spaced
 from padecast.session.observer import Observer
@@ -152,7 +154,22 @@ class Learning:
         known = f"{lesson.count_runs(levels)} run(s) with {lesson.count_samples(levels)} sample(s)"
         expected = f", about {proposal.decibels:.0f} dB expected (an estimate)" if self.method.retrace else ""
         self.remarks = (f"planned from {known}: {len(places)} of {steps} to be computed{expected}",)
-        return replace(self.method, policy=plan)
+        return replace(self.method, policy=plan, forecaster=self._draw_out(lesson, visited, proposal.steps))
+
+    def _draw_out(self, lesson: Lesson, visited: Noise, steps: tuple[int, ...]) -> Forecaster:
+        """Return the method's forecaster, or the one that the lesson says is nearer, and remark on it."""
+        damped = self.method.forecaster
+        # Without retracing a line's errors stay in the image; another forecaster is one that the user chose.
+        if not self.method.retrace or not isinstance(damped, TCPade) or damped != DAMPED:
+            return damped
+
+        def search() -> Forecaster:
+            return choose_forecaster(lesson.singles(visited.levels[:-1]), visited, steps, damped)
+
+        forecaster = self.library.plan(lesson, (visited, steps, "forecaster"), search)
+        if forecaster != damped:
+            self.remarks = (*self.remarks, "its forecasts are lines: the lesson's runs were nearer to these")
+        return forecaster
 
     def _say_first(self, lesson: Lesson | None, visited: Noise, first: str) -> str:
         levels = visited.levels[:-1]

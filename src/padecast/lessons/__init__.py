@@ -2,9 +2,9 @@
 
 The way through this package: a ``collector`` gathers what the steps of one run added, in bounded memory, and makes a
 ``look`` of it; a ``lesson`` adds up looks and is read at the noise levels of any schedule by ``interpolation``;
-``cost`` says what a plan leaves wrong, ``planner`` searches plans by ``moves`` of single steps, and ``field`` lists
-those worth trying; ``identity`` says whose a lesson is; ``file`` and ``library`` keep it. Nothing here knows an image
-or a prompt.
+``cost`` says what a plan leaves wrong, ``planner`` searches plans by ``moves`` of single steps, ``field`` lists those
+worth trying, and ``extrapolation`` says what to forecast with; ``identity`` says whose a lesson is; ``file`` and
+``library`` keep it. Nothing here knows an image or a prompt.
 """
 
 from padecast.lessons.collector import Collector as Collector

@@ -86,8 +86,8 @@ class Planner:
             :func:`padecast.lessons.cost.law_of`; :func:`padecast.lessons.cost.gains_of` by default.
 
     Raises:
-        InvalidOption: If the objective or the law is unknown, gains are not above 0, or gains or matrices are of another
-            length than the grid.
+        InvalidOption: If the objective or the law is unknown, gains are not above 0, or gains or matrices are of
+            another length than the grid.
 
     Example:
         >>> from padecast.lessons.analytic import make_look
