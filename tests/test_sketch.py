@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from padecast.memory.sketch import SIZE, sketch
+from padecast.memory.sketch import SIZE, fold, sketch
 
 
 def heavy(tokens: int, channels: int = 64, seed: int = 0) -> Tensor:
@@ -81,3 +81,9 @@ def test_it_is_linear_and_places_do_not_cancel() -> None:
 def test_half_precision_features_are_folded_in_full_precision() -> None:
     features = heavy(tokens=64).bfloat16()
     assert torch.equal(sketch(features, 509), sketch(features.float(), 509))
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 8, 100])
+def test_as_many_at_a_time_as_on_a_gpu_say_the_same(rows: int) -> None:
+    features = heavy(tokens=64)  # eight times the size, and some
+    torch.testing.assert_close(fold(features, 509, 0, rows), sketch(features, 509), rtol=1e-5, atol=1e-3)

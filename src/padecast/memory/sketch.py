@@ -15,8 +15,8 @@ def sketch(features: Tensor, size: int = SIZE, seed: int = 0) -> Tensor:
     .. math:: y_m = \sum_{j \equiv m \bmod \text{size}} s_j x_j, \qquad s_j = \pm 1
 
     Then ``<y(a), y(b)>`` has the expectation ``<a, b>`` and a relative deviation of about ``sqrt(2 / size)`` (0.55 %
-    for the default size) where energy is spread over many elements. Signs are drawn chunk by chunk: nothing larger
-    than ``size`` per sample is ever made.
+    for the default size) where energy is spread over many elements. Signs are drawn piece by piece: nothing larger
+    than ``size`` per sample is ever made, or than :data:`PIECE` on a GPU, where every operation takes time to begin.
 
     Args:
         features: ``(B, n)``.
@@ -36,13 +36,26 @@ def sketch(features: Tensor, size: int = SIZE, seed: int = 0) -> Tensor:
         Charikar, Chen and Farach-Colton, "Finding frequent items in data streams", 2004 (count sketch); the error of
         the inner product is that of Alon, Matias and Szegedy, 1999.
     """
-    count = features.shape[1]
-    if count <= size:
+    if features.shape[1] <= size:
         return features.float()
+    return fold(features, size, seed, 1 if features.device.type == "cpu" else max(1, PIECE // size))
+
+
+PIECE = 2**18
+"""Elements per sample that are folded at a time on a GPU: a few large operations in place of hundreds of small ones."""
+
+
+def fold(features: Tensor, size: int, seed: int, rows: int) -> Tensor:
+    """Return :func:`sketch` of features that are larger, so many times ``size`` of them at a time."""
     folded = torch.zeros(len(features), size, dtype=torch.float32, device=features.device)
-    for start in range(0, count, size):
-        part = features[:, start : start + size]
-        folded[:, : part.shape[1]].addcmul_(part.float(), _signs(start, part.shape[1], seed, features.device))
+    for start in range(0, features.shape[1], rows * size):
+        part = features[:, start : start + rows * size].float()
+        signs = _signs(start, part.shape[1], seed, features.device)
+        whole = part.shape[1] // size
+        cut = whole * size if whole > 1 else 0
+        if cut:
+            folded += (part[:, :cut] * signs[:cut]).unflatten(1, (whole, size)).sum(1)
+        folded[:, : part.shape[1] - cut].addcmul_(part[:, cut:], signs[cut:])
     return folded
 
 
