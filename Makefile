@@ -14,7 +14,7 @@ READY := $(VENV)/.stamp
 LAYERS := $(wildcard tests/test_layers.py tests/test_surface.py tests/test_packaging.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check slow docs fuzz ray quantized bench pages comparison claims calibrations train-digits train-scenes train-motion format
+.PHONY: help demo test check slow docs fuzz ray quantized bench gpu gpu-wheels pages comparison claims calibrations train-digits train-scenes train-motion format
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' Makefile
@@ -63,7 +63,29 @@ bench: $(READY) ## measure costs, model classes, other caches and calibrations a
 	$(BIN)/python -m benchmarks.calibration.measure
 	$(MAKE) pages
 
-PAGES := comparison.page worlds.page plans.page calibration.page cost.page others.page claims.page
+# Without an index of packages: make gpu-wheels elsewhere, and make gpu WHEELS=wheels with a PYTHON that has torch.
+# GPU_ARGS="--device cpu --tiny" shows whether it starts, on any machine.
+WHEELS ?=
+GPU_ARGS ?=
+APART := $(VENV)-gpu
+gpu: $(if $(WHEELS),$(APART)/.stamp,$(READY)) ## what has to be seen on a CUDA device, forty minutes at most; goes on where it was left
+ifeq ($(WHEELS),)
+	$(BIN)/pip install -q -c constraints.txt -e ".[peers]"
+	$(BIN)/python -m benchmarks.gpu.measure $(GPU_ARGS)
+else
+	PYTHONPATH=$(APART):src:. $(PYTHON) -m benchmarks.gpu.measure $(GPU_ARGS)
+endif
+
+$(APART)/.stamp: $(wildcard $(WHEELS)/*.whl)
+	@test -n "$^" || (echo "no wheels in '$(WHEELS)': make gpu-wheels WHEELS=$(WHEELS), where there is an index" && exit 1)
+	rm -rf $(APART)
+	$(PYTHON) -m pip install -q --disable-pip-version-check --no-index --no-deps --target $(APART) $^
+	@touch $@
+
+gpu-wheels: $(READY) ## the wheels that `make gpu` needs beside torch, for Python 3.12 on Linux (57 MB), into wheels/
+	$(BIN)/python -m benchmarks.gpu.wheels --out $(or $(WHEELS),wheels)
+
+PAGES := comparison.page worlds.page plans.page calibration.page cost.page others.page claims.page gpu.page
 pages: $(READY) ## write the pages and tables of the documentation anew from benchmarks/results/ (add ARGS=--check to compare)
 	for page in $(PAGES); do $(BIN)/python -m benchmarks.$$page $(ARGS) || exit 1; done
 	$(BIN)/python -m benchmarks.models.classes $(or $(ARGS),--page)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+import padecast.memory.sketch
 from padecast.memory.sketch import SIZE, sketch
 
 
@@ -81,3 +82,11 @@ def test_it_is_linear_and_places_do_not_cancel() -> None:
 def test_half_precision_features_are_folded_in_full_precision() -> None:
     features = heavy(tokens=64).bfloat16()
     assert torch.equal(sketch(features, 509), sketch(features.float(), 509))
+
+
+@pytest.mark.parametrize("block", [509, 1018, 4096, 2**22])
+def test_as_many_at_a_time_as_on_a_gpu_say_the_same(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    features = heavy(tokens=64)  # eight times the size, and some
+    whole = sketch(features, 509)
+    monkeypatch.setattr(padecast.memory.sketch, "BLOCK", block)
+    torch.testing.assert_close(sketch(features, 509), whole, rtol=1e-5, atol=1e-3)

@@ -59,8 +59,8 @@ def measure_beside(case: Case, repeats: int) -> Iterator[Row]:
     return compare(case, [*ways, *list_peers(case, plan)], repeats)
 
 
-def list_peers(case: Case, plan: str) -> list[Way | Row]:
-    """Return the other caches, set to compute as many steps; what cannot be put on says why."""
+def list_makers(case: Case, plan: str) -> dict[str, Callable[[], Way]]:
+    """Return what sets the other caches to compute as many steps as a plan."""
     nfe, total = plan.count("C"), case.steps
     makers: dict[str, Callable[[], Way]] = {
         "FirstBlockCache": lambda: use_first_block(case, nfe),
@@ -72,8 +72,13 @@ def list_peers(case: Case, plan: str) -> list[Way | Row]:
     }
     if not case.name.startswith("Wan"):
         del makers["SeaCache"]  # for Wan and Cosmos alone
+    return makers
+
+
+def list_peers(case: Case, plan: str) -> list[Way | Row]:
+    """Return the other caches, set to compute as many steps; what cannot be put on says why."""
     ways: list[Way | Row] = []
-    for name, make in makers.items():
+    for name, make in list_makers(case, plan).items():
         SAY.print(f"efficiency: {case.name}: setting {name}")
         ways.append(attempt(name, case, make))
     return ways

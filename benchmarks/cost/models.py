@@ -44,10 +44,10 @@ class Case:
         with torch.no_grad():
             return self.run(self.steps)
 
-    def accelerate(self, method: Method, *, measure: bool = False) -> Handle:
+    def accelerate(self, method: Method, *, measure: bool = False, offload: bool = False) -> Handle:
         """Switch padecast on, to be used as a context; a bare model has no scheduler that says its steps."""
         steps = self.steps if isinstance(self.target, nn.Module) else None
-        return padecast.accelerate(self.target, method, steps=steps, measure=measure)
+        return padecast.accelerate(self.target, method, steps=steps, measure=measure, offload=offload)
 
     @property
     def model(self) -> nn.Module:
@@ -127,12 +127,12 @@ def wan(
     return Case(name, pipe, run, steps, about, pipe)
 
 
-def dit_xl(steps: int, batch: int = 2, dtype: torch.dtype = torch.float32) -> Case:
+def dit_xl(steps: int, batch: int = 2, dtype: torch.dtype = torch.float32, **changes: Any) -> Case:
     """DiT-XL/2 at 256 x 256, called in a loop without a scheduler; its defaults are nearly the class's."""
     sizes: dict[str, Any] = {"num_attention_heads": 16, "attention_head_dim": 72, "in_channels": 4, "out_channels": 8}
-    sizes |= {"num_layers": 28, "sample_size": 32, "patch_size": 2, "num_embeds_ada_norm": 1000}
-    model = make(diffusers.DiTTransformer2DModel, dtype, **sizes)
-    x, labels = random(batch, 4, 32, 32, dtype=dtype), torch.zeros(batch, dtype=torch.long, device=DEVICE)
+    sizes |= {"num_layers": 28, "sample_size": 32, "patch_size": 2, "num_embeds_ada_norm": 1000, **changes}
+    model, side = make(diffusers.DiTTransformer2DModel, dtype, **sizes), sizes["sample_size"]
+    x, labels = random(batch, 4, side, side, dtype=dtype), torch.zeros(batch, dtype=torch.long, device=DEVICE)
 
     def run(n: int) -> Any:
         for t in torch.linspace(999, 0, n).long().tolist():
@@ -140,7 +140,7 @@ def dit_xl(steps: int, batch: int = 2, dtype: torch.dtype = torch.float32) -> Ca
             out = model(x, timestep=timestep, class_labels=labels).sample
         return out
 
-    about = f"batch {batch}, 256 tokens, {str(dtype)[6:]}, model called in a loop"
+    about = f"batch {batch}, {(side // 2) ** 2} tokens, {str(dtype)[6:]}, model called in a loop"
     return Case("DiT-XL/2", SimpleNamespace(transformer=model), run, steps, about, model)
 
 
@@ -166,7 +166,7 @@ def flux_dev(steps: int) -> Case:
     return flux(f"FLUX.1-dev, {steps} steps", 1024, steps, 512, torch.bfloat16, guidance_embeds=True)
 
 
-def wan_small(steps: int) -> Case:
+def wan_small(steps: int, frames: int = 81) -> Case:
     """Return a Wan of the size of Wan2.1-1.3B."""
     sizes: dict[str, Any] = {"num_attention_heads": 12, "attention_head_dim": 128, "ffn_dim": 8960, "num_layers": 30}
-    return wan("Wan2.1-1.3B", (480, 832, 81), steps, 512, torch.bfloat16, **sizes)
+    return wan("Wan2.1-1.3B", (480, 832, frames), steps, 512, torch.bfloat16, **sizes)

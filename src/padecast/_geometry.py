@@ -89,7 +89,7 @@ class Geometry:
         if self.gram is None:
             raise ValueError("this geometry has no inner products: the session that made it was told not to measure")
         gram = precise(self.gram)
-        left, right = left.to(gram), right.to(gram)
+        left, right = beside(left, gram), beside(right, gram)
         if left.ndim == 1 and right.ndim == 1:
             return torch.einsum("j,bjk,k->b", left, gram, right)
         left, right = left.expand(gram.shape[:2]), right.expand(gram.shape[:2])
@@ -100,7 +100,7 @@ class Geometry:
 
         .. math:: d = \sqrt{(w - v)^T G (w - v) / G_{11}}
         """
-        gap = weights - reference.to(weights)
+        gap = weights - beside(reference, weights)
         square = self.quadratic(gap, gap)
         newest = unit(len(self), 0, like=square)
         return (square / self.quadratic(newest, newest).clamp_min(TINY)).clamp_min(0).sqrt()
@@ -131,7 +131,17 @@ def unit(size: int, place: int, like: Tensor | None = None) -> Tensor:
     """Return the ``(size,)`` float64 vector that is one at ``place``: the weights of "repeat that residual"."""
     vector = torch.zeros(size, dtype=torch.float64)
     vector[place] = 1
-    return vector if like is None else vector.to(like)
+    return vector if like is None else beside(vector, like)
+
+
+def beside(values: Tensor, like: Tensor) -> Tensor:
+    """Return numbers where another tensor lies, in its dtype; those of the host without a wait for the device.
+
+    Without ``non_blocking`` the host waits until the device has done all that it was given before.
+    """
+    # A few numbers in pageable memory are staged before the call returns. Of MPS that is not certain.
+    at_once = values.device.type == "cpu" and like.device.type != "mps"
+    return values.to(like.device, like.dtype, non_blocking=at_once)
 
 
 def precise(tensor: Tensor) -> Tensor:

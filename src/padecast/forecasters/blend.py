@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from padecast._errors import check
-from padecast._geometry import Geometry
+from padecast._geometry import Geometry, beside
 from padecast._steps import Position
 from padecast.forecasters.base import Forecaster, check_plain, pad, register
 from padecast.forecasters.lagrange import Lagrange
@@ -50,4 +50,4 @@ class Blend(Forecaster):
         first, second = self.first.weights(geometry, at), self.second.weights(geometry, at)
         first, second = pad(first, len(geometry)), pad(second, len(geometry))
         like = first if first.ndim > second.ndim else second
-        return (1 - self.share) * first.to(like) + self.share * second.to(like)
+        return (1 - self.share) * beside(first, like) + self.share * beside(second, like)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from padecast._errors import check
-from padecast._geometry import Geometry
+from padecast._geometry import Geometry, beside
 from padecast._steps import Position
 from padecast.forecasters.base import Forecaster, check_plain, pad, register
 from padecast.forecasters.lagrange import Lagrange, lagrange_basis
@@ -77,7 +77,7 @@ class Feedback(Forecaster):
         moved = max(at.weight, fmean(map(at.weight_of, stretch)))
         debt = self._debt(geometry, stretch, at)
         like = weights if weights.ndim >= debt.ndim else debt
-        return weights.to(like) - self.share / moved * debt.to(like)
+        return beside(weights, like) - self.share / moved * beside(debt, like)
 
     def _debt(self, geometry: Geometry, stretch: range, at: Position) -> Tensor:
         """Return the weights of the state's error after a stretch of forecasts."""
@@ -90,7 +90,7 @@ class Feedback(Forecaster):
             forecast = self.inner.weights(before, step)
             forecast = torch.nn.functional.pad(pad(forecast, len(before)), (1, 0))
             hindsight = pad(lagrange_basis(nodes, time), len(geometry))
-            debt = debt.to(forecast) + at.weight_of(index) * (forecast - hindsight.to(forecast))
+            debt = beside(debt, forecast) + at.weight_of(index) * (forecast - beside(hindsight, forecast))
         return debt
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from padecast._errors import check
-from padecast._geometry import Geometry, precise
+from padecast._geometry import Geometry, beside, precise
 from padecast._noise import TINY
 from padecast._steps import Position
 from padecast.forecasters.base import MOST, Forecaster, pad, register
@@ -86,10 +86,10 @@ class Pade(Forecaster):
         nodes = geometry.time[: degree + 2]
         slope = self._denominator(geometry.newest(degree + 2), nodes)
         offsets = torch.tensor([at.time, *nodes], dtype=torch.float64) - nodes[0]
-        q = 1 + slope[:, None] * offsets.to(slope)
+        q = 1 + slope[:, None] * beside(offsets, slope)
         near_pole = (q < 1 / self.guard) | (q > self.guard)
         q = torch.where(near_pole.any(dim=1, keepdim=True), torch.ones_like(q), q)
-        return pad(basis.to(q) * q[:, 1 : degree + 2] / q[:, :1], len(geometry))
+        return pad(beside(basis, q) * q[:, 1 : degree + 2] / q[:, :1], len(geometry))
 
     def _denominator(self, geometry: Geometry, nodes: tuple[float, ...]) -> Tensor:
         """Return the slope c of the denominator per sample, ``(B,)``; zero where nothing determines it."""

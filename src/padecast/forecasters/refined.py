@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from padecast._errors import check
-from padecast._geometry import Geometry
+from padecast._geometry import Geometry, beside
 from padecast._options import is_finite
 from padecast._steps import Position
 from padecast.forecasters.base import Forecaster, check_plain, pad, register
@@ -83,7 +83,7 @@ class Refined(Forecaster):
         if rows is None or size < max(map(len, rows)):
             return weights  # not the history that the offsets were found for
         table = torch.stack([pad(torch.tensor(row, dtype=torch.float64), size)[:size] for row in rows])
-        return weights + self._row(table, geometry).to(weights)
+        return weights + beside(self._row(table, geometry), weights)
 
     def _row(self, table: Tensor, geometry: Geometry) -> Tensor:
         """Pick the branch's row ``(K,)``, or give every part of a batch its own ``(B, K)``."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from padecast._errors import check
-from padecast._geometry import Geometry, by_noise, unit
+from padecast._geometry import Geometry, beside, by_noise, unit
 from padecast._noise import TINY
 from padecast._steps import Position
 from padecast.forecasters.base import Forecaster, register
@@ -135,8 +135,9 @@ class TCPade(Forecaster):
         sigma = trust(geometry, self.damping)[:, None]
         if self.hindsight and size > 2:
             sigma = sigma * confirm(geometry)[:, None]
-        weights = newest.to(sigma) + sigma * (rational.to(sigma) - newest.to(sigma))
-        return weights + (self.late * change.to(sigma) if at.index >= LATE * at.total else 0.0)
+        newest = beside(newest, sigma)
+        weights = newest + sigma * (beside(rational, sigma) - newest)
+        return weights + (self.late * beside(change, sigma) if at.index >= LATE * at.total else 0.0)
 
 
 def confirm(geometry: Geometry) -> Tensor:

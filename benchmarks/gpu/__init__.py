@@ -1,0 +1,1 @@
+"""What has to be seen on a CUDA device: tests, waits, costs at full size, compiled models, lessons."""
