@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from padecast import InvalidOption
+from padecast._noise import Noise
 from padecast.forecasters import Lagrange
 from padecast.lessons import Identity, Lesson, Planner, Proposal
 from padecast.lessons.analytic import make_look, make_noise
-from padecast.lessons.cost import Stretches, gains_of
+from padecast.lessons.cost import LINE, REPETITION, Stretches, gains_of, law_of
 from padecast.lessons.moves import Neighbours
 from padecast.lessons.planner import DENSITIES, MARGIN, OBJECTIVES
 from padecast.policies import Plan, Spaced, plan_of
@@ -151,7 +152,7 @@ def test_what_stands_still_is_repeated_at_no_cost() -> None:
 
 def test_gains_are_noise_levels_or_strides() -> None:
     noise = make_noise(10, size=1.0)
-    np.testing.assert_allclose(gains_of(noise), noise.sigmas[:-1])
+    np.testing.assert_allclose(gains_of(noise, 0.0), noise.sigmas[:-1])
     np.testing.assert_allclose(gains_of(noise, 1.0), -np.diff(noise.sigmas), rtol=2e-3)
 
 
@@ -187,3 +188,31 @@ def test_what_is_out_of_range_is_refused() -> None:
         Planner(np.eye(7), look.noise)
     with pytest.raises(InvalidOption, match="budget"):
         planner_of(8).plans([9])
+
+
+def test_a_level_that_is_evaluated_twice_counts_both_times() -> None:
+    """Heun's solver: both evaluations at a level lead to the next other one."""
+    noise = Noise((0.0, 0.5, 0.5, 0.8, 0.8, 1.0), (1.0, 0.5, 0.5, 0.2, 0.2, 0.0), 1.0)
+    gains = gains_of(noise, 1.0)
+    assert (gains > 0).all() and gains[1] == pytest.approx(gains[2])
+
+
+@pytest.mark.parametrize("name", ["flux", "wan", "cogvideox"])
+def test_a_published_law_of_gains_goes_by_its_name(name: str) -> None:
+    look = make_look(20)
+    plans = Planner(look.singles, look.noise, gains=name).plans([8])
+    direct = Planner(look.singles, look.noise, gains=law_of(name, 20)).plans([8])
+    assert plans == direct
+    with pytest.raises(InvalidOption, match="'flux' or 'wan'"):
+        Planner(look.singles, look.noise, gains="sdxl")
+    with pytest.raises(InvalidOption, match="one for each of 20 steps"):
+        Planner(look.singles, look.noise, gains=np.ones(3))
+
+
+def test_what_comes_behind_the_last_computed_step_is_counted_as_it_is_forecast() -> None:
+    """Repetition errs more there than a line of smooth features."""
+    look = make_look(20, samples=4)
+    repetition, line = (Planner(look.singles, look.noise, extrapolation=way) for way in (REPETITION, LINE))
+    early, late = (0, 1, 2, 4, 7, 11), (0, 1, 2, 5, 11, 18)
+    assert repetition.cost(early) > line.cost(early) + 3
+    assert repetition.cost(late) - line.cost(late) < repetition.cost(early) - line.cost(early)

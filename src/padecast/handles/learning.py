@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from padecast._errors import InvalidOption
-from padecast._noise import Noise
-from padecast.forecasters import Forecaster, TCPade
+from padecast._noise import Noise, is_multistep, is_random
+from padecast.forecasters import TCPade
 from padecast.lessons import Identity, Lesson, Library, Look
+from padecast.lessons.cost import LINE, REPETITION, Extrapolation
+from padecast.lessons.extrapolation import LINE as DRAWN
 from padecast.lessons.extrapolation import choose_forecaster
 from padecast.lessons.file import LONGEST
 from padecast.lessons.planner import Planner, Proposal
@@ -142,11 +144,20 @@ class Learning:
         steps = len(visited.sigmas) - 1
         policy, budget = self._policy, self._policy.budget(steps)
 
-        def search() -> Proposal:
-            planner = Planner.of(lesson, visited, policy.objective)
+        multistep = is_multistep(pipe.scheduler)
+        repeats = multistep or is_random(pipe.scheduler)  # see padecast.hooks.retrace
+
+        def search(extrapolation: Extrapolation) -> Proposal:
+            planner = Planner.of(lesson, visited, policy.objective, extrapolation=extrapolation, multistep=multistep)
             return planner.reach(policy.decibels or 0.0) if budget is None else planner.plans([budget])[budget]
 
-        proposal = self.library.plan(lesson, (visited, budget, policy.decibels, policy.objective), search)
+        def find(extrapolation: Extrapolation) -> Proposal:
+            key = (visited, budget, policy.decibels, policy.objective, extrapolation, multistep)
+            return self.library.plan(lesson, key, lambda: search(extrapolation))
+
+        proposal, forecaster = find(REPETITION if repeats else Extrapolation()), self.method.forecaster
+        if not repeats and self._prefers_lines(lesson, visited, proposal.steps):
+            proposal, forecaster = find(LINE), DRAWN
         places = {start.begin + step for step in proposal.steps}
         places = _fix(places, [place for place in _switches(pipe, start) if place > start.begin])
         plan = Plan("".join("C" if i < start.begin or i in places else "." for i in range(start.total)))
@@ -154,22 +165,21 @@ class Learning:
         known = f"{lesson.count_runs(levels)} run(s) with {lesson.count_samples(levels)} sample(s)"
         expected = f", about {proposal.decibels:.0f} dB expected (an estimate)" if self.method.retrace else ""
         self.remarks = (f"planned from {known}: {len(places)} of {steps} to be computed{expected}",)
-        return replace(self.method, policy=plan, forecaster=self._draw_out(lesson, visited, proposal.steps))
+        if forecaster == DRAWN:
+            self.remarks = (*self.remarks, "its forecasts are lines: the lesson's runs were nearer to these")
+        return replace(self.method, policy=plan, forecaster=forecaster)
 
-    def _draw_out(self, lesson: Lesson, visited: Noise, steps: tuple[int, ...]) -> Forecaster:
-        """Return the method's forecaster, or the one that the lesson says is nearer, and remark on it."""
+    def _prefers_lines(self, lesson: Lesson, visited: Noise, steps: tuple[int, ...]) -> bool:
+        """Whether the lesson says that lines are nearer than the method's damped forecasts."""
         damped = self.method.forecaster
         # Without retracing a line's errors stay in the image; another forecaster is one that the user chose.
         if not self.method.retrace or not isinstance(damped, TCPade) or damped != DAMPED:
-            return damped
+            return False
 
-        def search() -> Forecaster:
-            return choose_forecaster(lesson.singles(visited.levels[:-1]), visited, steps, damped)
+        def compare() -> bool:
+            return choose_forecaster(lesson.singles(visited.levels[:-1]), visited, steps, damped) != damped
 
-        forecaster = self.library.plan(lesson, (visited, steps, "forecaster"), search)
-        if forecaster != damped:
-            self.remarks = (*self.remarks, "its forecasts are lines: the lesson's runs were nearer to these")
-        return forecaster
+        return self.library.plan(lesson, (visited, steps, "lines"), compare)
 
     def _say_first(self, lesson: Lesson | None, visited: Noise, first: str) -> str:
         levels = visited.levels[:-1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,7 +42,10 @@ def gains_of(noise: Noise, power: float = GAIN_POWER) -> Array:
         ``(T,)``.
     """
     levels = np.asarray(noise.effective(math.sqrt(1 + noise.size / GAIN_ORIGIN)))
-    share = np.clip(levels[:-1] - levels[1:], 0.0, None) / np.maximum(levels[:-1], 1e-30)
+    after = levels[1:].copy()
+    for index in range(len(after) - 2, -1, -1):  # a solver that evaluates twice at a level goes to the next other one
+        after[index] = after[index + 1] if after[index] >= levels[index] else after[index]
+    share = np.clip(levels[:-1] - after, 0.0, None) / np.maximum(levels[:-1], 1e-30)
     turned = np.asarray(noise.gains or noise.sigmas[:-1])
     result: Array = turned * share**power
     return result
@@ -76,6 +80,22 @@ def law_of(name: str, total: int) -> Array:
     return result
 
 
+@dataclass(frozen=True)
+class Extrapolation:
+    """What steps behind the last computed one are forecast by, see :class:`padecast.forecasters.TCPade`.
+
+    Args:
+        damping: How fast trust in a line falls; infinite for repetition, 0 for a line.
+        hindsight: Whether a line that would have been worse before is trusted less.
+    """
+
+    damping: float = 16.0
+    hindsight: bool = True
+
+
+DAMPED, REPETITION, LINE = Extrapolation(), Extrapolation(math.inf), Extrapolation(0.0, hindsight=False)
+
+
 class Stretches:
     """Errors that stretches between computed steps leave, as mixtures of what the steps added.
 
@@ -85,12 +105,20 @@ class Stretches:
         gram: ``(S, T, T)`` matrices of S samples.
         noise: Of the grid.
         gains: ``(T,)`` see :func:`gains_of`.
-        damping: Of the forecasts behind the last computed step, see :class:`padecast.forecasters.TCPade`.
+        extrapolation: Of the steps behind the last computed one.
+        multistep: Whether the solver is one, for which stretches are interpolated over noise levels, not their roots.
     """
 
-    def __init__(self, gram: Array, noise: Noise, gains: Array, damping: float = 16.0) -> None:
-        self.gram, self.gains, self.total, self._damping = gram, gains, len(gains), damping
-        places = noise.roots
+    def __init__(
+        self,
+        gram: Array,
+        noise: Noise,
+        gains: Array,
+        extrapolation: Extrapolation = DAMPED,
+        multistep: bool = False,
+    ) -> None:
+        self.gram, self.gains, self.total, self._extrapolation = gram, gains, len(gains), extrapolation
+        places = noise.abscissae if multistep else noise.roots
         self._places = np.arange(self.total, dtype=np.float64) if places is None else np.asarray(places)
         times = noise.abscissae
         self._times = np.arange(self.total, dtype=np.float64) if times is None else np.asarray(times)
@@ -120,10 +148,10 @@ class Stretches:
     def _number(self, before: Steps, first: Steps, last: Steps) -> Steps:
         """Return the numbers of stretches, and work out those that are new."""
         keys = ((before + 1) * self.total + first) * self.total + last
-        numbers = self._numbers[keys]
-        fresh = np.unique(keys[numbers == 0])
+        numbers: Steps = self._numbers[keys] - 1
+        fresh = np.unique(keys[numbers < 0])
         if not len(fresh):
-            return numbers - 1
+            return numbers
         if 8 * self.total * (self._count + len(fresh)) > MOST:
             self._numbers[:], self._count = 0, 0
             fresh = np.unique(keys)
@@ -137,7 +165,8 @@ class Stretches:
         self._rows[self._count : end], self._squares[self._count : end] = rows, square(rows, self.gram)
         self._numbers[fresh] = np.arange(self._count, end) + 1
         self._count = end
-        return self._numbers[keys] - 1
+        numbers = self._numbers[keys] - 1
+        return numbers
 
     def between(self, before: Steps, first: Steps, last: Steps) -> Array:
         r"""Return ``(N, T)`` the errors of the steps between two computed ones, by retracing.
@@ -217,8 +246,10 @@ class Stretches:
             return result
 
         change = size(ones, -ones)
-        trust: Array = np.exp(-self._damping * np.sqrt(change / np.maximum(size(ones, ones), 1e-300)))
-        if histories.shape[1] > 2:
+        if math.isinf(self._extrapolation.damping):
+            return np.zeros_like(change)
+        trust: Array = np.exp(-self._extrapolation.damping * np.sqrt(change / np.maximum(size(ones, ones), 1e-300)))
+        if histories.shape[1] > 2 and self._extrapolation.hindsight:
             newest, second, third = self._times[histories.T]
             pace = (newest - second) / (second - third)
             trust = trust * np.minimum(1.0, change / np.maximum(size(ones, -1 - pace, pace), 1e-300))

@@ -148,12 +148,14 @@ class Moves:
             errors = pool.errors[places]
             cross = errors @ turned.T if errors.ndim == 2 else (errors * turned).sum(2)
             parts.append(2 * self._coherent * cross + pool.squares[places])
-        return square + np.concatenate(parts)
+        result: Array = square + np.concatenate(parts)
+        return result
 
     def _work_out(self, near: Neighbours, fresh: set[Key], pool: Pool, whole: tuple[Array, ...]) -> None:
         """Work out what moves change that are new."""
         error, tail, alone, tail_alone = whole
-        places, targets = [], []
+        places: list[int] = []
+        targets: list[int] = []
         for place, (key, among) in enumerate(zip(near.keys, near.targets, strict=True)):
             if key in fresh and among:
                 pool.places[key] = np.arange(pool.count + len(places), pool.count + len(places) + len(among))

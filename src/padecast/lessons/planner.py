@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from padecast._errors import check
 from padecast._noise import Noise
 from padecast._steps import Position
-from padecast.lessons.cost import Array, Stretches, gains_of, law_of, square
+from padecast.lessons.cost import DAMPED, Array, Extrapolation, Stretches, gains_of, law_of, square
 from padecast.lessons.lesson import Lesson
 from padecast.lessons.moves import Moves, Neighbours
 from padecast.policies import Plan, Spaced
@@ -31,6 +32,8 @@ COHERENT = 0.25
 """Share of what errors of different stretches do together; the rest is what each does alone."""
 MARGIN = 0.5
 """Decibels that a plan has to be expected to gain over the uncalibrated rule's, which is taken else."""
+FEW = 6
+"""Budgets of which each is searched from all plans of the rule; of more, each from the best of them alone."""
 DENSITIES = (0.7, 1.0, 1.4)
 """Of the rule's plans that a search begins from."""
 SLOPE, OFFSET = 1.0, 30.0
@@ -84,6 +87,8 @@ class Planner:
             (:math:`D / (D + 500)`).
         gains: ``(T,)`` what an error of each step does to the image, or the name of a published law, see
             :func:`padecast.lessons.cost.law_of`; :func:`padecast.lessons.cost.gains_of` by default.
+        extrapolation: What the steps behind the last computed one are forecast by; damped lines by default.
+        multistep: Whether the run's solver is one.
 
     Raises:
         InvalidOption: If the objective or the law is unknown, gains are not above 0, or gains or matrices are of
@@ -96,7 +101,15 @@ class Planner:
         ['C..C....', 'CCC..C..']
     """
 
-    def __init__(self, gram: Array, noise: Noise, objective: str = "mean", gains: Array | str | None = None) -> None:
+    def __init__(
+        self,
+        gram: Array,
+        noise: Noise,
+        objective: str = "mean",
+        gains: Array | str | None = None,
+        extrapolation: Extrapolation = DAMPED,
+        multistep: bool = False,
+    ) -> None:
         gram = np.asarray(gram, dtype=np.float64)
         gram = gram[None] if gram.ndim == 2 else gram
         total = len(noise.sigmas) - 1
@@ -105,26 +118,26 @@ class Planner:
         self.noise, self.total, self.objective = noise, total, objective
         gains = gains_of(noise) if gains is None else law_of(gains, total) if isinstance(gains, str) else gains
         check(gains.shape == (total,), "gains", gains.shape, f"one for each of {total} steps")
-        check(bool((gains > 0).all()), "gains", gains.min(), "above 0 at every step")
+        check(bool((gains > 0).all()), "gains", float(gains.min()), "above 0 at every step")
         early = [gains * np.asarray(noise.levels[:-1])] if objective == "low" else []
-        self._stretches = [Stretches(gram, noise, each) for each in (gains, *early)]
+        self._stretches = [Stretches(gram, noise, each, extrapolation, multistep) for each in (gains, *early)]
         self._moves = [Moves(stretches, COHERENT) for stretches in self._stretches]
         self._improved: dict[Steps, Steps] = {}
         self._costs: dict[Steps, float] = {}
 
     @classmethod
-    def of(cls, lesson: Lesson, noise: Noise, objective: str = "mean") -> Planner:
+    def of(cls, lesson: Lesson, noise: Noise, objective: str = "mean", **options: Any) -> Planner:
         """Read a lesson at a grid.
 
         Args:
             lesson: That covers the grid's levels.
             noise: Of the run's grid.
-            objective: See :class:`Planner`.
+            objective: See :class:`Planner`, and so are all other options.
 
         Raises:
             InvalidOption: If it does not cover them.
         """
-        return cls(lesson.singles(noise.levels[:-1]), noise, objective)
+        return cls(lesson.singles(noise.levels[:-1]), noise, objective, **options)
 
     def cost(self, steps: Iterable[int]) -> float:
         """Return the cost of computing these steps, the first among them."""
@@ -171,8 +184,9 @@ class Planner:
             if count > 1:
                 steps = self._insert(steps)
             if count in counts:
-                rule = min(self._rules(count), key=self.cost)
-                steps = min(map(self._improve, dict.fromkeys((steps, rule))), key=self.cost)
+                rules = sorted(dict.fromkeys(self._rules(count)), key=self.cost)
+                rule, begins = rules[0], (steps, *rules[: 1 if len(counts) > FEW else None])
+                steps = min(map(self._improve, dict.fromkeys(begins)), key=self.cost)
                 # One run's matrix is a sample: of a gain that it hardly sees, nothing is left on others.
                 chosen = rule if self.cost(rule) - self.cost(steps) < MARGIN else steps
                 yield Proposal(chosen, self.total, self._costs[chosen])
