@@ -4,11 +4,13 @@
     python -m benchmarks.calibration.price --effort quick --draws 4         # on four sets of samples
     python -m benchmarks.calibration.price --effort thorough
     python -m benchmarks.calibration.price --world scenes:as-flux --seeds 12 --batch 4
+    python -m benchmarks.calibration.price --world scenes:as-flux --keep        # calibrates, and measures nothing
 
 Writes benchmarks/results/price-WORLD.json, row by row: the uncalibrated rule, and every effort on sets of samples of
 its own, over which figures are averaged. Rows that are there are not measured again, and a calibration that was
-interrupted goes on from runs/price-*.jsonl. benchmarks.calibration.page writes the table of docs/calibrating.md from
-the file of digits:matched.
+interrupted goes on from runs/price-*.jsonl. With --keep it writes benchmarks/calibrations/WORLD-STEPS-EFFORT.json in
+place of that, which experiments measure beside other methods. benchmarks.calibration.page writes the table of
+docs/calibrating.md from the file of digits:matched.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import padecast
@@ -36,7 +39,8 @@ from padecast import lab
 from padecast.calibration import EFFORTS, Calibration, price
 from padecast.zoo.worlds import WORLDS
 
-BUDGETS = (6, 8, 10)
+BUDGETS = {20: (6, 8, 10), 50: (9, 13, 21)}
+CALIBRATIONS = Path(__file__).parents[1] / "calibrations"
 FIRST, COUNT = 30_000, 16
 """Calibration samples of a set; a quick calibration takes the first few."""
 RULE = "uncalibrated rule"
@@ -54,12 +58,12 @@ def build_task(world: str, seeds: tuple[int, ...], batch: int, steps: int) -> la
     return lab.Task(load(world), call, steps, seeds, batch, name=world, development=DEVELOPMENT)
 
 
-def calibrate(work: lab.Task, effort: str, draw: int) -> tuple[Calibration, Document]:
+def calibrate(work: lab.Task, effort: str, draw: int, budgets: Sequence[int]) -> tuple[Calibration, Document]:
     """Calibrate on a set of samples, and return what that took besides."""
     spent, started = list[float](), time.perf_counter()
     samples = range(FIRST + draw * COUNT, FIRST + (draw + 1) * COUNT)
     resume = Path("runs") / f"price-{work.name.replace(':', '-')}-{effort}-{draw}.jsonl"
-    with progress(int(price(effort, BUDGETS, samples, work.steps, 2)), f"{work.name}, {effort}") as tell:
+    with progress(int(price(effort, budgets, samples, work.steps, 2)), f"{work.name}, {effort}") as tell:
 
         def note(what: str, images: float) -> None:
             spent.append(images)
@@ -68,7 +72,7 @@ def calibrate(work: lab.Task, effort: str, draw: int) -> tuple[Calibration, Docu
         made = padecast.calibrate(
             work.pipe,
             lambda pipe, seeds: work.call(pipe, seeds, num_inference_steps=work.steps),
-            BUDGETS,
+            budgets,
             samples,
             batch=work.batch,
             effort=effort,
@@ -95,26 +99,35 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=32, help="unseen seeds that are measured (%(default)s)")
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--keep", action="store_true", help="write the calibrations, and measure nothing")
+    parser.add_argument("--budgets", type=int, nargs="*", help="with --keep: these alone")
     options = parser.parse_args()
+    budgets = options.budgets or BUDGETS[options.steps]
+    work = build_task(options.world, TEST[: options.seeds], options.batch, options.steps)
+    if options.keep:
+        for effort in options.effort or ("quick", "normal"):
+            made, row = calibrate(work, effort, 0, budgets)
+            made.save(CALIBRATIONS / f"{options.world.replace(':', '-')}-{options.steps}-{effort}.json")
+            print(effort, row, flush=True)
+        return
     name = f"price-{options.world.replace(':', '-')}.json"
     document: Document = read(name) if (RESULTS / name).is_file() else {}
     shape = {"world": options.world, "steps": options.steps, "seeds": options.seeds, "batch": options.batch}
     if any(document.get(key) != value for key, value in shape.items()):
         document = {**shape, "rows": {}}
-    work = build_task(options.world, TEST[: options.seeds], options.batch, options.steps)
     pairs = [(effort, draw) for effort in options.effort or ("quick", "normal") for draw in range(options.draws)]
     for effort, draw in ((RULE, 0), *pairs):
         rows = document["rows"].setdefault(effort, [])
         if len(rows) > draw:
             continue
         if effort == RULE:
-            rule = {n: f"tc-pade:every={(work.steps - 1) / (n - 1)!r}" for n in BUDGETS}
+            rule = {n: f"tc-pade:every={(work.steps - 1) / (n - 1)!r}" for n in budgets}
             row = {"price": 0.0, "spent": 0.0}
-            entries = {n: lab.Entry.of(rule[n], wanted=n) for n in BUDGETS}
+            entries = {n: lab.Entry.of(rule[n], wanted=n) for n in budgets}
         else:
-            made, row = calibrate(work, effort, draw)
-            row |= {"plans": {str(n): made.choices[n].best.candidate.key for n in BUDGETS}}
-            entries = {n: lab.Entry.of(made.method(computed=n), wanted=n) for n in BUDGETS}
+            made, row = calibrate(work, effort, draw, budgets)
+            row |= {"plans": {str(n): made.choices[n].best.candidate.key for n in budgets}}
+            entries = {n: lab.Entry.of(made.method(computed=n), wanted=n) for n in budgets}
         rows.append({**row, "psnr": measure(work, entries)})
         write(name, {**document, "provenance": provenance(work.pipe)})
 

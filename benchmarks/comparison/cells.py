@@ -54,6 +54,9 @@ def _shorten(chapter: Chapter) -> Document:
 def _round(result: Document) -> Document:
     figures = json.dumps({name: result[name] for name in FIGURES})
     rounded = json.loads(figures, parse_float=lambda text: float(f"{float(text):.6g}"))
+    for name in ("psnr", "ssim"):  # what is paired: two digits behind the point of decibels are enough
+        rounded[name]["each"] = [round(value, 2 if name == "psnr" else 5) for value in rounded[name].get("each", ())]
+    rounded["teaching"] = result.get("teaching", 0)
     return {**rounded, "plans": dict(Counter(result["plans"]).most_common())}
 
 

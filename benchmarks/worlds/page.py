@@ -2,6 +2,7 @@
 
 padecast lab run benchmarks/experiments/scenes-as-flux.toml --out runs/scenes-as-flux
 python -m benchmarks.worlds.page scenes-as-flux runs/scenes-as-flux  # also writes results/worlds-scenes-as-flux.json
+python -m benchmarks.worlds.page scenes-as-flux runs/more --keep      # and keeps the cells that it has besides
 python -m benchmarks.worlds.page                                     # both from the result files alone
 python -m benchmarks.worlds.page --check                             # fails if they are not what these say
 """
@@ -11,40 +12,11 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterable
 from pathlib import Path
-from statistics import fmean
 
-from benchmarks.common import DOCS, README, RESULTS, Document, align, insert, publish, read, render, table, write
-from benchmarks.comparison.cells import compact
-from benchmarks.comparison.tables import HELPERS, misses
+from benchmarks.common import DOCS, README, RESULTS, Document, insert, publish, read, render, write
+from benchmarks.comparison.cells import compact, merge
+from benchmarks.comparison.tables import HELPERS
 from benchmarks.worlds import readme
-
-OURS = ("adaptive", "tc-pade", "tc-pade:last=false")
-FIGURES = ("mean", "least", "p5", "worst")
-
-
-def measure_leads(document: Document) -> str:
-    """Return how far the default and tc-pade are ahead of every other method, over all numbers of computed steps."""
-    (chapter,) = document["chapters"].values()
-    by: dict[str, dict[int, Document]] = {}
-    for row in chapter["rows"]:
-        by.setdefault(row["name"], {})[row["wanted"]] = row
-    rows = [
-        [name, *(cell for ours in OURS[:2] for cell in _leads(by.get(ours, {}), cells))]
-        for name, cells in by.items()
-        if name not in OURS
-    ]
-    return table(
-        ["beside", *(f"{ours}, {figure}" for ours in OURS[:2] for figure in FIGURES)], rows, align(2 * len(FIGURES))
-    )
-
-
-def _leads(ours: dict[int, Document], others: dict[int, Document]) -> list[str]:
-    reached = [nfe for nfe, row in others.items() if nfe in ours and not misses(row)]
-    pairs = [(ours[nfe]["psnr"], others[nfe]["psnr"]) for nfe in reached]
-    if not pairs:
-        return [""] * len(FIGURES)
-    mean, low, worst = ([a[key] - b[key] for a, b in pairs] for key in ("mean", "p5", "worst"))
-    return [f"{gap:+.1f}" for gap in (fmean(mean), min(mean), fmean(low), fmean(worst))]
 
 
 def cross(
@@ -70,16 +42,14 @@ def measure_gains(document: Document) -> dict[str, list[list[float]]]:
     }
 
 
-def compose(worlds: dict[str, Document]) -> str:
+def compose() -> str:
     """Return the page."""
     variants = read("variants.json")
     return render(
         "worlds/page.md.jinja",
-        worlds={readme.WORLDS[name]: document for name, document in worlds.items()},
         variants=variants,
         gains=measure_gains(variants),
         **{part: read(f"world-{part}.json") for part in ("lines", "levels", "solvers", "matches")},
-        measure_leads=measure_leads,
         cross=cross,
         **HELPERS,
         damped=[
@@ -95,14 +65,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("world", nargs="?", choices=readme.WORLDS)
     parser.add_argument("cells", nargs="*", type=Path, help="folders of finished cells")
+    parser.add_argument("--keep", action="store_true", help="keep what the result file has besides these cells")
     parser.add_argument("--check", action="store_true", help="fail if they are not what the result files say")
     options = parser.parse_args()
     if options.world and options.cells and not options.check:
-        write(f"worlds-{options.world}.json", compact(options.cells))
+        name, document = f"worlds-{options.world}.json", compact(options.cells)
+        write(name, merge(read(name), document) if options.keep else document)
     names = {name: f"worlds-{name}.json" for name in readme.WORLDS}
     worlds = {name: read(path) for name, path in names.items() if (RESULTS / path).is_file()}
     excerpt = insert(README, "benchmarks/worlds/page.py", readme.compose(worlds))
-    publish({DOCS / "worlds.md": compose(worlds), README: excerpt}, check=options.check)
+    publish({DOCS / "worlds.md": compose(), README: excerpt}, check=options.check)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ WORLDS = {
     "scenes-as-flux": "Scenes as FLUX",
     "scenes-as-flux-50": "Scenes as FLUX, 50 steps",
     "digits-matched": "Digits, matched",
+    "digits-matched-50": "Digits, matched, 50 steps",
     "motion-as-wan": "Motion as Wan",
 }
 OURS = ("tc-pade", "adaptive")

@@ -11,7 +11,7 @@ from torchmetrics.functional.image import structural_similarity_index_measure
 
 import padecast
 from padecast.lab import Spread, fid_digits, frechet, psnr, relative_errors, ssim
-from padecast.lab.metrics import CAP, kernel_sigma
+from padecast.lab.metrics import CAP, Difference, kernel_sigma
 
 
 def noise(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -127,3 +127,17 @@ def test_relative_errors_are_norms_per_sample_and_step() -> None:
     path = [torch.tensor([[3.0, 4.5], [1.0, 0.0]]), torch.tensor([[0.0, 1.0], [1.0, 2.0]])]
     assert relative_errors(path, reference).tolist() == [[0.1, 0.0], [0.0, 2.0]]
     assert relative_errors([], []).shape == (0, 0)
+
+
+def test_difference_of_pairs() -> None:
+    """Samples differ by far more than the methods: paired, a small lead is seen for what it is."""
+    base = torch.linspace(20, 60, 64)
+    gap = torch.tensor([1.0, 1.2] * 32)
+    difference = Difference.of(Spread.of(base + gap), Spread.of(base))
+    assert difference is not None
+    assert difference.mean == pytest.approx(1.1, abs=1e-4)
+    assert difference.error == pytest.approx(gap.double().std().item() / 8, rel=1e-2)
+    assert difference.ahead == 1.0
+    assert Difference.of(Spread(1.0, 1.0, 1.0), Spread.of([1.0])) is None
+    with pytest.raises(ValueError, match="64 samples cannot be paired with 2"):
+        Difference.of(Spread.of(base), Spread.of([1.0, 2.0]))

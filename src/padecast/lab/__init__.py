@@ -22,7 +22,7 @@ from padecast.lab.experiment import Experiment
 from padecast.lab.html import page
 from padecast.lab.magnitudes import magnitudes
 from padecast.lab.measure import calls, compare, entered, measure
-from padecast.lab.metrics import Spread, fid_digits, frechet, psnr, relative_errors, ssim
+from padecast.lab.metrics import Difference, Spread, fid_digits, frechet, psnr, relative_errors, ssim
 from padecast.lab.peers import Peer
 from padecast.lab.results import Comparison, Refusal, Result
 from padecast.lab.runner import UNCACHED, Drawn, Entry, Task, draw
@@ -34,6 +34,7 @@ __all__ = [
     "Call",
     "Cell",
     "Comparison",
+    "Difference",
     "Drawn",
     "Entry",
     "Experiment",

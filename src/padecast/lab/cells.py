@@ -218,7 +218,9 @@ def _entry(cell: Cell) -> Entry:
     if cell.chosen == FEWER and cell.wanted is not None:
         return Entry.fewer(cell.wanted, wanted=cell.wanted)
     if kind == "calibrated" and cell.wanted is not None:
-        method = dataclasses.replace(_calibration(file).method(computed=cell.wanted), name="calibrated")
+        calibration = _calibration(file)
+        name = f"calibrated {calibration.effort}".rstrip()  # files of before know of no effort
+        method = dataclasses.replace(calibration.method(computed=cell.wanted), name=name)
         return dataclasses.replace(Entry.of(method, wanted=cell.wanted), written=f"{file}, computed={cell.wanted}")
     return Entry.of(cell.chosen, wanted=cell.wanted)
 

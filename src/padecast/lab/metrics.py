@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ from torch import Tensor
 from padecast.calibration.psnr import CAP, comparable, psnr
 from padecast.lab._extras import need
 
-__all__ = ["CAP", "Spread", "fid_digits", "frechet", "kernel_sigma", "psnr", "relative_errors", "ssim"]
+__all__ = ["CAP", "Difference", "Spread", "fid_digits", "frechet", "kernel_sigma", "psnr", "relative_errors", "ssim"]
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,7 @@ class Spread:
         mean: Over all samples.
         p5: 5th percentile, interpolated linearly.
         worst: The lowest.
+        each: One value per sample, in the order of the seeds; empty in files of before.
 
     Example:
         >>> Spread.of([20.0, 30.0, 40.0])
@@ -31,12 +32,52 @@ class Spread:
     mean: float
     p5: float
     worst: float
+    each: tuple[float, ...] = field(default=(), repr=False, compare=False)
 
     @classmethod
     def of(cls, values: Tensor | Sequence[float]) -> Spread:
         """Summarise one value per sample."""
         samples = torch.as_tensor(values, dtype=torch.float64).cpu()
-        return cls(float(samples.mean()), float(samples.quantile(0.05)), float(samples.min()))
+        each = tuple(round(value, 5) for value in samples.tolist())
+        return cls(float(samples.mean()), float(samples.quantile(0.05)), float(samples.min()), each)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How far one method is ahead of another on the same samples.
+
+    Samples differ far more than methods do, so that two means say little by themselves.
+
+    Args:
+        mean: Of the differences, in the unit of what is compared.
+        error: Standard error of that mean: deviation of the differences over the root of their number.
+        ahead: Share of the samples on which the first is better.
+
+    Example:
+        >>> Difference.of(Spread.of([21.0, 32.0, 40.0]), Spread.of([20.0, 30.0, 40.0]))
+        Difference(mean=1.0, error=0.5773502691896258, ahead=0.6666666666666666)
+    """
+
+    mean: float
+    error: float
+    ahead: float
+
+    @classmethod
+    def of(cls, first: Spread, second: Spread) -> Difference | None:
+        """Pair what was measured on the same seeds; nothing if either does not know its samples.
+
+        Raises:
+            ValueError: If they are of different numbers of samples.
+        """
+        if not first.each or not second.each:
+            return None
+        if len(first.each) != len(second.each):
+            raise ValueError(
+                f"{len(first.each)} samples cannot be paired with {len(second.each)}: measure both on the same seeds."
+            )
+        gaps = torch.tensor(first.each, dtype=torch.float64) - torch.tensor(second.each, dtype=torch.float64)
+        error = float(gaps.std() / len(gaps) ** 0.5) if len(gaps) > 1 else 0.0
+        return cls(float(gaps.mean()), error, float((gaps > 0).double().mean()))
 
 
 def check_installed() -> None:

@@ -86,10 +86,14 @@ class Result:
         """
         values = {field.name: document[field.name] for field in dataclasses.fields(cls) if field.name in document}
         values = {name: _number(value) if name in TIMES else value for name, value in values.items()}
-        spreads = {name: Spread(*(values[name][part] for part in ("mean", "p5", "worst"))) for name in ("psnr", "ssim")}
+        spreads = {name: _spread(values[name]) for name in ("psnr", "ssim")}
         scores = {name: _number(value) for name, value in values.get("scores", {}).items()}
         tuples = {name: tuple(map(_number, values[name])) for name in ("plans", "seconds_range", "errors")}
         return cls(**{**values, **spreads, **tuples, "scores": scores})
+
+
+def _spread(values: dict[str, Any]) -> Spread:
+    return Spread(values["mean"], values["p5"], values["worst"], tuple(values.get("each", ())))
 
 
 def _number(value: Any) -> Any:
