@@ -16,6 +16,8 @@ from padecast.lab.origins import origin
 from padecast.lab.solvers import SOLVERS, follow, swapped
 from padecast.zoo.digits import DigitsPipeline
 
+# DEIS of diffusers mixes tensors with NumPy's logarithm.
+pytestmark = pytest.mark.filterwarnings("ignore:__array_wrap__ must accept context:DeprecationWarning")
 MEAN, WIDTH = 0.7, 0.4
 BETTER = [name for name in SOLVERS if name != "euler"]
 
@@ -44,9 +46,9 @@ def err(name: str, steps: int, begin: float = 0.9) -> float:
 
 @pytest.mark.parametrize("name", SOLVERS)
 def test_a_solver_converges_at_its_order(name: str) -> None:
-    ratio = err(name, 16) / err(name, 32)
-    low, high = (1.6, 2.6) if name == "euler" else (2.7, 9.0)
-    assert low < ratio < high, f"{name}: twice the steps divide the error by {ratio:.2f}"
+    ratio = err(name, 32) / err(name, 128)
+    low, high = (3.0, 5.5) if name == "euler" else (6.0, 100.0)
+    assert low < ratio < high, f"{name}: four times the steps divide the error by {ratio:.2f}"
 
 
 @pytest.mark.parametrize("name", BETTER)
@@ -118,7 +120,7 @@ def test_a_pipeline_without_flow_is_a_row_that_says_why(task: Task) -> None:
     pipe = DigitsPipeline(task.pipe.transformer, DDIMScheduler())
     other = dataclasses.replace(task, pipe=pipe, call=Sampling(guidance=3.0))
     (refusal,) = compare(other, ["fewer-steps:solver=heun,steps=2"]).refusals
-    assert "DDIMScheduler is no scheduler of flow matching" in refusal.reason
+    assert "DDIMScheduler is no scheduler of flow matching" in refusal.why
 
 
 @pytest.mark.parametrize(

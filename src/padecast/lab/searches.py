@@ -107,7 +107,7 @@ def shortest(gram: Array, strides: Sequence[float], computed: int, power: float 
     place = np.concatenate([[0.0], np.cumsum(np.abs(strides))])
 
     def edge(before: int, begin: int, end: int) -> float:
-        return path_cost(gram, place, before, begin, end) ** (power / 2)
+        return math.pow(path_cost(gram, place, before, begin, end), power / 2)
 
     reached: dict[tuple[int, int], tuple[float, tuple[int, ...]]] = {(-1, 0): (0.0, (0,))}
     for _ in range(computed - 1):

@@ -114,7 +114,7 @@ class GuidedRisk(Policy):
     def gain_at(self, at: Position) -> float:
         """Return what an error of a step does to the image."""
         slope, power, floor = self.gain
-        return slope * ((at.total - at.index) / at.total) ** power + floor
+        return slope * math.pow((at.total - at.index) / at.total, power) + floor
 
     def _stray(self, branch: int, computed: int, at: Position) -> float:
         if not self.ratios:
