@@ -63,7 +63,7 @@ bench: $(READY) ## measure costs, model classes, other caches and calibrations a
 	$(BIN)/python -m benchmarks.calibration.measure
 	$(MAKE) pages
 
-PAGES := comparison.page worlds.page plans.page solvers.page calibration.page cost.page others.page claims.page
+PAGES := comparison.page worlds.page plans.page calibration.page cost.page others.page claims.page
 pages: $(READY) ## write the pages and tables of the documentation anew from benchmarks/results/ (add ARGS=--check to compare)
 	for page in $(PAGES); do $(BIN)/python -m benchmarks.$$page $(ARGS) || exit 1; done
 	$(BIN)/python -m benchmarks.models.classes $(or $(ARGS),--page)
