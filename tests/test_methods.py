@@ -14,6 +14,8 @@ from padecast.methods import DEFAULT
 from padecast.methods.citations import BIBTEX
 from padecast.policies import Policy
 
+WHOLE = ("none", "learned", "budcache", "meancache")
+"""Without lessons, and without a search, all is computed."""
 every_method = pytest.mark.parametrize("name", list(methods()))
 
 
@@ -25,7 +27,8 @@ def test_a_method_is_made_of_registered_parts(name: str) -> None:
     assert type(made.forecaster) in forecasters.REGISTRY.values() and isinstance(made.forecaster, Forecaster)
     assert made.summary and "\n" not in made.summary
     spans = {"first-block": "rest", "easycache": "difference", "delta-dit": "halves", "toca": "modules"}
-    spans |= {"adaptive": "output", "tc-pade": "output", "learned": "output"}
+    whole = ("adaptive", "tc-pade", "learned", "l2p", "budcache", "meancache")
+    spans |= dict.fromkeys(whole, "output")
     assert made.span == spans.get(name, "full")
 
 
@@ -38,7 +41,7 @@ def test_a_method_runs(name: str) -> None:
         out = session.step(x, index=index, compute=lambda x=x, index=index: x + 1 + 0.01 * index, probe=x)
         assert out.isfinite().all() and out.shape == x.shape
     assert session.plan.startswith("C") and len(session.plan) == 20
-    assert ("." in session.plan) == (name not in ("none", "learned"))  # a session has no lessons
+    assert ("." in session.plan) == (name not in WHOLE)
 
 
 @every_method

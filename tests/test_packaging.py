@@ -138,7 +138,7 @@ def test_the_library_is_small(figures: ModuleType) -> None:
     # What learns came after the bound.
     parts = [figures.SOURCE / "handles" / "learning.py", figures.SOURCE / "policies" / "learned.py"]
     lessons = figures.lines([*figures.sources(figures.SOURCE / "lessons"), *parts])
-    assert 10_000 < measured["lines"] - lessons <= 17_000  # and 400 that cheap calibrations took
+    assert 10_000 < measured["lines"] - lessons <= 17_400  # and 400 each that cheap calibrations and rivals took
     assert sum(path.stat().st_size for path in figures.list_wheel(ROOT).values()) == measured["bytes"] < 2_000_000
 
 

@@ -46,6 +46,7 @@ VARIANTS = {
         "feedback:share=0",
         "feedback:inner=(pade:order=(0,1))",
     ),
+    "l2p": ("l2p:ridge=1",),
     "blend": ("blend:first=pade,second=(taylor:order=2),share=0.3", "blend:first=(pade:order=(0,1)),share=0"),
 }
 WRITTEN = [written for name in REGISTRY for written in (name, *VARIANTS.get(name, ()))]

@@ -28,6 +28,8 @@ VARIANTS = {
     "first-block": ("first-block", "first-block:threshold=0.6,last=true"),
     "magnitude": ("magnitude", "magnitude:ratios=(1.0,0.9,0.8),limit=2,retention=0.0,last=false"),
     "delta": ("delta", "delta:every=3,switch=0.25,last=false"),
+    "guided-risk": ("guided-risk", "guided-risk:threshold=0.2,scale=4.0,gain=(2.0,1.5,0.1)"),
+    "searched": ("searched", "searched:search=average-velocity,steps=CC..C..C...C"),
     "rate": ("rate", "rate:threshold=0.5,warmup=3,last=false"),
     "sea": ("sea", "sea:threshold=0.8,exponent=3.0,last=false"),
     "ends": ("ends", "ends:policy=(plan:steps=C...........),first=2,last=3", "ends:policy=stability"),
@@ -148,9 +150,12 @@ OUT_OF_RANGE = {
     "sea": ("threshold=0", "exponent=0"),
     "ends": ("first=-1", "last=-1"),
     "cap": ("limit=0",),
+    "guided-risk": ("threshold=0", "scale=-1"),
+    "searched": ("search=genetic", "images=0"),
     "learned": ("computed=0", "speedup=0.5", "decibels=0", "first=slow", "runs=0", "objective=best"),
 }
 FORECASTERS_OUT_OF_RANGE = {
+    "l2p": ("ridge=-1.0",),
     "taylor": ("order=-1",),
     "lagrange": ("degree=-1",),
     "pade": ("order=(-1,1)", "order=(1,2)", "guard=0.5"),
@@ -187,7 +192,8 @@ ALL_FIT |= {"spaced.last"} | {
     "foca.corrected",
     "tcpade.hindsight",
 }
-ELSEWHERE = {"plan.steps", "ends.policy", "cap.policy", "wiener.gram", "wiener.strides"}
+ELSEWHERE = {"plan.steps", "ends.policy", "cap.policy", "wiener.gram", "wiener.strides", "l2p.gram", "searched.steps"}
+ELSEWHERE |= {"guided-risk.ratios", "guided-risk.alignment", "guided-risk.gain"}
 ELSEWHERE |= {"refined.offsets", "refined.branches"}
 
 

@@ -41,6 +41,12 @@ TABLE = {
     "growing:window=2,growth=0.5,warmup=3": "CCC.C.C..C..C...C",
     "delta": "C.C.C.CC",
     "delta:every=3,last=false": "C..C..C.",
+    "guided-risk": "C.C.C.C.",
+    "guided-risk:threshold=0.35": "C..C..C..C",
+    "guided-risk:threshold=0.15": "C.C.C.C.C.",
+    "guided-risk:gain=(2.0,1.0,0.0)": "C.C.C..C..",
+    "searched": "CCCCCCCC",  # before a search
+    "searched:steps=CC..C...": "CC..C...",
     "magnitude": "CC...C...C",
     "magnitude:ratios=(1,0.98),threshold=0.06,limit=9,retention=0,last=false": "C....C..C.",
     "ends:policy=(interval:every=4,last=false),first=2,last=2": "CC..C...C.CC",

@@ -17,7 +17,8 @@ from padecast.cli._shell import pipeline_errors, progress, stderr, stdout
 from padecast.lab import figures, metrics
 from padecast.lab.measure import calls, entered, measure, with_fewer_steps
 from padecast.lab.results import Comparison
-from padecast.lab.runner import FEWER, Entry, Task
+from padecast.lab.runner import Entry, Task
+from padecast.lab.solvers import FEWER
 
 DEFAULT_METHODS = ["adaptive,tc-pade,spectrum,taylorseer,fora"]
 

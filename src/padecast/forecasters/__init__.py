@@ -17,6 +17,8 @@ from padecast.forecasters.blend import Blend as Blend
 from padecast.forecasters.feedback import Feedback as Feedback
 from padecast.forecasters.wiener import Wiener as Wiener
 from padecast.forecasters.refined import Refined as Refined
+from padecast.forecasters.l2p import L2P as L2P
+from padecast.forecasters.mean_velocity import MeanVelocity as MeanVelocity
 from padecast.forecasters.oracle import Oracle as Oracle
 # isort: on
 

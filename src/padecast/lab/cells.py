@@ -32,8 +32,9 @@ from padecast.lab.portrait import portrait
 from padecast.lab.preparation import prepare
 from padecast.lab.pretrained import metrics_of
 from padecast.lab.results import Refusal
-from padecast.lab.runner import FEWER, UNCACHED, Entry, Task
+from padecast.lab.runner import UNCACHED, Entry, Task
 from padecast.lab.scores import scores_of
+from padecast.lab.solvers import FEWER
 from padecast.lab.tuning import tune
 from padecast.report import finite
 

@@ -13,6 +13,7 @@ from padecast.lab._canvas import label as as_text
 from padecast.lab._canvas import title as write_title
 from padecast.lab._extras import need
 from padecast.lab.results import Comparison, Result
+from padecast.lab.solvers import is_fewer
 
 TILE, RIGHT, TOP = 0.62, 2.2, 0.62  # inches: a sample, and the margins of a grid
 SHARES = {"C": 1.0, "c": 0.5}
@@ -107,7 +108,7 @@ def steps(comparisons: Sequence[Comparison], path: Place, *, title: str = "", na
 
 def label(result: Result) -> str:
     """The name of a row; the number of steps a method was tuned to is in the columns."""
-    return as_text(f"{result.name} ({result.written})" if result.name == "fewer-steps" else result.name)
+    return as_text(f"{result.name} ({result.written})" if is_fewer(result.name) else result.name)
 
 
 def _room(results: Sequence[Result]) -> float:
@@ -137,7 +138,7 @@ def _plans(axis: Any, results: Sequence[Result], styles: Styles, *, named: bool)
     """Squares for computed steps, as dark as the share of batches that computed them; dots for forecasts."""
     for row, result in enumerate(results):
         colour, marker = styles[result.name]
-        if result.name == "fewer-steps":
+        if is_fewer(result.name):
             axis.plot(0, row, marker, color=colour, markersize=4.5)
             axis.text(0.4, row, "other steps: only its last error is below", va="center", fontsize=8.5, color="#666666")
             continue

@@ -175,13 +175,13 @@ def _try(
     score: bool,
     flops: bool = False,
 ) -> None:
-    """Draw and measure a batch, unless the entry is a peer that has been refused, or now is."""
+    """Draw and measure a batch, unless the entry is a peer or a solver that has been refused, or now is."""
     if ledger.entry.refusal:
         return
     try:
         drawn = _draw(task, ledger, seeds, progress, flops=flops)
     except REFUSALS as error:
-        if not isinstance(ledger.entry.method, Peer):
+        if not isinstance(ledger.entry.method, Peer) and not ledger.entry.solver:
             raise
         ledger.entry = refuse(ledger.entry, error)
     else:

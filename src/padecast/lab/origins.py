@@ -12,7 +12,8 @@ from pathlib import Path
 from padecast import files, zoo
 from padecast._errors import InvalidOption
 from padecast.lab.peers import REGISTRY, is_foreign
-from padecast.lab.runner import FEWER, UNCACHED
+from padecast.lab.runner import UNCACHED
+from padecast.lab.solvers import is_fewer
 from padecast.methods import method
 
 
@@ -76,7 +77,7 @@ def _meaning(way: str) -> str:
         named = parse_shipped(file)
         path = zoo.CALIBRATIONS / f"{'-'.join(named)}.json" if named else files.locate(file, "calibration")
         return _short(files.read_bytes(path)) if os.path.isfile(path) else way
-    if way in (UNCACHED.name, FEWER):
+    if way == UNCACHED.name or is_fewer(way):
         return way
     if is_foreign(way):
         return repr(REGISTRY.make(way))

@@ -9,6 +9,7 @@ from padecast._errors import InvalidOption
 from padecast._registry import parse
 from padecast.lab.magnitudes import magnitudes
 from padecast.lab.peer_tuning import prepare_peer
+from padecast.lab.published import fit_weights, measure_risks, search_plan
 from padecast.lab.runner import Entry, Task, draw
 from padecast.lessons import Library
 from padecast.methods import Method
@@ -28,9 +29,10 @@ def prepare(task: Task, entry: Entry) -> Entry:
     """
     if not isinstance(entry.method, Method):
         return prepare_peer(task, entry)
-    policy = entry.method.policy
-    way = policy.preparation if isinstance(policy, SupportsPreparation) else ""
-    return WAYS[way](task, entry) if way else entry
+    for part in (entry.method.policy, entry.method.forecaster):
+        way = part.preparation if isinstance(part, SupportsPreparation) else ""
+        entry = WAYS[way](task, entry) if way else entry
+    return entry
 
 
 def measure_ratios(task: Task, entry: Entry) -> Entry:
@@ -74,7 +76,13 @@ def teach(task: Task, entry: Entry) -> Entry:
     return dataclasses.replace(entry, refusal="uncached runs of this pipeline taught it nothing")
 
 
-WAYS: dict[str, Callable[[Task, Entry], Entry]] = {"ratios": measure_ratios, "lessons": teach}
+WAYS: dict[str, Callable[[Task, Entry], Entry]] = {
+    "ratios": measure_ratios,
+    "lessons": teach,
+    "gram": fit_weights,
+    "guided": measure_risks,
+    "search": search_plan,
+}
 """How methods are prepared, by what their policies say; a plugin whose policy says something else adds its own."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import warnings
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -16,10 +16,11 @@ from padecast._errors import InvalidOption, PadecastWarning, check
 from padecast.calibration.provenance import device_name
 from padecast.handles.accelerate import accelerate
 from padecast.hooks.quiet import quiet
-from padecast.lab import peers
+from padecast.lab import peers, solvers
 from padecast.lab.calls import Call, parameters
 from padecast.lab.peers import Peer
 from padecast.lab.scores import Score
+from padecast.lab.solvers import FEWER, is_fewer
 from padecast.lab.timing import time_call
 from padecast.lessons import Library
 from padecast.methods import Method, method
@@ -131,6 +132,7 @@ class Entry:
         refusal: Why it cannot sample this task, if it cannot.
         lessons: Where a method that learns has its lessons; those of the user by default.
         teaching: How many images were drawn to teach it.
+        solver: Another solver in place of the pipeline's, by its name; see :mod:`padecast.lab.solvers`.
     """
 
     name: str
@@ -141,10 +143,14 @@ class Entry:
     refusal: str = ""
     lessons: Library | None = None
     teaching: int = 0
+    solver: str = ""
 
     @classmethod
     def of(cls, chosen: str | Method, wanted: float | None = None) -> Entry:
         """Enter a registered method or peer, such as ``"tc-pade:every=3"``, or a method that was put together.
+
+        ``"fewer-steps:solver=dpmpp"`` is the pipeline with another solver, at as many steps as evaluate it ``wanted``
+        times at most, and ``"fewer-steps:solver=heun,steps=4"`` at that many; see :mod:`padecast.lab.solvers`.
 
         Raises:
             UnknownName: If neither a method nor a peer has that name.
@@ -156,6 +162,10 @@ class Entry:
         """
         if isinstance(chosen, Method):
             return cls(chosen.name, chosen, written=chosen.name, wanted=wanted)
+        if is_fewer(chosen):
+            solver, steps = solvers.entry_of(chosen, wanted)
+            written = solvers.write(solver, steps)
+            return cls(chosen.strip(), steps=steps, written=written, wanted=wanted, solver=solver)
         entrant = peers.REGISTRY.make(chosen) if peers.is_foreign(chosen) else method(chosen)
         return cls(chosen, entrant, written=chosen, wanted=wanted)
 
@@ -166,7 +176,6 @@ class Entry:
 
 
 UNCACHED = Entry("uncached", written="uncached")
-FEWER = "fewer-steps"
 
 
 @dataclass(frozen=True)
@@ -200,7 +209,7 @@ def draw(task: Task, entry: Entry, seeds: Sequence[int]) -> Drawn:
 
     Raises:
         InvalidOption: If the call did not return one image per seed.
-        UnsupportedModel: If a peer cannot be put on the pipeline, or stops.
+        UnsupportedModel: If a peer or a solver cannot be put on the pipeline, or stops.
     """
     path: list[Tensor] = []
     arguments: dict[str, Any] = {"num_inference_steps": entry.steps or task.steps}
@@ -227,7 +236,7 @@ def draw(task: Task, entry: Entry, seeds: Sequence[int]) -> Drawn:
 def _attach(pipe: Any, entry: Entry, arguments: dict[str, Any]) -> AbstractContextManager[Any]:
     """Switch an entry's method or peer on inside the block, if it has one."""
     if entry.method is None:
-        return nullcontext()
+        return solvers.swapped(pipe, entry.solver)
     if isinstance(entry.method, Peer):
         return peers.switch_on(pipe, entry.method, arguments["num_inference_steps"])
     return accelerate(pipe, entry.method, measure=False, lessons=True if entry.lessons is None else entry.lessons)

@@ -12,6 +12,7 @@ from padecast.lab._canvas import title as write_title
 from padecast.lab._extras import need
 from padecast.lab.peers import is_foreign
 from padecast.lab.results import Result
+from padecast.lab.solvers import is_fewer
 
 WIDE, HIGH, LEFT, LINE = 5.2, 4.6, 0.7, 0.19  # inches: the curves, the margin, a line of the legend
 
@@ -37,7 +38,7 @@ def tradeoff(results: Sequence[Result], path: Place, *, title: str = "", named: 
     for name in names:
         points = sorted((r.nfe, r.psnr.mean) for r in results if r.name == name)
         colour, marker = styles[name]
-        foreign = name == "fewer-steps" or is_foreign(name)
+        foreign = is_fewer(name) or is_foreign(name)
         look = {**LOOK, "color": colour, "marker": marker, "label": label(name)}
         axis.plot(*zip(*points, strict=True), "--" if foreign else "-", **look)
     plain(axis, "computed steps (NFE)", "PSNR against uncached, mean, dB")

@@ -10,7 +10,20 @@ from padecast import forecasters, policies
 from padecast._errors import InvalidOption, check, nearest, quote, unknown
 from padecast._options import check_option
 from padecast._registry import NAME, Registry, configure, parse
-from padecast.forecasters import Chebyshev, FoCa, Forecaster, Hermite, Lagrange, Pade, Reuse, Taylor, TCPade, ToCa
+from padecast.forecasters import (
+    L2P,
+    Chebyshev,
+    FoCa,
+    Forecaster,
+    Hermite,
+    Lagrange,
+    MeanVelocity,
+    Pade,
+    Reuse,
+    Taylor,
+    TCPade,
+    ToCa,
+)
 from padecast.forecasters.extras import Moments
 from padecast.policies import (
     Accumulated,
@@ -18,12 +31,14 @@ from padecast.policies import (
     Delta,
     FirstBlock,
     Growing,
+    GuidedRisk,
     Interval,
     Learned,
     Magnitude,
     Policy,
     Rate,
     Sea,
+    Searched,
     Spaced,
     Stability,
     Tolerance,
@@ -251,6 +266,37 @@ METHODS = (
         "repeats every module's output but for chosen tokens",
         ("toca",),
         span="modules",
+    ),
+    Method(
+        "l2p",
+        Interval(every=4),
+        L2P(),
+        "weights fitted on uncached runs for every step; repeats until it was fitted",
+        ("l2p",),
+        span="output",
+    ),
+    Method(
+        "ra-cfgcache",
+        GuidedRisk(),
+        Reuse(),
+        "repeats while guidance lets the branches' errors cancel, as calibrated",
+        ("ra-cfgcache",),
+    ),
+    Method(
+        "budcache",
+        Searched(),
+        Reuse(),
+        "repeats by a plan found by annealing on runs of the model",
+        ("budcache",),
+        span="output",
+    ),
+    Method(
+        "meancache",
+        Searched("average-velocity"),
+        MeanVelocity(),
+        "average velocities, by a plan that is a shortest path through uncached runs",
+        ("meancache",),
+        span="output",
     ),
     Method("linear", Interval(every=4), Lagrange(1), "linear extrapolation on even plans", ("padecast",)),
     Method("seacache-linear", Sea(), Lagrange(1), "as seacache, with linear extrapolation", ("seacache",)),

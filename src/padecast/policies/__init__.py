@@ -20,6 +20,8 @@ from padecast.policies.rate import Rate as Rate
 from padecast.policies.sea import Sea as Sea
 from padecast.policies.delta import Delta as Delta
 from padecast.policies.learned import Learned as Learned
+from padecast.policies.guided_risk import GuidedRisk as GuidedRisk
+from padecast.policies.searched import Searched as Searched
 from padecast.policies.wrappers import Ends as Ends
 from padecast.policies.wrappers import Cap as Cap
 # isort: on

@@ -1,0 +1,1 @@
+"""What lessons of uncached runs are worth."""
