@@ -38,7 +38,7 @@ from padecast.targets import HIDDEN, Target, register
 
 SETTINGS = ("digits:matched", "scenes:matched")
 FIRST, BATCH = 20_000, 8
-MEASURED = ("computed", "plans", "psnr", "read")
+BY_BATCH, BY_SAMPLE = ("computed", "plans"), ("psnr", "read")
 
 
 class Samples:
@@ -80,7 +80,7 @@ class Samples:
         images, inputs, outputs = record(self.pipe.transformer, partial(self.draw, STEPS))
         row = Row("uncached", STEPS)
         self.drawn[row.made] = images, "C" * STEPS
-        return forecast(inputs, outputs)
+        return {"seeds": len(self.seeds), **forecast(inputs, outputs)}
 
 
 @cache
@@ -114,7 +114,7 @@ def halve() -> None:
 def start(row: Row) -> Document:
     """Return a row of which nothing is measured."""
     facts = {"name": row.name, "at": row.at, "plan": row.plan, "steps": row.steps, "of": row.of, "made": row.made}
-    return facts | {key: [] for key in MEASURED}
+    return facts | {key: [] for key in (*BY_BATCH, *BY_SAMPLE)}
 
 
 class Part:
@@ -128,14 +128,15 @@ class Part:
         self.name, self.file = name, f"claims-matched-{name}.json"
         known = read(self.file)["settings"] if (RESULTS / self.file).is_file() else {}
         self.settings: dict[str, Document] = known
+        self.origin = provenance()
 
     def extend(self, setting: str, samples: Samples) -> None:
         """Measure what the file does not hold of a batch, and write it row by row."""
-        done = samples.seeds[0] - FIRST
+        done, wanted = samples.seeds[0] - FIRST, samples.seeds[-1] + 1 - FIRST
         if self.name == "predict":
             batches = self.settings.setdefault(setting, {"batches": []})["batches"]
-            if len(batches) * BATCH <= done:
-                batches.append(samples.predict())
+            if sum(batch["seeds"] for batch in batches) < wanted:
+                batches[done // BATCH :] = [samples.predict()]
                 self.save()
             return
         held = {(r["name"], r["at"], r["plan"]): r for r in self.settings.get(setting, {"rows": []})["rows"]}
@@ -143,15 +144,15 @@ class Part:
         rows = [(row, entry if entry["made"] == row.made else start(row)) for row, entry in rows]
         self.settings[setting] = {"rows": [entry for _, entry in rows]}
         for row, entry in rows:
-            if len(entry["psnr"]) == done:
+            if len(entry["psnr"]) < wanted:  # a batch that was cut short is measured anew: its samples decide together
                 for key, values in samples.measure(row).items():
-                    entry[key] += values
+                    entry[key][done if key in BY_SAMPLE else done // BATCH :] = values
                 self.save()
 
     def save(self) -> None:
         """Write the file."""
         kind = "padecast statements of papers, matched"
-        document = {"kind": kind, "part": self.name, "first": FIRST, "batch": BATCH, "provenance": provenance()}
+        document = {"kind": kind, "part": self.name, "first": FIRST, "batch": BATCH, "provenance": self.origin}
         text = json.dumps({**document, "settings": self.settings}, indent=1)
         files.write(RESULTS / self.file, text + "\n")
 
@@ -166,12 +167,12 @@ def main() -> None:
     halve()
     parts = [Part(name) for name in options.parts]
     for offset in range(0, options.seeds, BATCH):
-        seeds = range(FIRST + offset, FIRST + offset + BATCH)
+        seeds = range(FIRST + offset, FIRST + min(offset + BATCH, options.seeds))
         samples = {setting: Samples(setting, seeds) for setting in options.settings}
         for part in (part for part in parts if offset < SEEDS[part.name]):
             for setting in options.settings:
                 part.extend(setting, samples[setting])
-                print(f"{part.name}, {setting}: {offset + BATCH} seeds", file=sys.stderr, flush=True)
+                print(f"{part.name}, {setting}: {len(seeds) + offset} seeds", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":
