@@ -59,7 +59,7 @@ def forecast(inputs: Tensor, outputs: Tensor) -> Document:
     norms = residuals.norm(dim=2)
     errors = {
         f"{kind}, {name}, {gap}": [
-            float((miss(forecaster, features, step, gap) / norms[step]).mean())
+            round(float((miss(forecaster, features, step, gap) / norms[step]).mean()), 5)
             for step in range(3 * gap, len(features))
         ]
         for kind, features in (("residual", residuals), ("output", outputs))

@@ -56,9 +56,9 @@ class Samples:
 
     def images(self, row: Row) -> tuple[Tensor, str]:
         """Return the images of a row, and the plan that it followed."""
-        if row.made not in self.drawn:
-            self.drawn[row.made] = self._draw(row)
-        return self.drawn[row.made]
+        if row.recipe not in self.drawn:
+            self.drawn[row.recipe] = self._draw(row)
+        return self.drawn[row.recipe]
 
     def _draw(self, row: Row) -> tuple[Tensor, str]:
         draw = partial(self.draw, row.steps)
@@ -79,7 +79,7 @@ class Samples:
         """Return how well the features of the uncached run are forecast."""
         images, inputs, outputs = record(self.pipe.transformer, partial(self.draw, STEPS))
         row = Row("uncached", STEPS)
-        self.drawn[row.made] = images, "C" * STEPS
+        self.drawn[row.recipe] = images, "C" * STEPS
         return {"seeds": len(self.seeds), **forecast(inputs, outputs)}
 
 
@@ -113,7 +113,7 @@ def halve() -> None:
 
 def start(row: Row) -> Document:
     """Return a row of which nothing is measured."""
-    facts = {"name": row.name, "at": row.at, "plan": row.plan, "steps": row.steps, "of": row.of, "made": row.made}
+    facts = {"name": row.name, "at": row.at, "plan": row.plan, "steps": row.steps, "of": row.of, "recipe": row.recipe}
     return facts | {key: [] for key in (*BY_BATCH, *BY_SAMPLE)}
 
 
@@ -126,27 +126,27 @@ class Part:
 
     def __init__(self, name: str) -> None:
         self.name, self.file = name, f"claims-matched-{name}.json"
-        known = read(self.file)["settings"] if (RESULTS / self.file).is_file() else {}
-        self.settings: dict[str, Document] = known
+        begun = (RESULTS / self.file).is_file()
+        self.settings: dict[str, Document] = read(self.file)["settings"] if begun else {}
         self.origin = provenance()
 
     def extend(self, setting: str, samples: Samples) -> None:
         """Measure what the file does not hold of a batch, and write it row by row."""
-        done, wanted = samples.seeds[0] - FIRST, samples.seeds[-1] + 1 - FIRST
+        before, after = samples.seeds[0] - FIRST, samples.seeds[-1] + 1 - FIRST
         if self.name == "predict":
             batches = self.settings.setdefault(setting, {"batches": []})["batches"]
-            if sum(batch["seeds"] for batch in batches) < wanted:
-                batches[done // BATCH :] = [samples.predict()]
+            if sum(batch["seeds"] for batch in batches) < after:
+                batches[before // BATCH :] = [samples.predict()]
                 self.save()
             return
-        held = {(r["name"], r["at"], r["plan"]): r for r in self.settings.get(setting, {"rows": []})["rows"]}
-        rows = [(row, held.get((row.name, row.at, row.plan), start(row))) for row in ROWS[self.name](samples.model)]
-        rows = [(row, entry if entry["made"] == row.made else start(row)) for row, entry in rows]
+        entries = {(r["name"], r["at"], r["plan"]): r for r in self.settings.get(setting, {"rows": []})["rows"]}
+        rows = [(row, entries.get((row.name, row.at, row.plan), start(row))) for row in ROWS[self.name](samples.model)]
+        rows = [(row, entry if entry["recipe"] == row.recipe else start(row)) for row, entry in rows]
         self.settings[setting] = {"rows": [entry for _, entry in rows]}
         for row, entry in rows:
-            if len(entry["psnr"]) < wanted:  # a batch that was cut short is measured anew: its samples decide together
+            if len(entry["psnr"]) < after:  # a batch that was cut short is measured anew: its samples decide together
                 for key, values in samples.measure(row).items():
-                    entry[key][done if key in BY_SAMPLE else done // BATCH :] = values
+                    entry[key][before if key in BY_SAMPLE else before // BATCH :] = values
                 self.save()
 
     def save(self) -> None:

@@ -54,13 +54,13 @@ class Row:
     of: int = STEPS
 
     @property
-    def made(self) -> str:
+    def recipe(self) -> str:
         """What is drawn, whatever it is called."""
         parts = f"{self.policy}; {self.forecaster}; span {self.span}; " if self.policy else ""
         return f"{parts}{self.steps} steps"
 
 
-def cached(
+def put(
     name: str,
     at: float,
     policy: Policy,
@@ -94,8 +94,9 @@ def crowd(steps: int, computed: int) -> Policy:
     >>> crowd(20, 6).steps
     'CCC.C....C.........C'
     """
-    known = steps == STEPS and computed in PLANS
-    return Plan.at(PLANS[computed], steps) if known else Spaced(every=(steps - 1) / (computed - 1))
+    if steps == STEPS and computed in PLANS:
+        return Plan.at(PLANS[computed], steps)
+    return Spaced(every=(steps - 1) / (computed - 1))
 
 
 def plans() -> Iterator[tuple[str, int, Policy]]:
@@ -109,16 +110,16 @@ def list_rational(_model: str) -> list[Row]:
     """Padé and Taylor on equal plans; the printed predictor on the published ones alone."""
     rows = [fewer(computed, computed) for computed in PUBLISHED]
     for name, forecaster in FORECASTERS.items():
-        rows += [cached(name, computed, policy, forecaster, plan=plan) for plan, computed, policy in plans()]
+        rows += [put(name, computed, policy, forecaster, plan=plan) for plan, computed, policy in plans()]
     printed = TCPade(form="published")
-    return rows + [cached("tc-pade as printed", computed, policy, printed) for computed, policy in PUBLISHED.items()]
+    return rows + [put("tc-pade as printed", computed, policy, printed) for computed, policy in PUBLISHED.items()]
 
 
 def list_spans(model: str) -> list[Row]:
     """One forecaster over every span, at 6 and at 10 computed."""
     spans = {"full": "whole stack", "modules": "each module by itself", **PARTIAL[model]}
     return [
-        cached(name, computed, policy, TCPade(), plan=plan, span=span)
+        put(name, computed, policy, TCPade(), plan=plan, span=span)
         for span, name in spans.items()
         for plan, computed, policy in plans()
         if computed != 8
@@ -127,7 +128,7 @@ def list_spans(model: str) -> list[Row]:
 
 def list_threshold(_model: str) -> list[Row]:
     """TC-Padé's rule at several thresholds, lowest first."""
-    return [cached("tc-pade-fast", threshold, Stability(threshold), TCPade()) for threshold in THRESHOLDS]
+    return [put("tc-pade-fast", threshold, Stability(threshold), TCPade()) for threshold in THRESHOLDS]
 
 
 def list_steps(_model: str) -> list[Row]:
@@ -135,10 +136,10 @@ def list_steps(_model: str) -> list[Row]:
     rows = []
     for length in LENGTHS:
         computed = plan_of(WARM, length).count("C")
-        rows += [cached(f"taylorseer order {n}", length, WARM, Taylor(n), steps=length) for n in (1, 2)]
-        rows.append(cached("tc-pade, even", length, spread(length, computed), TCPade(), steps=length))
+        rows += [put(f"taylorseer order {n}", length, WARM, Taylor(n), steps=length) for n in (1, 2)]
+        rows.append(put("tc-pade, even", length, spread(length, computed), TCPade(), steps=length))
         dense = crowd(length, computed)
-        rows.append(cached("taylorseer order 1", length, dense, Taylor(1), plan="dense", steps=length))
+        rows.append(put("taylorseer order 1", length, dense, Taylor(1), plan="dense", steps=length))
         rows += [fewer(length, computed, length), Row("uncached", length, steps=length, of=length)]
     return rows
 
@@ -146,14 +147,14 @@ def list_steps(_model: str) -> list[Row]:
 def list_fifty(_model: str) -> list[Row]:
     """Spectrum and TaylorSeer at 14 and 10 computed of 50 steps, on their own plans and on the same dense one."""
     rows = []
-    for computed, own, every in ((14, Growing(), 5), (10, Growing(growth=3.0), 8)):
+    for computed, growing, every in ((14, Growing(), 5), (10, Growing(growth=3.0), 8)):
         spectrum, pure, warm = Chebyshev(blend=0.5), Chebyshev(), Interval(every=every, warmup=3)
-        for plan, windows, interval in (("published", own, warm), ("dense", *[crowd(50, computed)] * 2)):
-            rows.append(cached("spectrum", computed, windows, spectrum, plan=plan, steps=50))
+        for plan, windows, interval in (("published", growing, warm), ("dense", *[crowd(50, computed)] * 2)):
+            rows.append(put("spectrum", computed, windows, spectrum, plan=plan, steps=50))
             if plan == "published":
-                rows.append(cached("spectrum, pure", computed, windows, pure, steps=50))
+                rows.append(put("spectrum, pure", computed, windows, pure, steps=50))
             for n in (1, 2):
-                rows.append(cached(f"taylorseer order {n}", computed, interval, Taylor(n), plan=plan, steps=50))
+                rows.append(put(f"taylorseer order {n}", computed, interval, Taylor(n), plan=plan, steps=50))
         rows.append(fewer(computed, computed, 50))
     return rows
 
@@ -166,7 +167,7 @@ def list_intervals(_model: str) -> list[Row]:
         "spectrum's forecaster": Chebyshev(blend=0.5),
         "tc-pade": TCPade(),
     }
-    return [cached(name, every, Interval(every=every), part) for name, part in parts.items() for every in EVERY]
+    return [put(name, every, Interval(every=every), part) for name, part in parts.items() for every in EVERY]
 
 
 ROWS: dict[str, Callable[[str], list[Row]]] = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 DECIBELS, RELATIVE, COSINE, SHOWN = 0.5, 0.05, 0.01, 0.05
@@ -23,11 +23,23 @@ class Reading:
         text: What it says.
         sides: Of its comparisons.
         counts: Whether it decides about the statement.
+        gains: What the sides were made of.
     """
 
     text: str
     sides: Sequence[int]
     counts: bool = True
+    gains: tuple[float, ...] = ()
+
+    @classmethod
+    def of(cls, text: str, gains: Iterable[float], margin: float = DECIBELS, *, counts: bool = True) -> Reading:
+        """Return the reading of comparisons that gain so much.
+
+        >>> Reading.of("", [2.0, 0.1, -0.7]).count
+        '1 hold, 1 fail, 1 tie'
+        """
+        gains = tuple(gains)
+        return cls(text, [side(gain, margin) for gain in gains], counts, gains)
 
     @property
     def verdict(self) -> str:

@@ -1,0 +1,202 @@
+"""The papers' statements as comparisons of rows, at smooth settings and in matched ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import fmean
+
+from benchmarks.claims.features import FORECASTERS, GAPS
+from benchmarks.claims.rows import LENGTHS, PARTIAL, SEEDS
+from benchmarks.claims.verdicts import RELATIVE, SHOWN, Reading, conclude
+from benchmarks.common import RESULTS, Document, read
+
+TAYLOR = ("taylorseer order 1", "taylorseer order 2")
+NFE, ENDS, FIFTY = (6, 8, 10), (6, 10), (14, 10)
+IDENTICAL = 99.0
+"""Decibels from which on two images are the same."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """What is measured of a part.
+
+    Args:
+        settings: Rows, or batches of recorded runs, by the name of a setting.
+        plan: Whether rows on the papers' own plans are meant, or on dense ones.
+    """
+
+    settings: Document
+    plan: str = "published"
+
+    def rows(self, setting: str) -> list[Document]:
+        """Return the rows of a setting on plans of this kind; results of before have no other."""
+        rows = self.settings[setting].get("rows", [])
+        return [row for row in rows if row.get("plan", "published") == self.plan and row["psnr"]]
+
+    def names(self, *settings: str) -> list[str]:
+        """Return the names of the rows of some settings, or of all, each once."""
+        return list(dict.fromkeys(row["name"] for name in settings or self.settings for row in self.rows(name)))
+
+    def find(self, setting: str, name: str, at: float) -> Document | None:
+        """Return a row if it is measured; fewer steps have no plan, and stand with those published."""
+        part = Part(self.settings) if name in ("fewer-steps", "uncached") else self
+        return next((row for row in part.rows(setting) if row["name"] == name and row["at"] == at), None)
+
+    def mean(self, setting: str, name: str, at: float, key: str = "psnr") -> float:
+        """Return the mean of a row over its samples, or of its computed steps over batches."""
+        row = self.find(setting, name, at)
+        if row is None:
+            raise SystemExit(f"{setting} has no row {name!r} at {at}: python -m benchmarks.claims.measure")
+        return fmean(row[key])
+
+    def gain(self, name: str, other: str, at: Iterable[float]) -> list[float]:
+        """Return by how many decibels a row is ahead of another, wherever both are measured."""
+        return [
+            self.mean(setting, name, place) - self.mean(setting, other, place)
+            for setting in self.settings
+            for place in at
+            if self.find(setting, name, place) and self.find(setting, other, place)
+        ]
+
+    def error(self, setting: str, kind: str, name: str, gap: int) -> float:
+        """Return the mean error of forecasts of recorded features."""
+        return fmean(fmean(batch["errors"][f"{kind}, {name}, {gap}"]) for batch in self.settings[setting]["batches"])
+
+    @property
+    def seeds(self) -> int:
+        """The fewest seeds of any row."""
+        counts = [len(row["psnr"]) for part in self.settings.values() for row in part.get("rows", [])]
+        counts += [
+            sum(b.get("seeds", 8) for b in part["batches"]) for part in self.settings.values() if "batches" in part
+        ]
+        return min(counts, default=0)
+
+
+def read_features(part: Part) -> list[Reading]:
+    """Residuals against raw features."""
+    return [
+        Reading.of(
+            f"forecast by {name}",
+            [
+                1 - part.error(setting, "residual", name, gap) / part.error(setting, "output", name, gap)
+                for setting in part.settings
+                for gap in GAPS
+            ],
+            RELATIVE,
+        )
+        for name in FORECASTERS
+    ]
+
+
+def read_rational(part: Part) -> list[Reading]:
+    """Padé against Taylor on equal plans."""
+    texts = {
+        "tc-pade as printed": "predictor as printed",
+        "Padé [1/1]": "vector Padé [1/1]",
+        "tc-pade": "tc-pade: damped, with error feedback",
+    }
+    readings = [
+        Reading.of(text, [gain for other in TAYLOR for gain in part.gain(name, other, NFE)])
+        for name, text in texts.items()
+        if name in part.names()
+    ]
+    feedback = part.gain("tc-pade", "linear with feedback", NFE)
+    return [*readings, Reading.of("tc-pade against linear with the same feedback", feedback, counts=False)]
+
+
+def read_spans(part: Part) -> list[Reading]:
+    """The whole stack against parts of it."""
+    others = ["each module by itself", *(name for spans in PARTIAL.values() for name in spans.values())]
+    return [Reading.of(f"against {other}", part.gain("whole stack", other, ENDS)) for other in others]
+
+
+def read_threshold(part: Part) -> list[Reading]:
+    """The stability threshold: neighbouring ones, with nothing to compare where both make the same plans."""
+    pairs = [pair for setting in part.settings for pair in pairwise(part.rows(setting))]
+    steps = [fmean(high["computed"]) - fmean(low["computed"]) for low, high in pairs]
+    psnr = [fmean(high["psnr"]) - fmean(low["psnr"]) for low, high in pairs if low["plans"] != high["plans"]]
+    faithful = Reading.of("a higher θ is more faithful", psnr)
+    return [Reading.of("a higher θ computes more steps", steps, 0.0), faithful]
+
+
+def read_lengths(part: Part) -> list[Reading]:
+    """TaylorSeer at few steps, against fewer steps and against the uncached run."""
+    few = [length for length in LENGTHS if length <= 20]
+    readings = []
+    for name in TAYLOR:
+        if name not in part.names():
+            continue
+        gains = [(length, gain) for length in LENGTHS for gain in part.gain(name, "fewer-steps", [length])]
+        collapse = [-gain if length in few else gain for length, gain in gains]
+        readings.append(Reading.of(f"{name}: PSNR", collapse))
+        losses = [
+            part.mean(setting, "uncached", length, "read") - part.mean(setting, name, length, "read")
+            for setting in part.settings
+            for length in few
+        ]
+        readings.append(Reading.of(f"{name}: samples that show what was asked", losses, SHOWN))
+    even = part.gain("tc-pade, even", "fewer-steps", LENGTHS)
+    beside = Reading.of("tc-pade, even, is better than fewer-steps at every length", even, counts=False)
+    return [*readings, beside] if even else readings
+
+
+def read_fifty(part: Part) -> list[Reading]:
+    """Spectrum against TaylorSeer."""
+    pairs = [(name, other, True) for name in ("spectrum", "spectrum, pure") for other in TAYLOR]
+    pairs += [("spectrum", "fewer-steps", False), (TAYLOR[0], "fewer-steps", False)]
+    return [
+        Reading.of(f"{name} against {other}", part.gain(name, other, FIFTY), counts=counts)
+        for name, other, counts in pairs
+        if name in part.names()
+    ]
+
+
+@dataclass(frozen=True)
+class Statement:
+    """A statement of a paper, and what became of it.
+
+    Args:
+        title: What it says.
+        part: Of the result files that it is read from.
+        reader: Returns its readings.
+    """
+
+    title: str
+    part: str
+    reader: Callable[[Part], list[Reading]]
+
+    @property
+    def parts(self) -> dict[str, Part]:
+        """What is measured, by where: at smooth settings, in matched ones on published plans and on dense ones."""
+        smooth = Part(read(f"claims-{self.part}.json")["settings"])
+        file = f"claims-matched-{self.part}.json"
+        matched = read(file)["settings"] if (RESULTS / file).is_file() else {}
+        parts = {"smooth": smooth, "matched": Part(matched), "dense": Part(matched, "dense")}
+        return {where: part for where, part in parts.items() if where != "dense" or part.names()}
+
+    @property
+    def readings(self) -> dict[str, list[Reading]]:
+        """Its readings, by where."""
+        return {where: self.reader(part) for where, part in self.parts.items()}
+
+    def verdict(self, where: str) -> Reading | None:
+        """Return what its readings say together, if there are any there."""
+        readings = self.readings.get(where)
+        return conclude(readings) if readings else None
+
+    @property
+    def provisional(self) -> bool:
+        """Whether fewer seeds than its verdict asks for are measured."""
+        return self.parts["matched"].seeds < SEEDS[self.part]
+
+
+STATEMENTS = (
+    Statement("Residuals are more predictable than raw features", "predict", read_features),
+    Statement("Rational beats Taylor at 20 steps", "rational", read_rational),
+    Statement("A residual of the full span beats those of partial spans", "spans", read_spans),
+    Statement("The threshold θ trades speed for fidelity monotonically", "threshold", read_threshold),
+    Statement("TaylorSeer collapses at low step counts", "steps", read_lengths),
+    Statement("Spectrum beats TaylorSeer at 3.5x and 4.8x of 50 steps", "fifty", read_fifty),
+)
