@@ -11,7 +11,7 @@ from padecast.policies import Growing, Interval, Plan, Policy, Spaced, Stability
 
 STEPS = 20
 PUBLISHED: dict[int, Policy] = {6: Interval(every=4), 8: Interval(every=4, warmup=3), 10: Interval(every=3, warmup=3)}
-WARM = PUBLISHED[8]
+WARM, ENDS = PUBLISHED[8], (6, 10)
 THRESHOLDS = (0.7, 1.0, 1.3, 1.6, 1.9)
 LENGTHS = (10, 15, 20, 50)
 EVERY = (2, 3, 4, 6)
@@ -122,7 +122,7 @@ def list_spans(model: str) -> list[Row]:
         put(name, computed, policy, TCPade(), plan=plan, span=span)
         for span, name in spans.items()
         for plan, computed, policy in plans()
-        if computed != 8
+        if computed in ENDS
     ]
 
 

@@ -59,6 +59,15 @@ class Reading:
         """How many comparisons hold, fail and are ties."""
         return f"{self.sides.count(1)} hold, {self.sides.count(-1)} fail, {self.sides.count(0)} tie"
 
+    @property
+    def short(self) -> str:
+        """The same in figures.
+
+        >>> Reading("", [1, 1, -1, 0]).short
+        '2:1:1'
+        """
+        return ":".join(str(self.sides.count(side)) for side in (1, -1, 0))
+
 
 def conclude(readings: Sequence[Reading]) -> Reading:
     """Return what the readings that count say together: what each says, else mixed."""
