@@ -29,15 +29,14 @@ from typing import Any
 from torch import Tensor
 
 from benchmarks.claims.features import forecast, record
-from benchmarks.claims.rows import ROWS, SEEDS, STEPS, Row
+from benchmarks.claims.rows import FIRST, ROWS, SEEDS, SETTINGS, STEPS, Row
 from benchmarks.common import RESULTS, Document, captions, provenance, read
 from benchmarks.worlds.runs import load, run
 from padecast import files, lab, zoo
 from padecast.lab.scores import Judged, Score, digits, scenes
 from padecast.targets import HIDDEN, Target, register
 
-SETTINGS = ("digits:matched", "scenes:matched")
-FIRST, BATCH = 20_000, 8
+BATCH = 8
 BY_BATCH, BY_SAMPLE = ("computed", "plans"), ("psnr", "read")
 
 

@@ -12,10 +12,10 @@ from typing import Any
 
 from benchmarks.claims import pictures
 from benchmarks.claims.features import FORECASTERS, GAPS
-from benchmarks.claims.readings import FIFTY, STATEMENTS, TAYLOR, Part, Statement
-from benchmarks.claims.rows import ENDS, EVERY, LENGTHS, PUBLISHED, SEEDS
+from benchmarks.claims.readings import FIFTY, STATEMENTS, SWEEP, TAYLOR, Part, Statement
+from benchmarks.claims.rows import ENDS, EVERY, FIRST, LENGTHS, PUBLISHED, SEEDS
 from benchmarks.claims.verdicts import Reading
-from benchmarks.common import DOCS, Document, command, publish, read, render, table
+from benchmarks.common import DOCS, RESULTS, Document, publish, read, render, table
 
 COLUMNS = {"smooth": "smooth", "matched": "matched, their plans", "dense": "matched, dense plans"}
 
@@ -26,9 +26,8 @@ def summarize(statements: Sequence[Statement]) -> str:
     for number, statement in enumerate(statements, 1):
         verdicts = [statement.verdict(where) for where in COLUMNS]
         cells = [f"**{verdict.text}**, {verdict.short}" if verdict else "" for verdict in verdicts]
-        mark = ", provisional" if statement.provisional else ""
         link = f"[{number}. {statement.title}](#{anchor(number, statement.title)})"
-        rows.append([link, *cells, f"{statement.parts['matched'].seeds}{mark}"])
+        rows.append([link, *cells, statement.seeds])
     return table(["statement", *COLUMNS.values(), "seeds"], rows)
 
 
@@ -40,6 +39,23 @@ def anchor(number: int, title: str) -> str:
     """
     letters = f"{number} {title}".lower().replace(" θ ", "  ")
     return "-".join("".join(c for c in letters if c.isalnum() or c == " ").split())
+
+
+def tell(statement: Statement) -> str:
+    """Return what became of a verdict, in a sentence.
+
+    The first place is that of smooth settings; a verdict that is the same everywhere is told once.
+    """
+    verdicts = {where: verdict.text for where in COLUMNS if (verdict := statement.verdict(where))}
+    if len(verdicts) > 1 and len({*verdicts.values()}) == 1:
+        return f"{verdicts['smooth'].capitalize()} before, and {verdicts['smooth']} now."
+    places = {"smooth": "at smooth settings", "matched": "in matched ones", "dense": "there on dense plans"}
+    return ", ".join(f"{text} {places[where]}" for where, text in verdicts.items()).capitalize() + "."
+
+
+def value(parts: dict[str, Part], where: str, setting: str, name: str, at: float) -> str:
+    """Return a mean in dB for a sentence."""
+    return cell(parts.get(where), setting, name, at, "psnr") or "(not measured)"
 
 
 def detail(statement: Statement) -> str:
@@ -60,7 +76,7 @@ def judge(reading: Reading | None) -> str:
 
 def figures(parts: dict[str, Part], at: Sequence[float], key: str = "psnr", but: Sequence[str] = ()) -> str:
     """Return the means of the rows of matched settings: in dB, or shares of samples."""
-    settings = [*parts["matched"].settings]
+    settings = [*parts["matched"].settings] if "matched" in parts else []
     rows = []
     for where in ("matched", "dense"):
         part = parts.get(where)
@@ -97,6 +113,8 @@ def errors(parts: dict[str, Part]) -> str:
 
 def thresholds(parts: dict[str, Part]) -> str:
     """Return computed steps and PSNR over the threshold in matched settings."""
+    if "matched" not in parts:
+        return ""
     part = parts["matched"]
     at = [row["at"] for row in part.rows(next(iter(part.settings)))]
     rows = []
@@ -109,15 +127,29 @@ def thresholds(parts: dict[str, Part]) -> str:
 def compose() -> str:
     """Return the page."""
     values: dict[str, Any] = {"taylor": TAYLOR[0], "fifty": FIFTY, "lengths": LENGTHS, "every": EVERY, "ends": ENDS}
-    helpers = {"summarize": summarize, "detail": detail, "figures": figures, "errors": errors, "thresholds": thresholds}
-    origins: dict[str, Document] = {part: read(f"claims-matched-{part}.json") for part in SEEDS}
+    helpers = {
+        "summarize": summarize,
+        "detail": detail,
+        "figures": figures,
+        "errors": errors,
+        "thresholds": thresholds,
+        "tell": tell,
+        "value": value,
+    }
+    origins: dict[str, Document] = {
+        part: read(f"claims-matched-{part}.json")
+        for part in SEEDS
+        if (RESULTS / f"claims-matched-{part}.json").is_file()
+    }
     return render(
         "claims/page.md.jinja",
         statements=STATEMENTS,
         parts={statement.part: statement.parts for statement in STATEMENTS},
-        intervals=Statement("", "intervals", lambda _: []).parts,
-        commands=sorted({command(origin) for origin in origins.values()}),
+        intervals=SWEEP.parts,
         origins=origins,
+        goals=SEEDS,
+        sweep=SWEEP.seeds,
+        first=FIRST,
         nfe=tuple(PUBLISHED),
         **helpers,
         **values,

@@ -8,17 +8,25 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from benchmarks.claims.readings import IDENTICAL, STATEMENTS, TAYLOR, Part, Statement
-from benchmarks.claims.rows import EVERY, LENGTHS
+from benchmarks.claims.readings import IDENTICAL, STATEMENTS, SWEEP, TAYLOR, Part, Statement
+from benchmarks.claims.rows import EVERY, LENGTHS, THRESHOLDS
 from benchmarks.claims.verdicts import DECIBELS, RELATIVE, Reading
 from padecast.lab._canvas import COLOURS, FAINT, INK, figure_of, plain, write
 from padecast.lab._canvas import title as write_title
 
 WIDTH = 7.0
-GREY = "#8A8A8A"
+GREY = "#6B6B6B"
 PLACES = {"smooth": "smooth", "matched": "matched", "dense": "matched, dense plans"}
 LOOKS = {"smooth": (GREY, "o"), "matched": (COLOURS[0], "s"), "dense": (COLOURS[1], "^")}
 """Colour and marker of every place, so that neither is needed to tell them apart."""
+NAMES = {
+    "hard": "digits, hard",
+    "easy": "digits, easy",
+    "scenes": "scenes, smooth",
+    "digits:matched": "digits, matched",
+    "scenes:matched": "scenes, matched",
+}
+STYLES = {"smooth": "--", "matched": "-", "dense": ":"}
 
 
 @dataclass(frozen=True)
@@ -48,12 +56,14 @@ class Panel:
         across: What lies across.
         up: What lies up.
         lines: By any order.
+        ticks: What is written across.
         zero: Whether a line at zero is drawn.
     """
 
     across: str
     up: str
     lines: Sequence[Line]
+    ticks: Sequence[float]
     zero: bool = False
 
 
@@ -102,7 +112,7 @@ def _name_places(figure: Any, places: Sequence[str]) -> None:
         axis = figure.add_axes((left / width, 1 - 0.56 / height, 0.16 / width, 0.16 / height))
         axis.plot([0], [0], color=colour, marker=marker, markerfacecolor=fill, markersize=6)
         axis.set_axis_off()
-        words = {"ha": "left", "va": "center", "fontsize": 9.5, "color": colour if where != "smooth" else "#5A5A5A"}
+        words = {"ha": "left", "va": "center", "fontsize": 9.5, "color": colour}
         figure.text((left + 0.22) / width, 1 - 0.48 / height, PLACES[where], **words)
         left += 0.55 + 0.082 * len(PLACES[where])
 
@@ -125,11 +135,12 @@ def draw_lines(path: Path, title: str, panels: Sequence[Panel], *, room: float =
         plain(axis, panel.across, panel.up)
         if panel.zero:
             axis.axhline(0, color=INK, linewidth=0.8)
-        for line in panel.lines:
+        lines = [line for line in panel.lines if line.points]
+        for line in lines:
             look = {"color": line.colour, "marker": line.marker, "linestyle": line.style, "markersize": 4.5}
             axis.plot(*zip(*line.points, strict=True), linewidth=1.5, **look)
-        axis.set_xticks(sorted({x for line in panel.lines for x, _ in line.points}))
-        _name_ends(axis, panel.lines, apart=0.155 / (height - 0.95))
+        axis.set_xticks(panel.ticks, [f"{x:g}" for x in panel.ticks])
+        _name_ends(axis, lines, apart=0.155 / (height - 0.95))
     write_title(figure, title)
     write(figure, path)
 
@@ -152,16 +163,11 @@ def _name_ends(axis: Any, lines: Sequence[Line], apart: float) -> None:
         )
 
 
-def settings(statement: Statement) -> list[tuple[str, Part, str, str, str]]:
-    """Return every setting of a statement: its name, its part, and its colour, marker and line."""
-    places = []
-    for where in ("smooth", "matched"):
-        for setting in statement.parts[where].settings:
-            model = "scenes" if setting.startswith("scenes") else "digits"
-            colour = GREY if where == "smooth" else COLOURS[0 if model == "digits" else 1]
-            marker = "s" if model == "scenes" else "o"
-            places.append((setting, statement.parts[where], colour, marker, "--" if where == "smooth" else "-"))
-    return places
+def style(setting: str, where: str) -> dict[str, str]:
+    """Return how the lines of a setting look: grey at smooth settings, dotted on dense plans."""
+    scenes = setting.startswith("scenes")
+    colour = GREY if where == "smooth" else COLOURS[1 if scenes else 0]
+    return {"colour": colour, "marker": "s" if scenes else "o", "style": STYLES[where]}
 
 
 def draw_threshold(path: Path, statement: Statement) -> None:
@@ -169,40 +175,39 @@ def draw_threshold(path: Path, statement: Statement) -> None:
     panels = []
     for key, up in (("computed", "computed steps of 20"), ("psnr", "mean PSNR, dB")):
         lines = []
-        for setting, part, colour, marker, style in settings(statement):
-            points = [(row["at"], fmean(row[key])) for row in part.rows(setting) if row["at"] > 0]
-            shown = [(x, y) for x, y in points if key == "computed" or y < IDENTICAL]
-            lines.append(Line(setting, shown, colour, marker, style))
-        panels.append(Panel("threshold θ", up, lines))
-    draw_lines(path, "tc-pade-fast over its threshold", panels, room=1.1)
+        for where, part in statement.parts.items():
+            for setting in part.settings:
+                low, high = THRESHOLDS[0], THRESHOLDS[-1]
+                points = [(r["at"], fmean(r[key])) for r in part.rows(setting) if low <= r["at"] <= high]
+                shown = [(x, y) for x, y in points if key == "computed" or y < IDENTICAL]
+                lines.append(Line(NAMES[setting], shown, **style(setting, where)))
+        panels.append(Panel("threshold θ", up, lines, THRESHOLDS))
+    draw_lines(path, "tc-pade-fast over its threshold", panels, room=1.25)
 
 
 def draw_lengths(path: Path, statement: Statement) -> None:
     """Draw TaylorSeer over fewer steps, in runs of several lengths."""
     lines = []
-    for setting, part, colour, marker, style in settings(statement):
-        points = [(n, part.mean(setting, TAYLOR[0], n) - part.mean(setting, "fewer-steps", n)) for n in LENGTHS]
-        lines.append(Line(f"{setting}, smooth" if style == "--" else setting, points, colour, marker, style))
-    if "dense" in statement.parts:
-        part = statement.parts["dense"]
-        for setting, colour, marker in zip(part.settings, COLOURS, "os", strict=False):
-            points = [(n, part.mean(setting, TAYLOR[0], n) - part.mean(setting, "fewer-steps", n)) for n in LENGTHS]
-            lines.append(Line(f"{setting}, dense plan", points, colour, marker, ":"))
-    panel = Panel("steps of the run", "PSNR over fewer steps, dB", lines, zero=True)
-    draw_lines(path, "TaylorSeer, order 1, over a sampler with as many steps", [panel], room=1.9)
+    for where, part in statement.parts.items():
+        for setting in part.settings:
+            alone = part.alone(setting)
+            points = [(n, gain) for n in LENGTHS for gain in alone.gain(TAYLOR[0], "fewer-steps", [n])]
+            name = f"{NAMES[setting]}, dense plans" if where == "dense" else NAMES[setting]
+            lines.append(Line(name, points, **style(setting, where)))
+    panel = Panel("steps of the run", "PSNR over fewer steps, dB", lines, LENGTHS, zero=True)
+    draw_lines(path, "TaylorSeer, order 1, over a sampler with as many steps", [panel], room=1.95)
 
 
 def draw_intervals(path: Path, part: Part) -> None:
     """Draw forecasters on even plans."""
     looks = dict(zip(part.names(), ((COLOURS[k], "os^D"[k]) for k in range(4)), strict=False))
-    panels = [
-        Panel(
-            f"every N-th step computed; {setting}",
-            "mean PSNR, dB",
-            [Line(name, [(n, part.mean(setting, name, n)) for n in EVERY], *look) for name, look in looks.items()],
-        )
-        for setting in part.settings
-    ]
+    panels = []
+    for setting in part.settings:
+        rows = {name: [row for row in part.rows(setting) if row["name"] == name] for name in looks}
+        lines = [
+            Line(name, [(row["at"], fmean(row["psnr"])) for row in rows[name]], *look) for name, look in looks.items()
+        ]
+        panels.append(Panel(f"every N-th step computed; {NAMES[setting]}", "mean PSNR, dB", lines, EVERY))
     draw_lines(path, "Even plans of 20 steps", panels, room=1.35)
 
 
@@ -210,7 +215,7 @@ def draw(folder: Path) -> None:
     """Draw every picture of the page."""
     gains = "gain in mean PSNR, dB (grey band: a tie)"
     titles = {
-        "predict": ("Residual against output: error saved", "share of the error (grey band: a tie)", RELATIVE),
+        "predict": ("Residual against output: error saved", "share of the error saved (grey band: a tie)", RELATIVE),
         "rational": ("Padé against Taylor, orders 1 and 2", gains, DECIBELS),
         "spans": ("The whole stack against parts of it", gains, DECIBELS),
         "fifty": ("Spectrum against TaylorSeer", gains, DECIBELS),
@@ -222,4 +227,6 @@ def draw(folder: Path) -> None:
             draw_gains(path, title, across, statement.readings, margin)
         else:
             (draw_threshold if statement.part == "threshold" else draw_lengths)(path, statement)
-    draw_intervals(folder / "claims-intervals.png", Statement("", "intervals", lambda _: []).parts["matched"])
+    intervals = SWEEP.parts
+    if "matched" in intervals:
+        draw_intervals(folder / "claims-intervals.png", intervals["matched"])

@@ -8,7 +8,7 @@ from itertools import pairwise
 from statistics import fmean
 
 from benchmarks.claims.features import FORECASTERS, GAPS
-from benchmarks.claims.rows import ENDS, LENGTHS, PARTIAL, PUBLISHED, SEEDS
+from benchmarks.claims.rows import ENDS, LENGTHS, PARTIAL, PUBLISHED, SEEDS, SETTINGS
 from benchmarks.claims.verdicts import RELATIVE, SHOWN, Reading, conclude
 from benchmarks.common import RESULTS, Document, read
 
@@ -30,6 +30,10 @@ class Part:
     settings: Document
     plan: str = "published"
 
+    def alone(self, setting: str) -> Part:
+        """Return what is measured in one setting."""
+        return Part({setting: self.settings[setting]}, self.plan)
+
     def rows(self, setting: str) -> list[Document]:
         """Return the rows of a setting on plans of this kind; results of before have no other."""
         rows = self.settings[setting].get("rows", [])
@@ -48,16 +52,18 @@ class Part:
         """Return the mean of a row over its samples, or of its computed steps over batches."""
         row = self.find(setting, name, at)
         if row is None:
-            raise SystemExit(f"{setting} has no row {name!r} at {at}: python -m benchmarks.claims.measure")
+            raise LookupError(f"{setting} has no row {name!r} at {at}: python -m benchmarks.claims.measure")
         return fmean(row[key])
 
-    def gain(self, name: str, other: str, at: Iterable[float]) -> list[float]:
-        """Return by how many decibels a row is ahead of another, wherever both are measured."""
-        return [
-            self.mean(setting, name, place) - self.mean(setting, other, place)
+    def gain(self, name: str, other: str, at: Iterable[float], key: str = "psnr") -> list[float]:
+        """Return how far a row is ahead of another, on the seeds of both, wherever both are measured."""
+        pairs = [
+            (self.find(setting, name, place), self.find(setting, other, place))
             for setting in self.settings
             for place in at
-            if self.find(setting, name, place) and self.find(setting, other, place)
+        ]
+        return [
+            fmean(a - b for a, b in zip(row[key], rival[key], strict=False)) for row, rival in pairs if row and rival
         ]
 
     def error(self, setting: str, kind: str, name: str, gap: int) -> float:
@@ -65,13 +71,17 @@ class Part:
         return fmean(fmean(batch["errors"][f"{kind}, {name}, {gap}"]) for batch in self.settings[setting]["batches"])
 
     @property
-    def seeds(self) -> int:
-        """The fewest seeds of any row."""
+    def measured(self) -> bool:
+        """Whether anything is."""
+        recorded = any("batches" in part for part in self.settings.values())
+        return bool(self.names()) or (recorded and self.plan == "published")
+
+    @property
+    def counts(self) -> list[int]:
+        """How many seeds every row has, on plans of all kinds."""
         counts = [len(row["psnr"]) for part in self.settings.values() for row in part.get("rows", [])]
-        counts += [
-            sum(b.get("seeds", 8) for b in part["batches"]) for part in self.settings.values() if "batches" in part
-        ]
-        return min(counts, default=0)
+        batches = [part["batches"] for part in self.settings.values() if "batches" in part]
+        return counts + [sum(batch.get("seeds", 8) for batch in recorded) for recorded in batches]
 
 
 def read_features(part: Part) -> list[Reading]:
@@ -128,14 +138,10 @@ def read_lengths(part: Part) -> list[Reading]:
     for name in TAYLOR:
         if name not in part.names():
             continue
-        gains = [(length, gain) for length in LENGTHS for gain in part.gain(name, "fewer-steps", [length])]
-        collapse = [-gain if length in few else gain for length, gain in gains]
+        signs = {length: -1 if length in few else 1 for length in LENGTHS}
+        collapse = [signs[length] * gain for length in LENGTHS for gain in part.gain(name, "fewer-steps", [length])]
         readings.append(Reading.of(f"{name}: PSNR", collapse))
-        losses = [
-            part.mean(setting, "uncached", length, "read") - part.mean(setting, name, length, "read")
-            for setting in part.settings
-            for length in few
-        ]
+        losses = part.gain("uncached", name, few, "read")
         readings.append(Reading.of(f"{name}: samples that show what was asked", losses, SHOWN))
     even = part.gain("tc-pade, even", "fewer-steps", LENGTHS)
     beside = Reading.of("tc-pade, even, is better than fewer-steps at every length", even, counts=False)
@@ -174,7 +180,7 @@ class Statement:
         file = f"claims-matched-{self.part}.json"
         matched = read(file)["settings"] if (RESULTS / file).is_file() else {}
         parts = {"smooth": smooth, "matched": Part(matched), "dense": Part(matched, "dense")}
-        return {where: part for where, part in parts.items() if where != "dense" or part.names()}
+        return {where: part for where, part in parts.items() if part.measured}
 
     @property
     def readings(self) -> dict[str, list[Reading]]:
@@ -187,9 +193,13 @@ class Statement:
         return conclude(readings) if readings else None
 
     @property
-    def provisional(self) -> bool:
-        """Whether fewer seeds than its verdict asks for are measured."""
-        return self.parts["matched"].seeds < SEEDS[self.part]
+    def seeds(self) -> str:
+        """How many seeds are measured in matched settings, and whether its verdict asks for more."""
+        matched = self.parts.get("matched", Part({}))
+        counts = [*matched.counts, *[0] * (len(SETTINGS) - len(matched.settings))]
+        low, high = min(counts), max(counts)
+        text = f"{low}" if low == high else f"{low} to {high}"
+        return text if low >= SEEDS[self.part] else f"{text}, provisional"
 
 
 STATEMENTS = (
@@ -200,3 +210,5 @@ STATEMENTS = (
     Statement("TaylorSeer collapses at low step counts", "steps", read_lengths),
     Statement("Spectrum beats TaylorSeer at 3.5x and 4.8x of 50 steps", "fifty", read_fifty),
 )
+SWEEP = Statement("Intervals", "intervals", lambda _: [])
+"""No statement: forecasters on even plans."""

@@ -9,7 +9,7 @@ from benchmarks.worlds.runs import PLANS
 from padecast.forecasters import Chebyshev, Feedback, Forecaster, Pade, Reuse, Taylor, TCPade
 from padecast.policies import Growing, Interval, Plan, Policy, Spaced, Stability, plan_of
 
-STEPS = 20
+SETTINGS, STEPS, FIRST = ("digits:matched", "scenes:matched"), 20, 20_000
 PUBLISHED: dict[int, Policy] = {6: Interval(every=4), 8: Interval(every=4, warmup=3), 10: Interval(every=3, warmup=3)}
 WARM, ENDS = PUBLISHED[8], (6, 10)
 THRESHOLDS = (0.7, 1.0, 1.3, 1.6, 1.9)
