@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 from benchmarks.claims import measure
+from benchmarks.claims.page import compose
 from benchmarks.claims.readings import Part, read_lengths, read_threshold
 from benchmarks.claims.rows import ROWS, Row
 from benchmarks.claims.verdicts import Reading, conclude, side
-from benchmarks.common import task_of_captions
+from benchmarks.common import DOCS, task_of_captions
 
 from padecast.lab.experiment import read
 from padecast.policies import Stability, plan_of
@@ -36,6 +38,7 @@ def test_a_reading_is_what_most_of_its_comparisons_say(gains: list[float], verdi
 def test_a_statement_is_what_all_its_readings_are() -> None:
     holds, fails = Reading("", [1, 1]), Reading("", [-1])
     assert conclude([holds, holds]).text == "supported" and conclude([holds, fails]).text == "mixed"
+    assert conclude([holds, Reading("not measured", [])]).text == "supported"
     beside = conclude([holds, Reading("", [-1], counts=False)])
     assert (beside.text, beside.count) == ("supported", "2 hold, 0 fail, 0 tie")
 
@@ -117,6 +120,13 @@ def test_measuring_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.
     (rows,) = (part["rows"] for part in measure.Part("intervals").settings.values())
     assert {tuple(entry["psnr"]) for entry in rows} == {(first,) * 8 + (first + 8,) * 8}
     assert all(len(entry["plans"]) == 2 for entry in rows)
+
+
+def test_the_page_is_what_the_result_files_say_and_short() -> None:
+    page = (DOCS / "claims.md").read_text(encoding="utf-8")
+    assert page == compose()
+    prose = re.sub(r"(?m)^(\||!|<).*$", "", page.partition("## Where the figures")[0])
+    assert 200 < len(prose.split()) <= 900
 
 
 @pytest.mark.slow

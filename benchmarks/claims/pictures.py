@@ -182,7 +182,7 @@ def draw_threshold(path: Path, statement: Statement) -> None:
                 shown = [(x, y) for x, y in points if key == "computed" or y < IDENTICAL]
                 lines.append(Line(NAMES[setting], shown, **style(setting, where)))
         panels.append(Panel("threshold θ", up, lines, THRESHOLDS))
-    draw_lines(path, "tc-pade-fast over its threshold", panels, room=1.25)
+    draw_lines(path, "tc-pade-fast over its threshold (dashed: smooth settings)", panels, room=1.25)
 
 
 def draw_lengths(path: Path, statement: Statement) -> None:
@@ -195,7 +195,9 @@ def draw_lengths(path: Path, statement: Statement) -> None:
             name = f"{NAMES[setting]}, dense plans" if where == "dense" else NAMES[setting]
             lines.append(Line(name, points, **style(setting, where)))
     panel = Panel("steps of the run", "PSNR over fewer steps, dB", lines, LENGTHS, zero=True)
-    draw_lines(path, "TaylorSeer, order 1, over a sampler with as many steps", [panel], room=1.95)
+    draw_lines(
+        path, "TaylorSeer, order 1, over a sampler with as many steps (dashed: smooth settings)", [panel], room=1.95
+    )
 
 
 def draw_intervals(path: Path, part: Part) -> None:
@@ -213,9 +215,13 @@ def draw_intervals(path: Path, part: Part) -> None:
 
 def draw(folder: Path) -> None:
     """Draw every picture of the page."""
-    gains = "gain in mean PSNR, dB (grey band: a tie)"
+    gains = "gain in mean PSNR, dB (grey: a tie; right of it: holds)"
     titles = {
-        "predict": ("Residual against output: error saved", "share of the error saved (grey band: a tie)", RELATIVE),
+        "predict": (
+            "Residual against output: error saved",
+            "share of the error saved (grey: a tie; right of it: holds)",
+            RELATIVE,
+        ),
         "rational": ("Padé against Taylor, orders 1 and 2", gains, DECIBELS),
         "spans": ("The whole stack against parts of it", gains, DECIBELS),
         "fifty": ("Spectrum against TaylorSeer", gains, DECIBELS),

@@ -189,8 +189,8 @@ class Statement:
 
     def verdict(self, where: str) -> Reading | None:
         """Return what its readings say together, if there are any there."""
-        readings = self.readings.get(where)
-        return conclude(readings) if readings else None
+        verdict = conclude(self.readings.get(where, []))
+        return verdict if verdict.sides else None
 
     @property
     def seeds(self) -> str:

@@ -70,7 +70,8 @@ class Reading:
 
 
 def conclude(readings: Sequence[Reading]) -> Reading:
-    """Return what the readings that count say together: what each says, else mixed."""
-    verdicts = {reading.verdict for reading in readings if reading.counts}
-    sides = [side for reading in readings if reading.counts for side in reading.sides]
+    """Return what the readings that count, and have anything to compare, say together: what each says, else mixed."""
+    readings = [reading for reading in readings if reading.counts and reading.sides]
+    verdicts = {reading.verdict for reading in readings}
+    sides = [side for reading in readings for side in reading.sides]
     return Reading(verdicts.pop() if len(verdicts) == 1 else "mixed", sides)
