@@ -210,7 +210,7 @@ def draw_intervals(path: Path, part: Part) -> None:
             Line(name, [(row["at"], fmean(row["psnr"])) for row in rows[name]], *look) for name, look in looks.items()
         ]
         panels.append(Panel(f"every N-th step computed; {NAMES[setting]}", "mean PSNR, dB", lines, EVERY))
-    draw_lines(path, "Even plans of 20 steps", panels, room=1.35)
+    draw_lines(path, "Even plans of 20 steps", panels, room=1.6)
 
 
 def draw(folder: Path) -> None:
