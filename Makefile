@@ -104,7 +104,8 @@ calibrations: $(READY) ## make the calibrations of digits that ship anew (an hou
 	$(BIN)/python -m benchmarks.calibration.ship --setting hard --unfitted 11,12,13,14
 	$(BIN)/python -m benchmarks.calibration.ship --setting easy --unfitted 9,11,12,13,14
 
-claims: $(READY) ## write the page of the papers' statements, docs/claims.md, from the result files of a closed study
+claims: $(READY) ## measure what is missing of the papers' statements in matched settings, and write docs/claims.md (an hour on one core from scratch)
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.claims.measure
 	$(BIN)/python -m benchmarks.claims.page
 
 train-digits: $(READY) ## train a digits model like the bundled one anew, into runs/digits
