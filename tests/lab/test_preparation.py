@@ -11,6 +11,7 @@ import pytest
 from torch import Tensor
 
 import padecast
+from padecast import methods
 from padecast.lab import Comparison, Entry, Result, Task, compare, draw, tune
 from padecast.lab.preparation import WAYS, prepare
 from padecast.lessons import Library
@@ -89,7 +90,9 @@ def test_what_learns_nothing_is_left_out_and_says_why(task: Task) -> None:
 
 
 def test_every_policy_that_learns_has_a_way() -> None:
-    assert {Learned.preparation, Magnitude().preparation} == {*WAYS} and not Magnitude(ratios=(1.0, 0.9)).preparation
+    parts = [part for each in methods.METHODS for part in (each.policy, each.forecaster)]
+    assert {getattr(part, "preparation", "") for part in parts} - {""} == {*WAYS}
+    assert Learned.preparation in WAYS and not Magnitude(ratios=(1.0, 0.9)).preparation
 
 
 def test_a_policy_of_ones_own_brings_its_own_way(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:

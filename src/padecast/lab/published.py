@@ -170,8 +170,8 @@ def _measure_gain(task: Task, entry: Entry, seeds: Sequence[int], places: Sequen
 
 def _change(gram: Tensor, place: int) -> Tensor:
     """Return the mean square of what a step's output has changed since the step before."""
-    here, before = place, place - 1
-    return (gram[here, here] + gram[before, before] - 2 * gram[here, before]).clamp_min(0)
+    before = place - 1
+    return (gram[place, place] + gram[before, before] - 2 * gram[place, before]).clamp_min(0)
 
 
 def _follow(task: Task, entry: Entry, seeds: Sequence[int], plan: Plan) -> Drawn:
@@ -203,8 +203,8 @@ def _cosines(part: Statistic, first: int, second: int) -> Tensor:
 
     def product(left: int, right: int) -> Tensor:
         block = _block(part, left, right)
-        own = block.diagonal()
-        return own[:, None] + own[None, :] - block - block.T
+        squares = block.diagonal()
+        return squares[:, None] + squares[None, :] - block - block.T
 
     lengths = (product(first, first).clamp_min(0) * product(second, second).clamp_min(0)).sqrt()
     return torch.where(lengths > 1e-30, product(first, second) / lengths.clamp_min(1e-30), 0.0).clamp(-1, 1)

@@ -45,28 +45,28 @@ def anneal(loss: Callable[[str], float], steps: int, computed: int, tries: int, 
     """
     check(1 <= computed <= steps, "computed", computed, f"1 to {steps}, the steps of the schedule")
     check(tries >= 1, "tries", tries, "1 or more")
-    generator, known = random.Random(seed), dict[tuple[int, ...], float]()
+    generator, losses = random.Random(seed), dict[tuple[int, ...], float]()
 
     def ask(places: tuple[int, ...]) -> float:
-        if places not in known:
-            known[places] = loss(_write(places, steps))
-        return known[places]
+        if places not in losses:
+            losses[places] = loss(_write(places, steps))
+        return losses[places]
 
-    here = best = tuple(sorted({round(k * steps / computed) for k in range(computed)}))
+    current = best = tuple(sorted({round(k * steps / computed) for k in range(computed)}))
     if computed in (1, steps):
-        return _write(here, steps)
-    start = ask(here)
+        return _write(current, steps)
+    start = ask(current)
     warm = max(1, round(WARM * tries))
     for _ in range(20 * tries):  # plans that are known already cost nothing, and end nothing
-        if len(known) >= tries:
+        if len(losses) >= tries:
             break
-        heat = 0.1 * start * max(0.0, 1 - len(known) / warm)
-        here = best if heat == 0 else here
-        move = _move(here, steps, generator)
-        worse = ask(move) - known[here]
+        heat = 0.1 * start * max(0.0, 1 - len(losses) / warm)
+        current = best if heat == 0 else current
+        move = _move(current, steps, generator)
+        worse = ask(move) - losses[current]
         if worse <= 0 or (heat > 0 and generator.random() < math.exp(-worse / heat)):
-            here = move
-        best = min(best, here, key=known.__getitem__)
+            current = move
+        best = min(best, current, key=losses.__getitem__)
     return _write(best, steps)
 
 
@@ -158,12 +158,12 @@ def fit_gain(places: Sequence[int], gains: Sequence[float], total: int) -> tuple
     Reference:
         RA-CFGCache, arXiv:2609.36433, equation 12.
     """
-    rest, wanted = 1 - np.asarray(places, dtype=np.float64) / total, np.asarray(gains, dtype=np.float64)
+    rest, targets = 1 - np.asarray(places, dtype=np.float64) / total, np.asarray(gains, dtype=np.float64)
     fits = []
     for power in np.arange(1, 33) / 4:
         columns = np.stack([rest**power, np.ones_like(rest)], axis=1)
-        solution = np.linalg.lstsq(columns, wanted, rcond=None)[0]
-        error = float(np.square(columns @ solution - wanted).sum())
+        solution = np.linalg.lstsq(columns, targets, rcond=None)[0]
+        error = float(np.square(columns @ solution - targets).sum())
         fits.append((round(error, 12), float(power), *(round(float(value), 6) for value in solution)))
     _, power, slope, floor = min(fits)
     return slope, power, floor

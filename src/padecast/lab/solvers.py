@@ -144,11 +144,11 @@ def swapped(pipe: Any, name: str) -> Iterator[None]:
         pipe.scheduler = before
 
 
-def follow(own: Any, name: str) -> Any:
+def follow(base: Any, name: str) -> Any:
     """Return a solver of diffusers that stands at the noise levels of another scheduler.
 
     Args:
-        own: The scheduler whose levels are followed; it is copied.
+        base: The scheduler whose levels are followed; it is copied.
         name: A key of :data:`SOLVERS`.
 
     Example:
@@ -162,21 +162,21 @@ def follow(own: Any, name: str) -> Any:
 
     solver = SOLVERS[name]
     kind = getattr(diffusers, solver.kind)
-    is_shifted = hasattr(own, "set_shift") or hasattr(kind, "set_shift")
+    is_shifted = hasattr(base, "set_shift") or hasattr(kind, "set_shift")
     bases = (_Shifting if is_shifted else _Following, kind)
-    train = own.config.num_train_timesteps
-    made = type(kind.__name__, bases, {"__module__": __name__})(num_train_timesteps=train, **solver.options)
-    made.own, made.solver = copy.deepcopy(own), solver
+    train = base.config.num_train_timesteps
+    scheduler = type(kind.__name__, bases, {"__module__": __name__})(num_train_timesteps=train, **solver.options)
+    scheduler.base, scheduler.solver = copy.deepcopy(base), solver
     for shift in ("shift", "flow_shift"):  # a pipeline that sets its shift in the configuration finds it there
-        if shift in own.config:
-            made.register_to_config(**{shift: own.config[shift]})
-    return made
+        if shift in base.config:
+            scheduler.register_to_config(**{shift: base.config[shift]})
+    return scheduler
 
 
 class _Following:
     """A scheduler whose noise levels are those of another."""
 
-    own: Any
+    base: Any
     solver: Solver
     config: Any
     num_inference_steps: int
@@ -190,13 +190,13 @@ class _Following:
     ) -> None:
         """Take the levels of the other scheduler, asked as this one is."""
         self._set_shift()
-        asked = {"num_inference_steps": num_inference_steps, "sigmas": sigmas, "mu": mu}
-        known = inspect.signature(self.own.set_timesteps).parameters
-        given = {key: value for key, value in asked.items() if value is not None and (key in known or key == "sigmas")}
+        wishes = {"num_inference_steps": num_inference_steps, "sigmas": sigmas, "mu": mu}
+        names = {*inspect.signature(self.base.set_timesteps).parameters, "sigmas"}
+        options = {key: value for key, value in wishes.items() if value is not None and key in names}
         if sigmas is not None and num_inference_steps is not None:
-            del given["num_inference_steps"]
-        self.own.set_timesteps(**given)
-        levels = torch.unique_consecutive(torch.as_tensor(self.own.sigmas, dtype=torch.float64)[:-1])
+            del options["num_inference_steps"]
+        self.base.set_timesteps(**options)
+        levels = torch.unique_consecutive(torch.as_tensor(self.base.sigmas, dtype=torch.float64)[:-1])
         with warnings.catch_warnings():
             # What diffusers warns of here are levels of its own making, which are not used.
             warnings.simplefilter("ignore", DeprecationWarning)
@@ -214,8 +214,8 @@ class _Following:
 
     def _set_shift(self) -> None:
         for shift in ("shift", "flow_shift"):
-            if shift in self.config and shift in self.own.config:
-                self.own.register_to_config(**{shift: self.config[shift]})
+            if shift in self.config and shift in self.base.config:
+                self.base.register_to_config(**{shift: self.config[shift]})
 
     @staticmethod
     def _sigma_to_alpha_sigma_t(sigma: Any) -> tuple[Any, Any]:
@@ -229,14 +229,14 @@ class _Shifting(_Following):
     @property
     def shift(self) -> float:
         """The other's shift."""
-        return float(self.own.shift if hasattr(self.own, "set_shift") else self.own.config.get("flow_shift", 1.0))
+        return float(self.base.shift if hasattr(self.base, "set_shift") else self.base.config.get("flow_shift", 1.0))
 
     def set_shift(self, shift: float) -> None:
         """Shift the other's levels."""
-        if hasattr(self.own, "set_shift"):
-            self.own.set_shift(shift)
+        if hasattr(self.base, "set_shift"):
+            self.base.set_shift(shift)
         else:
-            self.own.register_to_config(flow_shift=shift)
+            self.base.register_to_config(flow_shift=shift)
 
 
 def entry_of(written: str, wanted: float | None) -> tuple[str, int | None]:

@@ -65,9 +65,9 @@ class Collector:
             output: ``(B, ...)``.
         """
         steps = self._steps.setdefault(branch, {})
-        known = self._find_known(index, output)
-        if known is not None:
-            steps[index], self._numel[branch] = known, output[0].numel()
+        copy = self._find_known(index, output)
+        if copy is not None:
+            steps[index], self._numel[branch] = copy, output[0].numel()
             return
         rows = self._choose(output.detach()).flatten(1)
         self._numel[branch] = count = rows.shape[1]

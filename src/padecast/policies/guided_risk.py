@@ -89,8 +89,8 @@ class GuidedRisk(Policy):
 
     def check(self, total: int) -> None:
         """Raise if it was measured on runs of another length."""
-        known = self.length
-        check(known in (None, total), "steps of the run", total, f"{known}, those of the runs that were measured")
+        length = self.length
+        check(length in (None, total), "steps of the run", total, f"{length}, those of the runs that were measured")
 
     def computes(self, at: Position, trace: Trace, geometry: Geometry) -> bool:
         """See :meth:`Policy.computes`."""
@@ -108,8 +108,8 @@ class GuidedRisk(Policy):
         """
         first, second = (self._stray(branch, computed, at) for branch in (0, 1))
         along = self.alignment[computed][at.index] if self.alignment else 1.0
-        own, other = (1 - self.scale) * first, self.scale * second
-        return math.sqrt(max(0.0, own**2 + other**2 + 2 * along * own * other))
+        one, other = (1 - self.scale) * first, self.scale * second
+        return math.sqrt(max(0.0, one**2 + other**2 + 2 * along * one * other))
 
     def gain_at(self, at: Position) -> float:
         """Return what an error of a step does to the image."""
