@@ -98,6 +98,11 @@ def check_whole(path: Path, document: Document) -> None:
         )
 
 
+def save(path: Path, document: Document) -> None:
+    """Write a result file of cells, a row a line."""
+    files.write(path, json.dumps(document, separators=(",", ":")).replace('},{"name"', '},\n{"name"') + "\n")
+
+
 def main() -> None:
     """Write the result file of a model."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
@@ -110,7 +115,7 @@ def main() -> None:
         document = merge(files.read_json(path), document)
     else:
         check_whole(path, document)
-    files.write(path, json.dumps(document, separators=(",", ":")).replace('},{"name"', '},\n{"name"') + "\n")
+    save(path, document)
     print(f"written: benchmarks/results/{path.name}", file=sys.stderr)
 
 

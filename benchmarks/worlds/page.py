@@ -13,8 +13,8 @@ import argparse
 from collections.abc import Iterable
 from pathlib import Path
 
-from benchmarks.common import DOCS, README, RESULTS, Document, insert, publish, read, render, write
-from benchmarks.comparison.cells import compact, merge
+from benchmarks.common import DOCS, README, RESULTS, Document, insert, publish, read, render
+from benchmarks.comparison.cells import compact, merge, save
 from benchmarks.comparison.tables import HELPERS
 from benchmarks.worlds import readme
 
@@ -70,7 +70,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.world and options.cells and not options.check:
         name, document = f"worlds-{options.world}.json", compact(options.cells)
-        write(name, merge(read(name), document) if options.keep else document)
+        save(RESULTS / name, merge(read(name), document) if options.keep else document)
     names = {name: f"worlds-{name}.json" for name in readme.WORLDS}
     worlds = {name: read(path) for name, path in names.items() if (RESULTS / path).is_file()}
     excerpt = insert(README, "benchmarks/worlds/page.py", readme.compose(worlds))

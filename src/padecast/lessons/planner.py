@@ -36,7 +36,7 @@ FEW = 6
 """Budgets of which each is searched from all plans of the rule; of more, each from the best of them alone."""
 DENSITIES = (0.7, 1.0, 1.4)
 """Of the rule's plans that a search begins from."""
-SLOPE, OFFSET = 1.0, 30.0
+SLOPE, OFFSET = 1.0, 24.0
 """Decibels of PSNR over those of the cost; see :func:`Proposal`."""
 
 
