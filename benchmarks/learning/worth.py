@@ -15,7 +15,8 @@ from padecast.lab.html import is_partial
 WAYS = {
     "learned": "learned from one run",
     "learned:runs=4": "learned from four",
-    "learned:runs=4,objective=low": "learned from four, low",
+    "learned:objective=mean": "learned from one, by the mean",
+    "learned:runs=4,objective=mean": "learned from four, by the mean",
     "adaptive": "adaptive",
     "tc-pade": "tc-pade",
     "tc-pade:last=false": "tc-pade, last step free",
@@ -32,7 +33,8 @@ PAIRS = {
     "one run, against a normal calibration": ("learned", "calibrated normal"),
     "one run, against a thorough calibration": ("learned", "calibrated thorough"),
     "four runs, against one": ("learned:runs=4", "learned"),
-    "low, against mean": ("learned:runs=4,objective=low", "learned:runs=4"),
+    "one run, low against mean": ("learned", "learned:objective=mean"),
+    "four runs, low against mean": ("learned:runs=4", "learned:runs=4,objective=mean"),
     "quick calibration, against thorough": ("calibrated quick", "calibrated thorough"),
 }
 

@@ -92,7 +92,7 @@ def test_what_is_asked_for_is_computed(options: dict[str, Any], computed: int) -
 
 def test_options_may_be_written_into_the_name() -> None:
     pipe = piped()
-    with accelerate(pipe, "learned:computed=3,objective=low", lessons=False) as run:
+    with accelerate(pipe, "learned:computed=3,objective=mean", lessons=False) as run:
         for _ in range(2):
             sample(pipe)
     assert run.report.computed == 3

@@ -38,7 +38,8 @@ class Learned(Policy):
         runs: How many runs teach before plans are followed, 1 or more. Default 1.
         near: Whether the lesson of a guidance scale near by (half to double) plans runs until there is one of their
             own, as the report says. Default false: such a run teaches.
-        objective: ``"mean"`` (default): the mean of decibels over the samples seen; ``"low"``: their tenth percentile.
+        objective: ``"low"`` (default): the tenth percentile of decibels over the samples seen, and errors of early steps
+            count for more; ``"mean"``: their mean.
 
     Raises:
         InvalidOption: If an option is out of range, or more than one is asked for.
@@ -60,7 +61,7 @@ class Learned(Policy):
     decibels: float | None = None
     first: str = "exact"
     runs: int = 1
-    objective: str = "mean"
+    objective: str = "low"
     near: bool = False
 
     def __post_init__(self) -> None:
