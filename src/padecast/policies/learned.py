@@ -38,8 +38,8 @@ class Learned(Policy):
         runs: How many runs teach before plans are followed, 1 or more. Default 1.
         near: Whether the lesson of a guidance scale near by (half to double) plans runs until there is one of their
             own, as the report says. Default false: such a run teaches.
-        objective: ``"low"`` (default): the tenth percentile of decibels over the samples seen, and errors of early steps
-            count for more; ``"mean"``: their mean.
+        objective: ``"low"`` (default): the tenth percentile of decibels over the samples seen, and errors of early
+            steps count for more; ``"mean"``: their mean.
 
     Raises:
         InvalidOption: If an option is out of range, or more than one is asked for.
