@@ -97,6 +97,8 @@ def main() -> None:
         correct=correct(),
         mix=mix(),
         gain=gain,
+        risk=read("trial-risk.json"),
+        collecting=read("collecting.json"),
         constant=OFFSET,
         planning=read("planning.json"),
     )
