@@ -16,7 +16,7 @@ from benchmarks.learning.worth import OTHER, WAYS, list_cells, pair, read_worlds
 from padecast.lessons.cost import GAIN_POWER
 from padecast.lessons.planner import COHERENT, OFFSET
 
-SCRIPT, IDENTITY = "benchmarks/learning/page.py", "benchmarks/learning/identity.py"
+SCRIPT, IDENTITY = "benchmarks/learning/page.py", "benchmarks/learning/page.py: identity"
 
 
 def summarise(document: Document) -> list[Document]:

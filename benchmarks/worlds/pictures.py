@@ -48,6 +48,7 @@ def draw_ladder(rows: Mapping[str, Document], published: Document, path: Path) -
         axis.grid(color=canvas.FAINT)
         axis.spines[["top", "right"]].set_visible(False)
     changes.legend(frameon=False, fontsize=9)
+    gains.legend(handles=gains.lines[:1], frameon=False, fontsize=9, loc="upper center")
     figure.tight_layout()
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=canvas.DPI)
