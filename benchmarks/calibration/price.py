@@ -16,7 +16,6 @@ docs/calibrating.md from the file of digits:matched.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -87,7 +86,8 @@ def measure(work: lab.Task, methods: dict[int, lab.Entry]) -> Document:
     with progress(lab.calls(work, len(methods)), work.name) as tell:
         results = lab.measure(work, list(methods.values()), timed=False, flops=False, progress=tell).results
     rows = {result.wanted: result for result in results if result.wanted is not None}
-    return {str(n): {"nfe": rows[n].nfe, **dataclasses.asdict(rows[n].psnr)} for n in methods}
+    figures = ("mean", "p5", "worst")
+    return {str(n): {"nfe": rows[n].nfe, **{name: getattr(rows[n].psnr, name) for name in figures}} for n in methods}
 
 
 def main() -> None:

@@ -13,7 +13,6 @@ not measured again.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 from collections.abc import Iterator
 
 import torch
@@ -64,7 +63,7 @@ def draw(work: lab.Task, entry: lab.Entry) -> tuple[Tensor, float]:
 def figures(images: Tensor, reference: Tensor) -> Document:
     """Return PSNR to a reference: mean, 5th percentile and worst."""
     spread = lab.Spread.of(lab.psnr(images, reference).clamp_max(100.0))
-    return {name: round(value, 2) for name, value in dataclasses.asdict(spread).items()}
+    return {name: round(getattr(spread, name), 2) for name in ("mean", "p5", "worst")}
 
 
 def measure(world: str, count: int, document: Document, source: Document) -> None:

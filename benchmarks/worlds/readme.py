@@ -12,7 +12,7 @@ WORLDS = {
     "digits-matched-50": "Digits, matched, 50 steps",
     "motion-as-wan": "Motion as Wan",
 }
-OURS = ("tc-pade", "adaptive")
+OURS = ("tc-pade", "adaptive", "learned", "calibrated quick", "calibrated normal")
 """Rows that count without their variants."""
 Cells = dict[tuple[str, str, int], tuple[float, str]]
 
