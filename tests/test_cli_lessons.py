@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 from padecast.cli import app
 from padecast.cli.lessons import _say_age
 from padecast.lab.lesson import choose_budgets, draw_lesson
-from padecast.lessons import Identity, Lesson, Library
+from padecast.lessons import Gains, Identity, Lesson, Library
 from padecast.lessons.analytic import make_look
 
 DIT = Identity("DiT", weights="abcdef0123", pipeline="DiTPipeline", guidance=3.0, adapters=(("style", 0.8),))
@@ -60,6 +60,14 @@ def test_the_list_for_scripts_has_all(folder: Path) -> None:
     assert (rows[DIT.key]["runs"], rows[DIT.key]["samples"], rows[DIT.key]["fact"]) == (3, 5, "")
     assert [(look["steps"], look["samples"]) for look in rows[DIT.key]["looks"]] == [(20, 3), (8, 2)]
     assert rows[DIT.key]["bytes"] > 1000 and rows[DIT.key]["path"].startswith(str(folder))
+
+
+def test_measured_gains_are_said(folder: Path) -> None:
+    assert "gains measured" not in lessons(folder, "show", DIT.key).stdout
+    noise = make_look(20).noise
+    Library(folder).keep(DIT, Gains.between(noise, {1: 0.5, 19: 0.01}))
+    assert "gains measured at 20 steps, noise levels 1 to" in lessons(folder, "show", DIT.key).stdout
+    assert len(json.loads(lessons(folder, "show", DIT.key, "--json").stdout)["gains"]["values"]) == 20
 
 
 def test_an_empty_place_is_said(tmp_path: Path) -> None:

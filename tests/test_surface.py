@@ -50,6 +50,7 @@ PUBLIC = {
     "enable",
     "forecasters",
     "lessons",
+    "measure_gains",
     "method",
     "methods",
     "policies",

@@ -32,6 +32,7 @@ from padecast._geometry import Geometry
 from padecast._steps import Position, Trace
 from padecast.calibration import Calibration, calibrate
 from padecast.handles.accelerate import accelerate, disable, enable
+from padecast.handles.gains import measure_gains
 from padecast.handles.handle import Handle
 from padecast.methods import Method, method, methods
 from padecast.methods.citations import cite
@@ -71,6 +72,7 @@ __all__ = [
     "enable",
     "forecasters",
     "lessons",
+    "measure_gains",
     "method",
     "methods",
     "policies",

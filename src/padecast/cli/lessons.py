@@ -135,7 +135,7 @@ def take(file: Path = typer.Argument(help="What padecast lessons export wrote.")
     lesson = library.take(file)
     if any(entry.path is None for entry in library.list()):  # why, was said in a warning
         raise Failure(f"the lesson of {name(lesson)} was not kept: {library.folder} cannot be written.")
-    if before is not None and before.runs == lesson.runs:
+    if before is not None and (before.runs, before.gains) == (lesson.runs, lesson.gains):
         _say(f"nothing was added: the lesson of {name(lesson)} has the {count(lesson.runs, 'run')} of the file already")
     else:
         _say(f"the lesson of {name(lesson)} has {count(lesson.runs, 'run')} with {count(lesson.samples, 'sample')} now")
@@ -220,6 +220,7 @@ def _described(lesson: Lesson) -> dict[str, Any]:
         "runs": lesson.runs,
         "samples": lesson.samples,
         "looks": looks,
+        "gains": None if lesson.gains is None else dataclasses.asdict(lesson.gains),
     }
 
 

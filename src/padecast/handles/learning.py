@@ -100,6 +100,7 @@ class Learning:
             return self._forecast(start.total)
         identity = identify(pipe, self.method.span, start.scales)
         lesson = self.library.get(identity)
+        lesson = lesson if lesson is not None and lesson.looks else None  # measured gains alone are no lesson yet
         visited = noise.part(start.begin, start.total)  # some schedulers have a place more than steps
         is_lost = identity.key in self._failed
         if lesson is not None and lesson.covers(visited.levels[:-1], 1 if is_lost else self._policy.runs):
@@ -167,6 +168,8 @@ class Learning:
         self.remarks = (f"planned from {known}: {len(places)} of {steps} to be computed{expected}",)
         if forecaster == DRAWN:
             self.remarks = (*self.remarks, "its forecasts are lines: the lesson's runs were nearer to these")
+        if lesson.gains is not None:
+            self.remarks = (*self.remarks, f"errors count by {lesson.gains}")
         return replace(self.method, policy=plan, forecaster=forecaster)
 
     def _prefers_lines(self, lesson: Lesson, visited: Noise, steps: tuple[int, ...]) -> bool:

@@ -121,7 +121,7 @@ class Retrace:
     def _around(self, step: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         session: Session | None = getattr(self._here, "session", None)
         self._here.session = None
-        arguments = _arguments(args, kwargs)
+        arguments = arguments_of(args, kwargs)
         if not self._switch.on or session is None or arguments is None or not session.records:
             self._here.stretch = None
             return step(*args, **kwargs)
@@ -141,7 +141,7 @@ class Retrace:
         if stretch.start:
             stretch.steps.append((record, timestep, others))
         result = step(output, timestep, sample, **others)
-        stretch.result = _latents(result)
+        stretch.result = latents_of(result)
         session.set_aside(stretch.nbytes)
         self._here.stretch = None if record.at.is_last else stretch
         return result
@@ -165,7 +165,7 @@ class Retrace:
                     weights = share * lagrange_basis(tuple(nodes), times[record.at.index])
                     weights[1] += 1 - share
                     output = sum_weighted(torch.zeros_like(base), (v for _, v in stretch.outputs), weights)
-                sample = _latents(step(output, timestep, sample, **others))
+                sample = latents_of(step(output, timestep, sample, **others))
         return sample
 
 
@@ -194,7 +194,7 @@ def suit(forecaster: Forecaster, scheduler: Any, retraced: bool) -> Forecaster:
     return replace(forecaster, feedback=0.0) if retraced else forecaster
 
 
-def _arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Tensor, Any, Tensor, dict[str, Any]] | None:
+def arguments_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Tensor, Any, Tensor, dict[str, Any]] | None:
     """Return output, timestep, latents and the others, by name; nothing if there is more, or they are none."""
     if len(args) > len(ARGUMENTS):
         return None
@@ -213,7 +213,7 @@ HARMLESS = frozenset({"return_dict", "generator", "s_tmin", "s_tmax", "s_noise",
 """Further arguments of a step that hold nothing of the step before."""
 
 
-def _latents(result: Any) -> Tensor:
+def latents_of(result: Any) -> Tensor:
     """Return the latents of what a scheduler's step returned."""
     latents: Tensor = result[0] if isinstance(result, tuple) else result.prev_sample
     return latents

@@ -55,12 +55,13 @@ def name(lesson: Lesson) -> str:
 
 
 def lines(lesson: Lesson) -> list[str]:
-    """Return what a lesson is made of, a line for every grid."""
-    return [
+    """Return what a lesson is made of: a line for every grid, and one for measured gains."""
+    texts = [
         f"{look.steps} steps, noise levels {range_of(look)}: {count(look.runs, 'run')}, "
         f"{count(look.samples, 'sample')}, of {files.line(', '.join(look.grams), 200)}"
         for look in lesson.looks
     ]
+    return texts if lesson.gains is None else [*texts, str(lesson.gains)]
 
 
 def block(title: str, texts: Iterable[str]) -> str:

@@ -7,6 +7,7 @@ import binascii
 import json
 import re
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from padecast.files.fields import (
     check_texts,
     check_whole,
 )
+from padecast.lessons.gains import Gains
 from padecast.lessons.identity import Identity
 from padecast.lessons.lesson import LOOKS, Lesson
 from padecast.lessons.look import DIGESTS, SINGLES, Array, Look, digest_of, root_of
@@ -57,6 +59,7 @@ LOOK: dict[str, Kinds] = {
     "grams": dict,
     "singles": list,
 }
+GAINS: dict[str, Kinds] = {"levels": list, "values": list, "ratios": list}
 NOISE: dict[str, Kinds] = {"alphas": list, "sigmas": list, "gains": list, "size": (int, float)}
 
 
@@ -70,6 +73,7 @@ def pack(lesson: Lesson) -> dict[str, Any]:
         "schema": SCHEMA,
         "identity": identity,
         "looks": [_pack_look(look) for look in lesson.looks],
+        **({} if lesson.gains is None else {"gains": {name: list(getattr(lesson.gains, name)) for name in GAINS}}),
     }
 
 
@@ -154,7 +158,21 @@ def unpack(path: Path, document: Any) -> Lesson:
     if len(document["looks"]) > LOOKS:
         raise refuse(f"looks has {len(document['looks'])} values, and {LOOKS} are possible")
     looks = tuple(_unpack_look(refuse, f"looks[{i}].", look) for i, look in enumerate(document["looks"]))
-    return Lesson(_unpack_identity(refuse, document["identity"]), looks)
+    gains = _unpack_gains(refuse, document["gains"]) if "gains" in document else None
+    return Lesson(_unpack_identity(refuse, document["identity"]), looks, gains)
+
+
+def _unpack_gains(refuse: Refuse, part: Any) -> Gains:
+    check_fields(refuse, "gains.", part, GAINS)
+    steps = len(part["levels"])
+    check_whole(refuse, "steps of gains.levels", steps, 2, LONGEST)
+    check_numbers(refuse, "gains.levels", part["levels"], steps, 0.0, 1.0)
+    for name in ("values", "ratios"):
+        check_numbers(refuse, f"gains.{name}", part[name], steps, 1e-12, 1e12)
+    levels, values, ratios = (tuple(map(float, part[name])) for name in GAINS)
+    if any(after >= level for level, after in pairwise(levels)):
+        raise refuse("gains.levels do not fall")
+    return Gains(levels, values, ratios)
 
 
 def _unpack_identity(refuse: Refuse, part: dict[str, Any]) -> Identity:

@@ -12,6 +12,7 @@ import numpy as np
 
 from padecast._errors import InvalidOption
 from padecast.lessons import display
+from padecast.lessons.gains import Gains
 from padecast.lessons.identity import Identity
 from padecast.lessons.interpolation import place, share_covered, spline_weights
 from padecast.lessons.look import SINGLES, Array, Look, combine
@@ -34,6 +35,7 @@ class Lesson:
     Args:
         identity: Whose it is.
         looks: One for every grid.
+        gains: What errors of its steps were measured to do, if they were; the newest.
 
     Example:
         >>> from padecast._noise import Noise
@@ -46,6 +48,7 @@ class Lesson:
 
     identity: Identity
     looks: tuple[Look, ...] = ()
+    gains: Gains | None = None
 
     @property
     def samples(self) -> int:
@@ -78,25 +81,25 @@ class Lesson:
         return replace(self, looks=looks)
 
     def __add__(self, other: Lesson) -> Lesson:
-        """Take two lessons of one model together.
+        """Take two lessons of one model together; measured gains are those of the second, if it has any.
 
         Raises:
             InvalidOption: If they are of two models, or of one in two settings.
         """
         self._check_same(other)
-        lesson = self
+        lesson = self if other.gains is None else replace(self, gains=other.gains)
         for look in other.looks:
             lesson = lesson.add(look)
         return lesson
 
     def unite(self, other: Lesson) -> Lesson:
-        """Take a lesson that may hold runs of this one together with it, none twice.
+        """Take a lesson that may hold runs of this one together with it, none twice; measured gains stay if it has any.
 
         Raises:
             InvalidOption: If they are of two models or settings, or share some runs while each has others.
         """
         self._check_same(other)
-        lesson = self
+        lesson = self if self.gains is not None else replace(self, gains=other.gains)
         for look in other.looks:
             like = next((each for each in lesson.looks if each.is_like(look)), None)
             if like is None:

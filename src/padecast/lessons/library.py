@@ -8,7 +8,7 @@ import os
 import threading
 import warnings
 from collections.abc import Callable, Hashable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,6 +18,7 @@ import platformdirs
 from padecast import files
 from padecast._errors import DamagedFile, MissingFile, PadecastWarning, UnknownName, UnwritableFile, unknown
 from padecast.lessons import display
+from padecast.lessons.gains import Gains
 from padecast.lessons.identity import Identity
 from padecast.lessons.lesson import Lesson
 from padecast.lessons.look import Look
@@ -152,6 +153,13 @@ class Library:
         """
         return self._change(identity, lambda lesson: lesson.add(look))
 
+    def keep(self, identity: Identity, gains: Gains) -> Lesson:
+        """Keep measured gains with the lesson of an identity, in place of older ones; return the lesson as it is then.
+
+        Before any run has taught, they wait for it.
+        """
+        return self._change(identity, lambda lesson: replace(lesson, gains=gains))
+
     def _change(self, identity: Identity, change: Callable[[Lesson], Lesson]) -> Lesson:
         """Replace the lesson of an identity by what is made of it, and return that."""
         with self._lock:
@@ -192,7 +200,7 @@ class Library:
             search: Searches it.
         """
         content = sum(float(look.singles.sum()) for look in lesson.looks)
-        key = (lesson.identity.key, lesson.runs, lesson.samples, content, wish)
+        key = (lesson.identity.key, lesson.runs, lesson.samples, content, lesson.gains, wish)
         with self._lock:
             known: Plan | None = self._plans.get(key)
         if known is not None:

@@ -127,7 +127,7 @@ class Planner:
 
     @classmethod
     def of(cls, lesson: Lesson, noise: Noise, objective: str = "mean", **options: Any) -> Planner:
-        """Read a lesson at a grid.
+        """Read a lesson at a grid; its measured gains are used where it has any, unless others are given.
 
         Args:
             lesson: That covers the grid's levels.
@@ -137,6 +137,8 @@ class Planner:
         Raises:
             InvalidOption: If it does not cover them.
         """
+        if lesson.gains is not None and options.get("gains") is None:
+            options["gains"] = lesson.gains.at(noise)
         return cls(lesson.singles(noise.levels[:-1]), noise, objective, **options)
 
     def cost(self, steps: Iterable[int]) -> float:
