@@ -238,17 +238,17 @@ def test_another_model_or_guidance_is_another_lesson() -> None:
 
 def test_the_lesson_of_a_guidance_near_by_stands_in_and_is_named_until_there_is_another(tmp_path: Path) -> None:
     pipe = piped()
-    with accelerate(pipe, "learned:near=true", computed=4, lessons=tmp_path) as run:
+    with accelerate(pipe, "learned", computed=4, lessons=tmp_path) as run:
         sample(pipe, guidance_scale=3.0)
         for scale, computed in ((5.0, 4), (1.0, 10), (6.5, 10), (6.0, 4)):
             sample(pipe, guidance_scale=scale)
             assert run.report.computed == computed, scale
             assert noted(run, f"that lesson is of guidance_scale 3, not {scale:g}") is (scale == 5.0)
         assert noted(run, "guidance_scale 6.5, not 6"), "the nearest"
-    with accelerate(pipe, "learned", computed=4, lessons=tmp_path) as run:
+    with accelerate(pipe, "learned:near=false", computed=4, lessons=tmp_path) as run:
         sample(pipe, guidance_scale=5.0)
         assert run.report.computed == 10 and noted(run, "nothing was known") and noted(run, "taught")
-    with accelerate(pipe, "learned:near=true", computed=4, lessons=tmp_path) as run:
+    with accelerate(pipe, "learned", computed=4, lessons=tmp_path) as run:
         sample(pipe, guidance_scale=5.0)
         assert run.report.computed == 4 and not noted(run, "that lesson is of")
 

@@ -201,7 +201,7 @@ def _say_near(identity: Identity, other: Identity) -> str:
     texts = texts[1:] if len(texts) > 1 and texts[0].startswith("guidance ") else texts  # the same, by the call's name
     return (
         f"that lesson is of {' and '.join(texts)}: near by, and this setting has none of its own. "
-        "Without near=true it would teach one"
+        'Have it teach one with "learned:near=false"'
     )
 
 

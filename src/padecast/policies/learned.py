@@ -37,7 +37,7 @@ class Learned(Policy):
             by the uncalibrated rule, and what it did not compute is interpolated.
         runs: How many runs teach before plans are followed, 1 or more. Default 1.
         near: Whether the lesson of a guidance scale near by (half to double) plans runs until there is one of their
-            own, as the report says. Default false: such a run teaches.
+            own, as the report says. Default true; with false such a run teaches.
         objective: ``"low"`` (default): the tenth percentile of decibels over the samples seen, and errors of early
             steps count for more; ``"mean"``: their mean.
 
@@ -62,7 +62,7 @@ class Learned(Policy):
     first: str = "exact"
     runs: int = 1
     objective: str = "low"
-    near: bool = False
+    near: bool = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
