@@ -50,8 +50,7 @@ def draw_ladder(rows: Mapping[str, Document], published: Document, path: Path) -
     changes.legend(frameon=False, fontsize=9)
     gains.legend(handles=gains.lines[:1], frameon=False, fontsize=9, loc="upper center")
     figure.tight_layout()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=canvas.DPI)
+    canvas.write(figure, path)
 
 
 def _shares(count: int) -> np.ndarray:

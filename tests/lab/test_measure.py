@@ -77,7 +77,7 @@ def test_a_comparison_is_json_with_its_provenance(compared: Comparison) -> None:
     assert read["settings"]["seeds"] == [0, 1, 2, 3, 4]
     assert not set(read["settings"]["seeds"]) & set(read["settings"]["development"])
     assert read["settings"]["sampling"]["guidance"] is None
-    assert read["results"][0]["psnr"] == {"mean": CAP, "p5": CAP, "worst": CAP}
+    assert read["results"][0]["psnr"] == {"mean": CAP, "p5": CAP, "worst": CAP, "each": [CAP] * 5}
     assert set(read["provenance"]) == set(Provenance.__dataclass_fields__)
     assert {"padecast", "torch", "diffusers", "python"} <= set(read["provenance"]["versions"])
 

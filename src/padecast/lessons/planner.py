@@ -98,7 +98,7 @@ class Planner:
         >>> from padecast.lessons.analytic import make_look
         >>> look = make_look(steps=8)
         >>> [p.plan.steps for p in Planner(look.singles, look.noise).plans([2, 4]).values()]
-        ['C..C....', 'CCC..C..']
+        ['C..C....', 'CC.C..C.']
     """
 
     def __init__(

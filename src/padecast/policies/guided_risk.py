@@ -109,7 +109,11 @@ class GuidedRisk(Policy):
         first, second = (self._stray(branch, computed, at) for branch in (0, 1))
         along = self.alignment[computed][at.index] if self.alignment else 1.0
         one, other = (1 - self.scale) * first, self.scale * second
-        return math.sqrt(max(0.0, one**2 + other**2 + 2 * along * one * other))
+        size = max(abs(one), abs(other))
+        if not size:
+            return 0.0
+        one, other = one / size, other / size  # squares of large scales are no numbers
+        return size * math.sqrt(max(0.0, one**2 + other**2 + 2 * along * one * other))
 
     def gain_at(self, at: Position) -> float:
         """Return what an error of a step does to the image."""
