@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from padecast._errors import check
 from padecast._noise import Noise
 from padecast._steps import Position
-from padecast.lessons.cost import DAMPED, Array, Extrapolation, Stretches, gains_of, law_of, square
+from padecast.lessons.cost import DAMPED, REPETITION, Array, Extrapolation, Stretches, gains_of, law_of, square
 from padecast.lessons.lesson import Lesson
 from padecast.lessons.moves import Moves, Neighbours
 from padecast.policies import Plan, Spaced
@@ -84,7 +84,7 @@ class Planner:
         objective: ``"mean"`` (default), or ``"low"``, for the worst samples: the tenth percentile over those seen, and
             errors of early steps count for more. The worst samples are those whose layout an early error has changed,
             which no first order says; in a small latent, where there is little layout, they count for less
-            (:math:`D / (D + 500)`).
+            (:math:`D / (D + 500)`), and where the steps behind the last computed one are repeated, for nothing more.
         gains: ``(T,)`` what an error of each step does to the image, or the name of a published law, see
             :func:`padecast.lessons.cost.law_of`; :func:`padecast.lessons.cost.gains_of` by default.
         extrapolation: What the steps behind the last computed one are forecast by; damped lines by default.
@@ -119,7 +119,9 @@ class Planner:
         gains = gains_of(noise) if gains is None else law_of(gains, total) if isinstance(gains, str) else gains
         check(gains.shape == (total,), "gains", gains.shape, f"one for each of {total} steps")
         check(bool((gains > 0).all()), "gains", float(gains.min()), "above 0 at every step")
-        early = [gains * np.asarray(noise.levels[:-1])] if objective == "low" else []
+        # Repetition behind an early last step is what a solver of several steps forgives least: no early weights there.
+        weighs_early = objective == "low" and extrapolation != REPETITION
+        early = [gains * np.asarray(noise.levels[:-1])] if weighs_early else []
         self._stretches = [Stretches(gram, noise, each, extrapolation, multistep) for each in (gains, *early)]
         self._moves = [Moves(stretches, COHERENT) for stretches in self._stretches]
         self._improved: dict[Steps, Steps] = {}
@@ -236,11 +238,12 @@ class Planner:
     def _weigh(self, squares: Sequence[Array]) -> Array:
         """Return ``(N,)`` costs of squared errors ``(N, S)``; for ``"low"`` there are those of early steps besides."""
         decibels, *early = [10 * np.log10(np.maximum(each, LEAST)) for each in squares]
-        if not early:
+        if self.objective == "mean":
             mean: Array = decibels.mean(1)
             return mean
         share = EARLY * self.noise.size / (self.noise.size + EARLY_ORIGIN)
-        worst: Array = np.quantile((1 - share) * decibels + share * early[0], QUANTILE, axis=1)
+        mixed = (1 - share) * decibels + share * early[0] if early else decibels
+        worst: Array = np.quantile(mixed, QUANTILE, axis=1)
         return worst
 
 
