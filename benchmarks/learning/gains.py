@@ -19,10 +19,9 @@ from padecast import measure_gains
 from padecast._noise import Noise
 from padecast.forecasters import Forecaster
 from padecast.lessons import Lesson, Planner
-from padecast.lessons.cost import DAMPED, LINE, Array, Extrapolation, gains_of, law_of
-from padecast.lessons.extrapolation import LINE as DRAWN
-from padecast.lessons.extrapolation import choose_forecaster
-from padecast.methods import DAMPED as RULE
+from padecast.lessons.cost import Array, gains_of, law_of
+from padecast.lessons.extrapolation import LINE, choose_forecaster
+from padecast.methods import DAMPED
 from padecast.policies import Plan
 
 FILE = "lesson-gains.json"
@@ -33,12 +32,12 @@ SEEDS, BUDGETS, BATCH = 12, (6, 8, 10), 12
 def choose(lesson: Lesson, noise: Noise, budget: int, gains: Array) -> tuple[Plan, Forecaster]:
     """Return the plan of a lesson and what forecasts, as :mod:`padecast.handles.learning` chooses them."""
 
-    def search(extrapolation: Extrapolation) -> tuple[int, ...]:
-        return Planner.of(lesson, noise, gains=gains, extrapolation=extrapolation).plans([budget])[budget].steps
+    def search(forecaster: Forecaster) -> tuple[int, ...]:
+        return Planner.of(lesson, noise, gains=gains, forecaster=forecaster).plans([budget])[budget].steps
 
     steps = search(DAMPED)
-    forecaster = choose_forecaster(lesson.singles(noise.levels[:-1]), noise, steps, RULE)
-    return Plan.at(search(LINE) if forecaster == DRAWN else steps, STEPS), forecaster
+    forecaster = choose_forecaster(lesson.singles(noise.levels[:-1]), noise, steps, DAMPED)
+    return Plan.at(search(LINE) if forecaster == LINE else steps, STEPS), forecaster
 
 
 def measure(world: str, journal: Journal) -> None:
@@ -62,7 +61,7 @@ def measure(world: str, journal: Journal) -> None:
     for budget in BUDGETS:
         for way in ("formula", "gains", "flux"):
             plan, forecaster = choose(lesson, noise, budget, np.asarray(rows[way]))
-            line = forecaster == DRAWN
+            line = forecaster == LINE
             drawn = partial(judge, bench, method(plan, forecaster=forecaster), BATCH)
             key = {"plan": plan.steps, "lines": line, "seeds": [UNSEEN, SEEDS]}
             journal.take(drawn, part="plan", world=world, budget=budget, way=way, **key)

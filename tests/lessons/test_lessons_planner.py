@@ -11,10 +11,11 @@ import pytest
 
 from padecast import InvalidOption
 from padecast._noise import Noise
-from padecast.forecasters import Lagrange
+from padecast.forecasters import Lagrange, Reuse
 from padecast.lessons import Identity, Lesson, Planner, Proposal
 from padecast.lessons.analytic import make_look, make_noise
-from padecast.lessons.cost import LINE, REPETITION, Stretches, gains_of, law_of
+from padecast.lessons.cost import Stretches, gains_of, law_of
+from padecast.lessons.extrapolation import LINE
 from padecast.lessons.moves import Neighbours
 from padecast.lessons.planner import DENSITIES, MARGIN, OBJECTIVES
 from padecast.policies import Plan, Spaced, plan_of
@@ -212,18 +213,18 @@ def test_a_published_law_of_gains_goes_by_its_name(name: str) -> None:
 def test_what_comes_behind_the_last_computed_step_is_counted_as_it_is_forecast() -> None:
     """Repetition errs more there than a line of smooth features."""
     look = make_look(20, samples=4)
-    repetition, line = (Planner(look.singles, look.noise, extrapolation=way) for way in (REPETITION, LINE))
+    repetition, line = (Planner(look.singles, look.noise, forecaster=way) for way in (Reuse(), LINE))
     early, late = (0, 1, 2, 4, 7, 11), (0, 1, 2, 5, 11, 18)
     assert repetition.cost(early) > line.cost(early) + 3
     assert repetition.cost(late) - line.cost(late) < repetition.cost(early) - line.cost(early)
 
 
 def test_low_weighs_early_steps_no_more_where_steps_are_repeated() -> None:
-    """Plans of a large latent would end far too early else: on motion under UniPC it cost 11 dB."""
+    """Plans of a large latent would end far too early else."""
     look = make_look(20, samples=4)
     noise = replace(look.noise, size=2e6)
     ends = {
-        objective: Planner(look.singles, noise, objective, extrapolation=REPETITION).plans([8])[8].steps[-1]
+        objective: Planner(look.singles, noise, objective, forecaster=Reuse()).plans([8])[8].steps[-1]
         for objective in ("mean", "low")
     }
     assert abs(ends["low"] - ends["mean"]) <= 2

@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from padecast._errors import InvalidOption
-from padecast._noise import Noise, is_multistep, is_random
-from padecast.forecasters import TCPade
+from padecast._noise import Noise, is_multistep
+from padecast.forecasters import Forecaster, TCPade
+from padecast.hooks.retrace import suit
 from padecast.lessons import Identity, Lesson, Library, Look
-from padecast.lessons.cost import LINE, REPETITION, Extrapolation
-from padecast.lessons.extrapolation import LINE as DRAWN
-from padecast.lessons.extrapolation import choose_forecaster
+from padecast.lessons.extrapolation import LINE, choose_forecaster
 from padecast.lessons.file import LONGEST
 from padecast.lessons.planner import Planner, Proposal
 from padecast.lessons.teacher import Teacher
@@ -146,19 +145,21 @@ class Learning:
         policy, budget = self._policy, self._policy.budget(steps)
 
         multistep = is_multistep(pipe.scheduler)
-        repeats = multistep or is_random(pipe.scheduler)  # see padecast.hooks.retrace
 
-        def search(extrapolation: Extrapolation) -> Proposal:
-            planner = Planner.of(lesson, visited, policy.objective, extrapolation=extrapolation, multistep=multistep)
+        def search(forecaster: Forecaster) -> Proposal:
+            planner = Planner.of(lesson, visited, policy.objective, forecaster=forecaster, multistep=multistep)
             return planner.reach(policy.decibels or 0.0) if budget is None else planner.plans([budget])[budget]
 
-        def find(extrapolation: Extrapolation) -> Proposal:
-            key = (visited, budget, policy.decibels, policy.objective, extrapolation, multistep)
-            return self.library.plan(lesson, key, lambda: search(extrapolation))
+        def find(forecaster: Forecaster) -> Proposal:
+            key = (visited, budget, policy.decibels, policy.objective, forecaster, multistep)
+            return self.library.plan(lesson, key, lambda: search(forecaster))
 
-        proposal, forecaster = find(REPETITION if repeats else Extrapolation()), self.method.forecaster
-        if not repeats and self._prefers_lines(lesson, visited, proposal.steps):
-            proposal, forecaster = find(LINE), DRAWN
+        usual = suit(self.method.forecaster, pipe.scheduler, self.method.retrace)
+        proposal = find(usual)
+        forecaster = self._draw_out(lesson, visited, proposal.steps, usual)
+        has_lines = forecaster == LINE != usual
+        if has_lines:
+            proposal = find(LINE)
         places = {start.begin + step for step in proposal.steps}
         places = _fix(places, [place for place in _switches(pipe, start) if place > start.begin])
         plan = Plan("".join("C" if i < start.begin or i in places else "." for i in range(start.total)))
@@ -166,23 +167,22 @@ class Learning:
         known = f"{lesson.count_runs(levels)} run(s) with {lesson.count_samples(levels)} sample(s)"
         expected = f", about {proposal.decibels:.0f} dB expected (an estimate)" if self.method.retrace else ""
         self.remarks = (f"planned from {known}: {len(places)} of {steps} to be computed{expected}",)
-        if forecaster == DRAWN:
+        if has_lines:
             self.remarks = (*self.remarks, "its forecasts are lines: the lesson's runs were nearer to these")
         if lesson.gains is not None:
             self.remarks = (*self.remarks, f"errors count by {lesson.gains}")
-        return replace(self.method, policy=plan, forecaster=forecaster)
+        return replace(self.method, policy=plan, forecaster=LINE if has_lines else self.method.forecaster)
 
-    def _prefers_lines(self, lesson: Lesson, visited: Noise, steps: tuple[int, ...]) -> bool:
-        """Whether the lesson says that lines are nearer than the method's damped forecasts."""
-        damped = self.method.forecaster
+    def _draw_out(self, lesson: Lesson, visited: Noise, steps: tuple[int, ...], usual: Forecaster) -> Forecaster:
+        """Return the forecaster that a run has as usual, or lines where the lesson says that they are nearer."""
         # Without retracing a line's errors stay in the image; another forecaster is one that the user chose.
-        if not self.method.retrace or not isinstance(damped, TCPade) or damped != DAMPED:
-            return False
+        if not self.method.retrace or not isinstance(usual, TCPade) or self.method.forecaster != DAMPED:
+            return usual
 
-        def compare() -> bool:
-            return choose_forecaster(lesson.singles(visited.levels[:-1]), visited, steps, damped) != damped
+        def choose() -> Forecaster:
+            return choose_forecaster(lesson.singles(visited.levels[:-1]), visited, steps, usual)
 
-        return self.library.plan(lesson, (visited, steps, "lines"), compare)
+        return self.library.plan(lesson, (visited, steps, "forecaster"), choose)
 
     def _say_first(self, lesson: Lesson | None, visited: Noise, first: str) -> str:
         levels = visited.levels[:-1]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from padecast._errors import check
 from padecast._noise import Noise
+from padecast.forecasters import Forecaster, Reuse, TCPade
+from padecast.methods import DAMPED
 
 Array = NDArray[np.float64]
 Steps = NDArray[np.int64]
@@ -80,22 +81,6 @@ def law_of(name: str, total: int) -> Array:
     return result
 
 
-@dataclass(frozen=True)
-class Extrapolation:
-    """What steps behind the last computed one are forecast by, see :class:`padecast.forecasters.TCPade`.
-
-    Args:
-        damping: How fast trust in a line falls; infinite for repetition, 0 for a line.
-        hindsight: Whether a line that would have been worse before is trusted less.
-    """
-
-    damping: float = 16.0
-    hindsight: bool = True
-
-
-DAMPED, REPETITION, LINE = Extrapolation(), Extrapolation(math.inf), Extrapolation(0.0, hindsight=False)
-
-
 class Stretches:
     """Errors that stretches between computed steps leave, as mixtures of what the steps added.
 
@@ -105,7 +90,7 @@ class Stretches:
         gram: ``(S, T, T)`` matrices of S samples.
         noise: Of the grid.
         gains: ``(T,)`` see :func:`gains_of`.
-        extrapolation: Of the steps behind the last computed one.
+        forecaster: Of the steps behind the last computed one: a line as far as it is trusted, or repetition.
         multistep: Whether the solver is one, for which stretches are interpolated over noise levels, not their roots.
     """
 
@@ -114,10 +99,10 @@ class Stretches:
         gram: Array,
         noise: Noise,
         gains: Array,
-        extrapolation: Extrapolation = DAMPED,
+        forecaster: Forecaster = DAMPED,
         multistep: bool = False,
     ) -> None:
-        self.gram, self.gains, self.total, self._extrapolation = gram, gains, len(gains), extrapolation
+        self.gram, self.gains, self.total, self._forecaster = gram, gains, len(gains), forecaster
         places = noise.abscissae if multistep else noise.roots
         self._places = np.arange(self.total, dtype=np.float64) if places is None else np.asarray(places)
         times = noise.abscissae
@@ -246,10 +231,11 @@ class Stretches:
             return result
 
         change = size(ones, -ones)
-        if math.isinf(self._extrapolation.damping):
+        if isinstance(self._forecaster, Reuse):
             return np.zeros_like(change)
-        trust: Array = np.exp(-self._extrapolation.damping * np.sqrt(change / np.maximum(size(ones, ones), 1e-300)))
-        if histories.shape[1] > 2 and self._extrapolation.hindsight:
+        line = self._forecaster if isinstance(self._forecaster, TCPade) else DAMPED
+        trust: Array = np.exp(-line.damping * np.sqrt(change / np.maximum(size(ones, ones), 1e-300)))
+        if histories.shape[1] > 2 and line.hindsight:
             newest, second, third = self._times[histories.T]
             pace = (newest - second) / (second - third)
             trust = trust * np.minimum(1.0, change / np.maximum(size(ones, -1 - pace, pace), 1e-300))

@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 from padecast._errors import check
 from padecast._noise import Noise
 from padecast._steps import Position
-from padecast.lessons.cost import DAMPED, REPETITION, Array, Extrapolation, Stretches, gains_of, law_of, square
+from padecast.forecasters import Forecaster, Reuse
+from padecast.lessons.cost import Array, Stretches, gains_of, law_of, square
 from padecast.lessons.lesson import Lesson
 from padecast.lessons.moves import Moves, Neighbours
+from padecast.methods import DAMPED
 from padecast.policies import Plan, Spaced
 from padecast.policies.spaced import choose_steps
 
@@ -87,7 +89,7 @@ class Planner:
             (:math:`D / (D + 500)`), and where the steps behind the last computed one are repeated, for nothing more.
         gains: ``(T,)`` what an error of each step does to the image, or the name of a published law, see
             :func:`padecast.lessons.cost.law_of`; :func:`padecast.lessons.cost.gains_of` by default.
-        extrapolation: What the steps behind the last computed one are forecast by; damped lines by default.
+        forecaster: By which the steps behind the last computed one are forecast; damped lines by default.
         multistep: Whether the run's solver is one.
 
     Raises:
@@ -107,7 +109,7 @@ class Planner:
         noise: Noise,
         objective: str = "mean",
         gains: Array | str | None = None,
-        extrapolation: Extrapolation = DAMPED,
+        forecaster: Forecaster = DAMPED,
         multistep: bool = False,
     ) -> None:
         gram = np.asarray(gram, dtype=np.float64)
@@ -120,9 +122,9 @@ class Planner:
         check(gains.shape == (total,), "gains", gains.shape, f"one for each of {total} steps")
         check(bool((gains > 0).all()), "gains", float(gains.min()), "above 0 at every step")
         # Repetition behind an early last step is what a solver of several steps forgives least: no early weights there.
-        weighs_early = objective == "low" and extrapolation != REPETITION
+        weighs_early = objective == "low" and not isinstance(forecaster, Reuse)
         early = [gains * np.asarray(noise.levels[:-1])] if weighs_early else []
-        self._stretches = [Stretches(gram, noise, each, extrapolation, multistep) for each in (gains, *early)]
+        self._stretches = [Stretches(gram, noise, each, forecaster, multistep) for each in (gains, *early)]
         self._moves = [Moves(stretches, COHERENT) for stretches in self._stretches]
         self._improved: dict[Steps, Steps] = {}
         self._costs: dict[Steps, float] = {}
