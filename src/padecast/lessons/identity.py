@@ -65,7 +65,7 @@ class Identity:
         """Return how far another is away of which a lesson may be used here until there is one; infinite for all else.
 
         Alone the guidance scales may differ, by a factor of 2 at most, and on the same side of 1, where guidance is
-        switched off: a change that was small where it was measured, on digits alone (docs/lessons.md).
+        switched off: a change that lost nothing where it was measured, on digits and scenes (docs/lessons.md).
 
         Example:
             >>> one, other = Identity("DiT", guidance=3.0), Identity("DiT", guidance=6.0)
