@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import random
 from dataclasses import replace
 from itertools import combinations, pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,10 +16,10 @@ from padecast._noise import Noise
 from padecast.forecasters import Lagrange, Reuse
 from padecast.lessons import Identity, Lesson, Planner, Proposal
 from padecast.lessons.analytic import make_look, make_noise
-from padecast.lessons.cost import Stretches, gains_of, law_of
+from padecast.lessons.cost import GAIN_POWER, Stretches, gains_of, law_of
 from padecast.lessons.extrapolation import LINE
 from padecast.lessons.moves import Neighbours
-from padecast.lessons.planner import DENSITIES, MARGIN, OBJECTIVES
+from padecast.lessons.planner import COHERENT, DENSITIES, MARGIN, OBJECTIVES, OFFSET, SPREAD
 from padecast.policies import Plan, Spaced, plan_of
 
 
@@ -228,3 +230,12 @@ def test_low_weighs_early_steps_no_more_where_steps_are_repeated() -> None:
         for objective in ("mean", "low")
     }
     assert abs(ends["low"] - ends["mean"]) <= 2
+
+
+def test_expected_decibels_are_off_by_no_more_than_they_say() -> None:
+    """Of the worlds on which it was measured how far PSNR lies above minus the cost."""
+    path = Path(__file__).parents[2] / "benchmarks" / "results" / "planner-fit.json"
+    ways = (f"power {GAIN_POWER:g}", COHERENT)
+    rows = [row for row in json.loads(path.read_text())["rows"] if (row["gains"], row["coherence"]) == ways]
+    assert len(rows) == 3
+    assert max(abs(row["offset"] - OFFSET) for row in rows) <= SPREAD

@@ -15,7 +15,7 @@ from padecast.hooks.retrace import suit
 from padecast.lessons import Identity, Lesson, Library, Look
 from padecast.lessons.extrapolation import LINE, choose_forecaster
 from padecast.lessons.file import LONGEST
-from padecast.lessons.planner import Planner, Proposal
+from padecast.lessons.planner import SPREAD, Planner, Proposal
 from padecast.lessons.teacher import Teacher
 from padecast.methods import DAMPED, Method
 from padecast.methods import method as named
@@ -165,7 +165,10 @@ class Learning:
         plan = Plan("".join("C" if i < start.begin or i in places else "." for i in range(start.total)))
         levels = visited.levels[:-1]
         known = f"{lesson.count_runs(levels)} run(s) with {lesson.count_samples(levels)} sample(s)"
-        expected = f", about {proposal.decibels:.0f} dB expected (an estimate)" if self.method.retrace else ""
+        guess = (
+            f", about {proposal.decibels:.0f} dB expected (an estimate, off by up to {SPREAD:.0f} dB between models)"
+        )
+        expected = guess if self.method.retrace else ""
         self.remarks = (f"planned from {known}: {len(places)} of {steps} to be computed{expected}",)
         if has_lines:
             self.remarks = (*self.remarks, "its forecasts are lines: the lesson's runs were nearer to these")

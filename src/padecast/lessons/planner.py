@@ -40,6 +40,8 @@ DENSITIES = (0.7, 1.0, 1.4)
 """Of the rule's plans that a search begins from."""
 SLOPE, OFFSET = 1.0, 24.0
 """Decibels of PSNR over those of the cost; see :func:`Proposal`."""
+SPREAD = 13.0
+"""Decibels by which demo models lie beside that, at most (benchmarks/results/planner-fit.json)."""
 
 
 @dataclass(frozen=True)
