@@ -20,7 +20,7 @@ from padecast.policies import Plan, Policy
 
 COUNTS = {"digits:matched": 24, "scenes:matched": 24, "motion:matched": 6}
 """Seeds of every world."""
-BATCHES = {"digits:matched": 24, "scenes:matched": 12, "motion:matched": 3}
+BATCHES = {"digits:matched": 24, "scenes:matched": 12, "scenes:as-flux": 8, "motion:matched": 3}
 CEILING = 1e-10
 
 

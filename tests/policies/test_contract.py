@@ -184,7 +184,7 @@ CASES = [
 ]
 # Options that every value of their type fits, and those with an error of their own.
 ALL_FIT = {f"{name}.last" for name in ("stability", "interval", "growing", "tolerance", "accumulated", "first-block")}
-ALL_FIT |= {"spaced.last", "learned.near"} | {
+ALL_FIT |= {"spaced.last", "learned.near", "learned.watchful"} | {
     "delta.last",
     "magnitude.last",
     "rate.last",

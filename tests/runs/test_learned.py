@@ -525,3 +525,20 @@ def test_a_callback_is_told_what_the_run_taught_and_nothing_of_it_is_kept() -> N
     assert len(reports) == 2 and any("taught" in remark for remark in reports[0].remarks)
     with run:
         assert run.report.remarks == ()
+
+
+def test_a_step_more_after_a_surprise_and_the_plan_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    pipe = piped()
+    with accelerate(pipe, "learned", computed=4, lessons=False) as run:
+        sample(pipe)
+        planned = sample(pipe)
+        plan = run.report.plan
+    library_of.cache_clear()
+    with accelerate(pipe, "learned:watchful=true", computed=4, lessons=False) as run:
+        sample(pipe)
+        for seed in range(3):
+            assert torch.equal(sample(pipe), planned) and noted(run, f"{3 - seed} more run(s) tell first what is usual")
+            assert run.report.plan == plan
+        assert torch.equal(sample(pipe), planned) and noted(run, "3 run(s) tell what that is")
+        monkeypatch.setattr("padecast.policies.watchful.LIMIT", -100.0)
+        assert not torch.equal(sample(pipe), planned) and run.report.computed == 5

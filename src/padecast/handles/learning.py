@@ -20,6 +20,7 @@ from padecast.lessons.teacher import Teacher
 from padecast.methods import DAMPED, Method
 from padecast.methods import method as named
 from padecast.policies import Always, Learned, Plan, Spaced
+from padecast.policies.watchful import LEAST, Surprises, Watchful
 from padecast.session.observer import Observer
 from padecast.targets.pipelines import models_of
 
@@ -174,7 +175,21 @@ class Learning:
             self.remarks = (*self.remarks, "its forecasts are lines: the lesson's runs were nearer to these")
         if lesson.gains is not None:
             self.remarks = (*self.remarks, f"errors count by {lesson.gains}")
-        return replace(self.method, policy=plan, forecaster=LINE if has_lines else self.method.forecaster)
+        forecaster = LINE if has_lines else self.method.forecaster
+        if policy.watchful and not plan.computes_all:
+            plan = self._watch(plan, lesson, visited, LINE if has_lines else usual)
+        return replace(self.method, policy=plan, forecaster=forecaster)
+
+    def _watch(self, plan: Plan, lesson: Lesson, visited: Noise, forecaster: Forecaster) -> Watchful:
+        """Return the plan with a step more behind every computed one that surprises, as its runs so far tell."""
+        surprises = self.library.plan(lesson, (visited, plan, "surprises"), Surprises)
+        watchful = Watchful(plan.steps, forecaster, surprises)
+        left = LEAST - surprises.runs
+        known = f"{surprises.runs} run(s) tell what that is"
+        when = f"{left} more run(s) tell first what is usual" if left > 0 else known
+        fact = f"up to {watchful.most} more are computed where a step is further from its forecast than is usual"
+        self.remarks = (*self.remarks, f"{fact}: {when}")
+        return watchful
 
     def _draw_out(self, lesson: Lesson, visited: Noise, steps: tuple[int, ...], usual: Forecaster) -> Forecaster:
         """Return the forecaster that a run has as usual, or lines where the lesson says that they are nearer."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,9 +14,7 @@ Array = NDArray[np.float64]
 Steps = NDArray[np.int64]
 MOST = 64 * 2**20
 """Bytes of stretches that are remembered, at most."""
-GAIN_ORIGIN = 1000.0
-"""Numbers of a latent from which on it shows its structure through more noise."""
-GAIN_POWER = 0.75
+GAIN_POWER = 0.5
 LAWS = {"flux": (0.4806, 0.0641, 0.4783), "wan": (1.214, 0.2463, 3.832), "cogvideox": (2.185, 0.213, 3.449)}
 """Published gains of FLUX.1-dev, Wan2.1-T2V-1.3B and CogVideoX-2B over 50 steps: a, b and alpha of :func:`law_of`."""
 
@@ -27,22 +23,22 @@ def gains_of(noise: Noise, power: float = GAIN_POWER) -> Array:
     r"""Return what an error of each step's output does to the final image, up to a constant.
 
     .. math:: g_i = \gamma_i \left( \frac{\ell_i - \ell_{i+1}}{\ell_i} \right)^{p},
-              \qquad \ell_i = \frac{\sigma_i}{\sigma_i + \kappa \alpha_i}, \quad \kappa = \sqrt{1 + D / 1000}
+              \qquad \ell_i = \frac{\sigma_i}{\sigma_i + \alpha_i}
 
     The first factor turns an error of the output into one of the clean image that it says (sigma, for velocities), and
-    the second is the share of the noise that the step takes away. With p = 1 and a small latent g is the sampler's
-    stride; with p = 0 errors of the clean image count alike at all steps. In between lies what tells good plans from
-    better ones: p and the origin of kappa were chosen on calibration samples of demo worlds
-    (benchmarks/learning/fit.py).
+    the second is the share of the noise that the step takes away. With p = 1 g is the sampler's stride, what an error
+    does if the model never notices; with p = 0 errors of the clean image count alike at all steps, as if the model
+    took them up each time. The mean of both tells good plans from better ones: p was chosen on demo worlds, on seeds
+    that no comparison has (benchmarks/learning/laws.py).
 
     Args:
         noise: Of the run's grid.
-        power: p, 0 to 1. Default 0.75.
+        power: p, 0 to 1. Default 0.5.
 
     Returns:
         ``(T,)``.
     """
-    levels = np.asarray(noise.effective(math.sqrt(1 + noise.size / GAIN_ORIGIN)))
+    levels = np.asarray(noise.effective(1.0))
     after = levels[1:].copy()
     for index in range(len(after) - 2, -1, -1):  # a solver that evaluates twice at a level goes to the next other one
         after[index] = after[index + 1] if after[index] >= levels[index] else after[index]

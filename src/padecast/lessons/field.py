@@ -29,7 +29,7 @@ def list_plans(gram: Array, planner: Planner, budgets: Sequence[int], count: int
         >>> from padecast.lessons.analytic import make_look
         >>> look = make_look(steps=8)
         >>> list_plans(look.singles, Planner(look.singles, look.noise), [2], 3)
-        {2: [(0, 3), (0, 7), (0, 4)]}
+        {2: [(0, 3), (0, 4), (0, 7)]}
     """
     noise, objective = planner.noise, planner.objective
     planners = [planner, Planner(gram, noise, objective, gains_of(noise, 1.0))]

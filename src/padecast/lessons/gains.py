@@ -18,19 +18,19 @@ class Gains:
     .. math:: g_i = \frac{\lVert \Delta x_T \rVert}{\lVert \Delta v_i \rVert}
 
     with an error :math:`\Delta v_i` of what the sampler is given at step i, and what it leaves in the final latents.
-    Other step counts and shifts read the ratio to :func:`padecast.lessons.cost.gains_of`, which knows their strides.
+    Other step counts and shifts read the ratio to their strides, :func:`padecast.lessons.cost.gains_of` with power 1.
 
     Args:
         levels: ``(T,)`` effective noise levels of the steps, falling.
         values: ``(T,)`` the gains.
-        ratios: ``(T,)`` their ratios to ``gains_of`` of the same grid.
+        ratios: ``(T,)`` their ratios to the strides of the same grid.
 
     Example:
         >>> from padecast.lessons.analytic import make_noise
         >>> from padecast.lessons.cost import gains_of
         >>> noise = make_noise(4)
-        >>> gains = Gains.between(noise, {step: 2 * gains_of(noise)[step] for step in (1, 3)})
-        >>> np.round(gains.ratios, 3).tolist(), bool(np.allclose(gains.at(noise), gains_of(noise)))
+        >>> gains = Gains.between(noise, {step: 2 * gains_of(noise, 1.0)[step] for step in (1, 3)})
+        >>> np.round(gains.ratios, 3).tolist(), bool(np.ptp(gains.at(noise) / gains_of(noise, 1.0)) < 1e-12)
         ([2.0, 2.0, 2.0, 2.0], True)
     """
 
@@ -42,14 +42,14 @@ class Gains:
     def between(cls, noise: Noise, measured: Mapping[int, float]) -> Gains:
         """Return the gains of all steps from those of a few.
 
-        Between them, the logarithm of the ratio to ``gains_of`` is linear in the root of the noise level; beyond them,
+        Between them, the logarithm of the ratio to the stride is linear in the root of the noise level; beyond them,
         the ratio is that of the nearest.
 
         Args:
             noise: Of the run's grid, whose levels fall.
             measured: Gains above 0, by step.
         """
-        steps, law = sorted(measured), gains_of(noise)
+        steps, law = sorted(measured), gains_of(noise, 1.0)
         logs = [float(np.log(measured[step] / law[step])) for step in steps]
         ratios = np.exp(_interpolate(noise.levels[:-1], [noise.levels[step] for step in steps], logs))
         return cls(noise.levels[:-1], tuple((ratios * law).tolist()), tuple(ratios.tolist()))
@@ -57,14 +57,15 @@ class Gains:
     def at(self, noise: Noise) -> Array:
         """Return the gains ``(N,)`` at another grid, on the scale of ``gains_of``.
 
-        The scale is that at which ratios have a geometric mean of 1 where they were measured: the constants of expected
-        decibels belong to it.
+        The scale is that at which ratios to ``gains_of`` have a geometric mean of 1 where they were measured: the
+        constants of expected decibels belong to it.
 
         Args:
             noise: Of a grid of N steps.
         """
-        logs = np.log(self.ratios)
-        result: Array = gains_of(noise) * np.exp(_interpolate(noise.levels[:-1], self.levels, logs - logs.mean()))
+        logs, strides = np.log(self.ratios), gains_of(noise, 1.0)
+        scale = np.log(gains_of(noise) / strides).mean() - logs.mean()
+        result: Array = strides * np.exp(_interpolate(noise.levels[:-1], self.levels, logs + scale))
         return result
 
     def __str__(self) -> str:

@@ -38,9 +38,9 @@ FEW = 6
 """Budgets of which each is searched from all plans of the rule; of more, each from the best of them alone."""
 DENSITIES = (0.7, 1.0, 1.4)
 """Of the rule's plans that a search begins from."""
-SLOPE, OFFSET = 1.0, 24.0
+SLOPE, OFFSET = 1.0, 22.0
 """Decibels of PSNR over those of the cost; see :func:`Proposal`."""
-SPREAD = 13.0
+SPREAD = 8.0
 """Decibels by which demo models lie beside that, at most (benchmarks/results/planner-fit.json)."""
 
 

@@ -40,6 +40,9 @@ class Learned(Policy):
             own, as the report says. Default true; with false such a run teaches.
         objective: ``"low"`` (default): the tenth percentile of decibels over the samples seen, and errors of early
             steps count for more; ``"mean"``: their mean.
+        watchful: Whether a step more is computed where a computed one lies far from its forecast, compared with the
+            runs of the plan before, see :class:`padecast.policies.watchful.Watchful`. It costs a few steps in a
+            hundred and mends the worst images. Default false.
 
     Raises:
         InvalidOption: If an option is out of range, or more than one is asked for.
@@ -63,6 +66,7 @@ class Learned(Policy):
     runs: int = 1
     objective: str = "low"
     near: bool = True
+    watchful: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
