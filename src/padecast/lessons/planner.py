@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -36,6 +37,8 @@ MARGIN = 0.5
 """Decibels that a plan has to be expected to gain over the uncalibrated rule's, which is taken else."""
 FEW = 6
 """Budgets of which each is searched from all plans of the rule; of more, each from the best of them alone."""
+BEHIND = 2.0
+"""Decibels that a plan of the rule may be behind what is there, to be improved too where many budgets are asked for."""
 DENSITIES = (0.7, 1.0, 1.4)
 """Of the rule's plans that a search begins from."""
 SLOPE, OFFSET = 1.0, 22.0
@@ -193,8 +196,10 @@ class Planner:
                 steps = self._insert(steps)
             if count in counts:
                 rules = sorted(dict.fromkeys(self._rules(count)), key=self.cost)
-                rule, begins = rules[0], (steps, *rules[: 1 if len(counts) > FEW else None])
-                steps = min(map(self._improve, dict.fromkeys(begins)), key=self.cost)
+                rule, steps = rules[0], self._improve(steps)
+                behind = self.cost(steps) + BEHIND if len(counts) > FEW else math.inf
+                begins = [each for each in rules[: 1 if len(counts) > FEW else None] if self.cost(each) < behind]
+                steps = min((steps, *map(self._improve, begins)), key=self.cost)
                 # One run's matrix is a sample: of a gain that it hardly sees, nothing is left on others.
                 chosen = rule if self.cost(rule) - self.cost(steps) < MARGIN else steps
                 yield Proposal(chosen, self.total, self._costs[chosen])

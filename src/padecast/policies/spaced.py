@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, ClassVar
 
+import numpy as np
+
 from padecast._errors import check
 from padecast._geometry import Geometry
 from padecast._steps import Position, Trace
@@ -113,10 +115,9 @@ def choose_steps(places: Sequence[float], count: int) -> frozenset[int]:
     if count < 2:
         return frozenset(range(count))
     first, last = places[0], places[-1]
+    even = first + (last - first) * np.arange(count) / (count - 1)
     steps: list[int] = []
-    for number in range(count):
-        place = first + (last - first) * number / (count - 1)
-        nearest = min(range(size), key=lambda index: abs(places[index] - place))
+    for nearest in np.abs(np.subtract.outer(even, places)).argmin(1).tolist():
         steps.append(max(nearest, steps[-1] + 1 if steps else 0))
     steps[-1] = size - 1
     for number in range(count - 2, -1, -1):  # as many as were asked for, where several fall on one step
