@@ -16,7 +16,6 @@ WAYS = {
     "learned": "learned from one run",
     "learned:runs=4": "learned from four",
     "learned:objective=mean": "learned from one, by the mean",
-    "learned:runs=4,objective=mean": "learned from four, by the mean",
     "adaptive": "adaptive",
     "tc-pade": "tc-pade",
     "tc-pade:last=false": "tc-pade, last step free",
@@ -34,7 +33,6 @@ PAIRS = {
     "one run, against a thorough calibration": ("learned", "calibrated thorough"),
     "four runs, against one": ("learned:runs=4", "learned"),
     "one run, low against mean": ("learned", "learned:objective=mean"),
-    "four runs, low against mean": ("learned:runs=4", "learned:runs=4,objective=mean"),
     "quick calibration, against thorough": ("calibrated quick", "calibrated thorough"),
 }
 

@@ -53,8 +53,8 @@ def test_projected_outputs_keep_the_errors_of_forecasts() -> None:
 
 
 @pytest.mark.parametrize("numel", [NUMEL, 2 * NUMEL])
-def test_of_outputs_memory_holds_projections_and_a_byte_for_every_number_of_one(numel: int) -> None:
-    assert watch(outputs(samples=1, numel=numel)).nbytes == STEPS * SIZE * 4 + numel
+def test_of_outputs_memory_holds_projections_and_signs_as_large_as_one_output(numel: int) -> None:
+    assert watch(outputs(samples=1, numel=numel)).nbytes == STEPS * SIZE * 4 + 4 * numel
     assert watch(outputs(samples=1, numel=64)).nbytes == STEPS * 64 * 4
 
 

@@ -305,7 +305,7 @@ class Handle(Listener):
             self._serving.policy,
             self._forecaster(),
             total,
-            measure=self._measure,
+            measure=self._measure and not observers,  # a run that teaches is computed whole: there is nothing to weigh
             dtype=self._storage.dtype,
             offload=self._storage.offload,
             spare=spare,
