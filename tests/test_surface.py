@@ -75,6 +75,8 @@ ELEMENTARY = {
     "plan": "the user's own",
     "ends": "overrules another policy at the ends",
     "cap": "overrules another policy in between",
+    "window": "overrules another policy outside a part of the run",
+    "anchors": "overrules another policy at the user's own steps",
 }
 
 every_part = pytest.mark.parametrize(("name", "part"), DOCUMENTED.items(), ids=list(DOCUMENTED))
