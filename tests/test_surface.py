@@ -27,6 +27,7 @@ PUBLIC = {
     "DamagedFile",
     "FeatureChanged",
     "Geometry",
+    "Grid",
     "Handle",
     "InvalidOption",
     "InvalidPlan",
@@ -37,6 +38,7 @@ PUBLIC = {
     "PadecastError",
     "PadecastWarning",
     "Position",
+    "Rehearsal",
     "Report",
     "Session",
     "Trace",
@@ -54,6 +56,7 @@ PUBLIC = {
     "method",
     "methods",
     "policies",
+    "rehearse",
     "targets",
 }
 MODULES = (padecast, forecasters, lessons, policies, targets, zoo)
