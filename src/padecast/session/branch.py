@@ -334,3 +334,13 @@ def check_shapes(inputs: Streams, output: Streams) -> None:
                 "between them.\nUsual cause: a span that begins or ends where the model concatenates or drops "
                 "tokens. Choose another span."
             )
+
+
+def name_of(branch: str, stage: int) -> str:
+    """Return under which name a branch is remembered at a stage of the step.
+
+    Example:
+        >>> name_of("cond", 0), name_of("cond", 1), name_of("", 1)
+        ('cond', 'cond, stage 1', 'stage 1')
+    """
+    return ", ".join(filter(None, (branch, f"stage {stage}" if stage else "")))

@@ -146,3 +146,22 @@ def read_level(sigma: float | Tensor) -> float:
         return float(sigma)
     low, high = torch.stack(torch.aminmax(sigma.detach())).tolist()
     return float(high) if is_same(low, high) else math.nan
+
+
+def count_steps(total: int | None, grid: Grid | None) -> int:
+    """Return how many steps a run has.
+
+    Raises:
+        InvalidOption: If nothing says it, or two things that differ.
+    """
+    if total is None:
+        check(grid is not None, "total", total, "the steps of the run, or its noise levels, grid=padecast.Grid(sigmas)")
+        assert grid is not None
+        return grid.steps
+    check(total >= 1, "total", total, "1 step or more")
+    if grid is not None and grid.steps != total:
+        raise InvalidOption(
+            f"total={total} steps are not the {grid.steps} of the grid.\n"
+            "A grid has one level more than steps: its last is where the run ends. Leave total out, it says it all."
+        )
+    return total

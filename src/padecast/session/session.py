@@ -15,13 +15,13 @@ from padecast._noise import Noise
 from padecast._steps import Position, Trace, normalise
 from padecast.forecasters import Forecaster
 from padecast.forecasters.extras import Moments, State
-from padecast.memory.arithmetic import Rows, Streams
+from padecast.memory.arithmetic import Rows, Streams, make_origin
 from padecast.memory.memory import Memory
 from padecast.memory.ring import Storage
 from padecast.policies import Policy
-from padecast.session.branch import Branch, Run
+from padecast.session.branch import Branch, Run, name_of
 from padecast.session.decisions import Course, check_place, check_shown
-from padecast.session.grid import Evaluation, Grid, read_level
+from padecast.session.grid import Evaluation, Grid, count_steps, read_level
 from padecast.session.histories import Histories
 from padecast.session.observer import Observer
 from padecast.session.route import Route
@@ -119,7 +119,8 @@ class Session:
         self.records = self._course.records
         self.unplaced = 0  # calls of a model whose place in the schedule was not known, and which were computed
         self._noise: Noise | None = None
-        self._stage, self._surprise = 0, ""
+        self._stage = 0
+        self.remarks: tuple[str, ...] = ()  # what is to be said of the run besides its steps
         if self._route is not None:
             self._route.reset()
 
@@ -214,20 +215,20 @@ class Session:
             return Evaluation(level, self.records[-1].at.index, stage)
         call = self._route.place(level, lambda call: self._has_served(call, branch))
         if call is None:
-            self._note_unforeseen(level)
+            self.unplaced += 1
+            self._warn(level)
         return call
+
+    def _warn(self, level: float) -> None:
+        """Warn of the first call of a run that was not foreseen."""
+        if not self.remarks:
+            since = f"after step {self.records[-1].at.index} of {self.total}" if self.records else "at the start"
+            self.remarks = (f"a call at the noise level {level:.6g} was not foreseen {since}: the rest was computed",)
+            cause = "Usual cause: a sampler whose steps depend on what it is given, or other levels than the grid's."
+            warnings.warn(f"{self.remarks[0]}.\n{cause}", PadecastWarning, stacklevel=5)
 
     def _has_served(self, call: Evaluation, branch: str) -> bool:
         return self._course.is_at(call.step) and self.branch(branch, call.stage).is_served
-
-    def _note_unforeseen(self, level: float) -> None:
-        """Count a call that has no place in the run, and warn of the first."""
-        self.unplaced += 1
-        if not self._surprise:
-            since = f"after step {self.records[-1].at.index} of {self.total}" if self.records else "at the start"
-            self._surprise = f"a call at the noise level {level:.6g} was not foreseen {since}: the rest was computed"
-            cause = "Usual cause: a sampler whose steps depend on what it is given, or other levels than the grid's."
-            warnings.warn(f"{self._surprise}.\n{cause}", PadecastWarning, stacklevel=5)
 
     def _position(self, index: int, time: float | None, features: Tensor) -> Position:
         """Return where a step lies; the noise levels of a run are those of latents as large as its first features."""
@@ -245,7 +246,7 @@ class Session:
         Only lessons and calibrations need it, and only where a step has several branches. Of a step with several
         evaluations the first is told.
         """
-        if self.records and not self._stage and not self._surprise:
+        if self.records and not self._stage and not self.remarks:
             record = self.records[-1]
             for observer in self._run.observers:
                 observer.hear_guided(record.at, output, record.computed)
@@ -341,45 +342,6 @@ class Session:
         return frozenset(name for name, branch in self._branches.items() if branch.stage)
 
     @property
-    def remarks(self) -> tuple[str, ...]:
-        """What is to be said of the run besides its steps."""
-        return (self._surprise,) if self._surprise else ()
-
-    @property
     def plan(self) -> str:
         """What was done so far: ``C`` computed, ``.`` forecast, a space for steps of the grid not visited."""
         return self._course.plan(self.total)
-
-
-def count_steps(total: int | None, grid: Grid | None) -> int:
-    """Return how many steps a run has.
-
-    Raises:
-        InvalidOption: If nothing says it, or two things that differ.
-    """
-    if total is None:
-        check(grid is not None, "total", total, "the steps of the run, or its noise levels, grid=padecast.Grid(sigmas)")
-        assert grid is not None
-        return grid.steps
-    check(total >= 1, "total", total, "1 step or more")
-    if grid is not None and grid.steps != total:
-        raise InvalidOption(
-            f"total={total} steps are not the {grid.steps} of the grid.\n"
-            "A grid has one level more than steps: its last is where the run ends. Leave total out, it says it all."
-        )
-    return total
-
-
-def name_of(branch: str, stage: int) -> str:
-    """Return under which name a branch is remembered at a stage of the step.
-
-    Example:
-        >>> name_of("cond", 0), name_of("cond", 1), name_of("", 1)
-        ('cond', 'cond, stage 1', 'stage 1')
-    """
-    return ", ".join(filter(None, (branch, f"stage {stage}" if stage else "")))
-
-
-def make_origin(features: Tensor) -> Tensor:
-    """Return zeros of a shape, dtype and device that take no memory: one number that stands for all."""
-    return features.new_zeros(()).requires_grad_(features.requires_grad).expand(features.shape)
