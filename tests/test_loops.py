@@ -29,6 +29,7 @@ from padecast import (
 from padecast._noise import noise_at, noise_of
 from padecast.forecasters import Lagrange, Reuse
 from padecast.policies import Always, Interval, Plan
+from padecast.session.grid import Evaluation
 from padecast.session.observer import Observer
 
 LINEAR = torch.linspace(1, 0, 9)
@@ -102,6 +103,11 @@ def test_levels_nearer_than_the_tolerance_are_told_by_the_nearest_and_repeated_o
 def test_levels_that_are_no_run_are_refused(sigmas: list[float], message: str) -> None:
     with pytest.raises(InvalidOption, match=message):
         Grid(sigmas)
+
+
+def test_evaluations_lie_in_the_steps_of_their_grid() -> None:
+    with pytest.raises(InvalidOption, match=r"evaluations=(?s:.*)step=8(?s:.*)calls at steps 0 to 1"):
+        Grid([1.0, 0.5, 0.0], evaluations=[Evaluation(1.0, 0), Evaluation(0.5, 8)])
 
 
 @pytest.mark.filterwarnings("ignore:__array__")
@@ -417,6 +423,21 @@ def test_a_sampler_may_look_at_a_model_and_take_options() -> None:
     assert rehearse(shifted, LINEAR, model=Sampling(), options={"eta": 0.5}).is_known
     with pytest.raises(KeyboardInterrupt):
         rehearse(lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt), LINEAR)
+
+
+def test_a_sampler_may_hand_over_what_it_wants_called() -> None:
+    def guided(model: Any, x: Tensor, sigmas: Tensor, extra_args: dict[str, Any], **told: Any) -> Tensor:
+        parts: list[Tensor] = []
+        assert extra_args == {"seed": 3}
+        samplers.euler(model, x, sigmas, {**extra_args, "hear": parts.append}, **told)
+        return parts[-1] + parts[0]
+
+    def finish(denoised: Tensor, x: Tensor, sigma: Tensor, *, hear: Callable[[Tensor], None], seed: int) -> Tensor:
+        hear(denoised)
+        return denoised * seed
+
+    assert "IndexError" in rehearse(guided, LINEAR, extra_args={"seed": 3}).fact
+    assert rehearse(guided, LINEAR, extra_args={"seed": 3}, finish=finish).steps == 8
 
 
 # What was not foreseen -----------------------------------------------------------------------------------------------

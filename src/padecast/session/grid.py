@@ -92,6 +92,8 @@ class Grid:
             )
         check(output in OUTPUTS, "output", output, " or ".join(map(repr, OUTPUTS)))
         check(size is None or 0 < size < math.inf, "size", size, "numbers of one sample's latents, above 0")
+        beyond = [call for call in evaluations if not 0 <= call.step < len(levels) - 1]
+        check(not beyond, "evaluations", beyond[:1], f"calls at steps 0 to {len(levels) - 2}")
         values = {"sigmas": levels, "flow": flow, "output": output, "size": size, "evaluations": tuple(evaluations)}
         for name, value in values.items():
             object.__setattr__(self, name, value)

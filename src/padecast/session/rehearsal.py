@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -83,6 +84,9 @@ class Rehearsal:
         return self.fact or f"{len(self.evaluations)} evaluations in {self.steps} steps"
 
 
+Finish = Callable[..., Tensor]
+
+
 class Stop(Exception):
     """Ends a rehearsal."""
 
@@ -92,21 +96,23 @@ class Blank:
 
     Args:
         answer: Returns what is said to be the clean image.
-        model: What a sampler may look at besides. Default nothing.
+        finish: Makes of that what the sampler is given, see :func:`rehearse`.
+        model: What a sampler may look at besides.
         most: Calls after which it ends the sampler.
     """
 
-    def __init__(self, answer: Callable[[Tensor], Tensor], model: Any, most: int) -> None:
-        self._answer, self._model, self._most = answer, model, most
+    def __init__(self, answer: Callable[[Tensor], Tensor], finish: Finish | None, model: Any, most: int) -> None:
+        self._answer, self._finish, self._model, self._most = answer, finish, model, most
         self.levels: list[float] = []
         self.ends: list[int] = []
 
-    def __call__(self, x: Tensor, sigma: Tensor | float, *_: Any, **__: Any) -> Tensor:
+    def __call__(self, x: Tensor, sigma: Tensor | float, *_: Any, **extra: Any) -> Tensor:
         """Return the clean image that it says."""
         if len(self.levels) >= self._most:
             raise Stop
         self.levels.append(read_level(sigma))
-        return self._answer(x)
+        denoised = self._answer(x)
+        return denoised if self._finish is None else self._finish(denoised, x, sigma, **extra)
 
     def __getattr__(self, name: str) -> Any:
         if self._model is None or name.startswith("__"):
@@ -124,12 +130,15 @@ def rehearse(
     *,
     model: Any = None,
     options: Mapping[str, Any] | None = None,
+    extra_args: Mapping[str, Any] | None = None,
+    finish: Finish | None = None,
     shape: Sequence[int] = SHAPE,
 ) -> Rehearsal:
     """Return which noise levels a sampler will evaluate, in order, by running it twice with models of nothing.
 
-    It is called as those of k-diffusion are: ``sampler(model, x, sigmas, extra_args={}, callback=..., disable=True)``,
-    with latents of a few numbers, so that it takes milliseconds. The evaluation before the sampler's callback is the
+    It is called as those of k-diffusion are: ``sampler(model, x, sigmas, extra_args=..., callback=..., disable=True)``,
+    with latents of a few numbers, and plain noise for its ``noise_sampler`` where it takes one, so that it takes
+    milliseconds. The evaluation before the sampler's callback is the
     first of a step, stage 0; those after it belong to the same step, up to the one before the next callback. Where a
     sampler evaluates several times before its first callback, a callback ends a step; where it has none, a step begins
     at every level of the run. The two models say different things: a sampler whose evaluations then differ chooses them
@@ -141,6 +150,9 @@ def rehearse(
         sigmas: The noise levels of the run, the last where it ends.
         model: What the sampler looks at besides calling the model: attributes are read from it. Default nothing.
         options: Further arguments of the sampler, such as ``{"eta": 0.5}``. Default none.
+        extra_args: What the sampler hands on to the model at every call. Default nothing.
+        finish: Makes of what the model says what the sampler is given, ``finish(denoised, x, sigma, **extra_args)``,
+            where the sampler hands over functions that it wants called, as those of CFG++ do. Default as it is.
         shape: Of the latents. Default ``(1, 4, 2, 2)``.
 
     Returns:
@@ -157,9 +169,9 @@ def rehearse(
     name = getattr(sampler, "__name__", type(sampler).__name__)
     runs: list[tuple[Evaluation, ...]] = []
     for answer in (torch.zeros_like, torch.sin):
-        blank = Blank(answer, model, MOST * len(plain) + SPARE)
+        blank = Blank(answer, finish, model, MOST * len(plain) + SPARE)
         try:
-            _run(sampler, blank, levels, dict(options or {}), shape)
+            _run(sampler, blank, levels, {**(options or {}), "extra_args": dict(extra_args or {})}, shape)
         except Stop:
             return Rehearsal(plain, (), f"the sampler {name} did not end within {len(blank.levels)} evaluations")
         except Exception as error:
@@ -182,9 +194,20 @@ def _run(
             torch.manual_seed(0)
             # Of the sampler's own scale: what it is given is as large as at the first level.
             x = torch.randn(tuple(shape), device=sigmas.device) * sigmas[0].float()
-            sampler(blank, x, sigmas, extra_args={}, callback=blank.note, disable=True, **options)
+            if "noise_sampler" not in options and _takes(sampler, "noise_sampler"):
+                # Its own would be a Brownian tree, which takes longer than all else.
+                options = {**options, "noise_sampler": lambda *_: torch.randn_like(x)}
+            sampler(blank, x, sigmas, callback=blank.note, disable=True, **options)
     finally:
         random.setstate(state)
+
+
+def _takes(sampler: Callable[..., Any], option: str) -> bool:
+    """Whether a sampler has an argument of a name."""
+    try:
+        return option in inspect.signature(sampler).parameters
+    except (TypeError, ValueError):
+        return False
 
 
 def _agree(first: Evaluation, second: Evaluation) -> bool:
