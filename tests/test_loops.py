@@ -189,6 +189,18 @@ def test_a_run_may_begin_in_the_middle_and_begin_again() -> None:
     assert session.plan == "C.C.C.CC"
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("steps", [8, 50])
+def test_levels_may_be_rounded_as_their_dtype_does(dtype: torch.dtype, steps: int) -> None:
+    sigmas = torch.linspace(1, 0, steps + 1)
+    session, x = Session(Interval(every=2), Lagrange(1), grid=Grid(sigmas)), torch.zeros(1, 2)
+    for sigma in sigmas[:-1]:
+        for branch in ("cond", "uncond"):
+            session.step(x, sigma=sigma.to(dtype), branch=branch, compute=lambda: x + 1)
+    assert len(session.plan) == steps and " " not in session.plan and not session.unplaced
+    assert Grid(sigmas).find(sigmas[3].to(dtype)) == 3 and Grid([0.5, 0.0]).find(0.501) is None
+
+
 def test_branches_of_one_level_are_one_step() -> None:
     session, calls = Session(Plan(PLAN), Lagrange(1), grid=Grid(LINEAR)), Counter[str]()
 

@@ -112,11 +112,12 @@ class Grid:
         """Return the place of a noise level, the nearest within a ten-thousandth of it; ``None`` if it has none.
 
         Args:
-            sigma: A number, or a tensor of values that are alike; reading one on a GPU waits for it.
+            sigma: A number, or a tensor of values that are alike; reading one on a GPU waits for it. One of a narrow
+                dtype may lie as far off as that rounds.
             start: The first place that is looked at. The last place is where the run ends.
         """
-        level = read_level(sigma)
-        places = [place for place in range(start, len(self.sigmas)) if is_same(level, self.sigmas[place])]
+        level, tolerance = read_level(sigma), tolerance_of(sigma)
+        places = [place for place in range(start, len(self.sigmas)) if is_same(level, self.sigmas[place], tolerance)]
         return min(places, key=lambda place: abs(self.sigmas[place] - level), default=None)
 
     def noise(self, size: float | None = None) -> Noise:
@@ -130,9 +131,21 @@ class Grid:
         return noise_at(self.sigmas, ORIGIN if size is None else size, self.flow, self.output)
 
 
-def is_same(level: float, other: float) -> bool:
+def is_same(level: float, other: float, tolerance: float = TOLERANCE) -> bool:
     """Whether two noise levels are one, but for rounding; a level that is not a number is none."""
-    return abs(level - other) <= TOLERANCE * max(abs(level), abs(other))
+    return abs(level - other) <= tolerance * max(abs(level), abs(other))
+
+
+def tolerance_of(sigma: float | Tensor) -> float:
+    """Return how far a noise level may lie off: more in bfloat16 and float16, which round it.
+
+    Example:
+        >>> tolerance_of(0.5), tolerance_of(torch.tensor(0.5, dtype=torch.bfloat16))
+        (0.0001, 0.0078125)
+    """
+    if not isinstance(sigma, Tensor) or not sigma.is_floating_point():
+        return TOLERANCE
+    return max(TOLERANCE, torch.finfo(sigma.dtype).eps)
 
 
 def read_level(sigma: float | Tensor) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from padecast.session.grid import Evaluation, Grid, is_same
+from padecast.session.grid import TOLERANCE, Evaluation, Grid, is_same
 
 
 class Route:
@@ -46,14 +46,17 @@ class Route:
         """Whether a lost run is over: its first level comes again, from below."""
         return self.is_lost and level > self._level and is_same(level, self._calls[0].sigma)
 
-    def place(self, level: float, is_served: Callable[[Evaluation], bool]) -> Evaluation | None:
+    def place(
+        self, level: float, is_served: Callable[[Evaluation], bool], tolerance: float = TOLERANCE
+    ) -> Evaluation | None:
         """Return which call it is; ``None`` if it was not foreseen.
 
         Args:
             level: Its noise level.
             is_served: Whether the branch at hand has had a call that others may still be at.
+            tolerance: How far the level may lie off, as a share of it.
         """
-        number = None if self.is_lost else self._number(level, is_served)
+        number = None if self.is_lost else self._number(level, is_served, tolerance)
         self._level = level
         if number is None:
             self.is_lost = True
@@ -61,16 +64,15 @@ class Route:
         self._latest = number
         return self._calls[number]
 
-    def _number(self, level: float, is_served: Callable[[Evaluation], bool]) -> int | None:
-        now, following = self._latest, 0 if self._latest is None else self._latest + 1
-        stands = now is not None and is_same(level, self._calls[now].sigma)
+    def _number(self, level: float, is_served: Callable[[Evaluation], bool], tolerance: float) -> int | None:
+        following = 0 if self._latest is None else self._latest + 1
+        standing = [] if self._latest is None else [self._latest]
         # Heun's second evaluation of a step and the first of the next have one level: a branch comes once to each.
-        if stands and now is not None and not is_served(self._calls[now]):
-            return now
+        shared = [number for number in standing if not is_served(self._calls[number])]
         ahead = range(following, len(self._calls) if self._leaps else min(following + 1, len(self._calls)))
         behind = range(following if self._leaps else 1)  # a run that begins again
-        for places in (ahead, *([[now]] if stands else []), behind):
-            near = [k for k in places if k is not None and is_same(level, self._calls[k].sigma)]
+        for numbers in ([*shared, *ahead], standing, behind):
+            near = [number for number in numbers if is_same(level, self._calls[number].sigma, tolerance)]
             if near:
-                return min(near, key=lambda k: abs(self._calls[k].sigma - level))
+                return min(near, key=lambda number: abs(self._calls[number].sigma - level))
         return None

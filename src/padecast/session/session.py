@@ -21,7 +21,7 @@ from padecast.memory.ring import Storage
 from padecast.policies import Policy
 from padecast.session.branch import Branch, Run, name_of
 from padecast.session.decisions import Course, check_place, check_shown
-from padecast.session.grid import Evaluation, Grid, count_steps, read_level
+from padecast.session.grid import Evaluation, Grid, count_steps, read_level, tolerance_of
 from padecast.session.histories import Histories
 from padecast.session.observer import Observer
 from padecast.session.route import Route
@@ -213,7 +213,7 @@ class Session:
             check(not self._route.knows_stages, "stage", stage, rehearsed)
             check(bool(self.records), "stage", stage, "0 at the first evaluation of a run")
             return Evaluation(level, self.records[-1].at.index, stage)
-        call = self._route.place(level, lambda call: self._has_served(call, branch))
+        call = self._route.place(level, lambda call: self._has_served(call, branch), tolerance_of(sigma))
         if call is None:
             self.unplaced += 1
             self._warn(level)
