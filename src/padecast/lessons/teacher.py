@@ -77,7 +77,7 @@ class Teacher(Observer):
                 library.add(identity, look)
                 return
             fact = f"the run taught nothing of {identity}: too few steps were seen, or something was not finite"
-            warnings.warn(f"{fact}.\nSample once with every step computed: policies.Always()", PadecastWarning, 4)
+            warnings.warn(f"{fact}.\nSample once with every step computed: policies.Always()", PadecastWarning, 3)
 
         lesson = library.get(identity)
         timesteps = tuple(1000 * sigma for sigma in grid.noise().sigmas[:-1])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -65,7 +65,7 @@ class Grid:
     flow: bool
     output: str
     size: float | None
-    evaluations: tuple[Evaluation, ...]
+    evaluations: tuple[Evaluation, ...] = field(repr=False)
 
     def __init__(
         self,

@@ -191,9 +191,9 @@ def _run(
     devices = [sigmas.device] if sigmas.device.type == "cuda" else []
     try:
         with torch.random.fork_rng(devices=devices), torch.no_grad():
-            torch.manual_seed(0)
-            # Of the sampler's own scale: what it is given is as large as at the first level.
-            x = torch.randn(tuple(shape), device=sigmas.device) * sigmas[0].float()
+            # torch.manual_seed would seed every GPU, also those whose state is not put back.
+            x = torch.randn(tuple(shape), generator=torch.Generator().manual_seed(0))
+            x = x.to(sigmas.device) * sigmas[0].float()
             if "noise_sampler" not in options and _takes(sampler, "noise_sampler"):
                 # Its own would be a Brownian tree, which takes longer than all else.
                 options = {**options, "noise_sampler": lambda *_: torch.randn_like(x)}
