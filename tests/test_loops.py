@@ -402,6 +402,19 @@ def test_a_rehearsal_leaves_random_numbers_as_they_were(monkeypatch: pytest.Monk
     assert (torch.rand(3).tolist(), random.random()) == expected
 
 
+def test_a_rehearsal_says_whether_a_sampler_draws_noise() -> None:
+    def tree(model: Any, x: Tensor, sigmas: Tensor, noise_sampler: Any = None, **told: Any) -> Tensor:
+        return samplers.euler(model, x, sigmas, **told) + noise_sampler(sigmas[0], sigmas[1])
+
+    drawing = [sampler for sampler in [*SAMPLERS, tree] if rehearse(sampler, LINEAR).is_random]
+    assert drawing == [samplers.ancestral, tree]
+
+
+def test_levels_that_rise_are_a_fact_of_the_rehearsal() -> None:
+    rehearsal = rehearse(samplers.mute, LINEAR.flip(0) + 0.1)
+    assert "sigmas rise at place 1" in rehearsal.fact
+
+
 def test_a_rehearsal_is_fast() -> None:
     rehearse(samplers.heun, LINEAR)
     times = []

@@ -28,6 +28,7 @@ class Rehearsal:
         sigmas: The noise levels of the run, its end included.
         evaluations: The calls of the model; none if the sampler could not be run.
         fact: Why the evaluations are not known before a run; nothing if they are.
+        is_random: Whether the sampler drew random numbers. Default false.
 
     Example:
         >>> def sample_euler(model, x, sigmas, extra_args=None, callback=None, disable=None):
@@ -46,6 +47,7 @@ class Rehearsal:
     sigmas: tuple[float, ...]
     evaluations: tuple[Evaluation, ...] = ()
     fact: str = ""
+    is_random: bool = False
 
     @property
     def is_known(self) -> bool:
@@ -138,12 +140,11 @@ def rehearse(
 
     It is called as those of k-diffusion are: ``sampler(model, x, sigmas, extra_args=..., callback=..., disable=True)``,
     with latents of a few numbers, and plain noise for its ``noise_sampler`` where it takes one, so that it takes
-    milliseconds. The evaluation before the sampler's callback is the
-    first of a step, stage 0; those after it belong to the same step, up to the one before the next callback. Where a
-    sampler evaluates several times before its first callback, a callback ends a step; where it has none, a step begins
-    at every level of the run. The two models say different things: a sampler whose evaluations then differ chooses them
-    by what it is given, and they are not known before a run. Random states of the CPU, of a CUDA device of the sigmas
-    and of Python are as before.
+    milliseconds. The evaluation before the sampler's callback is the first of a step, stage 0; those after it belong to
+    the same step, up to the one before the next callback. Where a sampler evaluates several times before its first
+    callback, a callback ends a step; where it has none, a step begins at every level of the run. The two models say
+    different things: a sampler whose evaluations then differ chooses them by what it is given, and they are not known
+    before a run. Random states of the CPU, of a CUDA device of the sigmas and of Python are as before.
 
     Args:
         sampler: The function.
@@ -167,26 +168,27 @@ def rehearse(
     levels = sigmas if isinstance(sigmas, Tensor) else torch.tensor(list(sigmas), dtype=torch.float32)
     plain = tuple(map(float, levels.tolist()))
     name = getattr(sampler, "__name__", type(sampler).__name__)
-    runs: list[tuple[Evaluation, ...]] = []
+    runs, is_random = list[tuple[Evaluation, ...]](), False
     for answer in (torch.zeros_like, torch.sin):
         blank = Blank(answer, finish, model, MOST * len(plain) + SPARE)
         try:
-            _run(sampler, blank, levels, {**(options or {}), "extra_args": dict(extra_args or {})}, shape)
+            arguments = {**(options or {}), "extra_args": dict(extra_args or {})}
+            is_random |= _run(sampler, blank, levels, arguments, shape)
+            runs.append(_arrange(blank.levels, blank.ends, plain))
         except Stop:
             return Rehearsal(plain, (), f"the sampler {name} did not end within {len(blank.levels)} evaluations")
         except Exception as error:
             return Rehearsal(plain, (), f"the sampler {name} could not be rehearsed: {quote(error)}")
-        runs.append(_arrange(blank.levels, blank.ends, plain))
     first, second = runs
     if len(first) != len(second) or not all(map(_agree, first, second)):
-        return Rehearsal(plain, first, f"the sampler {name} chooses its noise levels by what it is given")
-    return Rehearsal(plain, first, "" if first else f"the sampler {name} called no model")
+        return Rehearsal(plain, first, f"the sampler {name} chooses its noise levels by what it is given", is_random)
+    return Rehearsal(plain, first, "" if first else f"the sampler {name} called no model", is_random)
 
 
 def _run(
     sampler: Callable[..., Any], blank: Blank, sigmas: Tensor, options: dict[str, Any], shape: Sequence[int]
-) -> None:
-    """Run a sampler on small latents, and leave random states as they were."""
+) -> bool:
+    """Run a sampler on small latents, leave random states as they were, and return whether it drew from them."""
     state = random.getstate()
     devices = [sigmas.device] if sigmas.device.type == "cuda" else []
     try:
@@ -197,9 +199,15 @@ def _run(
             if "noise_sampler" not in options and _takes(sampler, "noise_sampler"):
                 # Its own would be a Brownian tree, which takes longer than all else.
                 options = {**options, "noise_sampler": lambda *_: torch.randn_like(x)}
+            states = _read_states(devices)
             sampler(blank, x, sigmas, callback=blank.note, disable=True, **options)
+            return not all(map(torch.equal, states, _read_states(devices)))
     finally:
         random.setstate(state)
+
+
+def _read_states(devices: Sequence[torch.device]) -> list[Tensor]:
+    return [torch.get_rng_state(), *map(torch.cuda.get_rng_state, devices)]
 
 
 def _takes(sampler: Callable[..., Any], option: str) -> bool:
