@@ -25,6 +25,7 @@ from padecast import (
     Report,
     Session,
     method,
+    methods,
     policies,
     rehearse,
 )
@@ -257,6 +258,36 @@ def test_all_evaluations_of_a_computed_step_are_computed_and_none_of_a_forecast_
     assert f"{len(model.levels)} evaluations of the sampler, {expected} computed" in str(report)
     assert [(step.stages, step.stages_computed) for step in report.steps[1:3]] == [(2, 2), (2, 0)]
     assert report.branches == ("",) and not report.notes
+
+
+@pytest.mark.parametrize("name", sorted(methods()))
+def test_every_method_that_sees_enough_works_with_stages_and_branches(name: str) -> None:
+    chosen, sigmas, network = method(name), torch.linspace(1, 0, 21), net()
+    session = Session(chosen.policy, chosen.forecaster, grid=rehearse(samplers.heun, sigmas).grid(output="image"))
+    calls = Counter[str]()
+
+    def model(x: Tensor, sigma: Tensor, **_: Any) -> Tensor:
+        def compute(branch: str) -> Tensor:
+            calls[branch] += 1
+            output: Tensor = network(x) * (1 if branch == "cond" else 0.5)
+            return output
+
+        cond, uncond = (
+            session.step(None, like=x, sigma=sigma, branch=branch, compute=lambda branch=branch: compute(branch))
+            for branch in ("cond", "uncond")
+        )
+        return session.guide(uncond + 2 * (cond - uncond))
+
+    if chosen.policy.probe in ("modulated", "first-block"):
+        with pytest.raises(InvalidOption, match="which a session does not see by itself"):
+            samplers.heun(model, torch.ones(2, 4), sigmas)
+        return
+    assert samplers.heun(model, torch.ones(2, 4), sigmas).isfinite().all()
+    computed = session.plan.count("C")
+    expected = 2 * computed - (session.plan[-1] == "C")
+    assert len(session.plan) == 20 and calls == {"cond": expected, "uncond": expected}
+    report = Report.of(session)
+    assert report.branches == ("cond", "uncond") and not report.notes and report.computed == computed
 
 
 def test_a_loop_of_ones_own_says_its_stages() -> None:
