@@ -76,6 +76,15 @@ def test_every_method_is_listed_with_its_parts_and_source() -> None:
     assert all(name in table for name in rows) and "arXiv:2603.01623" in table
 
 
+def test_every_policy_is_listed_with_its_options() -> None:
+    rows = {row["name"]: row for row in json.loads(run("methods", "policies", "--json").stdout)}
+    assert list(rows) == list(padecast.policies.REGISTRY)
+    assert rows["window"]["options"] == {"policy": "interval", "start": "0.0", "end": "1.0"}
+    assert rows["anchors"]["what"].startswith("Compute some steps whatever the policy says")
+    table = run("methods", "policies").stdout
+    assert all(name in table for name in rows) and "padecast methods policies" in run("methods").stdout
+
+
 def test_the_parts_of_a_method_are_written_as_they_are_read() -> None:
     for row in json.loads(run("methods", "--json").stdout):
         method = padecast.method(row["name"])

@@ -77,6 +77,18 @@ def test_the_page_of_lessons_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         assert note in words.getvalue(), note
 
 
+def test_the_page_of_sampler_loops_runs() -> None:
+    names: dict[str, Any] = {}
+    runs = [code for here, code in blocks(ROOT / "docs" / "sampler-loops.md") if here]
+    words = io.StringIO()
+    for code in runs:
+        with contextlib.redirect_stdout(words):
+            exec(compile(code, "sampler-loops.md", "exec", dont_inherit=True), names)
+    assert len(runs) == 7
+    for line in ("40 evaluations in 20 steps\n", "39 evaluations of the sampler, 17 computed", "1 run, 2 samples"):
+        assert line in words.getvalue(), line
+
+
 def test_methods_that_are_named_exist() -> None:
     text = (ROOT / "docs" / "choosing.md").read_text(encoding="utf-8")
     named = {

@@ -3,12 +3,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import time
 
 import pytest
 import torch
 from torch import Tensor
 
-from padecast import Report, Session
+from padecast import Position, Report, Session
 from padecast.forecasters import Chebyshev, Forecaster, Lagrange, Oracle, Pade, Reuse, TCPade
 from padecast.policies import Always, Plan
 from padecast.report import StepReport, report_of, size
@@ -255,10 +256,23 @@ def test_only_times_that_were_taken_are_said(plan: str, seconds: tuple[float, ..
 
 
 @pytest.mark.fault("times not taken")
-def test_a_session_that_was_stepped_by_hand_claims_no_speedup() -> None:
+def test_a_session_that_is_stepped_by_hand_takes_its_times() -> None:
     session, x = Session(Plan("C.C."), Reuse(), 4), torch.zeros(1, 2)
     for index in range(4):
-        session.step(x, index=index, compute=lambda: x + 1)
+        session.step(x, index=index, compute=lambda: time.sleep(0.01) or x + 1)
+    report = Report.of(session)
+    assert report.seconds_computed >= 0.02 and 0 < report.seconds_forecast < report.seconds_computed
+    assert report.speedup > 1 and str(report).splitlines()[1].startswith("denoiser 0.0")
+
+
+@pytest.mark.fault("times not taken")
+def test_a_session_whose_steps_nobody_timed_claims_no_speedup() -> None:
+    session, x = Session(Plan("C.C."), Reuse(), 4), torch.zeros(1, 2)
+    for index in range(4):
+        session.begin(Position.at(index, 4))
+        branch = session.branch("")
+        if branch.forecast((x,)) is None:
+            branch.learn((x,), (x + 1,))
     assert str(Report.of(session)).splitlines()[1] == "no times were taken; 2.00x at best"
 
 

@@ -27,6 +27,7 @@ PUBLIC = {
     "DamagedFile",
     "FeatureChanged",
     "Geometry",
+    "Grid",
     "Handle",
     "InvalidOption",
     "InvalidPlan",
@@ -37,6 +38,7 @@ PUBLIC = {
     "PadecastError",
     "PadecastWarning",
     "Position",
+    "Rehearsal",
     "Report",
     "Session",
     "Trace",
@@ -54,6 +56,7 @@ PUBLIC = {
     "method",
     "methods",
     "policies",
+    "rehearse",
     "targets",
 }
 MODULES = (padecast, forecasters, lessons, policies, targets, zoo)
@@ -75,6 +78,8 @@ ELEMENTARY = {
     "plan": "the user's own",
     "ends": "overrules another policy at the ends",
     "cap": "overrules another policy in between",
+    "window": "overrules another policy outside a part of the run",
+    "anchors": "overrules another policy at the user's own steps",
 }
 
 every_part = pytest.mark.parametrize(("name", "part"), DOCUMENTED.items(), ids=list(DOCUMENTED))

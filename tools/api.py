@@ -22,7 +22,7 @@ import padecast  # noqa: E402
 PAGE = ROOT / "docs" / "api.md"
 PROMISED = {
     "Handle": ("enabled", "enable", "disable", "reset", "report"),
-    "Session": ("step", "reset", "trace", "plan", "complete"),
+    "Session": ("step", "guide", "reset", "trace", "plan", "complete"),
 }
 """Of two classes that the rest of the package drives too, what users may rely on."""
 

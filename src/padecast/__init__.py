@@ -37,6 +37,8 @@ from padecast.handles.handle import Handle
 from padecast.methods import Method, method, methods
 from padecast.methods.citations import cite
 from padecast.report import Report
+from padecast.session.grid import Grid
+from padecast.session.rehearsal import Rehearsal, rehearse
 from padecast.session.session import Session
 
 __version__ = "0.1.0"
@@ -49,6 +51,7 @@ __all__ = [
     "DamagedFile",
     "FeatureChanged",
     "Geometry",
+    "Grid",
     "Handle",
     "InvalidOption",
     "InvalidPlan",
@@ -59,6 +62,7 @@ __all__ = [
     "PadecastError",
     "PadecastWarning",
     "Position",
+    "Rehearsal",
     "Report",
     "Session",
     "Trace",
@@ -76,6 +80,7 @@ __all__ = [
     "method",
     "methods",
     "policies",
+    "rehearse",
     "targets",
 ]
 

@@ -128,14 +128,38 @@ def noise_of(scheduler: Any, size: float = ORIGIN) -> Noise | None:
     return Noise((*(alpha for alpha, _ in pairs), 1.0), (*(sigma for _, sigma in pairs), 0.0), size, gains)
 
 
+def noise_at(sigmas: Sequence[float], size: float = ORIGIN, flow: bool = True, output: str = "velocity") -> Noise:
+    """Return the amplitudes at the noise levels of a sampler, the last of which is where it ends.
+
+    Args:
+        sigmas: Shares of noise, 0 to 1 (flow matching), or noise over signal, 0 or more (k-diffusion).
+        size: Numbers of one sample's latents.
+        flow: Whether they are shares of noise.
+        output: What the model says, one of :data:`OUTPUTS`.
+
+    Example:
+        >>> noise_at((1.0, 0.0), flow=False).sigmas
+        (0.7071067811865475, 0.0)
+    """
+    pairs = [(1 - s, s) if flow else _of_ratio(s) for s in sigmas]
+    gains = tuple(_gain_of(output, alpha, sigma) for alpha, sigma in pairs[:-1])
+    return Noise(tuple(alpha for alpha, _ in pairs), tuple(sigma for _, sigma in pairs), size, gains)
+
+
+OUTPUTS = ("velocity", "image", "noise")
+"""What a model's output says: the velocity of the latents, the clean image, or the noise in the latents."""
+
+
 def _gain(scheduler: Any, alpha: float, sigma: float) -> float:
-    """Return how far the clean image moves with what the model predicts: a velocity, the noise, or that image."""
     kind = getattr(scheduler, "config", {}).get("prediction_type")
     if kind == "sample":
-        return 1.0
-    if is_flow(scheduler) or kind in ("v_prediction", "trigflow"):
-        return sigma
-    return sigma / max(alpha, LEAST)
+        return _gain_of("image", alpha, sigma)
+    return _gain_of("velocity" if is_flow(scheduler) or kind in ("v_prediction", "trigflow") else "noise", alpha, sigma)
+
+
+def _gain_of(output: str, alpha: float, sigma: float) -> float:
+    """Return how far the clean image moves with what the model says."""
+    return 1.0 if output == "image" else sigma if output == "velocity" else sigma / max(alpha, LEAST)
 
 
 LEAST = 0.01

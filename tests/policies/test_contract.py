@@ -34,6 +34,8 @@ VARIANTS = {
     "sea": ("sea", "sea:threshold=0.8,exponent=3.0,last=false"),
     "ends": ("ends", "ends:policy=(plan:steps=C...........),first=2,last=3", "ends:policy=stability"),
     "cap": ("cap", "cap:policy=tolerance,limit=2"),
+    "window": ("window", "window:policy=tolerance,start=0.25,end=0.75", "window:end=0.5"),
+    "anchors": ("anchors", "anchors:policy=stability,steps=(2,-3)"),
 }
 WRITTEN = [written for name in REGISTRY for written in VARIANTS.get(name, (name,))]
 every_policy = pytest.mark.parametrize("policy", [REGISTRY.make(w) for w in WRITTEN], ids=WRITTEN)
@@ -150,6 +152,8 @@ OUT_OF_RANGE = {
     "sea": ("threshold=0", "exponent=0"),
     "ends": ("first=-1", "last=-1"),
     "cap": ("limit=0",),
+    "window": ("start=-0.1", "start=1.0", "end=0.0", "end=1.5"),
+    "anchors": ("steps=()",),
     "guided-risk": ("threshold=0", "scale=-1"),
     "searched": ("search=genetic", "images=0"),
     "learned": ("computed=0", "speedup=0.5", "decibels=0", "first=slow", "runs=0", "objective=best"),
@@ -192,7 +196,17 @@ ALL_FIT |= {"spaced.last", "learned.near", "learned.watchful"} | {
     "foca.corrected",
     "tcpade.hindsight",
 }
-ELSEWHERE = {"plan.steps", "ends.policy", "cap.policy", "wiener.gram", "wiener.strides", "l2p.gram", "searched.steps"}
+ELSEWHERE = {
+    "plan.steps",
+    "ends.policy",
+    "cap.policy",
+    "window.policy",
+    "anchors.policy",
+    "wiener.gram",
+    "wiener.strides",
+    "l2p.gram",
+    "searched.steps",
+}
 ELSEWHERE |= {"guided-risk.ratios", "guided-risk.alignment", "guided-risk.gain"}
 ELSEWHERE |= {"refined.offsets", "refined.branches"}
 

@@ -10,12 +10,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from padecast import InvalidPlan, Session
+from padecast import InvalidOption, InvalidPlan, Session
 from padecast._geometry import Geometry
 from padecast._noise import Noise
 from padecast._steps import Position, Trace
 from padecast.forecasters import Reuse
-from padecast.policies import REGISTRY, Cap, Ends, Growing, Interval, Plan, Spaced, plan_of
+from padecast.policies import REGISTRY, Anchors, Cap, Ends, Growing, Interval, Plan, Spaced, Window, plan_of
 
 TABLE = {
     "always": "CCCCCCCC",
@@ -251,3 +251,28 @@ def test_as_many_steps_are_computed_as_said(every: float, last: bool) -> None:
     for levels in (None, noise(256), noise(2_000_000)):
         plan = spaced(Spaced(every=every, last=last), levels, 20)
         assert plan.count("C") == Spaced(every=every).computed(20) and plan.startswith("C")
+
+
+@pytest.mark.parametrize("total", [4, 10, 12, 20, 28, 50])
+@pytest.mark.parametrize(("start", "end"), [(0.0, 1.0), (0.15, 0.95), (0.3, 0.7), (0.0, 0.5), (0.5, 1.0)])
+def test_every_step_outside_a_window_is_computed_and_inside_the_policy_decides(
+    total: int, start: float, end: float
+) -> None:
+    plan = plan_of(Window(Plan("C" + "." * (total - 1)), start, end), total)
+    inside = [index for index in range(1, total) if start * total - 1e-6 <= index < end * total - 1e-6]
+    assert [index for index, letter in enumerate(plan) if letter == "."] == inside
+
+
+def test_a_window_counts_from_where_a_run_begins() -> None:
+    policy, trace = Window(Plan("C" + "." * 19), end=0.5), Trace().then(Position.at(10, 20), True)
+    nothing = Geometry((10,), (10.0,))
+    assert [policy.computes(Position.at(i, 20), trace, nothing) for i in (11, 14, 15)] == [False, False, True]
+
+
+def test_anchors_are_computed_and_change_nothing_else() -> None:
+    inner = Plan("C...........")
+    assert plan_of(Anchors(inner, steps=(3, 7, -1)), 12) == "C..C...C...C"
+    with pytest.raises(InvalidOption, match=r"steps=\(30,\) is out of range: expected places in a run of 12 steps"):
+        plan_of(Anchors(steps=(30,)), 12)
+    with pytest.raises(InvalidPlan, match="this run has 8 steps"):
+        plan_of(Anchors(inner), 8)

@@ -12,8 +12,9 @@ from padecast.calibration.allowance import EFFORTS, Allowance
 from padecast.calibration.calibration import Calibration, Point
 from padecast.calibration.candidate import Candidate
 from padecast.calibration.choice import Effort
+from padecast.calibration.collect import Keeper
 from padecast.calibration.exact import exact_plans
-from padecast.calibration.matching import Schedule
+from padecast.calibration.matching import Fit, Schedule
 from padecast.calibration.planner import Objective, propose
 from padecast.calibration.refine import Refinement
 from padecast.calibration.statistic import Statistic
@@ -24,6 +25,8 @@ __all__ = [
     "Calibration",
     "Candidate",
     "Effort",
+    "Fit",
+    "Keeper",
     "Objective",
     "Point",
     "Refinement",

@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from torch import Tensor, nn
 
 from padecast._errors import CalibrationMismatch, InvalidOption
 from padecast.calibration import file
 from padecast.calibration.choice import Choice
 from padecast.calibration.entry import read, write
-from padecast.calibration.matching import Schedule, differences
+from padecast.calibration.matching import (
+    Fit,
+    Schedule,
+    compare_guidance,
+    compare_levels,
+    compare_models,
+    describe,
+    differences,
+    match_branches,
+)
 from padecast.calibration.statistic import Statistic
 from padecast.files import line
 from padecast.methods import Method
 from padecast.policies import Plan
+from padecast.session.grid import Grid
 from padecast.targets.pipelines import models_of
 
 WORTH = 0.2
@@ -200,6 +213,39 @@ class Calibration:
                 "(c) take it all the same:  accelerate(pipe, calibration.method(computed=...)), whose loss nobody "
                 "has measured"
             )
+
+    def fits(
+        self,
+        sigmas: Iterable[float] | Tensor | Grid,
+        *,
+        guidance: float | None = None,
+        branches: Sequence[str] = (),
+        model: nn.Module | None = None,
+    ) -> Fit:
+        """Return whether this serves a run of a sampler loop, which has no pipeline; true if it does, and printable.
+
+        What only a pipeline says is not compared: solver, noise that it draws, and whatever is not given here.
+
+        Args:
+            sigmas: Noise levels of the run, its end included; they may lie a thousandth of the largest apart.
+            guidance: Guidance scale. Default unknown.
+            branches: Names of the run's branches, in the order of their calls, such as ``("cond", "uncond")``. The
+                result says by which names the calibration knows them. Default not compared.
+            model: The denoiser, of which class and configuration are compared. Default unknown.
+
+        Example:
+            >>> from padecast import zoo
+            >>> calibration = zoo.calibration("digits", "easy")
+            >>> print(calibration.fits([1 - i / 20 for i in range(21)], guidance=3.0))
+            made for such runs: noise levels 2.4e-08 apart
+            >>> print(calibration.fits([1 - i / 28 for i in range(29)]))
+            steps: this run has 28, the calibration 20
+        """
+        largest, facts = compare_levels(sigmas, self.schedule)
+        rows = [] if model is None else compare_models(model, self.model)
+        facts += describe(rows + compare_guidance(guidance, self.guidance))
+        names, others = match_branches(branches, self.statistic.branches) if branches else ({}, [])
+        return Fit((*facts, *others), largest, names)
 
     def save(self, path: str | Path) -> Path:
         """Write the file, so that it is whole or as it was before, and return its path.

@@ -32,31 +32,30 @@ EXACT_BYTES = 2**28
 class Keeper(Observer):
     """What is kept of one run: residuals per step and branch, and the outputs that the sampler was given.
 
+    It is an observer of a session, also of one that is stepped by hand: where a step has several branches, the loop
+    says what guidance made of them by ``session.guide``.
+
     Args:
-        size: Dimensions of the projection; 0 keeps residuals exactly; ``None`` decides by :data:`EXACT_BYTES`.
-        seed: Of the projection.
+        size: Dimensions of the projection; 0 keeps residuals exactly; ``None`` (default) decides by
+            :data:`EXACT_BYTES`.
+        seed: Of the projection. Default 0.
+        whole: Whether a branch returns what the model does, as in a loop by hand (default). Where a part of the model
+            is watched, its outputs come by :meth:`model_output`.
+
+    Example:
+        >>> from padecast import Session, policies
+        >>> keeper = Keeper()
+        >>> session = Session(policies.Always(), Reuse(), total=3, observers=[keeper])
+        >>> for index in range(3):
+        ...     _ = session.step(torch.zeros(1, 4), index=index, compute=lambda: torch.full((1, 4), index + 1.0))
+        >>> keeper.statistic(samples=1).gram().tolist()
+        [[1.0, 2.0, 3.0], [2.0, 4.0, 6.0], [3.0, 6.0, 9.0]]
     """
 
-    def __init__(self, size: int | None, seed: int) -> None:
-        self._wanted, self._seed, self.runs = size, seed, 0
+    def __init__(self, size: int | None = None, seed: int = 0, whole: bool = True) -> None:
+        self._wanted, self._seed, self._whole, self.runs = size, seed, whole, 0
         self.noise: Noise | None = None
         self._clear(0)
-
-    def begin(self, total: int) -> None:
-        """Forget everything: a run of so many steps begins."""
-        self.runs += 1
-        self._clear(total)
-
-    def hear(self, branch: str, at: Position, inputs: Streams, output: Streams, rows: Rows | None = None) -> None:
-        """Keep a residual, and where it is."""
-        self.index = at.index
-        self.strides[at.index] = at.weight
-        self.noise = at.noise
-        residuals = [(y - x).detach() for x, y in zip(inputs, output, strict=True)]
-        for residual, mask in zip(residuals, rows or (), strict=False):
-            if mask is not None:
-                residual.masked_fill_(~mask[..., None], 0)
-        self.residual(branch, torch.cat([residual.flatten(1) for residual in residuals], dim=1))
 
     def _clear(self, total: int) -> None:
         self.total, self.index, self.numel, self.bytes = total, 0, 0, 0
@@ -67,6 +66,33 @@ class Keeper(Observer):
         self._guided: dict[int, Tensor] = {}
         self._shares: list[Tensor] = []
         self._branch = ""
+
+    def begin(self, total: int) -> None:
+        """Forget everything: a run of so many steps begins."""
+        self.runs += 1
+        self._clear(total)
+
+    def hear(self, branch: str, at: Position, inputs: Streams, output: Streams, rows: Rows | None = None) -> None:
+        """Keep a residual, and where it is; a run begins by itself where the schedule does again."""
+        if at.total != self.total or at.index < self.index:
+            self.begin(at.total)
+        self.index = at.index
+        self.strides[at.index] = at.weight
+        self.noise = at.noise
+        residuals = [(y - x).detach() for x, y in zip(inputs, output, strict=True)]
+        for residual, mask in zip(residuals, rows or (), strict=False):
+            if mask is not None:
+                residual.masked_fill_(~mask[..., None], 0)
+        self.residual(branch, torch.cat([residual.flatten(1) for residual in residuals], dim=1))
+        if self._whole:
+            for index in [index for index in self._models if index != at.index]:
+                del self._models[index]  # nobody told what the sampler was given there
+            self.model_output(output[0])
+
+    def hear_guided(self, at: Position, output: Tensor, computed: bool) -> None:
+        """Keep what the sampler was given."""
+        if computed and at.index == self.index:
+            self.keep_guided_output(output)
 
     def residual(self, branch: str, residual: Tensor) -> None:
         """Keep ``(B, n)``."""
@@ -171,7 +197,7 @@ def watching(pipe: Any, span: str = "output", size: int | None = None, seed: int
             f"{type(pipe).__name__} has {len(models)} transformers that take turns, which cannot be calibrated yet.\n"
             'Use a method without calibration: accelerate(pipe, "adaptive")'
         )
-    keeper = Keeper(size, seed)
+    keeper = Keeper(size, seed, whole=False)
 
     def leave(_module: nn.Module, _args: Any, output: Any) -> None:
         first = output if isinstance(output, Tensor) else output[0]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor, nn
 
+from padecast.session.grid import Grid
 from padecast.targets.pipelines import fingerprint, guidance_of, models_of
 
 TOLERANCE = 1e-3
@@ -60,6 +61,82 @@ class Schedule:
         return len(self.timesteps)
 
 
+@dataclass(frozen=True)
+class Fit:
+    """Whether a calibration serves a run without a pipeline, and in what it does not.
+
+    Args:
+        differences: Everything in which the two differ, in words; nothing if it serves.
+        largest: How far the noise levels lie apart at most; ``None`` where they cannot be compared.
+        branches: The run's branches, and the names by which the calibration knows them.
+
+    Example:
+        >>> fit = Fit(("noise levels: 0.142 apart at place 19",), 0.142)
+        >>> bool(fit), print(fit)
+        noise levels: 0.142 apart at place 19
+        (False, None)
+    """
+
+    differences: tuple[str, ...] = ()
+    largest: float | None = None
+    branches: Mapping[str, str] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return not self.differences
+
+    def __str__(self) -> str:
+        if self.differences:
+            return "\n".join(self.differences)
+        return "made for such runs" + ("" if self.largest is None else f": noise levels {self.largest:.2g} apart")
+
+
+def compare_levels(sigmas: Iterable[float] | Tensor | Grid, schedule: Schedule) -> tuple[float | None, list[str]]:
+    """Return how far noise levels lie apart at most, and what is to be said of it if that is too far.
+
+    Args:
+        sigmas: Of a run, its end included.
+        schedule: Of a calibration.
+    """
+    actual = sigmas.sigmas if isinstance(sigmas, Grid) else _numbers(sigmas)
+    reference = schedule.sigmas
+    if not reference:
+        return None, [f"noise levels: the calibration has none, since its {schedule.scheduler} tells none"]
+    if len(actual) != len(reference):
+        return None, [f"steps: this run has {len(actual) - 1}, the calibration {len(reference) - 1}"]
+    worst = max(range(len(reference)), key=lambda place: abs(actual[place] - reference[place]))
+    largest, most = abs(actual[worst] - reference[worst]), TOLERANCE * max(map(abs, reference))
+    if largest <= most:
+        return largest, []
+    there = f"place {worst}, where this run has {actual[worst]:.4g} and the calibration {reference[worst]:.4g}"
+    return largest, [f"noise levels: {largest:.3g} apart at {there}; {most:.3g} is allowed"]
+
+
+def match_branches(names: Sequence[str], calibrated: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+    """Return by which names a calibration knows the branches of a run, and what is to be said if it does not.
+
+    Branches that one of the two numbers, as a pipeline does that does not name its calls, are matched in their order.
+
+    Args:
+        names: Of the run, in the order in which they are called.
+        calibrated: Of the calibration.
+
+    Example:
+        >>> match_branches(("cond", "uncond"), ("call 1", "call 2"))
+        ({'cond': 'call 1', 'uncond': 'call 2'}, [])
+    """
+    ours, theirs = list(dict.fromkeys(names)), list(calibrated)
+    if any(" part " in name for name in theirs):  # conditionings that share a batch: whatever the call is named
+        theirs = list(dict.fromkeys(name.rpartition(" part ")[0] for name in theirs))
+    if set(ours) <= set(theirs):
+        return {name: name for name in ours}, []
+    if len(ours) == len(theirs) and (len(ours) == 1 or any(all(map(CALL.fullmatch, each)) for each in (ours, theirs))):
+        return dict(zip(ours, theirs, strict=True)), []
+    return {}, [f"branches: this run has {', '.join(ours)}, the calibration {', '.join(calibrated)}"]
+
+
+CALL = re.compile(r"call \d+")
+
+
 def differences(
     pipe: Any, model: nn.Module, total: int | None, made_for: dict[str, str], schedule: Schedule, guidance: float | None
 ) -> list[str]:
@@ -73,10 +150,7 @@ def differences(
         schedule: The calibrated grid.
         guidance: The calibrated guidance scale, if it is known.
     """
-    rows: list[tuple[str, Any, Any]] = [
-        ("model", type(model).__name__, made_for["class"]),
-        ("configuration", fingerprint(model), made_for["config"]),
-    ]
+    rows = compare_models(model, made_for)
     if total is not None:
         rows.append(("steps", total, schedule.steps))
         scheduler = getattr(pipe, "scheduler", None)
@@ -87,7 +161,23 @@ def differences(
             rows.append(("transformers", len(models_of(pipe)), 1))
             rows += _grids("noise levels", _numbers(getattr(scheduler, "sigmas", ())), schedule.sigmas)
             rows += _grids("timesteps", _numbers(scheduler.timesteps), schedule.timesteps)
-            rows += _guidances(guidance_of(pipe), guidance)
+            rows += compare_guidance(guidance_of(pipe), guidance)
+    return describe(rows)
+
+
+Row = tuple[str, Any, Any]
+
+
+def compare_models(model: nn.Module, made_for: Mapping[str, str]) -> list[Row]:
+    """Compare class and configuration of a model with those that a calibration was made for."""
+    return [
+        ("model", type(model).__name__, made_for["class"]),
+        ("configuration", fingerprint(model), made_for["config"]),
+    ]
+
+
+def describe(rows: Sequence[Row]) -> list[str]:
+    """Write what differs."""
     return [
         f"{what}: this run has {actual}, the calibration {reference}"
         for what, actual, reference in rows
@@ -138,7 +228,8 @@ def _numbers(values: Any) -> tuple[float, ...]:
     return tuple(float(f"{v:.9g}") for v in plain)
 
 
-def _guidances(actual: float | None, reference: float | None) -> list[tuple[str, Any, Any]]:
+def compare_guidance(actual: float | None, reference: float | None) -> list[Row]:
+    """Compare guidance scales to a thousandth, where both are known."""
     if actual is None or reference is None or abs(actual - reference) <= TOLERANCE * max(1.0, abs(reference)):
         return []
     return [("guidance", f"{actual:g}", f"{reference:g}")]

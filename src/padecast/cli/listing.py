@@ -23,16 +23,21 @@ from padecast.methods.citations import BIBTEX
 from padecast.policies.published import WORD, list_published
 
 JSON = typer.Option(False, "--json", help="Print JSON for scripts.")
+POLICIES = "policies"
 WIDE = 120  # columns from which the parts of a method stand in the table itself
 
 
 def methods(
-    name: str = typer.Argument("", help="One method, to see its options; published: the plans of searches."),
+    name: str = typer.Argument(
+        "", help="One method, to see its options; published: the plans of searches; policies: when to compute."
+    ),
     json: bool = JSON,
 ) -> None:
     """List the methods: when they compute, with what they forecast, and where they come from."""
     if name == WORD:
         return _show_published(json=json)
+    if name == POLICIES:
+        return _show_policies(json=json)
     if name:
         return _show_method(look_up(split(name)[0]), json=json)
     rows = [_method(method) for method in padecast.methods().values()]
@@ -49,6 +54,8 @@ def methods(
     hint = f"default: {DEFAULT}; options are written tc-pade:every=3, and listed by: padecast methods tc-pade"
     console.print(hint, style="dim", highlight=False, soft_wrap=True)
     console.print(f"plans that searches found: padecast methods {WORD}", style="dim", highlight=False, soft_wrap=True)
+    hint = f"policies, also those around others: padecast methods {POLICIES}"
+    console.print(hint, style="dim", highlight=False, soft_wrap=True)
 
 
 def models(
@@ -131,6 +138,32 @@ def _show_published(*, json: bool) -> None:
     for number, source in enumerate(sources, 1):
         console.print(f"[{number}] {source}", highlight=False, soft_wrap=True)
     hint = f"written {WORD}:NAME, with options behind a comma: {WORD}:flux-50-9,damping=3"
+    console.print(hint, style="dim", highlight=False, soft_wrap=True)
+
+
+def _show_policies(*, json: bool) -> None:
+    """Print all policies, what they do, and their options with defaults."""
+    rows: list[dict[str, Any]] = [
+        {
+            "name": name,
+            "what": _flatten(inspect.cleandoc(part.__doc__ or "").split("\n\n")[0]),
+            "options": {
+                field.name: _plain(getattr(example, field.name)) for field in dataclasses.fields(example) if field.init
+            },
+        }
+        for name, part in policies.REGISTRY.items()
+        for example in [policies.REGISTRY.make(name)]
+    ]
+    if json:
+        return typer.echo(as_json(rows))
+    console = stdout()
+    table = new_table("policy", "what it does", "options")
+    for row in rows:
+        options = ", ".join(f"{key}={value}" for key, value in row["options"].items())
+        table.add_row(row["name"], row["what"], _fold(options))
+    _keep_whole(table, "policy")
+    console.print(table, highlight=False, markup=False)
+    hint = "in Python: padecast.policies, and accelerate(pipe, policy=...) or Session(policy, forecaster, ...)"
     console.print(hint, style="dim", highlight=False, soft_wrap=True)
 
 

@@ -13,7 +13,7 @@ from torch import nn
 
 from padecast._errors import FeatureChanged, PadecastError
 from padecast._intercept import Intercept, Layer, Switch, innermost, is_in_place
-from padecast.hooks.call import Arrival, Call, Pass, Said, stopwatch
+from padecast.hooks.call import Arrival, Call, Pass, Said
 from padecast.hooks.callers import Caller, caller_of
 from padecast.hooks.conditions import conditions_of
 from padecast.hooks.copies import plain_copies
@@ -26,6 +26,7 @@ from padecast.hooks.stack import Span
 from padecast.hooks.threads import Threads, collision
 from padecast.hooks.tracks import Track, Tracks
 from padecast.session.session import Session
+from padecast.session.stopwatch import stopwatch
 from padecast.targets import Target
 from padecast.targets.parts import parameters_of
 
@@ -322,7 +323,7 @@ class Attachment:
             session.observe(features_of(arrival.latents))
         elif self._kind == "spectrum":
             session.observe(on_grid(features_of(arrival.latents), arrival.named))
-        stop = stopwatch(arrival.named)
+        stop = stopwatch(arrival.device)
         # The oracle computes and hands on something else, and a probe is not asked before the first part is reached.
         certain = arrival.asks_gradient or session.records[-1].computed
         computes = certain and not session.replays and self._probe is None

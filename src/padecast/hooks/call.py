@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from padecast._errors import UnsupportedModel
 from padecast.hooks.callers import Caller
@@ -17,8 +15,7 @@ from padecast.hooks.conditions import Condition
 from padecast.hooks.rows import Known
 from padecast.memory.arithmetic import Ready, Streams
 from padecast.session.session import Session
-
-Reading = Callable[[], float]
+from padecast.session.stopwatch import Reading
 
 
 @dataclass(frozen=True)
@@ -44,6 +41,11 @@ class Arrival:
     conditions: tuple[Condition, ...]
     caller: Caller
     asks_gradient: bool
+
+    @property
+    def device(self) -> torch.device | None:
+        """Where the call takes place: where its first tensor lies; ``None`` without one."""
+        return next((value.device for value in self.named.values() if isinstance(value, torch.Tensor)), None)
 
 
 @dataclass
@@ -134,43 +136,3 @@ class Here(threading.local):
     call: Call | None = None
     context: Said | None = None
     hooked: bool = False
-
-
-def stopwatch(named: dict[str, Any]) -> Callable[[], Reading]:
-    """Start a stopwatch; stopping it returns a reading in seconds that is taken later, so that no GPU is waited for.
-
-    Args:
-        named: What the model is given: the call takes place where its first tensor lies.
-
-    Example:
-        >>> stop = stopwatch({"hidden_states": torch.zeros(1)})
-        >>> stop()() >= 0
-        True
-    """
-    for value in named.values():
-        if isinstance(value, Tensor):
-            if value.device.type == "cuda":
-                return _on_cuda()
-            break
-    started = time.perf_counter()
-
-    def stop() -> Reading:
-        seconds = time.perf_counter() - started
-        return lambda: seconds
-
-    return stop
-
-
-def _on_cuda() -> Callable[[], Reading]:
-    start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-    start.record()
-
-    def stop() -> Reading:
-        end.record()
-        return read
-
-    def read() -> float:
-        end.synchronize()
-        return float(start.elapsed_time(end)) / 1e3
-
-    return stop

@@ -16,5 +16,6 @@ from padecast.lessons.library import Entry, Library
 from padecast.lessons.look import Look
 from padecast.lessons.planner import Planner
 from padecast.lessons.planner import Proposal as Proposal
+from padecast.lessons.teacher import Teacher
 
-__all__ = ["Entry", "Gains", "Identity", "Lesson", "Library", "Look", "Planner"]
+__all__ = ["Entry", "Gains", "Identity", "Lesson", "Library", "Look", "Planner", "Teacher"]

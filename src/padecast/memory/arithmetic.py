@@ -21,6 +21,11 @@ def detach(streams: Streams) -> Streams:
     return tuple(x.detach() for x in streams)
 
 
+def make_origin(features: Tensor) -> Tensor:
+    """Return zeros of a shape, dtype and device that take no memory: one number that stands for all."""
+    return features.new_zeros(()).requires_grad_(features.requires_grad).expand(features.shape)
+
+
 def inner_products(slots: Iterable[Tensor], residual: Tensor, rows: Tensor | None = None) -> Tensor:
     """Inner products of one residual with several, per sample, summed in float64 over float32 tokens.
 

@@ -23,6 +23,8 @@ from padecast.policies.learned import Learned as Learned
 from padecast.policies.guided_risk import GuidedRisk as GuidedRisk
 from padecast.policies.searched import Searched as Searched
 from padecast.policies.wrappers import Ends as Ends
+from padecast.policies.wrappers import Window as Window
+from padecast.policies.wrappers import Anchors as Anchors
 from padecast.policies.wrappers import Cap as Cap
 # isort: on
 

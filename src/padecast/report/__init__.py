@@ -33,6 +33,8 @@ class StepReport:
         gain: Noise gain ``|w|_2`` of the weights; errors of the remembered residuals enter the forecast by it.
         weight_sum: Sum of the weights; 1 but for ridge regressions.
         notes: What did not go as decided, by branch.
+        stages: Evaluations of the model that the sampler's step has, whatever the number of branches. Default 1.
+        stages_computed: How many of them were computed; of a step with one, whether it was.
     """
 
     index: int
@@ -43,6 +45,12 @@ class StepReport:
     gain: float | None = None
     weight_sum: float | None = None
     notes: dict[str, str] = field(default_factory=dict)
+    stages: int = 1
+    stages_computed: int = -1
+
+    def __post_init__(self) -> None:
+        if self.stages_computed < 0:
+            object.__setattr__(self, "stages_computed", int(self.computed) * self.stages)
 
 
 @dataclass(frozen=True)
@@ -148,6 +156,7 @@ class Report:
             return "no step was run yet with this attachment"
         lines = [
             f"{len(self.steps)} steps, {self.computed} computed, {self.forecast} forecast: {self.plan.strip()}",
+            *self._stages(),
             self._times(),
             f"history {size(self.history_bytes)}, branches: {', '.join(self.branches) or 'none'}, "
             f"method: {self.method}",
@@ -182,6 +191,11 @@ class Report:
             ...
         """
         return "\n".join(table(self.steps)) if self.steps else str(self)
+
+    def _stages(self) -> list[str]:
+        """Write how many evaluations there were, where steps have several."""
+        total, computed = (sum(getattr(step, name) for step in self.steps) for name in ("stages", "stages_computed"))
+        return [f"{total} evaluations of the sampler, {computed} computed"] if total > len(self.steps) else []
 
     def _times(self) -> str:
         """Write the times that were taken, and the speedup where something was forecast."""
@@ -223,8 +237,10 @@ def report_of(
     letters = [" "] * total
     for record in records:
         letters[record.at.index] = "C" if record.computed else "."
-    branches = dict.fromkeys(branch for record in records for branch in record.geometry)
+    stages = frozenset[str]().union(*(s.stage_names for s in sessions))
+    branches = dict.fromkeys(branch for record in records for branch in record.geometry if branch not in stages)
     steps = tuple(_step(record) for record in records)
+    remarks = (*remarks, *(remark for s in sessions for remark in s.remarks))
     size, unplaced = sum(s.peak_bytes for s in sessions), sum(s.unplaced for s in sessions)
     return Report(steps, "".join(letters).rstrip(), size, tuple(branches), method, unplaced, offers, remarks)
 
@@ -258,6 +274,8 @@ def _step(record: Record) -> StepReport:
         gain=_mean([w.norm(dim=1) for w in weights]),
         weight_sum=_mean([w.sum(dim=1) for w in weights]),
         notes=dict(record.notes),
+        stages=max(len(record.stages), 1),
+        stages_computed=sum(record.stages.values()) if record.stages else int(record.computed),
     )
 
 

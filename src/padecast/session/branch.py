@@ -79,10 +79,12 @@ class Branch:
     Args:
         name: Under which it is reported.
         run: Which it is a branch of.
+        stage: Which evaluation of a step it is. Observers hear of the first alone.
     """
 
-    def __init__(self, name: str, run: Run) -> None:
-        self.name, self._run = name, run
+    def __init__(self, name: str, run: Run, stage: int = 0) -> None:
+        self.name, self._run, self.stage = name, run, stage
+        self._observers: Sequence[Observer] = () if stage else run.observers
         self.served = -1
         """Number of the step at which it was served last; -1 before the first."""
         self._patch: Patch | None = None
@@ -128,7 +130,7 @@ class Branch:
         if self.served == run.number:
             return self.decline("ambiguous")
         if record.computed or run.replays:
-            return self._recall(inputs) if run.observers and record.computed and inputs else None
+            return self._recall(inputs) if self._observers and record.computed and inputs else None
         memory = run.histories.memories.get(self.name)
         reason = self._reason_to_compute(memory, inputs)
         if memory is None or reason:
@@ -152,7 +154,7 @@ class Branch:
 
     def _recall(self, inputs: Streams) -> Streams | None:
         """Return what an observer knows of a computed step, and learn it."""
-        for observer in self._run.observers:
+        for observer in self._observers:
             output = observer.recall(self.name, self._run.course.records[-1].at, inputs)
             if output is not None:
                 return self.learn(inputs, output)
@@ -248,7 +250,7 @@ class Branch:
         check_shapes(inputs, output)
         run = self._run
         record = run.course.records[-1]
-        for observer in run.observers:
+        for observer in self._observers:
             observer.hear(self.name, record.at, inputs, output, rows)
         if self._patch is not None:
             patch, self._patch = self._patch, None
@@ -332,3 +334,13 @@ def check_shapes(inputs: Streams, output: Streams) -> None:
                 "between them.\nUsual cause: a span that begins or ends where the model concatenates or drops "
                 "tokens. Choose another span."
             )
+
+
+def name_of(branch: str, stage: int) -> str:
+    """Return under which name a branch is remembered at a stage of the step.
+
+    Example:
+        >>> name_of("cond", 0), name_of("cond", 1), name_of("", 1)
+        ('cond', 'cond, stage 1', 'stage 1')
+    """
+    return ", ".join(filter(None, (branch, f"stage {stage}" if stage else "")))

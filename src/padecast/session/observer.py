@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from torch import Tensor
+
 from padecast._steps import Position
 from padecast.memory.arithmetic import Rows, Streams
 
@@ -31,6 +33,15 @@ class Observer:
             inputs: What the stack was given, ``(B, ...)`` per stream.
             output: What it returned.
             rows: Which rows count, where some only fill up; ``None`` if all do.
+        """
+
+    def hear_guided(self, at: Position, output: Tensor, computed: bool) -> None:
+        """Hear what the sampler is given at a step, after guidance, where that is told.
+
+        Args:
+            at: The step.
+            output: ``(B, ...)``.
+            computed: Whether it comes of a computed step.
         """
 
     def recall(self, branch: str, at: Position, inputs: Streams) -> Streams | None:

@@ -35,3 +35,5 @@ class Record:
     weights: dict[str, Tensor] = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
     seconds: list[Callable[[], float]] = field(default_factory=list)
+    stages: dict[int, bool] = field(default_factory=dict)
+    """Of a step that was taken by hand: its evaluations, and whether any branch of each was computed."""
