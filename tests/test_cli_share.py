@@ -88,3 +88,16 @@ def test_without_a_network_it_ends_in_one_line(file: Path, monkeypatch: pytest.M
     direct(monkeypatch, "http://127.0.0.1:9", tmp_path / "cache")
     result = share(file, "org/flux", "--yes")
     assert result.exit_code == 1 and result.stderr.count("\n") == 1 and "cannot be reached" in result.stderr
+
+
+def test_commands_take_a_repository_in_place_of_a_file(hub: Hub, file: Path, tmp_path: Path) -> None:
+    calibration, lesson = zoo.calibration("digits", "hard"), Lesson(Identity("DiT"), (make_look(20),))
+    calibration.push_to_hub("org/flux")
+    lesson.push_to_hub("org/flux")
+    shown = CliRunner().invoke(app, ["plan", "hub:org/flux", "--computed", "8"])
+    assert shown.exit_code == 0 and "C....C..C..C..C.C.CC" in shown.output
+    folder = tmp_path / "lessons"
+    done = CliRunner().invoke(app, ["lessons", "import", "hub:org/flux", "--lessons", str(folder)])
+    assert done.exit_code == 0 and [path.name for path in folder.glob("*.json")] == [
+        f"{lesson.identity.key}.lesson.json"
+    ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import re
 import subprocess
@@ -474,3 +476,20 @@ def test_a_process_of_its_own_follows_the_endpoint_that_it_is_told(
     environment = {**os.environ, "HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path), "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
     done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
     assert done.stdout == "20\n", done.stderr
+
+
+def test_the_page_of_the_documentation_runs(no_network: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    page = (Path(__file__).parents[2] / "docs" / "hub.md").read_text(encoding="utf-8")
+    names: dict[str, Any] = {}
+    words = io.StringIO()
+    for code in re.findall(r"^```python\n(.*?)^```", page, flags=re.DOTALL | re.MULTILINE):
+        with contextlib.redirect_stdout(words):
+            exec(compile(code, "hub.md", "exec", dont_inherit=True), names)
+    for text in (
+        "C....C..C..C..C.C.CC",
+        "['.json', '.md', '.svg']",
+        "hub:ORG/NAME cannot be reached",
+        "1 run, 2 samples",
+    ):
+        assert text in words.getvalue()
