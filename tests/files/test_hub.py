@@ -196,6 +196,8 @@ def test_files_of_other_libraries_are_none_of_ours(tmp_path: Path, calibration: 
         ({"license": "mit\nx: 1"}, "license"),
         ({"filename": "../a.json"}, "filename"),
         ({"filename": "a.txt"}, "filename"),
+        ({"filename": "a.lesson.json"}, "found again"),
+        ({"filename": "config.json"}, "found again"),
     ],
 )
 def test_names_that_are_none_are_refused(
@@ -204,6 +206,11 @@ def test_names_that_are_none_are_refused(
     with pytest.raises(InvalidOption, match=word):
         calibration.save_pretrained(tmp_path, **options)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_lesson_has_an_ending_of_its_own(tmp_path: Path, lesson: Lesson) -> None:
+    with pytest.raises(InvalidOption, match=r"\*\.lesson\.json"):
+        lesson.save_pretrained(tmp_path, filename="mine.json")
 
 
 def test_a_file_is_no_folder(tmp_path: Path, calibration: Calibration) -> None:

@@ -26,7 +26,7 @@ def name_file(calibration: Calibration) -> str:
 
     Example:
         >>> from padecast import zoo
-        >>> name_file(zoo.calibration("digits", "hard"))[:-11]
+        >>> name_file(zoo.calibration("digits", "hard"))[:-12]
         'digits-hard_20_g5'
     """
     document = calibration.to_dict()

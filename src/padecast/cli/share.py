@@ -42,7 +42,7 @@ def share(
     """
     thing, address = _load(file), Address.read(repo, revision)
     parcel = pack(thing, address, filename=name, base_model=base_model, license=license)
-    _show(parcel, thing, private)
+    _show(parcel, private)
     if not yes and not _confirm(f"send {'this' if len(parcel.contents) == 1 else 'these'} to {address}?"):
         ending("nothing was sent", FAILED)
     words = message or f"Add {next(iter(parcel.contents))}"
@@ -57,8 +57,8 @@ def _load(file: Path) -> Shareable:
     return Lesson.load(file) if is_lesson else Calibration.load(file)
 
 
-def _show(parcel: Parcel, thing: Shareable, private: bool | None) -> None:
-    """Say what would be sent, and what the file says of the machine that made it."""
+def _show(parcel: Parcel, private: bool | None) -> None:
+    """Say what would be sent, and what the page says of it: of the machine too, and of the command."""
     console = stdout()
     who = {True: "private", False: "public", None: "private or public as your settings say"}[private]
     state = f"a new repository, {who}" if parcel.is_new else "a repository that is there"
@@ -66,11 +66,11 @@ def _show(parcel: Parcel, thing: Shareable, private: bool | None) -> None:
     for name, content in parcel.contents.items():
         table.add_row(name, f"{len(content) / 1024:.1f} kB", PURPOSES.get(Path(name).suffix, ""))
     console.print(table)
-    for fact, text in thing._describe().facts.items():
+    for fact, text in parcel.facts.items():
         if text:
-            console.print(f"{fact}: {files.line(text, 400)}", soft_wrap=True)
+            console.print(f"{fact}: {files.line(text, 4000)}", soft_wrap=True)
     note = "Nothing else is sent: no weights, no image, no latent."
-    if isinstance(thing, Calibration) and thing.provenance.get("command"):
+    if parcel.facts.get("command"):
         note += " The command above is in the file, with a prompt if one stood in it."
     console.print(note, soft_wrap=True)
 

@@ -78,17 +78,23 @@ class Source:
         return "try again with a network, or give a folder with its files, or the cache_dir of an earlier download"
 
 
+def is_ours(name: str, pattern: str, without: str = "") -> bool:
+    """Whether a file may be ours, by its name.
+
+    Example:
+        >>> [is_ours(name, "*.json", "*.lesson.json") for name in ("flux.json", "dit.lesson.json", "config.json")]
+        [True, False, False]
+    """
+    refused = [*FOREIGN, *([without] if without else [])]
+    return fnmatch(name, pattern) and not any(fnmatch(name, each) for each in refused)
+
+
 def list_files(folder: Path, pattern: str, without: str = "") -> list[Path]:
-    """Return the files of a folder that may be ours, by name.
+    """Return the files of a folder that may be ours, sorted.
 
     Example:
         >>> list_files(Path("nowhere"), "*.json")
         []
     """
     paths = sorted(folder.iterdir()) if folder.is_dir() else []
-    refused = [*FOREIGN, *([without] if without else [])]
-    return [
-        path
-        for path in paths
-        if path.is_file() and fnmatch(path.name, pattern) and not any(fnmatch(path.name, each) for each in refused)
-    ]
+    return [path for path in paths if path.is_file() and is_ours(path.name, pattern, without)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from padecast.files.hub.address import Address
 from padecast.files.hub.download import library
@@ -20,11 +20,13 @@ class Parcel:
         address: Where they go.
         contents: Bytes by name.
         is_new: Whether the repository has to be made first.
+        facts: What the page says of the first of them.
     """
 
     address: Address
     contents: Mapping[str, bytes]
     is_new: bool = False
+    facts: Mapping[str, str] = field(default_factory=dict)
 
     def send(
         self,

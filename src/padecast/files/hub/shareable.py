@@ -12,7 +12,7 @@ from typing import ClassVar, TypeVar
 from padecast._errors import CalibrationMismatch, DamagedFile, InvalidOption, MissingFile, PadecastError, check
 from padecast.files.hub.address import Address, is_repo
 from padecast.files.hub.card import README, Section, picture_of, write_card
-from padecast.files.hub.download import Source, list_files
+from padecast.files.hub.download import Source, is_ours, list_files
 from padecast.files.hub.failures import MissingRepository
 from padecast.files.hub.parcel import Parcel
 from padecast.files.hub.picture import draw
@@ -205,7 +205,7 @@ def pack(
         contents = {name: read_bytes(folder / name) for name in names if (folder / name).is_file()}
         if contents.get(README) == before.get(README):
             del contents[README]
-    return Parcel(address, contents, is_new)
+    return Parcel(address, contents, is_new, thing._describe().facts)
 
 
 def load_all(cls: type[Thing], source: Source) -> list[Thing]:
@@ -228,6 +228,8 @@ def _save(
     check(base_model is None or is_repo(base_model), "base_model", base_model, "ORG/NAME, a repository of the Hub")
     check(license is None or WORD.fullmatch(license) is not None, "license", license, "a word of the Hub")
     name = thing._name_file() if filename is None else _check_name(filename)
+    ours = is_ours(name, thing._pattern, thing._without)
+    check(ours, "filename", name, f"{thing._pattern}, and none that other libraries give, so that it is found again")
     path = thing.save(folder / name)
     things = {each.name: loaded for each in _list(type(thing), folder) if (loaded := _try_load(type(thing), each))}
     sections = {each: loaded._describe() for each, loaded in things.items()}
