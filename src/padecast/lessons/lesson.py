@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from padecast._errors import InvalidOption
+from padecast.files.hub import Section, Shareable
 from padecast.lessons import display
 from padecast.lessons.gains import Gains
 from padecast.lessons.identity import Identity
@@ -27,7 +28,7 @@ LOOKS = 8
 
 
 @dataclass(frozen=True, eq=False)
-class Lesson:
+class Lesson(Shareable):
     r"""The statistic of uncached runs, that can be read at any noise levels between those they had.
 
     Looks at one grid are summed; those at other grids stand side by side, because an interpolated matrix that is summed
@@ -220,6 +221,23 @@ class Lesson:
         from padecast.lessons.file import read
 
         return read(Path(path))
+
+    _kind, _pattern = "lesson", "*.lesson.json"
+
+    def _name_file(self) -> str:
+        from padecast.lessons.sharing import name_file
+
+        return name_file(self)
+
+    def _describe(self) -> Section:
+        from padecast.lessons.sharing import describe
+
+        return describe(self)
+
+    def _explain_use(self, repo: str) -> str:
+        from padecast.lessons.sharing import explain_use
+
+        return explain_use(repo)
 
 
 def _covers(look: Look, levels: Sequence[float]) -> bool:
