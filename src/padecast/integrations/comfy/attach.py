@@ -17,7 +17,7 @@ from padecast.forecasters import Forecaster
 from padecast.handles.accelerate import replace_parts, resolve
 from padecast.handles.warnings import warn
 from padecast.integrations.comfy.run import Run
-from padecast.integrations.comfy.settings import Settings, is_flow, rehearse_sampler, restrict
+from padecast.integrations.comfy.settings import Settings, rehearse_sampler, restrict
 from padecast.methods import DEFAULT, Method
 from padecast.policies import Policy
 from padecast.report import Report
@@ -137,7 +137,7 @@ class Attachment:
         try:
             result = executor(guider, sigmas, extra_args, *args, **kwargs)
         finally:
-            run.session.close()
+            run.close()
             self.report = draw_up(
                 [run.session], self.settings.method.name, remarks=(*run.remarks, *run.session.remarks)
             )
@@ -180,7 +180,7 @@ class Attachment:
         if not rehearsal.is_known:
             return f"all steps are computed: {rehearsal.fact}"
         try:
-            session = self.settings.session(rehearsal, is_flow(guider))
+            return Run(self, self.settings, rehearsal, guider, options)
         except InvalidPlan as error:
             length = self.settings.method.policy.length
             raise InvalidPlan(
@@ -191,8 +191,6 @@ class Attachment:
             ) from error
         except PadecastError as error:
             return f"all steps are computed: {error}"
-        is_windowed, functions = "context_handler" in options, len(options.get("sampler_post_cfg_function", ()))
-        return Run(self, self.settings, session, guider, is_windowed, functions)
 
     def _tell(self, report: Report) -> None:
         if not report.forecast and not self.settings.method.policy.computes_all and not report.remarks:

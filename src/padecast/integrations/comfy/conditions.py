@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator, Sequence
 from typing import Any
 
+import torch
+
 
 def find_conditions(entries: Sequence[Any], sigma: float) -> Hashable:
     """Return what acts of the entries of one conditioning, as a value to compare.
@@ -30,7 +32,12 @@ def find_conditions(entries: Sequence[Any], sigma: float) -> Hashable:
 
 def _acts(start: Any, end: Any, sigma: float) -> bool:
     """Whether a level lies between two, of which either may be absent."""
-    return (start is None or sigma <= float(start)) and (end is None or sigma >= float(end))
+    return (start is None or sigma <= _round(start)) and (end is None or sigma >= _round(end))
+
+
+def _round(bound: Any) -> float:
+    """Round a bound as ComfyUI does where it compares it with a level in single precision."""
+    return torch.tensor(float(bound), dtype=torch.float32).item()
 
 
 def _controls(control: Any, sigma: float) -> Iterator[Hashable]:
@@ -47,6 +54,6 @@ def _hooks(group: Any, sigma: float) -> Iterator[Hashable]:
     """Yield the keyframes that hooks, such as scheduled LoRAs, have reached: how many, and the latest's strength."""
     for place, hook in enumerate(getattr(group, "hooks", ())):
         frames = getattr(getattr(hook, "hook_keyframe", None), "keyframes", ())
-        due = [frame.strength for frame in frames if float(frame.start_t) >= sigma]
+        due = [frame.strength for frame in frames if _round(frame.start_t) >= sigma]
         if due:
             yield "hook", place, len(due), due[-1]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -10,8 +10,10 @@ from torch import Tensor
 
 from padecast.handles.warnings import warn
 from padecast.integrations.comfy.conditions import find_conditions
-from padecast.integrations.comfy.settings import Settings
+from padecast.integrations.comfy.settings import Settings, is_flow
+from padecast.memory.memory import Memory
 from padecast.session.grid import read_level
+from padecast.session.rehearsal import Rehearsal
 from padecast.session.session import Session
 
 Predictions = list[Tensor]
@@ -26,21 +28,38 @@ class Run:
     Args:
         owner: Whose it is, where several are on one model.
         settings: What is done.
-        session: Which says what is computed.
-        guider: ComfyUI's, for the guidance scale.
-        is_windowed: Whether the model sees windows of the latents that move from step to step. What was predicted in
-            one place says nothing of another then, so that the composed prediction is forecast, after guidance.
-        functions: How many functions the user wants called after guidance.
+        rehearsal: Of its sampler.
+        guider: ComfyUI's, which knows the model and the guidance scale.
+        options: ComfyUI's ``model_options`` of the run.
+
+    Raises:
+        InvalidPlan: If the method is a plan of another length.
+        InvalidOption: If levels rise.
     """
 
     def __init__(
-        self, owner: object, settings: Settings, session: Session, guider: Any, is_windowed: bool, functions: int
+        self,
+        owner: object,
+        settings: Settings,
+        rehearsal: Rehearsal,
+        guider: Any,
+        options: Mapping[str, Any],
     ) -> None:
-        self.owner, self.session, self.is_windowed = owner, session, is_windowed
+        self._spare: list[Memory] = []
+        self.owner, self.session = owner, settings.session(rehearsal, is_flow(guider), self._spare)
+        self.is_windowed = "context_handler" in options
+        """Whether the model sees windows of the latents that move from step to step. What was predicted in one place
+        says nothing of another then, so that the composed prediction is forecast, after guidance."""
         self.remarks: tuple[str, ...] = ()
-        self._settings, self._guider, self._functions = settings, guider, functions
+        self._settings, self._guider = settings, guider
+        self._functions = len(options.get("sampler_post_cfg_function", ()))  # that the user wants called after guidance
         self._call = 0
         self._is_checked = self._is_open = False
+
+    def close(self) -> None:
+        """Let go of everything that is remembered, also where an error keeps the run itself."""
+        self.session.close()
+        self._spare.clear()
 
     def predict(self, x: Tensor, timestep: Tensor, options: dict[str, Any], compute: Callable[[], Tensor]) -> Tensor:
         """Return the guided prediction of an evaluation.

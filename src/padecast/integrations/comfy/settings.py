@@ -12,6 +12,7 @@ from torch import Tensor
 from padecast._errors import CalibrationMismatch, InvalidOption, check, quote
 from padecast.calibration.calibration import Calibration
 from padecast.forecasters.extras import Direct, Moments
+from padecast.memory.memory import Memory
 from padecast.methods import Method
 from padecast.policies import Learned, Policy
 from padecast.policies.wrappers import Cap, Window
@@ -60,25 +61,25 @@ class Settings:
                 'Take a method such as "adaptive", "tc-pade" or "taylorseer".'
             )
 
-    def session(self, rehearsal: Rehearsal, flow: bool) -> Session:
+    def session(self, rehearsal: Rehearsal, flow: bool, spare: list[Memory]) -> Session:
         """Return the session of a run.
 
         Args:
             rehearsal: Of its sampler.
             flow: Whether noise levels are shares of noise.
+            spare: Where histories lie when it is over.
 
         Raises:
             InvalidPlan: If the method is a plan of another length.
             InvalidOption: If levels rise.
         """
-        # The slots of histories are nobody's after a run: a list of its own, so that they go with it.
         return Session(
             self.method.policy,
             self.method.forecaster,
             grid=rehearsal.grid(flow, self.prediction),
             dtype=self.dtype,
             offload=self.offload,
-            spare=[],
+            spare=spare,
         )
 
     def check_run(self, grid: Grid, guidance: float | None, branches: tuple[str, ...]) -> None:
