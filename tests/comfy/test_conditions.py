@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 import torch
+from tests.comfy import engine
+from tests.comfy.models import FLUX, STEPS, WAN, Run, condition, count_calls, draw_noise, error, sample
 from torch import Tensor
 
 from padecast import PadecastWarning, Report
 from padecast.forecasters import Lagrange
 from padecast.integrations import comfy as ours
 from padecast.policies import Plan
-from tests.comfy import engine
-from tests.comfy.models import FLUX, STEPS, WAN, Run, condition, count_calls, draw_noise, error, sample
 
 PLAN, ALL = "CC.C.C.C", "C" * STEPS
 

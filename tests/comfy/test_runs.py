@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests.comfy.models import FLUX, KINDS, STEPS, WAN, Run, condition, count_calls, draw_noise, error, sample
 from torch import Tensor
 
 from padecast import InvalidOption, InvalidPlan, PadecastWarning, Report
@@ -17,7 +18,6 @@ from padecast.forecasters import Lagrange
 from padecast.integrations import comfy as ours
 from padecast.memory.memory import Memory
 from padecast.policies import Plan
-from tests.comfy.models import FLUX, KINDS, STEPS, WAN, Run, condition, count_calls, draw_noise, error, sample
 
 PLAN = "CC.C.C.C"
 LINE = Lagrange(1)
