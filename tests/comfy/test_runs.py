@@ -16,6 +16,7 @@ from torch import Tensor
 from padecast import InvalidOption, InvalidPlan, PadecastWarning, Report
 from padecast.forecasters import Lagrange
 from padecast.integrations import comfy as ours
+from padecast.lessons import Library
 from padecast.memory.memory import Memory
 from padecast.policies import Plan
 
@@ -231,7 +232,6 @@ def test_27_a_model_that_is_dropped_is_gone(build: Any) -> None:
     [
         ("teacache", "decides by what it sees inside a model"),
         ("toca", "forecasts inside a model"),
-        ("learned", "learns from the runs of a pipeline"),
     ],
 )
 def test_a_method_that_a_run_cannot_serve_is_refused(flux: Any, method: str, fact: str) -> None:
@@ -264,3 +264,41 @@ def test_the_image_may_be_forecast_instead(flux: Any) -> None:
     image = sample(attach(flux, prediction="image"), Run(FLUX))
     assert not torch.equal(image, velocity) and error(image, plain) < 0.5
     assert torch.equal(sample(attach(flux, "C" * STEPS, prediction="image"), Run(FLUX)), plain)
+
+
+def test_a_run_teaches_those_after_it(flux: Any) -> None:
+    library = Library(False)
+    run = Run(FLUX, steps=16)
+    first, second = (ours.attach(flux, "learned", computed=7, lessons=library) for _ in range(2))
+    assert torch.equal(sample(first, run), sample(flux, run))
+    assert report_of(first).computed == 16 and "this run taught 1 sample(s) of 16 steps" in str(report_of(first))
+    assert 0 < error(sample(second, run), sample(flux, run)) < 0.5
+    assert report_of(second).computed == 7 and "planned from 1 run(s)" in str(report_of(second))
+
+
+def test_a_lesson_is_of_one_guidance_and_one_lora(flux: Any) -> None:
+    library = Library(False)
+    key = "diffusion_model.single_blocks.0.linear2.weight"
+    patched = flux.clone()
+    patched.add_patches({key: ("diff", (torch.full((32, 96), 0.1),))}, 0.5)
+    stronger = flux.clone()
+    stronger.add_patches({key: ("diff", (torch.full((32, 96), 0.1),))}, 0.7)
+    runs = [(flux, 4.0), (flux, 20.0), (patched, 4.0), (stronger, 4.0), (flux, 4.0), (patched, 4.0)]
+    computed = []
+    for model, cfg in runs:
+        attached = ours.attach(model, "learned:near=false", computed=7, lessons=library)
+        sample(attached, Run(FLUX, steps=16, cfg=cfg))
+        computed.append(report_of(attached).computed)
+    assert computed == [16, 16, 16, 16, 7, 7]
+
+
+def test_an_interrupted_run_teaches_nothing(comfy: Any, flux: Any) -> None:
+    model = ours.attach(flux, "learned", computed=7, lessons=Library(False))
+
+    def interrupt(place: int, *_: Any) -> None:
+        if place == 12:
+            raise comfy.model_management.InterruptProcessingException
+
+    with pytest.raises(comfy.model_management.InterruptProcessingException):
+        sample(model, Run(FLUX, steps=16), interrupt)
+    assert sample(model, Run(FLUX, steps=16)) is not None and report_of(model).computed == 16

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,11 +16,13 @@ from padecast._options import check_option
 from padecast.calibration.calibration import Calibration
 from padecast.forecasters import Forecaster
 from padecast.handles.accelerate import replace_parts, resolve
+from padecast.handles.learning import library_of
 from padecast.handles.warnings import warn
 from padecast.integrations.comfy.run import Run
-from padecast.integrations.comfy.settings import Settings, rehearse_sampler, restrict
+from padecast.integrations.comfy.settings import Settings, rehearse_sampler
+from padecast.lessons import Library
 from padecast.methods import DEFAULT, Method
-from padecast.policies import Policy
+from padecast.policies import Learned, Policy
 from padecast.report import Report
 from padecast.report import report_of as draw_up
 
@@ -48,6 +51,7 @@ def attach(
     dtype: torch.dtype | None = None,
     offload: bool = False,
     on_run: Callable[[Report], None] | None = None,
+    lessons: bool | str | Path | Library = True,
 ) -> Any:
     """Return a clone of a model of ComfyUI that forecasts some of its steps; the model itself stays as it is.
 
@@ -58,9 +62,9 @@ def attach(
         model: A ``ModelPatcher``, as nodes hand it on.
         method: A registered method, with options if need be: ``"tc-pade:every=3"``. Default ``"adaptive"``. Or a
             :class:`padecast.Calibration`, with one of the next three.
-        computed: Of a calibration, the plan with so many computed steps.
-        speedup: Of a calibration, the plan with the most computed steps that makes the denoiser so much faster.
-        decibels: Of a calibration, the plan with the fewest computed steps and at least this PSNR on its samples.
+        computed: Of a calibration or ``"learned"``, the plan with so many computed steps.
+        speedup: Of these, the plan with the most computed steps that makes the denoiser so much faster.
+        decibels: Of these, the plan with the fewest computed steps and at least this PSNR, as calibrated or expected.
         policy: When to compute, in place of the method's: ``"plan:steps=CC.C.C"`` has a letter for every step.
         forecaster: With which weights to forecast, in place of the method's.
         start: Share of the run before which all is computed, 0 to 1. Default 0.
@@ -70,6 +74,8 @@ def attach(
         dtype: Storage dtype of the history. Default that of the latents.
         offload: Whether the history lies in host memory. Default false.
         on_run: Called with the report of every run when it ends. Default nothing.
+        lessons: Where ``"learned"`` has its lessons: ``True`` for the user's cache folder (default), a folder,
+            ``False`` for this process's memory alone, or a :class:`padecast.lessons.Library`.
 
     Returns:
         The clone. Its runs may raise :class:`padecast.InvalidPlan`, where a plan has another length than the run, and
@@ -78,21 +84,24 @@ def attach(
     Raises:
         UnknownName: If the method or an option is unknown.
         InvalidOption: If an option is out of range; if the model is none of ComfyUI's; if the method needs to see the
-            inside of a model, or learns.
+            inside of a model.
     """
     if not callable(getattr(model, "add_wrapper_with_key", None)):
         raise InvalidOption(
             f"a {type(model).__name__} is no model of ComfyUI: it has no add_wrapper_with_key.\n"
             "Give what a node gets as MODEL, of ComfyUI 0.3.64 or later; of diffusers, padecast.accelerate(pipe)."
         )
-    check(most is None or most >= 1, "most", most, "1 forecast in a row or more")
     check_option("offload", offload, bool, "Write offload=True, or leave it out")
     check(on_run is None or callable(on_run), "on_run", on_run, "a function of a report")
     wishes = {"computed": computed, "speedup": speedup, "decibels": decibels}
     chosen = replace_parts(_choose(method, wishes), policy, forecaster, None)
-    chosen = replace(chosen, policy=restrict(chosen.policy, start, end, most))
     calibration = method if isinstance(method, Calibration) else None
-    settings = Settings(chosen, calibration, prediction, dtype, offload)
+    library: Library | None = None
+    if isinstance(chosen.policy, Learned):
+        # A sampler's steps cannot be taken again, as those of a pipeline's scheduler can.
+        chosen = replace(chosen, policy=chosen.policy.ask(wishes), retrace=False)
+        library = lessons if isinstance(lessons, Library) else library_of(lessons)
+    settings = Settings(chosen, calibration, prediction, dtype, offload, library, start, end, most)
     clone, attachment = model.clone(), Attachment(settings, on_run)
     for place, name in WRAPPERS.items():
         clone.add_wrapper_with_key(place, KEY, getattr(attachment, name))
@@ -127,7 +136,9 @@ class Attachment:
     ) -> Any:
         """Stand around a run: begin it, and let it go however it ends."""
         options = extra_args["model_options"]
-        run = self._begin(executor.class_obj, guider, sigmas, options)
+        noise = kwargs.get("noise", args[1] if len(args) > 1 else torch.zeros(1, 1))  # before it stands the callback
+        size = noise.numel() / max(len(noise), 1)
+        run = self._begin(executor.class_obj, guider, sigmas, options, size)
         if isinstance(run, str):
             self.report = draw_up([], self.settings.method.name, remarks=(run,))
             warn(f"padecast does nothing in this run: {run}")
@@ -167,7 +178,7 @@ class Attachment:
         run = (options or {}).get(KEY)
         return run if isinstance(run, Run) and run.owner is self else None
 
-    def _begin(self, sampler: Any, guider: Any, sigmas: Tensor, options: dict[str, Any]) -> Run | str:
+    def _begin(self, sampler: Any, guider: Any, sigmas: Tensor, options: dict[str, Any], size: float) -> Run | str:
         """Return the run that begins, or why nothing is forecast in it."""
         if isinstance(options.get(KEY), Run):
             return "another padecast is on this model: the one that was put on first is used"
@@ -180,7 +191,7 @@ class Attachment:
         if not rehearsal.is_known:
             return f"all steps are computed: {rehearsal.fact}"
         try:
-            return Run(self, self.settings, rehearsal, guider, options)
+            return Run(self, self.settings, rehearsal, guider, options, size)
         except InvalidPlan as error:
             length = self.settings.method.policy.length
             raise InvalidPlan(
@@ -211,5 +222,7 @@ def _choose(method: object, wishes: dict[str, Any]) -> Method:
     if isinstance(method, Calibration):
         return method.method(**wishes)
     wished = [name for name, value in wishes.items() if value is not None]
-    check(not wished, "method", method, f"a calibration, where {' and '.join(wished)} is wished")
-    return resolve(DEFAULT if method is None else method, "method")
+    chosen = resolve(DEFAULT if method is None else method, "method")
+    fits = not wished or isinstance(chosen.policy, Learned)
+    check(fits, "method", chosen.name, f'a calibration or "learned", where {" and ".join(wished)} is wished')
+    return chosen

@@ -8,11 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from padecast.handles.learning import Learning
 from padecast.handles.warnings import warn
 from padecast.integrations.comfy.conditions import find_conditions
+from padecast.integrations.comfy.learning import serve
 from padecast.integrations.comfy.settings import Settings, is_flow
 from padecast.memory.memory import Memory
 from padecast.session.grid import read_level
+from padecast.session.observer import Observer
 from padecast.session.rehearsal import Rehearsal
 from padecast.session.session import Session
 
@@ -31,6 +34,7 @@ class Run:
         rehearsal: Of its sampler.
         guider: ComfyUI's, which knows the model and the guidance scale.
         options: ComfyUI's ``model_options`` of the run.
+        size: Numbers of one sample's latents.
 
     Raises:
         InvalidPlan: If the method is a plan of another length.
@@ -44,17 +48,40 @@ class Run:
         rehearsal: Rehearsal,
         guider: Any,
         options: Mapping[str, Any],
+        size: float,
     ) -> None:
         self._spare: list[Memory] = []
-        self.owner, self.session = owner, settings.session(rehearsal, is_flow(guider), self._spare)
+        self._learning = Learning(settings.method, settings.library) if settings.library is not None else None
+        grid, method, observers = (
+            rehearsal.grid(is_flow(guider), settings.prediction),
+            settings.method,
+            list[Observer](),
+        )
+        if self._learning is not None:
+            method = serve(self._learning, guider, options, grid, size, _told_of(guider))
+            observers = self._learning.observers
+        spare = self._spare
+        self.session = settings.session(method, grid, rehearsal.is_random, spare=spare, observers=observers)
+        self.owner = owner
         self.is_windowed = "context_handler" in options
         """Whether the model sees windows of the latents that move from step to step. What was predicted in one place
         says nothing of another then, so that the composed prediction is forecast, after guidance."""
-        self.remarks: tuple[str, ...] = ()
+        self._fact = ""
         self._settings, self._guider = settings, guider
         self._functions = len(options.get("sampler_post_cfg_function", ()))  # that the user wants called after guidance
         self._call = 0
         self._is_checked = self._is_open = False
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What is to be said of the run besides its steps."""
+        learnt = () if self._learning is None else self._learning.remarks
+        return (*([self._fact] if self._fact else []), *learnt, *self.session.remarks)
+
+    def end(self) -> None:
+        """Hear that the run reached its end, and teach what it taught."""
+        if self._learning is not None and self._learning.teacher is not None:
+            self._learning.teacher.close()
 
     def close(self) -> None:
         """Let go of everything that is remembered, also where an error keeps the run itself."""
@@ -73,15 +100,17 @@ class Run:
         self._call = 0
         if not self.is_windowed:
             guided = compute()
-            self.session.guide(guided)
+            if self._learning is not None and self._learning.teacher is not None:
+                answer = Answer(self._settings.prediction, x, read_level(timestep), lambda _: [], ())
+                self.session.guide(answer.encode(guided))
             return guided
         if self._is_open:
             return compute()
         if len(options.get("sampler_post_cfg_function", ())) > self._functions:
             self._is_open = True
-            self.remarks = ("all was computed: this sampler looks into guidance, which moving windows compose",)
+            self._fact = "all was computed: this sampler looks into guidance, which moving windows compose"
             warn(
-                f"{self.remarks[0]}.\nUsual cause: a sampler of CFG++ with context windows. Take another sampler, such "
+                f"{self._fact}.\nUsual cause: a sampler of CFG++ with context windows. Take another sampler, such "
                 "as euler, or no context windows."
             )
             return compute()
@@ -147,7 +176,7 @@ class Answer:
         learnt: list[Tensor] = []
 
         def compute() -> Tensor:
-            learnt.append(self._encode(self._image(place)))
+            learnt.append(self.encode(self._image(place)))
             return learnt[0]
 
         output = session.step(
@@ -167,7 +196,8 @@ class Answer:
             self._images.update((index, image) for index, image in enumerate(self._compute(conds)) if index in left)
         return self._images[place]
 
-    def _encode(self, image: Tensor) -> Tensor:
+    def encode(self, image: Tensor) -> Tensor:
+        """Return what is forecast of a clean image."""
         return (self._x - image) / self._scale if self._scale else image.clone()
 
     def _decode(self, output: Tensor) -> Tensor:
@@ -183,5 +213,10 @@ def _guidance_of(guider: Any, count: int) -> float | None:
     if count > 1:
         scale = getattr(guider, "cfg", None)
         return None if scale is None else float(scale)
+    return _told_of(guider)
+
+
+def _told_of(guider: Any) -> float | None:
+    """Return the guidance scale that the model itself is told, as FLUX is."""
     scales = {entry.get("guidance") for entries in _conds_of(guider)[:1] for entry in entries}
     return float(scale) if len(scales) == 1 and (scale := scales.pop()) is not None else None

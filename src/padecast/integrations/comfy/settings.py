@@ -11,10 +11,11 @@ from torch import Tensor
 
 from padecast._errors import CalibrationMismatch, InvalidOption, check, quote
 from padecast.calibration.calibration import Calibration
+from padecast.forecasters import Reuse, TCPade
 from padecast.forecasters.extras import Direct, Moments
-from padecast.memory.memory import Memory
+from padecast.lessons import Library
 from padecast.methods import Method
-from padecast.policies import Learned, Policy
+from padecast.policies import Policy
 from padecast.policies.wrappers import Cap, Window
 from padecast.session.grid import Grid
 from padecast.session.rehearsal import Rehearsal, rehearse
@@ -34,6 +35,10 @@ class Settings:
         prediction: What is forecast, one of :data:`PREDICTIONS`.
         dtype: Storage dtype of the history; that of the latents by default.
         offload: Whether the history lies in host memory.
+        library: Where a method that learns has its lessons.
+        start: Share of the run before which all is computed.
+        end: Share of the run from which on all is computed.
+        most: Forecasts in a row.
     """
 
     method: Method
@@ -41,8 +46,13 @@ class Settings:
     prediction: str = "velocity"
     dtype: torch.dtype | None = None
     offload: bool = False
+    library: Library | None = None
+    start: float = 0.0
+    end: float = 1.0
+    most: int | None = None
 
     def __post_init__(self) -> None:
+        self._restrict(self.method.policy)
         check(self.prediction in PREDICTIONS, "prediction", self.prediction, " or ".join(map(repr, PREDICTIONS)))
         policy, extra = self.method.policy, self.method.forecaster.extra
         if policy.probe:
@@ -50,37 +60,36 @@ class Settings:
                 f"{self.method.name!r} decides by what it sees inside a model, which ComfyUI's runs do not show.\n"
                 'Take a method that decides by noise levels and earlier steps, such as "adaptive" or "tc-pade".'
             )
-        if isinstance(policy, Learned):
-            raise InvalidOption(
-                f"{self.method.name!r} learns from the runs of a pipeline, and ComfyUI has none.\n"
-                'Take "adaptive", or a calibration.'
-            )
         if extra is not None and not isinstance(extra, Moments | Direct):
             raise InvalidOption(
                 f"{self.method.name!r} forecasts inside a model; in ComfyUI what a model returns is forecast.\n"
                 'Take a method such as "adaptive", "tc-pade" or "taylorseer".'
             )
 
-    def session(self, rehearsal: Rehearsal, flow: bool, spare: list[Memory]) -> Session:
+    def _restrict(self, policy: Policy) -> Policy:
+        """Return a policy that forecasts in a part of the run alone, and not more than so often in a row."""
+        if self.most is not None:
+            policy = Cap(policy, limit=self.most)
+        whole = (self.start, self.end) == (0.0, 1.0)
+        return policy if whole else Window(policy, start=self.start, end=self.end)
+
+    def session(self, method: Method, grid: Grid, is_random: bool, **options: Any) -> Session:
         """Return the session of a run.
 
         Args:
-            rehearsal: Of its sampler.
-            flow: Whether noise levels are shares of noise.
-            spare: Where histories lie when it is over.
+            method: Which serves it.
+            grid: Of its sampler.
+            is_random: Whether the sampler draws noise: our own method's forecasts are repetition then.
+            options: Of the session.
 
         Raises:
             InvalidPlan: If the method is a plan of another length.
-            InvalidOption: If levels rise.
         """
-        return Session(
-            self.method.policy,
-            self.method.forecaster,
-            grid=rehearsal.grid(flow, self.prediction),
-            dtype=self.dtype,
-            offload=self.offload,
-            spare=spare,
-        )
+        forecaster = method.forecaster
+        if is_random and isinstance(forecaster, TCPade) and forecaster.form != "published":
+            forecaster = Reuse()
+        policy = self._restrict(method.policy)
+        return Session(policy, forecaster, grid=grid, dtype=self.dtype, offload=self.offload, **options)
 
     def check_run(self, grid: Grid, guidance: float | None, branches: tuple[str, ...]) -> None:
         """Raise unless the calibration, where there is one, was made for a run.
@@ -98,13 +107,6 @@ class Settings:
                 + "Sample with the scheduler, the shift, the steps and the guidance that it was made for, or take a "
                 'method that needs no calibration, such as "adaptive".'
             )
-
-
-def restrict(policy: Policy, start: float, end: float, most: int | None) -> Policy:
-    """Return a policy that forecasts in a part of the run alone, and not more than so often in a row."""
-    if most is not None:
-        policy = Cap(policy, limit=most)
-    return policy if (start, end) == (0.0, 1.0) else Window(policy, start=start, end=end)
 
 
 def rehearse_sampler(sampler: Any, guider: Any, sigmas: Tensor) -> Rehearsal:
