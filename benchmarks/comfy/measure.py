@@ -25,7 +25,7 @@ from padecast.integrations.comfy.settings import PREDICTIONS
 from padecast.policies import Spaced
 
 FILE, STEPS, FIRST = "comfy.json", 20, 20_000
-SAMPLERS = ("euler", "dpmpp_2m", "uni_pc", "euler_ancestral")
+SAMPLERS = ("euler", "dpmpp_2m")
 WAYS = {
     "repetition": {"policy": Spaced(every=3.0), "forecaster": forecasters.Reuse()},
     "lines": {"policy": Spaced(every=3.0), "forecaster": forecasters.Lagrange(1)},

@@ -207,7 +207,8 @@ class Attachment:
         if not report.forecast and not self.settings.method.policy.computes_all and not report.remarks:
             warn(
                 f"nothing was forecast in a run of {len(report.steps)} steps with {report.method!r}.\n"
-                "Usual cause: too few steps; the first ones are always computed. It pays from about 10 steps on."
+                "Usual cause: too few steps, of which the first are always computed, or a tolerance that is too small "
+                "for this model."
             )
         if self._on_run is not None:
             self._on_run(report)
