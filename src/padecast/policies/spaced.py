@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, ClassVar
-
-import numpy as np
 
 from padecast._errors import check
 from padecast._geometry import Geometry
@@ -115,9 +114,13 @@ def choose_steps(places: Sequence[float], count: int) -> frozenset[int]:
     if count < 2:
         return frozenset(range(count))
     first, last = places[0], places[-1]
-    even = first + (last - first) * np.arange(count) / (count - 1)
+    rising = [-place for place in places]
     steps: list[int] = []
-    for nearest in np.abs(np.subtract.outer(even, places)).argmin(1).tolist():
+    for number in range(count):
+        place = first + (last - first) * number / (count - 1)
+        behind = min(bisect_left(rising, -place), size - 1)
+        before = bisect_left(rising, rising[max(behind - 1, 0)])  # the first of those alike
+        nearest = behind if abs(places[behind] - place) < abs(places[before] - place) else before
         steps.append(max(nearest, steps[-1] + 1 if steps else 0))
     steps[-1] = size - 1
     for number in range(count - 2, -1, -1):  # as many as were asked for, where several fall on one step
