@@ -1,4 +1,7 @@
-"""The tests of this folder run ComfyUI's own engine; without it they are skipped, or fail where it is demanded."""
+"""The tests of this folder run ComfyUI's own engine; without it they are skipped, or fail where it is demanded.
+
+But for those of the pack's files, which need none.
+"""
 
 from __future__ import annotations
 
@@ -11,16 +14,22 @@ from typing import Any
 import pytest
 from tests.comfy import engine, models
 
-HERE = Path(__file__).parent
+HERE, APART = Path(__file__).parent, ("test_pack.py",)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if HERE in item.path.parents:
+        if HERE in item.path.parents and item.path.name not in APART:
             item.add_marker(pytest.mark.comfy)
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(autouse=True)
+def _engine(request: pytest.FixtureRequest) -> None:
+    if request.path.name not in APART:
+        request.getfixturevalue("comfy")
+
+
+@pytest.fixture(scope="session")
 def comfy() -> Iterator[Any]:
     """ComfyUI's modules."""
     yield engine.load()

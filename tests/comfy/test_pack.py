@@ -6,13 +6,13 @@ import ast
 import importlib
 import json
 import sys
-import tomllib
 import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import tomllib
 
 PACK = Path(__file__).parents[2] / "comfyui"
 LANGUAGES = ("en", "zh", "ja", "ko")
