@@ -91,7 +91,7 @@ $(APART)/.stamp: $(wildcard $(WHEELS)/*.whl)
 gpu-wheels: $(READY) ## the wheels that `make gpu` needs beside torch, for Python 3.12 on Linux (57 MB), into wheels/
 	$(BIN)/python -m benchmarks.gpu.wheels --out $(or $(WHEELS),wheels)
 
-PAGES := comparison.page worlds.page learning.page plans.page calibration.page cost.page others.page claims.page gpu.page solvers.page
+PAGES := comparison.page worlds.page learning.page plans.page calibration.page cost.page others.page claims.page gpu.page solvers.page comfy.page
 pages: $(READY) ## write the pages and tables of the documentation anew from benchmarks/results/ (add ARGS=--check to compare)
 	for page in $(PAGES); do $(BIN)/python -m benchmarks.$$page $(ARGS) || exit 1; done
 	$(BIN)/python -m benchmarks.models.classes $(or $(ARGS),--page)
