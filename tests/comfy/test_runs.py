@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests.comfy import engine
 from tests.comfy.models import FLUX, KINDS, STEPS, WAN, Run, condition, count_calls, draw_noise, error, sample
 from torch import Tensor
 
@@ -274,6 +275,19 @@ def test_a_run_teaches_those_after_it(flux: Any) -> None:
     assert report_of(first).computed == 16 and "this run taught 1 sample(s) of 16 steps" in str(report_of(first))
     assert 0 < error(sample(second, run), sample(flux, run)) < 0.5
     assert report_of(second).computed == 7 and "planned from 1 run(s)" in str(report_of(second))
+
+
+def test_a_run_of_windows_teaches_too(build: Any) -> None:
+    """Where one level is forecast, nothing says what guidance made of it: the end of the run does."""
+    library, node = Library(False), engine.nodes("nodes_context_windows").ContextWindowsManualNode
+    run = Run(WAN, steps=12, noise=draw_noise(WAN, shape=(16, 6, 8, 8)))
+    windowed = node.execute(build("wan"), 4, 2, "standard_uniform", 1, False, "pyramid", 2, False).args[0]
+    computed = []
+    for _ in range(2):
+        model = ours.attach(windowed, "learned", computed=6, lessons=library)
+        sample(model, run)
+        computed.append(report_of(model).computed)
+    assert computed == [12, 6]
 
 
 def test_a_lesson_is_of_one_guidance_and_one_lora(flux: Any) -> None:

@@ -11,7 +11,7 @@ import torch
 from tests.comfy.models import FLUX, STEPS, Run, count_calls, error, sample
 
 from padecast import PadecastWarning, Rehearsal
-from padecast.forecasters import Lagrange
+from padecast.forecasters import Lagrange, Reuse, TCPade
 from padecast.integrations import comfy as ours
 from padecast.integrations.comfy.settings import rehearse_sampler
 from padecast.policies import Plan
@@ -114,6 +114,15 @@ def test_03_all_evaluations_of_a_step_are_computed_or_none(flux: Any, sampler: s
     assert calls.count == 9 and report is not None and report.plan == PLAN
     assert "15 evaluations of the sampler, 9 computed" in str(report)
     assert result.isfinite().all()
+
+
+@pytest.mark.parametrize(("sampler", "draws"), [("euler", False), ("euler_ancestral", True), ("dpmpp_sde", True)])
+def test_steps_of_samplers_that_draw_noise_are_repeated(flux: Any, sampler: str, draws: bool) -> None:
+    run = Run(FLUX, sampler)
+    damped, repeated = (
+        sample(ours.attach(flux, policy=Plan(PLAN), forecaster=forecaster), run) for forecaster in (TCPade(), Reuse())
+    )
+    assert torch.equal(damped, repeated) == draws
 
 
 def observe(model: Any, run: Run) -> tuple[list[tuple[float, str]], Rehearsal, float]:

@@ -147,11 +147,10 @@ class Attachment:
         extra_args = {**extra_args, "model_options": {**options, KEY: run}}
         try:
             result = executor(guider, sigmas, extra_args, *args, **kwargs)
+            run.end()
         finally:
             run.close()
-            self.report = draw_up(
-                [run.session], self.settings.method.name, remarks=(*run.remarks, *run.session.remarks)
-            )
+            self.report = draw_up([run.session], self.settings.method.name, remarks=run.remarks)
             LOG.info("%r", self.report)
         self._tell(self.report)
         return result
@@ -196,7 +195,7 @@ class Attachment:
             length = self.settings.method.policy.length
             raise InvalidPlan(
                 f"this run has {rehearsal.steps} steps, the plan {length}.\n"
-                f"Usual cause: another number of steps in the sampler, a start in the middle of the schedule, or a "
+                "Usual cause: another number of steps in the sampler, a start in the middle of the schedule, or a "
                 "sampler that makes fewer steps. Write a letter for each step of the run, or take a method without a "
                 'plan, such as "adaptive".'
             ) from error

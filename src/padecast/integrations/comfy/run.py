@@ -52,16 +52,12 @@ class Run:
     ) -> None:
         self._spare: list[Memory] = []
         self._learning = Learning(settings.method, settings.library) if settings.library is not None else None
-        grid, method, observers = (
-            rehearsal.grid(is_flow(guider), settings.prediction),
-            settings.method,
-            list[Observer](),
-        )
+        grid, method = rehearsal.grid(is_flow(guider), settings.prediction), settings.method
+        observers: list[Observer] = []
         if self._learning is not None:
             method = serve(self._learning, guider, options, grid, size, _told_of(guider))
             observers = self._learning.observers
-        spare = self._spare
-        self.session = settings.session(method, grid, rehearsal.is_random, spare=spare, observers=observers)
+        self.session = settings.session(method, grid, rehearsal.is_random, spare=self._spare, observers=observers)
         self.owner = owner
         self.is_windowed = "context_handler" in options
         """Whether the model sees windows of the latents that move from step to step. What was predicted in one place
@@ -74,9 +70,9 @@ class Run:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What is to be said of the run besides its steps."""
+        """What is to be said of the run besides its steps and its session's surprises."""
         learnt = () if self._learning is None else self._learning.remarks
-        return (*([self._fact] if self._fact else []), *learnt, *self.session.remarks)
+        return (*([self._fact] if self._fact else []), *learnt)
 
     def end(self) -> None:
         """Hear that the run reached its end, and teach what it taught."""
