@@ -227,6 +227,17 @@ def test_branches_of_one_level_are_one_step() -> None:
     assert session.plan == PLAN and calls == {"cond": 5, "uncond": 5}
 
 
+def test_a_branch_begins_anew_where_what_acts_on_it_changes() -> None:
+    session, x = Session(Plan("CC...."), Lagrange(1), total=6), torch.zeros(1, 2)
+    prompts = ["a", "a", "a", "b", "b", "b"]
+    for index, prompt in enumerate(prompts):
+        for branch, conditions in (("cond", ""), ("uncond", prompt)):
+            session.step(x, index=index, branch=branch, conditions=conditions, compute=lambda index=index: x + index)
+    notes = Report.of(session).notes
+    assert list(notes) == ["step 3, uncond"] and "what acts on this branch changed" in notes["step 3, uncond"]
+    assert session.plan == "CC...."  # decided before, for all branches
+
+
 # Stages --------------------------------------------------------------------------------------------------------------
 
 

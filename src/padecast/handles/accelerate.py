@@ -113,9 +113,9 @@ def accelerate(
     if calibrations := _calibrations(method, pipe, wishes):
         _refuse_span(span)
         methods = tuple(
-            _replace_parts(calibration.method(**wishes), policy, forecaster, None) for calibration in calibrations
+            replace_parts(calibration.method(**wishes), policy, forecaster, None) for calibration in calibrations
         )
-        other = None if otherwise is None else _at_span(_resolve(otherwise, "otherwise"), methods[0].span)
+        other = None if otherwise is None else _at_span(resolve(otherwise, "otherwise"), methods[0].span)
         if other is not None and isinstance(other.policy, Learned):
             raise InvalidOption(
                 f"otherwise={other.name!r} learns, and a handle with calibrations learns nothing.\n"
@@ -124,8 +124,8 @@ def accelerate(
         selection = Selection(calibrations, methods, other)
         main = selection.every[0]
     else:
-        whole = _resolve(DEFAULT if method is None else method, "method")
-        main = _replace_parts(whole, policy, forecaster, span)
+        whole = resolve(DEFAULT if method is None else method, "method")
+        main = replace_parts(whole, policy, forecaster, span)
         _refuse_to_unlearn(whole, main, policy)
         if isinstance(main.policy, Learned):
             main = replace(main, policy=main.policy.ask(wishes))
@@ -249,7 +249,7 @@ def _at_span(method: Method, span: str) -> Method:
     return replace(method, span=span) if method.span in ("output", "full") else method
 
 
-def _resolve(method: object, role: str) -> Method:
+def resolve(method: object, role: str) -> Method:
     """Return a method by its name, or as it is.
 
     Raises:
@@ -315,9 +315,15 @@ def _check_steps(pipe: Any, steps: int | None, policy: Policy, *, is_choice: boo
         )
 
 
-def _replace_parts(
+def replace_parts(
     method: Method, policy: Policy | str | None, forecaster: Forecaster | str | None, span: str | None
 ) -> Method:
+    """Return a method with other parts, given as they are or by name, under a name that says so.
+
+    Raises:
+        UnknownName: If a part is unknown.
+        InvalidOption: If it is none.
+    """
     policy = policies.REGISTRY.make(policy) if isinstance(policy, str) else policy
     forecaster = forecasters.REGISTRY.make(forecaster) if isinstance(forecaster, str) else forecaster
     if policy is None and forecaster is None and span is None:

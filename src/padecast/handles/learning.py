@@ -46,6 +46,23 @@ class Start:
     scales: tuple[tuple[str, float], ...] = ()
 
 
+@dataclass(frozen=True)
+class Sampling:
+    """What is sampled, and by what, as far as plans depend on it.
+
+    Args:
+        identity: Whose lessons serve it.
+        forecaster: Of the method, as it goes with the sampler.
+        is_multistep: Whether the sampler extrapolates by itself.
+        switches: Places in the schedule at which another model takes over.
+    """
+
+    identity: Identity
+    forecaster: Forecaster
+    is_multistep: bool = False
+    switches: tuple[int, ...] = ()
+
+
 @cache
 def library_of(place: bool | str | Path) -> Library:
     """Return the library of a place, the same for all handles of this process, so that they share what they learn."""
@@ -83,14 +100,32 @@ class Learning:
         return [] if self.teacher is None else [self.teacher]
 
     def choose(self, pipe: Any, start: Start) -> Method:
-        """Return the method of the run that begins.
+        """Return the method of a pipeline's run that begins.
 
         Args:
             pipe: The pipeline.
             start: What is known of the run.
         """
+        return self.serve(lambda: self._read(pipe, start), start, type(pipe.scheduler).__name__)
+
+    def _read(self, pipe: Any, start: Start) -> Sampling:
+        return Sampling(
+            identify(pipe, self.method.span, start.scales),
+            suit(self.method.forecaster, pipe.scheduler, self.method.retrace),
+            is_multistep(pipe.scheduler),
+            tuple(_switches(pipe, start)),
+        )
+
+    def serve(self, read: Callable[[], Sampling], start: Start, name: str) -> Method:
+        """Return the method of the run that begins.
+
+        Args:
+            read: Says what is sampled; asked only where something can be learnt, since it looks at weights.
+            start: What is known of the run.
+            name: Of the scheduler, or of what else tells noise levels.
+        """
         self.teacher = None
-        noise, name = start.noise, type(pipe.scheduler).__name__
+        noise = start.noise
         if start.is_shared:
             self.remarks = ("nothing is learnt of a model that several processes share: each would decide by itself",)
             return self._forecast(start.total)
@@ -98,16 +133,17 @@ class Learning:
             why = f"{name} tells no noise levels" if start.total <= LONGEST else f"it has more than {LONGEST} steps"
             self.remarks = (f"nothing was learnt, and nothing is known: {why}",)
             return self._forecast(start.total)
-        identity = identify(pipe, self.method.span, start.scales)
+        sampling = read()
+        identity = sampling.identity
         lesson = self.library.get(identity)
         lesson = lesson if lesson is not None and lesson.looks else None  # measured gains alone are no lesson yet
         visited = noise.part(start.begin, start.total)  # some schedulers have a place more than steps
         is_lost = identity.key in self._failed
         if lesson is not None and lesson.covers(visited.levels[:-1], 1 if is_lost else self._policy.runs):
-            return self._follow(pipe, lesson, visited, start)
+            return self._follow(sampling, lesson, visited, start)
         near = self.library.nearest(identity) if lesson is None and self._policy.near else None
         if near is not None and near.covers(visited.levels[:-1], self._policy.runs):
-            method = self._follow(pipe, near, visited, start)
+            method = self._follow(sampling, near, visited, start)
             self.remarks = (*self.remarks, _say_near(identity, near.identity))
             return method
         first = "fast" if is_lost else self._policy.first
@@ -141,11 +177,11 @@ class Learning:
 
         return teach
 
-    def _follow(self, pipe: Any, lesson: Lesson, visited: Noise, start: Start) -> Method:
+    def _follow(self, sampling: Sampling, lesson: Lesson, visited: Noise, start: Start) -> Method:
         steps = len(visited.sigmas) - 1
         policy, budget = self._policy, self._policy.budget(steps)
 
-        multistep = is_multistep(pipe.scheduler)
+        multistep = sampling.is_multistep
 
         def search(forecaster: Forecaster) -> Proposal:
             planner = Planner.of(lesson, visited, policy.objective, forecaster=forecaster, multistep=multistep)
@@ -155,14 +191,14 @@ class Learning:
             key = (visited, budget, policy.decibels, policy.objective, forecaster, multistep)
             return self.library.plan(lesson, key, lambda: search(forecaster))
 
-        usual = suit(self.method.forecaster, pipe.scheduler, self.method.retrace)
+        usual = sampling.forecaster
         proposal = find(usual)
         forecaster = self._draw_out(lesson, visited, proposal.steps, usual)
         has_lines = forecaster == LINE != usual
         if has_lines:
             proposal = find(LINE)
         places = {start.begin + step for step in proposal.steps}
-        places = _fix(places, [place for place in _switches(pipe, start) if place > start.begin])
+        places = _fix(places, [place for place in sampling.switches if place > start.begin])
         plan = Plan("".join("C" if i < start.begin or i in places else "." for i in range(start.total)))
         levels = visited.levels[:-1]
         known = f"{lesson.count_runs(levels)} run(s) with {lesson.count_samples(levels)} sample(s)"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -87,6 +87,8 @@ class Branch:
         self._observers: Sequence[Observer] = () if stage else run.observers
         self.served = -1
         """Number of the step at which it was served last; -1 before the first."""
+        self._conditions: Hashable = None
+        self._is_changed = False
         self._patch: Patch | None = None
         self._prepared: tuple[Geometry, Tensor] | None = None
 
@@ -94,6 +96,13 @@ class Branch:
     def is_served(self) -> bool:
         """Whether it was served at the step begun."""
         return self.served == self._run.number
+
+    def meet(self, conditions: Hashable) -> None:
+        """Say what acts on the branch at the step begun: where that is something else than before, it begins anew."""
+        if self.served >= 0 and conditions != self._conditions:
+            self._run.histories.drop(self.name)
+            self._is_changed = True
+        self._conditions = conditions
 
     @property
     def is_patched(self) -> bool:
@@ -167,7 +176,7 @@ class Branch:
     def _reason_to_compute(self, memory: Memory | None, inputs: Streams) -> str:
         """Say why a step that is to be forecast cannot be; one of :data:`padecast.session.record.NOTES`, or nothing."""
         if memory is None or not len(memory):
-            return "no history"
+            return "conditions" if self._is_changed else "no history"
         if not memory.fits(inputs):
             self._run.histories.drop(self.name)
             return "changed"
@@ -268,6 +277,7 @@ class Branch:
         if replayed:
             # Rounded as a forecast is, so that only the weights tell the two apart.
             return tuple(x + (y - x) for x, y in zip(inputs, output, strict=True))
+        self._is_changed = False
         memory = run.histories.make(self.name, inputs)
         with torch.no_grad():
             basis = run.direct.basis(record.at) if isinstance(run.direct, Moments) else None

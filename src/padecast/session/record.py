@@ -12,6 +12,7 @@ from padecast._steps import Position
 
 NOTES = {
     "no history": "computed because nothing was remembered for this branch",
+    "conditions": "computed because what acts on this branch changed: a prompt, a ControlNet or a hook",
     "stale": "computed because this branch missed the last computed step",
     "changed": "computed because the features changed shape, dtype or device",
     "non-finite": "computed because the forecast was not finite",

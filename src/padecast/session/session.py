@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import torch
@@ -142,6 +142,7 @@ class Session:
         branch: str = "",
         probe: Tensor | None = None,
         like: Tensor | None = None,
+        conditions: Hashable = None,
     ) -> Tensor:
         """Return the stack's output at one step: computed, or ``x`` plus the forecast residual.
 
@@ -158,6 +159,8 @@ class Session:
             branch: Which conditioning this is, where a step has several.
             probe: What the policy decides by (``policy.probe``), where that is not ``x``, or ``like``.
             like: Without ``x``: a tensor of the output's shape, dtype and device, such as the latents.
+            conditions: What acts on the branch here, such as the name of its prompt. Where that changes, what the
+                branch remembers is forgotten, and it is computed. Default always the same.
 
         Raises:
             InvalidOption: If ``time`` is not finite, or another step had it; if the policy decides by something else
@@ -180,6 +183,7 @@ class Session:
         self.observe((shown if probe is None else probe,))
         record, inputs = self.records[-1], (x if x is not None else make_origin(shown),)
         self._stage, stop = call.stage, stopwatch(shown.device)
+        part.meet(conditions)
         forecast = part.forecast(inputs)
         output = part.learn(inputs, (compute(),)) if forecast is None else forecast
         record.seconds.append(stop())

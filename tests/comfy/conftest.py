@@ -1,0 +1,54 @@
+"""The tests of this folder run ComfyUI's own engine; without it they are skipped, or fail where it is demanded.
+
+But for those of the pack's files, which need none.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.comfy import engine, models
+
+HERE, APART = Path(__file__).parent, ("test_pack.py",)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if HERE in item.path.parents and item.path.name not in APART:
+            item.add_marker(pytest.mark.comfy)
+
+
+@pytest.fixture(autouse=True)
+def _engine(request: pytest.FixtureRequest) -> None:
+    if request.path.name not in APART:
+        request.getfixturevalue("comfy")
+
+
+@pytest.fixture(scope="session")
+def comfy() -> Iterator[Any]:
+    """ComfyUI's modules."""
+    yield engine.load()
+    # Models that are left for the end of the process find their own modules gone.
+    _build.cache_clear()
+    gc.collect()
+
+
+@cache
+def _build(name: str) -> Any:
+    return models.build(models.KINDS[name])
+
+
+@pytest.fixture(scope="session")
+def build() -> Callable[[str], Any]:
+    """A tiny model by its name; what is attached goes on clones of it."""
+    return _build
+
+
+@pytest.fixture(scope="session")
+def flux() -> Any:
+    return _build("flux")

@@ -1,0 +1,110 @@
+"""The nodes in ComfyUI's engine, called as its executor does."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tests.comfy import engine
+from tests.comfy.models import FLUX, Run, sample
+
+from padecast import zoo
+from padecast.integrations import comfy as ours
+
+PACK = Path(__file__).resolve().parents[2] / "comfyui"
+
+
+@pytest.fixture(scope="module")
+def nodes() -> Iterator[dict[str, Any]]:
+    """The nodes of the pack by their ids, loaded as ComfyUI loads a folder of custom_nodes."""
+    engine.nodes("nodes_slg")  # which brings comfy_api along
+    spec = importlib.util.spec_from_file_location("pack", PACK / "__init__.py", submodule_search_locations=[str(PACK)])
+    assert spec is not None and spec.loader is not None
+    pack = importlib.util.module_from_spec(spec)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "pack", pack)
+        spec.loader.exec_module(pack)
+        extension = asyncio.run(pack.comfy_entrypoint())
+        yield {node.GET_SCHEMA().node_id: node for node in asyncio.run(extension.get_node_list())}
+        for name in ("pack.nodes", "pack.demo"):
+            patch.delitem(sys.modules, name, raising=False)
+
+
+def call(node: Any, **values: Any) -> tuple[Any, ...]:
+    """Run a node with the values of a new one's widgets, but for those given."""
+    usual = {each.id: each.default for each in node.GET_SCHEMA().inputs if getattr(each, "default", None) is not None}
+    return node.execute(**{**usual, **values}).args  # type: ignore[no-any-return]
+
+
+def test_33_nodes_take_what_they_ask_for(nodes: dict[str, Any]) -> None:
+    for name, node in nodes.items():
+        asked = {each.id for each in node.GET_SCHEMA().inputs}
+        parameters = inspect.signature(node.execute).parameters
+        takes_any = any(each.kind is each.VAR_KEYWORD for each in parameters.values())
+        named = {key for key, each in parameters.items() if each.kind is not each.VAR_KEYWORD}
+        assert named <= asked and (takes_any or named == asked), name
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "computed"),
+    [
+        ("Padecast", {"mode": "fixed", "number": 2.0}, 7),
+        ("Padecast", {"mode": "adaptive", "number": 0.2}, None),
+        ("PadecastPlan", {"plan": " CCC.C.C.C.C. ", "forecaster": "line"}, 7),
+        ("PadecastPlan", {"plan": "CCC.C.C.C.C.", "forecaster": "damped line"}, 7),
+        ("PadecastLearned", {}, 12),
+        ("Padecast", {"mode": "fixed", "number": 2.0, "start": 0.5, "most_in_a_row": 1, "history_on_host": True}, None),
+    ],
+)
+def test_a_node_attaches_what_it_says(
+    nodes: dict[str, Any], flux: Any, name: str, values: dict[str, Any], computed: int | None
+) -> None:
+    (model,) = call(nodes[name], model=flux, **values)
+    latent = {"samples": sample(model, Run(FLUX, steps=12))}
+    report = ours.report_of(model)
+    assert report is not None and len(report.plan) == 12
+    assert report.computed == computed or (computed is None and report.forecast > 0)
+    passed, text = call(nodes["PadecastReport"], model=model, latent=latent)
+    assert passed is latent and text == str(report)
+
+
+def test_the_report_of_another_model_says_that_there_is_none(nodes: dict[str, Any], flux: Any) -> None:
+    assert "No padecast node" in call(nodes["PadecastReport"], model=flux, latent={})[1]
+
+
+def test_the_demo_model_samples_with_a_calibration_of_its_folder(
+    nodes: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    zoo.calibration("scenes", "20").save(tmp_path / "scenes.json")
+    folders = importlib.import_module("folder_paths")
+    monkeypatch.setitem(folders.folder_names_and_paths, "padecast", ([str(tmp_path)], {".json"}))
+    folders.filename_list_cache.pop("padecast", None)
+    combo = next(each for each in nodes["PadecastCalibration"].define_schema().inputs if each.id == "file")
+    assert combo.options == ["scenes.json"]
+    model, text, empty = call(nodes["PadecastDemoModel"])
+    (attached,) = call(nodes["PadecastCalibration"], model=model, file="scenes.json", computed=8)
+    noise = torch.randn(empty["samples"].shape, generator=torch.Generator().manual_seed(0))
+    run = Run(FLUX, steps=20, cfg=1.0, positive=text, negative=text, noise=noise, latent=empty["samples"])
+    pictures = [
+        call(nodes["PadecastDemoDecode"], latent={"samples": sample(each, run)})[0] for each in (model, attached)
+    ]
+    report = ours.report_of(attached)
+    assert report is not None and report.computed == 8
+    decibels, text = call(nodes["PadecastCompare"], reference=pictures[0], image=pictures[1])
+    assert pictures[0].shape == (1, 64, 64, 3) and decibels > 45 and f"PSNR {decibels:.1f} dB" in text
+
+
+def test_equal_images_and_others(nodes: dict[str, Any]) -> None:
+    image = torch.zeros(1, 4, 4, 3)
+    assert call(nodes["PadecastCompare"], reference=image, image=image)[0] == pytest.approx(100)
+    assert call(nodes["PadecastCompare"], reference=image, image=image + 0.1)[0] == pytest.approx(20)
+    with pytest.raises(ValueError, match="different sizes"):
+        call(nodes["PadecastCompare"], reference=image, image=image[:, :2])
