@@ -28,7 +28,18 @@ else:
 
 ROOT = Path(__file__).parents[1]
 TARGETS = {"help", "demo", "test", "check", "slow", "fuzz", "docs", "ray", "quantized", "format", "bench", "pages"}
-TARGETS |= {"gpu", "gpu-wheels", "comparison", "claims", "calibrations", "train-digits", "train-scenes", "train-motion"}
+TARGETS |= {
+    "comfy",
+    "comfy-engine",
+    "gpu",
+    "gpu-wheels",
+    "comparison",
+    "claims",
+    "calibrations",
+    "train-digits",
+    "train-scenes",
+    "train-motion",
+}
 
 
 LAB = ROOT / "packages" / "lab"
