@@ -29,6 +29,7 @@ PUBLIC = {
     "Geometry",
     "Grid",
     "Handle",
+    "HubError",
     "InvalidOption",
     "InvalidPlan",
     "Method",

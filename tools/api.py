@@ -25,6 +25,8 @@ PROMISED = {
     "Session": ("step", "guide", "reset", "trace", "plan", "complete"),
 }
 """Of two classes that the rest of the package drives too, what users may rely on."""
+INHERITED = "inherited_members: [save_pretrained, from_pretrained, push_to_hub]"
+"""What classes have from one that is not public."""
 
 
 def parts(module: ModuleType) -> dict[str, Any]:
@@ -51,12 +53,14 @@ def write() -> str:
     classes = [name for name in own if name not in (*errors, *functions)]
     lines = ["# API", "", "<!-- made by tools/api.py: make format -->", ""]
     for name in (*functions, *classes):
-        lines.append(entry(f"padecast.{name}", *([members(PROMISED[name])] if name in PROMISED else [])))
+        shareable = [INHERITED] if hasattr(own[name], "push_to_hub") else []
+        lines.append(entry(f"padecast.{name}", *([members(PROMISED[name])] if name in PROMISED else shareable)))
     lines += ["", "## Errors", "", *(entry(f"padecast.{name}") for name in errors)]
     for module in (part for name in padecast.__all__ if inspect.ismodule(part := getattr(padecast, name))):
         title = module.__name__.rpartition(".")[2].capitalize()
         shown = members(parts(module))
-        lines += ["", f"## {title}", "", entry(module.__name__, "show_root_heading: false", shown)]
+        shareable = [INHERITED] if any(hasattr(part, "push_to_hub") for part in parts(module).values()) else []
+        lines += ["", f"## {title}", "", entry(module.__name__, "show_root_heading: false", shown, *shareable)]
     return "\n".join([*lines, ""])
 
 

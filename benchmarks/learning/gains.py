@@ -1,14 +1,16 @@
 """Plans by measured gains, beside those by a formula and by a published law: results/lesson-gains.json.
 
-    python -m benchmarks.learning.gains     # digits and scenes, unseen seeds: some minutes on a core
+    python -m benchmarks.learning.gains     # digits, scenes and motion, unseen seeds: half an hour on a core
 
 The lesson and the gains are of one seed. Plans and what forecasts are those that ``learned`` would take, from the same
-lesson, with each kind of gains. What is in the result file already is not measured again.
+lesson, with each kind of gains. The published law is that of the model that the world is like. What is in the result
+file already is not measured again.
 """
 
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -16,8 +18,9 @@ from benchmarks.common import Document
 from benchmarks.learning.measure import STEPS, TEACHING, UNSEEN, Bench, learn
 from benchmarks.learning.trials import Journal, judge, method
 from padecast import measure_gains
-from padecast._noise import Noise
-from padecast.forecasters import Forecaster
+from padecast._noise import Noise, is_multistep
+from padecast.forecasters import Forecaster, TCPade
+from padecast.hooks.retrace import suit
 from padecast.lessons import Lesson, Planner
 from padecast.lessons.cost import Array, gains_of, law_of
 from padecast.lessons.extrapolation import LINE, choose_forecaster
@@ -25,24 +28,30 @@ from padecast.methods import DAMPED
 from padecast.policies import Plan
 
 FILE = "lesson-gains.json"
-WORLDS = ("digits:matched", "scenes:matched")
-SEEDS, BUDGETS, BATCH = 12, (6, 8, 10), 12
+WORLDS = {"digits:matched": (12, 12, "flux"), "scenes:as-flux": (12, 4, "flux"), "motion:as-wan": (6, 3, "wan")}
+"""Seeds of every world, how many are drawn at once, and whose law is tried."""
+BUDGETS, WAYS = (6, 8, 10), ("formula", "gains", "published")
 
 
-def choose(lesson: Lesson, noise: Noise, budget: int, gains: Array) -> tuple[Plan, Forecaster]:
+def choose(lesson: Lesson, noise: Noise, budget: int, gains: Array, scheduler: Any) -> tuple[Plan, Forecaster]:
     """Return the plan of a lesson and what forecasts, as :mod:`padecast.handles.learning` chooses them."""
+    usual = suit(DAMPED, scheduler, True)
 
     def search(forecaster: Forecaster) -> tuple[int, ...]:
-        return Planner.of(lesson, noise, gains=gains, forecaster=forecaster).plans([budget])[budget].steps
+        options: dict[str, Any] = {"forecaster": forecaster, "multistep": is_multistep(scheduler)}
+        return Planner.of(lesson, noise, "low", gains=gains, **options).plans([budget])[budget].steps
 
-    steps = search(DAMPED)
-    forecaster = choose_forecaster(lesson.singles(noise.levels[:-1]), noise, steps, DAMPED)
+    steps = search(usual)
+    if not isinstance(usual, TCPade):
+        return Plan.at(steps, STEPS), DAMPED
+    forecaster = choose_forecaster(lesson.singles(noise.levels[:-1]), noise, steps, usual)
     return Plan.at(search(LINE) if forecaster == LINE else steps, STEPS), forecaster
 
 
 def measure(world: str, journal: Journal) -> None:
     """Measure the rows of a world."""
-    bench = Bench(world, range(UNSEEN, UNSEEN + SEEDS))
+    count, batch, law = WORLDS[world]
+    bench = Bench(world, range(UNSEEN, UNSEEN + count))
     look, _ = bench.look([TEACHING], STEPS, bench.shift)
     noise, lesson = look.noise, learn([look])
 
@@ -50,36 +59,33 @@ def measure(world: str, journal: Journal) -> None:
         gains = measure_gains(
             bench.pipe, lambda _, seed: bench.draw([seed], STEPS, bench.shift), seed=TEACHING, lessons=False
         )
-        formula, published = gains_of(noise), law_of("flux", STEPS)
-        return {
-            "gains": [float(f"{value:.5g}") for value in gains.at(noise)],
-            "formula": [float(f"{value:.5g}") for value in formula],
-            "flux": [float(f"{value:.5g}") for value in published],
-        }
+        return {"gains": [float(f"{value:.5g}") for value in gains.at(noise)]}
 
-    rows = journal.take(push, part="gains", world=world, seed=TEACHING, pushes=6)
+    gains = journal.take(push, part="gains", world=world, seed=TEACHING, pushes=6)["gains"]
     for budget in BUDGETS:
-        for way in ("formula", "gains", "flux"):
-            plan, forecaster = choose(lesson, noise, budget, np.asarray(rows[way]))
-            line = forecaster == LINE
-            drawn = partial(judge, bench, method(plan, forecaster=forecaster), BATCH)
-            key = {"plan": plan.steps, "lines": line, "seeds": [UNSEEN, SEEDS]}
-            journal.take(drawn, part="plan", world=world, budget=budget, way=way, **key)
+        for way, values in zip(WAYS, (gains_of(noise), np.asarray(gains), law_of(law, STEPS)), strict=True):
+            plan, forecaster = choose(lesson, noise, budget, values, bench.pipe.scheduler)
+            drawn = partial(judge, bench, method(plan, forecaster=forecaster), batch)
+            key = {"plan": plan.steps, "lines": forecaster == LINE, "seeds": [UNSEEN, count]}
+            row = journal.take(drawn, part="plan", world=world, budget=budget, way=way, **key)
+            print(*row.values(), flush=True)
 
 
-def summarize(rows: list[Document]) -> Document:
+def summarize(rows: list[Document]) -> list[Document]:
     """Return the mean over budgets of every way, by world, in dB."""
     plans = [row for row in rows if row["part"] == "plan"]
-    return {
-        world: {
-            way: {
-                figure: round(float(np.mean([r[figure] for r in plans if (r["world"], r["way"]) == (world, way)])), 2)
+    return [
+        {
+            "world": world,
+            "seeds": WORLDS[world][0],
+            **{
+                f"{way}_{figure}": float(np.mean([r[figure] for r in plans if (r["world"], r["way"]) == (world, way)]))
+                for way in WAYS
                 for figure in ("mean", "p5")
-            }
-            for way in ("formula", "gains", "flux")
+            },
         }
         for world in WORLDS
-    }
+    ]
 
 
 def main() -> None:
@@ -87,10 +93,6 @@ def main() -> None:
     journal = Journal(FILE, "measured gains")
     for world in WORLDS:
         measure(world, journal)
-    for row in journal.rows:
-        if row["part"] == "plan":
-            print(row["world"], row["budget"], row["way"], row["plan"], row["lines"], row["mean"], row["p5"])
-    print(summarize(journal.rows))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from statistics import fmean
 from typing import Any
 
 from benchmarks.common import DOCS, RESULTS, Document, insert, publish, read, render, split
+from benchmarks.learning.gains import summarize
 from benchmarks.learning.verdicts import correct, gain, mix
 from benchmarks.learning.worth import OTHER, WAYS, list_cells, pair, read_worlds
 from padecast.lessons.cost import GAIN_POWER
@@ -67,6 +68,18 @@ def describe_identity() -> str:
     return render("learning/identity.md.jinja", worlds=worlds, alike=count_alike, least=min(chance), most=max(chance))
 
 
+def arrange_laws(rows: list[Document]) -> Document:
+    """Return the mean PSNR of every formula, by world and objective."""
+    rows = [row for row in rows if "law" in row]
+    worlds, laws = (list(dict.fromkeys(row[name] for row in rows)) for name in ("world", "law"))
+    cells = [(world, objective) for world in worlds for objective in ("low", "mean")]
+
+    def average(law: str, world: str, objective: str) -> float:
+        return fmean(r["mean"] for r in rows if (r["law"], r["world"], r["objective"]) == (law, world, objective))
+
+    return {"worlds": worlds, "rows": {law: [average(law, *cell) for cell in cells] for law in laws}}
+
+
 def main() -> None:
     """Write the tables, or compare them."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
@@ -98,6 +111,8 @@ def main() -> None:
         mix=mix(),
         gain=gain,
         risk=read("trial-risk.json"),
+        laws=arrange_laws(read("planner-laws.json")["rows"]),
+        gains=summarize(read("lesson-gains.json")["rows"]),
         collecting=read("collecting.json"),
         constant=OFFSET,
         planning=read("planning.json"),

@@ -14,6 +14,7 @@
     ├── DamagedFile        (ValueError)   a file that is not what it should be, or too large to be it
     ├── MissingFile        (FileNotFoundError) no file of that name
     ├── UnwritableFile     (OSError)      a full disk, or a folder that nothing can be written to
+    ├── HubError           (OSError)      a repository of the Hub that cannot be reached, read or written
     ├── MissingPackage     (ModuleNotFoundError) a part whose package is not installed
     └── MissingWeights     (OSError)      a published network whose weights are not here
 
@@ -79,6 +80,10 @@ class MissingFile(PadecastError, FileNotFoundError):
 
 class UnwritableFile(PadecastError, OSError):
     """A file that could not be written: the disk is to blame, and nothing that was there before is lost."""
+
+
+class HubError(PadecastError, OSError):
+    """A repository of the Hub that cannot be reached, read or written: one line that says what would do."""
 
 
 class MissingPackage(PadecastError, ModuleNotFoundError):

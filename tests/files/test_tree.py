@@ -47,9 +47,11 @@ def _to_memory(call: ast.Call) -> bool:
     return bool(call.args) and ast.unparse(call.args[0]) in ("picture", "file")
 
 
-# Configuration alone, or a file that is read and not written.
+# Configuration alone, a file that is read and not written, or files of ours, which are JSON.
 ALLOWED = {
     ("src/padecast/zoo/__init__.py", "FlowMatchEulerDiscreteScheduler.from_pretrained"): "a configuration",
+    ("src/padecast/cli/lessons.py", "Lesson.from_pretrained"): "JSON of ours",
+    ("src/padecast/cli/plan.py", "Calibration.from_pretrained"): "JSON of ours",
     ("src/padecast/lab/pixels.py", "pillow.open"): "bytes in memory",
     ("src/padecast/calibration/provenance.py", "Path('/proc/cpuinfo').read_text"): "the system's own",
 }

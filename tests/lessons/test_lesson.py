@@ -81,8 +81,9 @@ def test_a_lesson_says_what_it_did_not_see() -> None:
 
 def test_one_look_that_covers_all_is_wanted_not_two_that_do_together() -> None:
     few, many = make_look(20, size=25.0), make_look(400, size=25.0)
-    assert not lesson_of(few).covers([1.0, 0.5, 0.0])
-    assert lesson_of(few, many).covers([1.0, 0.5, 0.0])
+    levels = [step / 10 for step in range(10, -1, -1)]
+    assert not lesson_of(few).covers(levels)
+    assert lesson_of(few, many).covers(levels)
 
 
 def test_looks_at_one_grid_add_up_in_any_order() -> None:

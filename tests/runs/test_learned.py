@@ -512,7 +512,18 @@ def test_a_warm_up_of_two_steps_is_no_lesson_for_twenty() -> None:
     with accelerate(pipe, "learned", computed=4, lessons=False) as run:
         sample(pipe, 2)
         sample(pipe, 20)
-    assert run.report.computed == 20
+        assert run.report.computed == 20
+
+
+def test_a_run_of_few_steps_has_a_lesson_of_its_own() -> None:
+    """A sampler of so coarse steps takes another path: 2 dB are lost by the lesson of 20."""
+    pipe = piped()
+    with accelerate(pipe, "learned", computed=4, lessons=False) as run:
+        for steps, computed in ((20, 20), (8, 8), (8, 4), (20, 4), (10, 4)):
+            sample(pipe, steps)
+            assert run.report.computed == computed
+            if steps == computed == 8:
+                assert noted(run, "is of 20 steps, which says little of 8: it was computed whole")
 
 
 def test_a_callback_is_told_what_the_run_taught_and_nothing_of_it_is_kept() -> None:

@@ -17,6 +17,7 @@ from padecast.calibration.journal import Journal, Kept
 from padecast.calibration.matching import Schedule
 from padecast.calibration.proposals import RULES, adaptive_plans, proposals
 from padecast.calibration.provenance import Provenance
+from padecast.calibration.sharing import note_base
 from padecast.calibration.statistic import DIGITS, Statistic
 from padecast.calibration.trials import OBJECTIVES, Bench, Distance, Progress, check_once, name_of, quietly
 from padecast.handles.handle import check_unused
@@ -156,7 +157,7 @@ def calibrate(
         statistic=statistic,
         sketch={"size": size, "seed": 0},
         choices=choices,
-        provenance=asdict(Provenance.of(pipe)),
+        provenance={**asdict(Provenance.of(pipe)), **note_base(pipe)},
         effort=level,
         objective=name_of(objective),
         price=round(cost, 1),

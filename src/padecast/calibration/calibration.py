@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from padecast._errors import CalibrationMismatch, InvalidOption
-from padecast.calibration import file
+from padecast.calibration import file, sharing
 from padecast.calibration.choice import Choice
 from padecast.calibration.entry import read, write
 from padecast.calibration.matching import (
@@ -25,6 +25,8 @@ from padecast.calibration.matching import (
 )
 from padecast.calibration.statistic import Statistic
 from padecast.files import line
+from padecast.files.hub import Address, Section, Shareable, Source, load_all
+from padecast.handles.selection import SOURCES
 from padecast.methods import Method
 from padecast.policies import Plan
 from padecast.session.grid import Grid
@@ -52,7 +54,7 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Calibration:
+class Calibration(Shareable):
     """The best plans of one model under one sampler; made by :func:`padecast.calibrate`, kept as a small JSON file.
 
     Args:
@@ -326,9 +328,31 @@ class Calibration:
             rows.append(f"{point.computed:8d}  {point.speedup:6.2f}x  {point.psnr:5.1f}  {point.held_out:8.1f}  {plan}")
         return "\n".join(rows)
 
+    _kind, _pattern, _without = "calibration", "*.json", "*.lesson.json"
+
+    def _name_file(self) -> str:
+        return sharing.name_file(self)
+
+    def _describe(self) -> Section:
+        return sharing.describe(self)
+
+    def _explain_use(self, repo: str) -> str:
+        return sharing.explain_use(self, repo)
+
+    def _find_base(self) -> str | None:
+        return sharing.find_base(self)
+
     def _reach(self) -> str:
         best = max(self.curve(), key=lambda point: point.psnr)
         return (
             f"Calibrated: {', '.join(map(str, self.budgets))} of {self.steps} steps, "
             f"up to {best.psnr:.1f} dB with {best.computed}."
         )
+
+
+def _read_hub(text: str) -> list[Calibration]:
+    """Read what ``accelerate(pipe, "hub:ORG/NAME")`` names."""
+    return load_all(Calibration, Source(Address.read(text)))
+
+
+SOURCES["hub"] = _read_hub

@@ -1,5 +1,5 @@
 """The command line: ``padecast demo | generate | compare | calibrate | plan | lessons | lab run | report |
-methods | models | cite``.
+share | methods | models | cite``.
 
 Exit codes: 0 done, 1 the run failed, 2 the command was wrong, 130 interrupted; nothing is half-written in any case.
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 import typer
 
 from padecast import __version__
-from padecast.cli import calibrate, compare, demo, generate, lab, lessons, listing, plan, report
+from padecast.cli import calibrate, compare, demo, generate, lab, lessons, listing, plan, report, share
 from padecast.cli._options import with_plugins
 from padecast.cli._shell import Command, Commands
 
@@ -43,6 +43,7 @@ COMMANDS = (
     calibrate.calibrate,
     plan.plan,
     report.report,
+    share.share,
     listing.methods,
     listing.models,
     listing.cite,

@@ -108,7 +108,9 @@ SET = typer.Option(
 OFFLOAD = typer.Option(
     "none", help="none, model or group: keep weights in host memory, and on the GPU only what runs. Slower, and small."
 )
-CALIBRATION = typer.Option(None, help="A calibration file, or one that ships: digits:hard. Say which of its plans:")
+CALIBRATION = typer.Option(
+    None, help="A calibration file, hub:ORG/NAME, or digits:hard, which ships. Say which of its plans:"
+)
 COMPUTED = typer.Option(None, min=1, help="Of the calibration, the plan with so many computed steps.")
 SPEEDUP = typer.Option(None, help="Of the calibration, the plan that makes the denoiser so much faster.")
 DECIBELS = typer.Option(None, "--decibels", "--db", help="Of the calibration, the fastest plan with this PSNR.")

@@ -15,6 +15,7 @@ from padecast.cli import _options
 from padecast.cli._files import as_json, check_writable, refuse_existing
 from padecast.cli._shell import FAILED, Command, Failure, ending, stderr, stdout
 from padecast.cli._tables import new_table
+from padecast.files.hub.address import SCHEME
 from padecast.lab.lesson import draw_lesson, propose
 from padecast.lessons import Entry, Lesson, Library, Look
 from padecast.lessons.display import count, lines, name, range_of
@@ -125,14 +126,18 @@ def export(
 
 
 @app.command("import", cls=Command)
-def take(file: Path = typer.Argument(help="What padecast lessons export wrote."), folder: Path | None = FOLDER) -> None:
+def take(
+    file: str = typer.Argument(help="What padecast lessons export wrote, or hub:ORG/NAME."),
+    folder: Path | None = FOLDER,
+) -> None:
     """Add a lesson from a file to what is known, with what is there already of the same model and setting.
 
     Runs that are known already are not counted twice.
     """
     library = _open(folder)
-    before = library.get(Lesson.load(file).identity)
-    lesson = library.take(file)
+    source = Lesson.from_pretrained(file) if file.startswith(SCHEME) else Lesson.load(file)
+    before = library.get(source.identity)
+    lesson = library.take(source)
     if any(entry.path is None for entry in library.list()):  # why, was said in a warning
         raise Failure(f"the lesson of {name(lesson)} was not kept: {library.folder} cannot be written.")
     if before is not None and (before.runs, before.gains) == (lesson.runs, lesson.gains):

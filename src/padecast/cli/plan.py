@@ -19,12 +19,13 @@ from padecast.cli._files import as_json
 from padecast.cli._shell import stdout
 from padecast.cli._tables import new_table
 from padecast.files import line, locate
+from padecast.files.hub.address import SCHEME
 from padecast.lab.metrics import Spread
 
 COLUMNS = (">computed", ">speedup", ">PSNR", ">p5", ">worst", ">held out")
 NUMBERS = 54  # columns that the numbers take
 FILE = typer.Argument(
-    help="A calibration file, or one that ships with a demo model: "
+    help="A calibration file, hub:ORG/NAME, or one that ships with a demo model: "
     "digits:hard, digits:easy, scenes:20, scenes:50, motion:20."
 )
 
@@ -77,11 +78,14 @@ def find_calibration(file: str) -> tuple[Calibration, str]:
     Raises:
         UnknownName: If a demo model or a setting of it is not known.
         CalibrationMismatch: If the file cannot be read or is no calibration.
+        HubError: If it is in a repository that cannot be read.
     """
     shipped = re.fullmatch(r"([\w-]+):([\w-]+)", file)
     if shipped and not os.path.exists(file):
         name, setting = shipped.groups()
         return zoo.calibration(name, setting), f'padecast.zoo.calibration("{name}", "{setting}")'
+    if file.startswith(SCHEME):
+        return Calibration.from_pretrained(file), f"padecast.Calibration.from_pretrained({plain.dumps(file)})"
     return Calibration.load(locate(file, "calibration")), f"padecast.Calibration.load({plain.dumps(file)})"
 
 

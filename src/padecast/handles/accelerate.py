@@ -18,7 +18,7 @@ from padecast._options import check_option
 from padecast.forecasters import Forecaster
 from padecast.handles.handle import Handle, handles_on
 from padecast.handles.learning import Learning, check_learnable, library_of
-from padecast.handles.selection import Planned, Selection
+from padecast.handles.selection import Planned, Selection, read_source
 from padecast.lessons import Library
 from padecast.memory.ring import Storage
 from padecast.methods import DEFAULT, Method, check_part
@@ -55,7 +55,8 @@ def accelerate(
     Args:
         pipe: A diffusers pipeline, or a transformer of a described class.
         method: A registered method, with options if need be: ``"tc-pade:every=3"``. Default ``"adaptive"``. Or a
-            :class:`padecast.Calibration`, or a list of them, together with exactly one of the next three.
+            :class:`padecast.Calibration`, a list of them, or ``"hub:ORG/NAME"`` for those of a repository, together
+            with exactly one of the next three.
         computed: Of a calibration, the plan with so many computed steps.
         speedup: Of a calibration, the plan with the most computed steps that makes the denoiser so much faster.
         decibels: Of a calibration, the plan with the fewest computed steps and at least this PSNR on its samples.
@@ -90,6 +91,7 @@ def accelerate(
             run, if none was made for its scheduler, schedule or guidance.
         UnsupportedModel: If no stack of blocks is known in the model.
         AlreadyAccelerated: If the same object is accelerated already.
+        HubError: If a repository of calibrations cannot be read; the message is one line that says what would do.
 
     Example:
         >>> import torch
@@ -108,7 +110,7 @@ def accelerate(
     check_option("span", span, str | None, 'Write span="full", or leave it out')
     wishes = _wishes(computed=computed, speedup=speedup, decibels=decibels)
     selection: Selection | None = None
-    if calibrations := _calibrations(method):
+    if calibrations := _calibrations(method, pipe, wishes):
         _refuse_span(span)
         methods = tuple(
             replace_parts(calibration.method(**wishes), policy, forecaster, None) for calibration in calibrations
@@ -218,12 +220,14 @@ def _wishes(computed: int | None, speedup: float | None, decibels: float | None)
     return {"computed": computed, "speedup": speedup, "decibels": decibels}
 
 
-def _calibrations(method: object) -> tuple[Planned, ...]:
-    """Return the calibrations that were given in place of a method; none if a method was.
+def _calibrations(method: object, pipe: Any, wishes: dict[str, Any]) -> tuple[Planned, ...]:
+    """Return the calibrations that were given in place of a method, or their address; none if a method was.
 
     Raises:
         InvalidOption: If a list holds anything else, or nothing.
     """
+    if isinstance(method, str):
+        return read_source(method, pipe, wishes)
     if isinstance(method, Planned) and not isinstance(method, Method):
         return (method,)
     if not isinstance(method, list | tuple):

@@ -245,6 +245,10 @@ class Learning:
             return f"nothing was known of this model in this setting: the run was {done}"
         if lesson.covers(levels):
             return f"{lesson.count_runs(levels)} of {self._policy.runs} runs have taught: it was {done}"
+        if lesson.share(levels) == 1:
+            counts = " and ".join(str(look.steps) for look in lesson.looks)
+            fact = f"is of {counts} steps, which says little of {len(levels)}"
+            return f"the lesson of {lesson.runs} run(s) {fact}: it was {done}"
         seen = f"{lesson.share(levels):.0%} of its noise levels"
         return f"the lesson of {lesson.runs} run(s) saw {seen} ({max(levels):.2g} to {min(levels):.2g}): it was {done}"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -21,6 +21,45 @@ class Planned(Protocol):
 
     def check(self, pipe: Any, total: int | None) -> None:
         """Raise unless it was made for a pipeline and a run of so many steps."""
+
+
+SOURCES: dict[str, Callable[[str], Sequence[Planned]]] = {}
+"""What reads calibrations from elsewhere, by what an address begins with; calibrations say theirs when imported."""
+
+
+def read_source(text: str, pipe: Any, wishes: dict[str, Any]) -> tuple[Planned, ...]:
+    """Return the calibrations of an address that were made for a pipeline's model and fulfil a wish.
+
+    Args:
+        text: Such as ``hub:ORG/NAME``.
+        pipe: The pipeline.
+        wishes: What :meth:`Planned.method` is asked for.
+
+    Returns:
+        None if no source reads such an address.
+
+    Raises:
+        CalibrationMismatch: If all of them were made for other models.
+        InvalidOption: If none has a plan that fulfils the wish.
+    """
+    read = SOURCES.get(text.partition(":")[0])
+    if read is None:
+        return ()
+    error: CalibrationMismatch | InvalidOption | None = None
+    fitting: list[Planned] = []
+    for calibration in read(text):
+        try:
+            calibration.check(pipe, None)
+            calibration.method(**wishes)
+        except CalibrationMismatch as mismatch:
+            error = error or mismatch
+        except InvalidOption as refusal:
+            error = refusal  # of this model, which says more than that another is another
+        else:
+            fitting.append(calibration)
+    if error is not None and not fitting:
+        raise error
+    return tuple(fitting)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from padecast._errors import InvalidOption
+from padecast.files.hub import Section, Shareable
 from padecast.lessons import display
 from padecast.lessons.gains import Gains
 from padecast.lessons.identity import Identity
@@ -19,12 +20,15 @@ from padecast.lessons.look import SINGLES, Array, Look, combine
 
 DENSE = 6
 """Steps that a look has at least, where it is read for runs of more; a third of theirs, for long ones."""
+COARSE, TIMES = 10, 2
+"""A run of fewer steps than the first is read off looks of fewer than so many times its steps: the path that so coarse
+a sampler takes is its own. Of 20 steps a lesson loses 2 dB at 8 (benchmarks/results/learning-digits-matched.json)."""
 LOOKS = 8
 """Grids that a lesson remembers, at most: those of the fewest samples go."""
 
 
 @dataclass(frozen=True, eq=False)
-class Lesson:
+class Lesson(Shareable):
     r"""The statistic of uncached runs, that can be read at any noise levels between those they had.
 
     Looks at one grid are summed; those at other grids stand side by side, because an interpolated matrix that is summed
@@ -218,14 +222,35 @@ class Lesson:
 
         return read(Path(path))
 
+    _kind, _pattern = "lesson", "*.lesson.json"
+
+    def _name_file(self) -> str:
+        from padecast.lessons.sharing import name_file
+
+        return name_file(self)
+
+    def _describe(self) -> Section:
+        from padecast.lessons.sharing import describe
+
+        return describe(self)
+
+    def _explain_use(self, repo: str) -> str:
+        from padecast.lessons.sharing import explain_use
+
+        return explain_use(repo)
+
 
 def _covers(look: Look, levels: Sequence[float]) -> bool:
     return _is_dense(look, levels) and _is_readable(look, levels) and share_covered(look.levels, levels) == 1.0
 
 
 def _is_dense(look: Look, levels: Sequence[float]) -> bool:
-    """Whether a look has steps enough for what is asked: between two or three of a warm-up all looks like a line."""
-    return look.steps >= min(len(levels), max(DENSE, math.ceil(len(levels) / 3)))
+    """Whether a look has steps enough for what is asked: between two or three of a warm-up all looks like a line.
+
+    Nor may it have many more than a run of very few, see :data:`COARSE`.
+    """
+    is_fine = len(levels) < COARSE and look.steps >= TIMES * len(levels)
+    return not is_fine and look.steps >= min(len(levels), max(DENSE, math.ceil(len(levels) / 3)))
 
 
 def _is_readable(look: Look, levels: Sequence[float]) -> bool:

@@ -257,8 +257,8 @@ class Library:
         """
         return self.show(key).save(path)
 
-    def take(self, path: str | Path) -> Lesson:
-        """Add the runs of a file to the library, such as one that was exported elsewhere; return the lesson.
+    def take(self, path: str | Path | Lesson) -> Lesson:
+        """Add the runs of a file, or of a lesson, to the library, such as one of elsewhere; return the lesson.
 
         Runs that the library has already, as of a file that is taken twice, are not counted again.
 
@@ -267,7 +267,7 @@ class Library:
             DamagedFile: If it is no lesson.
             InvalidOption: If file and library share some runs while each has others, so that they cannot be added up.
         """
-        source = Lesson.load(path)
+        source = path if isinstance(path, Lesson) else Lesson.load(path)
         return self._change(source.identity, lambda lesson: lesson.unite(source))
 
     def remove(self, key: str) -> None:
