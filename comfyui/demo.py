@@ -86,8 +86,8 @@ class PadecastDemoModel(io.ComfyNode):
             node_id="PadecastDemoModel",
             display_name="padecast demo model",
             category=CATEGORY,
-            description="A small FLUX model that comes with padecast: examples run without a download. It draws coloured "
-            "shapes of 64 x 64 pixels.",
+            description="A small FLUX model that comes with padecast: examples run without a download. It draws "
+            "coloured shapes of 64 x 64 pixels.",
             inputs=[
                 io.String.Input(
                     "caption",

@@ -73,7 +73,8 @@ def model_input() -> io.Input:
 
 def model_output() -> io.Output:
     """Return the accelerated model."""
-    return io.Model.Output(tooltip="The same model; a sampler that is given it computes some steps and forecasts others.")
+    told = "The same model; a sampler that is given it computes some steps and forecasts others."
+    return io.Model.Output(tooltip=told)
 
 
 class Padecast(io.ComfyNode):
@@ -138,7 +139,8 @@ class PadecastPlan(io.ComfyNode):
                 io.String.Input(
                     "plan",
                     default="CCC.C..C...C...C...C",
-                    tooltip="As many letters as the sampler has steps, the first a C. A run of another length is refused.",
+                    tooltip="As many letters as the sampler has steps, the first a C. A run of another length is "
+                    "refused.",
                 ),
                 io.Combo.Input(
                     "forecaster",
@@ -294,7 +296,9 @@ class PadecastCompare(io.ComfyNode):
                 io.Image.Input("image", tooltip="Drawn with it, from the same seed."),
             ],
             outputs=[
-                io.Float.Output(display_name="PSNR", tooltip="In decibels, the mean over the batch; 100 if they are equal."),
+                io.Float.Output(
+                    display_name="PSNR", tooltip="In decibels, the mean over the batch; 100 if they are equal."
+                ),
                 io.String.Output(tooltip="The same in words."),
             ],
             is_output_node=True,

@@ -51,7 +51,8 @@ def test_07_one_model_serves_many_prompts(flux: Any) -> None:
 @pytest.mark.parametrize("step", range(STEPS))
 def test_08_a_run_after_an_interrupted_one_is_a_fresh_one(comfy: Any, flux: Any, step: int) -> None:
     model = attach(flux)
-    kept = count_histories()
+    looks = step == 4  # through all objects there are, which takes a while
+    kept = count_histories() if looks else 0
 
     def interrupt(place: int, *_: Any) -> None:
         if place == step:
@@ -59,7 +60,7 @@ def test_08_a_run_after_an_interrupted_one_is_a_fresh_one(comfy: Any, flux: Any,
 
     with pytest.raises(comfy.model_management.InterruptProcessingException):
         sample(model, Run(FLUX), interrupt)
-    assert count_histories() == kept
+    assert not looks or count_histories() == kept
     assert report_of(model).plan == PLAN[: step + 1]
     assert torch.equal(sample(model, Run(FLUX)), sample(attach(flux), Run(FLUX)))
 
