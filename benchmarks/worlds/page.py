@@ -63,7 +63,7 @@ def compose() -> str:
 def main() -> None:
     """Write a result file if finished cells are given, and the page in any case."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("world", nargs="?", choices=readme.WORLDS)
+    parser.add_argument("world", nargs="?", choices=(*readme.WORLDS, *readme.MORE))
     parser.add_argument("cells", nargs="*", type=Path, help="folders of finished cells")
     parser.add_argument("--keep", action="store_true", help="keep what the result file has besides these cells")
     parser.add_argument("--check", action="store_true", help="fail if they are not what the result files say")

@@ -12,6 +12,8 @@ WORLDS = {
     "digits-matched-50": "Digits, matched, 50 steps",
     "motion-as-wan": "Motion as Wan",
 }
+MORE = {"motion-as-wan-64": "Motion as Wan"}
+"""The same with more seeds and fewer methods."""
 OURS = ("tc-pade", "adaptive", "learned", "calibrated quick", "calibrated normal")
 """Rows that count without their variants."""
 Cells = dict[tuple[str, str, int], tuple[float, str]]

@@ -86,6 +86,13 @@ def test_one_look_that_covers_all_is_wanted_not_two_that_do_together() -> None:
     assert lesson_of(few, many).covers(levels)
 
 
+def test_a_short_part_of_a_grid_is_covered_and_a_coarse_grid_is_not() -> None:
+    lesson, noise = lesson_of(make_look(20)), make_noise(20)
+    for begin in (0, 8, 14, 17):
+        assert lesson.covers(noise.part(begin, 20).levels[:-1])
+    assert not lesson.covers(make_noise(8).levels[:-1]) and lesson.covers(make_noise(12).levels[:-1])
+
+
 def test_looks_at_one_grid_add_up_in_any_order() -> None:
     first, second, third = (make_look(12, seed=seed) for seed in (0, 10, 20))
     left, right = (first + second) + third, first + (second + third)

@@ -16,6 +16,7 @@ from padecast._noise import Noise
 from padecast._steps import Position, Trace
 from padecast.forecasters import Reuse
 from padecast.policies import REGISTRY, Anchors, Cap, Ends, Growing, Interval, Plan, Spaced, Window, plan_of
+from padecast.policies import spaced as rule
 
 TABLE = {
     "always": "CCCCCCCC",
@@ -276,3 +277,14 @@ def test_anchors_are_computed_and_change_nothing_else() -> None:
         plan_of(Anchors(steps=(30,)), 12)
     with pytest.raises(InvalidPlan, match="this run has 8 steps"):
         plan_of(Anchors(inner), 8)
+
+
+@given(st.lists(st.sampled_from([0.0, 0.1, 0.25, 0.3, 0.7, 1.0]), min_size=2, max_size=30), st.floats(0, 1))
+def test_steps_are_found_by_bisection_where_places_fall_and_else_by_looking_through(
+    values: list[float], place: float
+) -> None:
+    falling = sorted(values, reverse=True)
+    assert rule._bisect(falling, place) == rule._look_through(falling, place)
+    for places in (falling, values, sorted(values)):
+        chosen = rule.choose_steps(tuple(places), 5)
+        assert len(chosen) == min(5, len(places)) and {0, len(places) - 1} <= chosen

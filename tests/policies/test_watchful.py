@@ -57,7 +57,7 @@ def test_no_more_than_a_quarter_is_added() -> None:
     session = Session(longer, Reuse(), 20)
     for index in range(20):
         session.step(torch.zeros(1, 5), index=index, compute=lambda index=index: torch.full((1, 5), 1.0 + index))
-    assert longer.most == 2 and session.plan == "C.CCCCC." + "C." * 4 + "...."
+    assert longer.most() == 2 and session.plan == "C.CCCCC." + "C." * 4 + "...."
 
 
 def test_the_limit_is_two_decibels_above_what_is_usual() -> None:
@@ -79,3 +79,11 @@ def test_what_is_not_finite_neither_decides_nor_is_remembered() -> None:
     surprises = usual(-100.0)
     policy = Watchful(PLAN, surprises=surprises)
     assert policy.computes(Position.at(2, 12), done("CC"), geometry) is False and surprises.usual(1) == -100.0
+
+
+def test_a_run_that_begins_in_the_middle_has_no_credit_for_what_it_did_not_visit() -> None:
+    policy = Watchful("C" * 10 + "C..C..C..C", surprises=usual(-1e3, range(20)))
+    session = Session(policy, Reuse(), 20)
+    for index in range(10, 20):
+        session.step(torch.zeros(1, 5), index=index, compute=lambda index=index: torch.full((1, 5), 1.0 + index))
+    assert policy.most(10) == 1 and session.plan.count("C") == 4 + 1

@@ -305,7 +305,8 @@ class Handle(Listener):
             self._serving.policy,
             self._forecaster(),
             total,
-            measure=self._measure and not observers,  # a run that teaches is computed whole: there is nothing to weigh
+            # Of a run that is computed whole to teach there is nothing to weigh.
+            measure=self._measure and not (observers and self._serving.policy.computes_all),
             dtype=self._storage.dtype,
             offload=self._storage.offload,
             spare=spare,

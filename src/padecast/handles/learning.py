@@ -213,17 +213,17 @@ class Learning:
             self.remarks = (*self.remarks, f"errors count by {lesson.gains}")
         forecaster = LINE if has_lines else self.method.forecaster
         if policy.watchful and not plan.computes_all:
-            plan = self._watch(plan, lesson, visited, LINE if has_lines else usual)
+            plan = self._watch(plan, lesson, start.begin, LINE if has_lines else usual)
         return replace(self.method, policy=plan, forecaster=forecaster)
 
-    def _watch(self, plan: Plan, lesson: Lesson, visited: Noise, forecaster: Forecaster) -> Watchful:
+    def _watch(self, plan: Plan, lesson: Lesson, begin: int, forecaster: Forecaster) -> Watchful:
         """Return the plan with a step more behind every computed one that surprises, as its runs so far tell."""
-        surprises = self.library.plan(lesson, (visited, plan, "surprises"), Surprises)
+        surprises = self.library.plan(lesson, (plan, begin, forecaster, "surprises"), Surprises)
         watchful = Watchful(plan.steps, forecaster, surprises)
         left = LEAST - surprises.runs
         known = f"{surprises.runs} run(s) tell what that is"
         when = f"{left} more run(s) tell first what is usual" if left > 0 else known
-        fact = f"up to {watchful.most} more are computed where a step is further from its forecast than is usual"
+        fact = f"up to {watchful.most(begin)} more are computed where a step is further from its forecast than is usual"
         self.remarks = (*self.remarks, f"{fact}: {when}")
         return watchful
 

@@ -10,6 +10,9 @@ import numpy as np
 from padecast._noise import Noise
 from padecast.lessons.cost import Array, gains_of
 
+LEAST = 1e-9
+"""Strides below it are none."""
+
 
 @dataclass(frozen=True)
 class Gains:
@@ -49,7 +52,8 @@ class Gains:
             noise: Of the run's grid, whose levels fall.
             measured: Gains above 0, by step.
         """
-        steps, law = sorted(measured), gains_of(noise, 1.0)
+        law = _strides(noise)
+        steps = [step for step in sorted(measured) if law[step] > LEAST]
         logs = [float(np.log(measured[step] / law[step])) for step in steps]
         ratios = np.exp(_interpolate(noise.levels[:-1], [noise.levels[step] for step in steps], logs))
         return cls(noise.levels[:-1], tuple((ratios * law).tolist()), tuple(ratios.tolist()))
@@ -63,14 +67,21 @@ class Gains:
         Args:
             noise: Of a grid of N steps.
         """
-        logs, strides = np.log(self.ratios), gains_of(noise, 1.0)
-        scale = np.log(gains_of(noise) / strides).mean() - logs.mean()
+        logs, strides = np.log(self.ratios), _strides(noise)
+        moves = strides > LEAST
+        scale = np.log(gains_of(noise)[moves] / strides[moves]).mean() - logs.mean()
         result: Array = strides * np.exp(_interpolate(noise.levels[:-1], self.levels, logs + scale))
         return result
 
     def __str__(self) -> str:
         """Say where they were measured."""
         return f"gains measured at {len(self.levels)} steps, noise levels {self.levels[0]:.2g} to {self.levels[-1]:.2g}"
+
+
+def _strides(noise: Noise) -> Array:
+    """Return how far each step moves; where a level is evaluated twice, the last of a run may move nothing."""
+    result: Array = np.maximum(gains_of(noise, 1.0), LEAST)
+    return result
 
 
 def _interpolate(levels: Sequence[float], nodes: Sequence[float], values: Sequence[float] | Array) -> Array:

@@ -21,8 +21,9 @@ from padecast.lessons.look import SINGLES, Array, Look, combine
 DENSE = 6
 """Steps that a look has at least, where it is read for runs of more; a third of theirs, for long ones."""
 COARSE, TIMES = 10, 2
-"""A run of fewer steps than the first is read off looks of fewer than so many times its steps: the path that so coarse
-a sampler takes is its own. Of 20 steps a lesson loses 2 dB at 8 (benchmarks/results/learning-digits-matched.json)."""
+"""A run of fewer steps than the first is read off looks of fewer than so many times its steps over the same levels: the
+path that so coarse a sampler takes is its own. Digits' lesson of 20 steps loses 4 dB at 4 of 8, and nothing at 5
+(benchmarks/results/learning-digits-matched.json)."""
 LOOKS = 8
 """Grids that a lesson remembers, at most: those of the fewest samples go."""
 
@@ -247,9 +248,10 @@ def _covers(look: Look, levels: Sequence[float]) -> bool:
 def _is_dense(look: Look, levels: Sequence[float]) -> bool:
     """Whether a look has steps enough for what is asked: between two or three of a warm-up all looks like a line.
 
-    Nor may it have many more than a run of very few, see :data:`COARSE`.
+    Nor may it have many more than a run of very few, see :data:`COARSE`; one that begins in the middle is only short.
     """
-    is_fine = len(levels) < COARSE and look.steps >= TIMES * len(levels)
+    inside = sum(min(levels) <= level <= max(levels) for level in look.levels)
+    is_fine = len(levels) < COARSE and inside >= TIMES * len(levels)
     return not is_fine and look.steps >= min(len(levels), max(DENSE, math.ceil(len(levels) / 3)))
 
 

@@ -202,14 +202,15 @@ class Library:
         content = sum(float(look.singles.sum()) for look in lesson.looks)
         key = (lesson.identity.key, lesson.runs, lesson.samples, content, lesson.gains, wish)
         with self._lock:
-            known: Plan | None = self._plans.get(key)
-        if known is not None:
-            return known
+            known: Plan | None = self._plans.pop(key, None)
+            if known is not None:
+                self._plans[key] = known  # the newest: those that nobody asks for go first
+                return known
         plan = search()
         with self._lock:
             while len(self._plans) >= PLANS:
                 self._plans.pop(next(iter(self._plans)))
-            self._plans[key] = plan
+            plan = self._plans.setdefault(key, plan)  # another thread may have been first
         return plan
 
     def list(self) -> list[Entry]:

@@ -56,7 +56,7 @@ class Teacher(Observer):
     ) -> None:
         self._noise, self._timesteps, self._begin, self._teach = noise, timesteps, begin, teach
         self._collector: Collector | None = Collector(len(timesteps), seed=seed)
-        self._is_guided = False
+        self._is_guided, self._latest = False, -1
 
     @classmethod
     def of(cls, library: Library, identity: Identity, grid: Grid) -> Teacher:
@@ -126,6 +126,9 @@ class Teacher(Observer):
             self._teach(None if noise is None else collector.look(noise, self._timesteps[:count]))
 
     def _note(self, branch: str, at: Position, output: Tensor) -> None:
+        if at.index < self._latest:
+            self.close()  # a session that begins anew: the run before is over
+        self._latest = at.index
         if self._noise is None and at.noise is not None:
             self._begin, self._timesteps = at.index, self._timesteps[at.index :]
             self._noise = at.noise.part(at.index, at.total)

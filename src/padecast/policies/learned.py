@@ -41,8 +41,8 @@ class Learned(Policy):
         objective: ``"low"`` (default): the tenth percentile of decibels over the samples seen, and errors of early
             steps count for more; ``"mean"``: their mean.
         watchful: Whether a step more is computed where a computed one lies far from its forecast, compared with the
-            runs of the plan before, see :class:`padecast.policies.watchful.Watchful`. It costs a few steps in a
-            hundred and mends the worst images. Default false.
+            runs of the plan before, see :class:`padecast.policies.watchful.Watchful`. It costs up to a
+            tenth more steps on demo models, where it mends the worst images. Default false.
 
     Raises:
         InvalidOption: If an option is out of range, or more than one is asked for.

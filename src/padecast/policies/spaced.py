@@ -7,6 +7,8 @@ from bisect import bisect_left
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
+from operator import neg
 from typing import Any, ClassVar
 
 from padecast._errors import check
@@ -114,15 +116,24 @@ def choose_steps(places: Sequence[float], count: int) -> frozenset[int]:
     if count < 2:
         return frozenset(range(count))
     first, last = places[0], places[-1]
-    rising = [-place for place in places]
+    find = _bisect if all(after <= before for before, after in pairwise(places)) else _look_through
     steps: list[int] = []
     for number in range(count):
-        place = first + (last - first) * number / (count - 1)
-        behind = min(bisect_left(rising, -place), size - 1)
-        before = bisect_left(rising, rising[max(behind - 1, 0)])  # the first of those alike
-        nearest = behind if abs(places[behind] - place) < abs(places[before] - place) else before
+        nearest = find(places, first + (last - first) * number / (count - 1))
         steps.append(max(nearest, steps[-1] + 1 if steps else 0))
     steps[-1] = size - 1
     for number in range(count - 2, -1, -1):  # as many as were asked for, where several fall on one step
         steps[number] = min(steps[number], steps[number + 1] - 1)
     return frozenset(steps)
+
+
+def _look_through(places: Sequence[float], place: float) -> int:
+    """Return the first of the steps that are nearest to a place."""
+    return min(range(len(places)), key=lambda index: abs(places[index] - place))
+
+
+def _bisect(places: Sequence[float], place: float) -> int:
+    """Return the same of places that fall."""
+    behind = min(bisect_left(places, -place, key=neg), len(places) - 1)
+    before = bisect_left(places, -places[max(behind - 1, 0)], key=neg)  # the first of those alike
+    return behind if abs(places[behind] - place) < abs(places[before] - place) else before

@@ -72,7 +72,7 @@ class Watchful(Plan):
         surprises: What earlier runs had, and where this one's are added.
 
     Example:
-        >>> Watchful("CC..C...").most
+        >>> Watchful("CC..C...").most()
         1
 
     Reference:
@@ -89,15 +89,15 @@ class Watchful(Plan):
         """Residuals whose inner products it wants to see: those of a forecast, and the one that it is for."""
         return self.forecaster.window + 1
 
-    @property
-    def most(self) -> int:
-        """How many steps a run computes beyond the plan at most."""
-        return max(1, self.nfe // SHARE)
+    def most(self, start: int = 0) -> int:
+        """Return how many steps a run that begins at a step computes beyond the plan at most."""
+        return max(1, self.steps[start:].count("C") // SHARE)
 
     def computes(self, at: Position, trace: Trace, geometry: Geometry) -> bool:
         """See :meth:`Policy.computes`."""
         is_planned = super().computes(at, trace, geometry)
-        newest, added = geometry.index[0], len(trace.computed) - self.steps[: at.index].count("C")
+        start = trace.steps[0].at.index  # before it the plan was another model's, or nobody's
+        newest, added = geometry.index[0], len(trace.computed) - self.steps[start : at.index].count("C")
         if at.index != newest + 1 or self.steps[newest] != "C" or len(geometry) < 2:
             return is_planned
         usual, decibels = self.surprises.usual(newest), measure_surprise(geometry, at, self.forecaster)
@@ -105,7 +105,7 @@ class Watchful(Plan):
             return is_planned
         if added <= 0:  # a step that was added brings those after it nearer than is usual
             self.surprises.add(newest, decibels)
-        return is_planned or (usual is not None and decibels > usual + LIMIT and added < self.most)
+        return is_planned or (usual is not None and decibels > usual + LIMIT and added < self.most(start))
 
 
 def measure_surprise(geometry: Geometry, at: Position, forecaster: Forecaster) -> float:
