@@ -18,6 +18,7 @@ from pathlib import Path
 TOOLS = Path(__file__).resolve().parent
 FOLDER = TOOLS.parent / ".comfy"
 TREE, SITE = FOLDER / "ComfyUI", FOLDER / "site"
+LEAST = (3, 11)  # of av, which the engine imports
 SOURCE, REQUIREMENTS = TOOLS / "comfy-source.txt", TOOLS / "comfy-requirements.txt"
 
 
@@ -58,6 +59,9 @@ def install() -> None:
 
 def main() -> None:
     """Fetch what is not there yet."""
+    if sys.version_info < LEAST:
+        print(f"ComfyUI's engine is tested on Python {LEAST[0]}.{LEAST[1]} and later")
+        return
     FOLDER.mkdir(exist_ok=True)
     if not os.environ.get("COMFYUI_PATH") and not TREE.is_dir():
         fetch_tree()

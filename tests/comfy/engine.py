@@ -36,6 +36,8 @@ def reason() -> str:
 
 def demand() -> None:
     """Skip where the engine is absent, or fail where PADECAST_COMFY demands it."""
+    if sys.version_info < (3, 11):
+        pytest.skip("ComfyUI's engine is tested on Python 3.11 and later")
     if missing := reason():
         (pytest.fail if os.environ.get("PADECAST_COMFY") else pytest.skip)(missing)
 

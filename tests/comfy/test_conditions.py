@@ -251,7 +251,7 @@ def test_24_the_first_of_two_is_used(flux: Any) -> None:
     assert report_of(model).plan == PLAN
 
 
-@pytest.mark.slow  # half a minute: graphs are made three times
+@pytest.mark.slow  # a minute each: models are traced twice
 @pytest.mark.parametrize("first", ["compile", "padecast"])
 def test_21_a_compiled_model_has_one_graph(flux: Any, first: str) -> None:
     graphs = []
