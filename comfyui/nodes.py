@@ -105,7 +105,7 @@ class Padecast(io.ComfyNode):
                     max=20.0,
                     step=0.0005,
                     round=0.0001,
-                    tooltip="adaptive: the tolerance; more is faster and less faithful, 0.0075 is the default. fixed: "
+                    tooltip="adaptive: the tolerance; more is faster and less faithful, 0.0005 is the default. fixed: "
                     "steps for one that is computed, 3 is the default. 0: the default.",
                 ),
                 *window(),
@@ -117,7 +117,7 @@ class Padecast(io.ComfyNode):
     def execute(cls, model: Any, mode: str, number: float, **options: Any) -> io.NodeOutput:
         """Accelerate the model."""
         if mode == "adaptive":
-            method = f"adaptive:tolerance={number or 0.0075:g}"
+            method = f"adaptive:tolerance={number:g}" if number else "adaptive"
         else:
             method = f"tc-pade:every={max(number or 3.0, 1.0):g}"
         return io.NodeOutput(attach(model, method, **options))

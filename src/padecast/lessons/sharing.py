@@ -67,6 +67,6 @@ with padecast.accelerate(pipe, "learned", computed=8) as run:
 print(run.report)
 ```
 
-A lesson serves the model and setting that it was learnt from, at other numbers of steps too. It holds no image, no prompt and
-no latent.
+A lesson serves the model and setting that it was learnt from, at other numbers of steps too. It holds no
+image, no prompt and no latent.
 """
