@@ -60,6 +60,7 @@ def test_28_scenes_paints_what_the_pipeline_does(references: dict[int, Tensor]) 
     assert (references[seed] - unpacked).abs().max() < 1e-5
 
 
+@pytest.mark.slow  # many steps of a demo model
 def test_28_motion_predicts_what_the_transformer_does() -> None:
     x = torch.randn(1, 16, 5, 8, 8, generator=torch.Generator().manual_seed(0))
     text, timestep = demos.encode_clip("a red circle moves right")[0][0], torch.tensor([600.0])
@@ -69,6 +70,7 @@ def test_28_motion_predicts_what_the_transformer_does() -> None:
         assert (ours_(x, timestep, text) - reference).abs().max() < 1e-4
 
 
+@pytest.mark.slow  # many steps of a demo model
 def test_29_adaptive_does_what_it_does_in_diffusers(scenes: Any, references: dict[int, Tensor]) -> None:
     pipe, seed = demos.pipeline("scenes"), 5
     pipe.set_progress_bar_config(disable=True)
@@ -82,6 +84,7 @@ def test_29_adaptive_does_what_it_does_in_diffusers(scenes: Any, references: dic
     assert score >= 65 and computed <= 13
 
 
+@pytest.mark.slow  # many steps of a demo model
 def test_29_adaptive_comes_nearer_than_easycache_with_fewer_steps(scenes: Any, references: dict[int, Tensor]) -> None:
     score, computed = judge(ours.attach(scenes, "adaptive:tolerance=0.003"), references)
     cached = engine.nodes("nodes_easycache").EasyCacheNode.execute(scenes, 0.2, 0.15, 0.95, False).args[0]
@@ -95,6 +98,7 @@ def test_29_adaptive_comes_nearer_than_easycache_with_fewer_steps(scenes: Any, r
     assert score >= 50 and computed <= 10 and computed < len(calls) / len(references) and score > other
 
 
+@pytest.mark.slow  # many steps of a demo model
 def test_29_a_calibration_of_diffusers_serves_comfyui(scenes: Any, references: dict[int, Tensor]) -> None:
     score, computed = judge(ours.attach(scenes, zoo.calibration("scenes", "20"), computed=8), references)
     assert score >= 60 and computed == 8
