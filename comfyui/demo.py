@@ -1,4 +1,4 @@
-"""A model that comes with padecast, inside ComfyUI's own class: examples run without a download."""
+"""A model that comes with padecast, inside ComfyUI's own class: the nodes can be tried without a download."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class PadecastDemoModel(io.ComfyNode):
             node_id="PadecastDemoModel",
             display_name="padecast demo model",
             category=CATEGORY,
-            description="A small FLUX model that comes with padecast: examples run without a download. It draws "
+            description="A small FLUX model that comes with padecast: try the nodes without a download. It draws "
             "coloured shapes of 64 x 64 pixels.",
             inputs=[
                 io.String.Input(
