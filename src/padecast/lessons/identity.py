@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -132,8 +133,13 @@ def hash_weights(model: nn.Module) -> str:
     run, since a weight that is changed through its ``data``, as an adapter is fused, says nothing of it. Weights that
     are not here (on no device) count by name alone.
     """
+    return hash_tensors(dict(model.named_parameters()))
+
+
+def hash_tensors(tensors: Mapping[str, Tensor]) -> str:
+    """Return the hash of :func:`hash_weights` of tensors by name."""
     digest, parts = hashlib.sha256(), dict[torch.device, list[Tensor]]()
-    for name, tensor in sorted(model.named_parameters(), key=lambda pair: pair[0]):
+    for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tuple(tensor.shape)}\n".encode())
         if tensor.ndim >= 2 or "lora_" in name:
             with contextlib.suppress(RuntimeError, NotImplementedError, AttributeError, TypeError), torch.no_grad():

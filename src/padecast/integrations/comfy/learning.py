@@ -12,7 +12,7 @@ from torch import Tensor
 
 from padecast.handles.learning import Learning, Sampling, Start
 from padecast.lessons import Identity
-from padecast.lessons.identity import FEW
+from padecast.lessons.identity import FEW, hash_tensors
 from padecast.session.grid import Grid
 
 
@@ -67,7 +67,7 @@ def identify(guider: Any, options: Mapping[str, Any], prediction: str, scale: fl
     return Identity(
         model=type(model).__name__,
         config=_hash(json.dumps({key: str(value) for key, value in config.items()}, sort_keys=True).encode()),
-        weights=_hash(*_weights(patcher, model)),
+        weights=hash_tensors(_weights(patcher, model)),
         adapters=tuple(sorted(_patches(patcher))),
         pipeline=" ".join(("ComfyUI", type(guider).__name__, *functions)),
         guidance=None if cfg is None else float(f"{cfg:.3g}"),
@@ -83,15 +83,13 @@ def _hash(*parts: bytes) -> str:
     return digest.hexdigest()[:16]
 
 
-def _weights(patcher: Any, model: Any) -> Iterator[bytes]:
-    """Yield names, shapes and a few numbers of matrices as they are without patches, which come and go."""
+def _weights(patcher: Any, model: Any) -> dict[str, Tensor]:
+    """Return weights as they are without patches, which come and go."""
     kept = getattr(patcher, "backup", None) or {}
-    for name, tensor in sorted(model.named_parameters(), key=lambda pair: pair[0]):
-        original = kept.get(f"diffusion_model.{name}")
-        tensor = getattr(original, "weight", tensor)
-        yield f"{name} {tuple(tensor.shape)}\n".encode()
-        if tensor.ndim > 1:
-            yield _few(tensor)
+    return {
+        name: getattr(kept.get(f"diffusion_model.{name}"), "weight", tensor)
+        for name, tensor in model.named_parameters()
+    }
 
 
 def _few(tensor: Tensor) -> bytes:
