@@ -133,6 +133,8 @@ demo test check slow fuzz: export HF_HUB_OFFLINE = 1
 demo test check slow fuzz: export HF_HUB_DISABLE_TELEMETRY = 1
 demo test check slow fuzz: export TOKENIZERS_PARALLELISM = false
 test check slow: export _TYPER_FORCE_DISABLE_TERMINAL = 1
+# Dozens of processes start, which would compile every module again where Python is told to keep none compiled.
+test slow fuzz comfy: export PYTHONDONTWRITEBYTECODE =
 
 # A venv that cannot run pip (none yet, half made, its Python gone) is made afresh. A failed install leaves the stamp as
 # it was, so the next make tries again.

@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -51,18 +49,6 @@ def test_nothing_asked_is_help_and_a_wrong_use() -> None:
 def test_the_version_is_the_version() -> None:
     result = run("--version")
     assert (result.exit_code, result.stdout.strip()) == (0, f"padecast {padecast.__version__}")
-
-
-def test_help_and_the_import_need_no_torch() -> None:
-    script = (
-        "import sys; import padecast; from padecast.cli import app\n"
-        "try: app(['--help'])\n"
-        "except SystemExit: pass\n"
-        "heavy = {'torch', 'numpy', 'diffusers', 'transformers', 'matplotlib', 'PIL'} & set(sys.modules)\n"
-        "sys.exit(', '.join(sorted(heavy)) or 0)"
-    )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
 
 
 def test_the_list_of_commands_says_what_each_says_of_itself() -> None:
