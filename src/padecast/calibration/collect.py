@@ -23,7 +23,7 @@ from padecast.memory.sketch import SIZE, sketch
 from padecast.policies import Always
 from padecast.session.observer import Observer
 from padecast.session.session import Session
-from padecast.targets.pipelines import models_of
+from padecast.targets.pipelines import is_bare, models_of
 
 EXACT_BYTES = 2**28
 """Residuals of a call are kept exactly up to this many bytes, and projected above."""
@@ -187,7 +187,7 @@ def watching(pipe: Any, span: str = "output", size: int | None = None, seed: int
         InvalidOption: If the pipeline has no scheduler.
     """
     models = models_of(pipe)
-    if isinstance(pipe, nn.Module) or getattr(pipe, "scheduler", None) is None:
+    if is_bare(pipe) or getattr(pipe, "scheduler", None) is None:
         raise InvalidOption(
             f"a {type(pipe).__name__} without a scheduler cannot be calibrated: plans belong to a schedule.\n"
             "Give the whole pipeline."
