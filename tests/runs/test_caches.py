@@ -17,6 +17,7 @@ from tests.targets.case import noise
 from tests.targets.cases_more import glm
 from torch import Tensor, nn
 
+import padecast
 from padecast import accelerate
 from padecast.forecasters import Lagrange, Oracle, Reuse
 from padecast.policies import Always, Plan
@@ -91,6 +92,21 @@ def test_a_first_step_that_fills_it(make: Make, sample: Sample, branches: int, s
     assert bool(forecast.isfinite().all())
     assert not torch.equal(forecast, untouched)
     assert torch.equal(sample(pipe), untouched), "something was left behind"
+
+
+def test_a_first_step_that_fills_it_is_learnt_from() -> None:
+    pipe = qwen21()
+    with accelerate(pipe, "learned", computed=4, lessons=False) as run:
+        sample_qwen21(pipe, 1)
+        assert run.report.computed == STEPS
+        sample_qwen21(pipe, 2)
+        assert run.report.computed == 4
+
+
+@pytest.mark.parametrize("sketch", [0, 64])
+def test_a_first_step_that_fills_it_is_not_calibrated(sketch: int) -> None:
+    with pytest.raises(padecast.InvalidOption, match="step 0 on 'cond' has 168 numbers, and that of step 5 has 128"):
+        padecast.calibrate(qwen21(), sample_qwen21, budgets=[4], seeds=range(2), sketch=sketch)
 
 
 # Whose other calls fill it --------------------------------------------------------------------------------------------

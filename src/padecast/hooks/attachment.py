@@ -18,6 +18,7 @@ from padecast.hooks.callers import Caller, caller_of
 from padecast.hooks.conditions import conditions_of
 from padecast.hooks.copies import plain_copies
 from padecast.hooks.counting import Tick
+from padecast.hooks.guiders import layers_on_guiders
 from padecast.hooks.hook import Hook, outside_of_graphs
 from padecast.hooks.latents import features_of, on_grid, size_of
 from padecast.hooks.passage import Passage
@@ -160,7 +161,7 @@ class Attachment:
         ]
         if hasattr(self.model, "cache_context"):
             layers.append(Intercept(self.model, "cache_context", self._listen))
-        layers += span.layers(self._here)
+        layers += [*layers_on_guiders(self.clock.pipeline, self.model, self._here), *span.layers(self._here)]
         for number, stack in enumerate(self._stacks):
             passage = Passage(stack, number, len(self._stacks) > 1, self._here, self._probe)
             for place, part in enumerate(stack.parts):
@@ -245,7 +246,7 @@ class Attachment:
             named.get(self._parameters[0]),
             named.get(self.target.timestep),
             context,
-            None if context is None else str(context.name),
+            self._here.guided if context is None else str(context.name),
             conditions_of(named, (self._parameters[0], self.target.timestep)),
             caller,
             asks_gradient,

@@ -137,9 +137,11 @@ class Here(threading.local):
     Args:
         call: The call that it is in.
         context: What its pipeline says of its calls.
+        guided: Which prediction its guider makes.
         hooked: Whether a hook has told of the call that its ``forward`` begins.
     """
 
     call: Call | None = None
     context: Said | None = None
+    guided: str | None = None
     hooked: bool = False
