@@ -5,7 +5,8 @@
 
 The tests make a tiny instance of every class with random weights and ask that all computed is bit-identical, that the
 oracle and a repeated residual are right within rounding, that a plan runs every block as often as it says, and that
-nothing is left behind. Writes benchmarks/results/models.json and docs/models.md.
+nothing is left behind. Of every other class of diffusers that denoises the page says why it is not described
+(benchmarks/models/undescribed.py). Writes benchmarks/results/models.json and docs/models.md.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from benchmarks.common import DOCS, ROOT, Document, provenance, publish, read, render, write
+from benchmarks.models.undescribed import REASONS, denoisers
 from padecast import targets
 from padecast.targets import diffusers as descriptions
 
@@ -66,7 +68,8 @@ def measure() -> tuple[Document, int]:
         }
         for target in targets.REGISTRY.values()
     ]
-    return {"models": rows, "provenance": provenance()}, code
+    others = [{"model": name, "reason": REASONS[name]} for name in denoisers() if name not in targets.REGISTRY]
+    return {"models": rows, "others": others, "provenance": provenance()}, code
 
 
 def main() -> int:

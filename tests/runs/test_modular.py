@@ -18,6 +18,7 @@ from padecast.forecasters import Lagrange, Oracle
 from padecast.hooks.blocks.spans import stack_of
 from padecast.policies import Always, Plan
 from padecast.targets import find
+from padecast.targets.pipelines import models_of
 
 STEPS = modular.STEPS
 PLAN = "CC.C.C"
@@ -58,8 +59,10 @@ CASES: dict[str, Case] = {
     "wan, weak": (lambda: modular.wan(weak()), modular.sample_wan, TWO),
     "qwen": (modular.qwen21, modular.sample_qwen21, TWO[:1]),
     "qwen, guided": (lambda: modular.qwen21(ClassifierFreeGuidance(3.0)), modular.sample_qwen21, TWO),
+    "minimax-h3": (modular.minimax_h3, modular.sample_minimax_h3, ("call 1",)),
+    "minimax-h3, references": (modular.minimax_h3_references, modular.sample_minimax_h3, ("call 1",)),
 }
-SLOW = ("wan, weak", "qwen", "wan")
+SLOW = ("minimax-h3, references", "wan, weak", "qwen", "wan")
 
 
 def count_blocks(model: Any) -> list[int]:
@@ -82,7 +85,7 @@ def count_blocks(model: Any) -> list[int]:
 def test_a_modular_pipeline(name: str) -> None:
     make, sample, branches = CASES[name]
     pipe = make()
-    runs = count_blocks(pipe.transformer)
+    runs = count_blocks(models_of(pipe)[0])
     untouched = sample(pipe)
     with accelerate(pipe, policy=Always(), forecaster=Lagrange()) as run:
         assert torch.equal(sample(pipe), untouched), "all computed, and not bit-identical"

@@ -173,8 +173,8 @@ class Keeper(Observer):
                     f"the residual of step {other} on {branch!r} has {sizes[other]} numbers, and that of step "
                     f"{self.total - 1} has {sizes[-1]}: they cannot be compared.\n"
                     "Usual cause: a first step that fills a cache of keys and values (Qwen-Image 2.1, FLUX.2 klein "
-                    "with references). Calibrate calls without it, pipe(..., use_kv_cache=False), or take a method without "
-                    'calibration: accelerate(pipe, "learned")'
+                    "with references). Calibrate calls without it, pipe(..., use_kv_cache=False), or take a method "
+                    'without calibration: accelerate(pipe, "learned")'
                 )
 
     def statistic(self, samples: int) -> Statistic:

@@ -240,11 +240,11 @@ class Attachment:
         if self.is_busy():
             self._tracks.latest.conflict = True  # the other run is spoilt too, and hears of it at the end of its call
             raise collision()
-        context = self._here.context
+        context, timestep = self._here.context, named.get(self.target.timestep)
         arrival = Arrival(
             named,
             named.get(self._parameters[0]),
-            named.get(self.target.timestep),
+            self.clock.nearest(timestep) if self.target.levels else timestep,
             context,
             self._here.guided if context is None else str(context.name),
             conditions_of(named, (self._parameters[0], self.target.timestep)),

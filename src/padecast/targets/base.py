@@ -38,6 +38,8 @@ class Target:
         main: The stream, or streams, that the model goes on with after its last block. A span that ends earlier
             remembers every stream that its blocks return.
         timestep: The argument of the model's forward that holds the timestep.
+        levels: Whether that argument lists the noise levels of several streams, each with a schedule of its own. The
+            pipeline's scheduler then says which of them a run follows. Default false.
         pipelines: Where the class occurs, for the table of models.
         tested: On what it is tested, for the same table.
         samples: Which dimension of a stream counts the samples; ``None`` if it holds one sample and none does.
@@ -69,6 +71,7 @@ class Target:
     spans: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     main: str | tuple[str, ...] = "hidden_states"
     timestep: str = "timestep"
+    levels: bool = False
     pipelines: tuple[str, ...] = ()
     tested: str = ""
     samples: int | None = 0

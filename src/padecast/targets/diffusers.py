@@ -250,7 +250,7 @@ VIDEO = (
         "SanaWMLTX2Refiner",
         aside={"kv_cache_mode": ("capture_pre_rope", "inject_and_capture_post_rope")},
     ),
-    _one_list("MiniMaxH3Transformer3DModel", "MiniMaxH3Modular"),
+    _one_list("MiniMaxH3Transformer3DModel", "MiniMaxH3Modular", levels=True),
     Target("LatteTransformer3DModel", ALL, opaque=True, pipelines=("Latte",)),
 )
 
