@@ -21,7 +21,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from benchmarks.common import DOCS, ROOT, Document, provenance, publish, read, render, write
-from benchmarks.models.undescribed import REASONS, denoisers
+from benchmarks.models.undescribed import REASONS
 from padecast import targets
 from padecast.targets import diffusers as descriptions
 
@@ -68,8 +68,7 @@ def measure() -> tuple[Document, int]:
         }
         for target in targets.REGISTRY.values()
     ]
-    others = [{"model": name, "reason": REASONS[name]} for name in denoisers() if name not in targets.REGISTRY]
-    return {"models": rows, "others": others, "provenance": provenance()}, code
+    return {"models": rows, "provenance": provenance()}, code
 
 
 def main() -> int:
@@ -81,7 +80,8 @@ def main() -> int:
     if not options.page and not options.check:
         document, code = measure()
         write("models.json", document)
-    publish({DOCS / "models.md": render("models/classes.md.jinja", **read("models.json"))}, check=options.check)
+    page = render("models/classes.md.jinja", **read("models.json"), reasons=REASONS)
+    publish({DOCS / "models.md": page}, check=options.check)
     return code
 
 

@@ -13,6 +13,7 @@ from torch import nn
 U_NET = "a U-Net; of these only Stable Diffusion's is described"
 PART = "a part of other models, which no pipeline samples with"
 CONTROL = "a ControlNet, which runs at every step beside the transformer that is forecast"
+OLD = "of a pipeline that diffusers has deprecated"
 TOKENS = "draws discrete tokens, whose logits are sampled anew at every step"
 
 REASONS = {
@@ -28,7 +29,7 @@ REASONS = {
     "QwenImageMultiControlNetModel": CONTROL,
     "RFD4ProteinaTransformer": "goes through its layers several times in a call, and its sampler draws noise",
     "StableCascadeUNet": U_NET,
-    "T5FilmDecoder": "of a pipeline of spectrograms that diffusers has removed",
+    "T5FilmDecoder": OLD,
     "Transformer2DModel": PART,
     "TransformerTemporalModel": PART,
     "UNet1DModel": U_NET,
@@ -38,7 +39,7 @@ REASONS = {
     "UNetMotionModel": U_NET,
     "UNetSpatioTemporalConditionModel": U_NET,
     "UVit2DModel": TOKENS,
-    "UniDiffuserModel": "of a pipeline that diffusers has deprecated",
+    "UniDiffuserModel": OLD,
 }
 """Why a class is not described. Where it denoises step by step, its output can be forecast all the same."""
 
