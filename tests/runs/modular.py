@@ -39,8 +39,6 @@ def flux() -> Any:
     transformer = model("FluxTransformer2DModel", "guidance")
     return modular(
         FluxModularPipeline,
-        MiniMaxH3ModularPipeline,
-        MiniMaxH3Scheduler,
         FluxCoreDenoiseStep(),
         transformer=transformer,
         scheduler=FlowMatchEulerDiscreteScheduler(),

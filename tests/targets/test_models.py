@@ -54,6 +54,9 @@ class Hand:
     def locate(self, *_: Any) -> Tick:
         return Tick(self.total, Position.at(self.index, self.total), self.index == 0)
 
+    def nearest(self, levels: Any) -> Any:
+        return levels
+
     def reset(self) -> None:
         pass
 

@@ -6,7 +6,6 @@ import inspect
 
 import diffusers
 import pytest
-from benchmarks.models.undescribed import REASONS, denoisers
 from tests.tiny import dit
 from torch import nn
 
@@ -38,12 +37,6 @@ class TestDescriptions:
 
     def test_it_says_on_what_it_is_tested(self, name: str) -> None:
         assert "random weights" in REGISTRY[name].tested
-
-
-def test_every_class_that_denoises_is_described_or_said_not_to_be() -> None:
-    described = {name for name, target in REGISTRY.items() if target.library == "diffusers"}
-    assert described & set(REASONS) == set()
-    assert described | set(REASONS) == set(denoisers())
 
 
 def test_a_span_that_is_not_last_remembers_every_stream() -> None:
