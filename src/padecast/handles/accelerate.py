@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, ParamSpec
 
 import torch
-from torch import nn
 
 from padecast import forecasters, policies
 from padecast._errors import InvalidOption, check
@@ -25,6 +24,7 @@ from padecast.methods import DEFAULT, Method, check_part
 from padecast.methods import method as named
 from padecast.policies import Learned, Policy
 from padecast.report import Report
+from padecast.targets.pipelines import is_bare
 
 NUMBERS = ("computed", "speedup", "decibels")
 """What a calibration can be wished for."""
@@ -297,7 +297,7 @@ def _refuse(wishes: dict[str, Any], method: object) -> None:
 
 def _check_steps(pipe: Any, steps: int | None, policy: Policy, *, is_choice: bool) -> None:
     """Raise if the number of steps that was given is none, contradicts a plan, or would not be looked at."""
-    bare = isinstance(pipe, nn.Module)
+    bare = is_bare(pipe)
     if steps is None:
         check(not (bare and is_choice), "steps", None, "how many steps a run of the transformer has, such as steps=20")
         return
