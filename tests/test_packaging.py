@@ -31,6 +31,7 @@ TARGETS = {"help", "demo", "test", "check", "slow", "fuzz", "docs", "ray", "quan
 TARGETS |= {
     "comfy",
     "comfy-engine",
+    "load",
     "gpu",
     "gpu-wheels",
     "comparison",

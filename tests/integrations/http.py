@@ -75,11 +75,11 @@ def read(connection: http.client.HTTPConnection) -> Answer:
 
 
 @contextlib.contextmanager
-def serve(app: Any) -> Iterator[Client]:
+def serve(app: Any, log: str = "error") -> Iterator[Client]:
     """Serve an application on a free port inside the block."""
     import uvicorn
 
-    config = uvicorn.Config(app, port=0, log_level="error", ws="none", lifespan="off")
+    config = uvicorn.Config(app, port=0, log_level=log, ws="none", lifespan="off")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import threading
 from collections.abc import Iterator, Sequence
@@ -12,6 +13,7 @@ import pytest
 import torch
 from tests.calibration.tiny import QUICK, sparing
 from tests.fuzz.leftovers import traces
+from tests.integrations import http
 from tests.lab.tiny import digits
 from torch import Tensor
 
@@ -20,9 +22,7 @@ from padecast.handles.handle import handles_on
 
 for name in ("fastapi", "uvicorn"):
     pytest.importorskip(name, reason=f"{name} is of the extra server")
-from examples import server
-from tests.integrations import http
-
+server: Any = importlib.import_module("examples.server")
 STEPS, OTHER = 6, 9
 ORDER: dict[str, Any] = {"labels": [3], "steps": STEPS, "guidance": 3.0, "shift": 2.0, "computed": 3}
 
