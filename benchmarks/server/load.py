@@ -61,8 +61,8 @@ def draw_orders(source: random.Random) -> list[dict[str, Any]]:
     for seed in range(ORDERS):
         setting = SETTINGS[source.choice(["hard", "easy"])]
         quality = source.choice([{"computed": 6}, {"computed": 8}, {"computed": 10}, {"speedup": 2.5}])
-        labels = [source.randrange(10) for _ in range(source.choice([1, 1, 2, 3]))]
-        steps = source.choice([12, 20, 20, 28])
+        labels = [source.randrange(10) for _ in range(source.choice([1, 1, 2]))]
+        steps = source.choice([10, 12, 20, 20])
         orders.append({"labels": labels, "seed": 20_000 + seed, "steps": steps, **setting, **quality})
     return orders
 

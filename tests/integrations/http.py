@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-PATIENCE = 120  # seconds after which what is waited for is taken for lost
+PATIENCE = 600  # seconds after which what is waited for is taken for lost
 
 
 @dataclass(frozen=True)
