@@ -104,7 +104,7 @@ class Acceleration:
         self.method.policy.check(steps)
         try:
             for model in find_models(pipeline):
-                handle = accelerate(model, self.method, steps=self._count(steps), **self._storage)  # type: ignore[arg-type]
+                handle = accelerate(model, self.method, steps=self._count(steps), **self._storage)
                 self.handles.append(handle.enable())
         except BaseException:
             self.close()
@@ -180,7 +180,7 @@ def make_choice(original: Callable[[Any, Any], Any], backend: Callable[[Any], An
 def make_backend(base: Any) -> Callable[[Any], Any]:
     """Return a class of vLLM-Omni's that hands on to an :class:`Acceleration`."""
 
-    class PadecastBackend(base):  # type: ignore[misc]
+    class PadecastBackend(base):
         """Forecasts some steps of a pipeline's transformers."""
 
         def __init__(self, config: Any) -> None:
