@@ -175,6 +175,16 @@ class TestSGLang:
         draw(stage)
         assert stage.model.calls == 10
 
+    def test_a_stage_that_asks_twice_a_step_has_two_histories(self, stage: Any) -> None:
+        asked = stage._predict_noise_with_cfg
+
+        def twice(**options: Any) -> Tensor:
+            return asked(**options) - asked(**{**options, "current_model": lambda x, i, b: -stage.model(x, i, b)})
+
+        stage._predict_noise_with_cfg = twice
+        first = draw(stage)
+        assert stage.model.calls == 20 and torch.equal(draw(stage), first)
+
     @pytest.mark.parametrize("changes", [{"is_warmup": True}, {"scheduler": types.SimpleNamespace(order=2)}])
     def test_a_warm_up_and_solvers_of_higher_order_are_computed(self, stage: Any, changes: dict[str, Any]) -> None:
         draw(stage, **changes)

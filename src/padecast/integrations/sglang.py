@@ -50,8 +50,9 @@ class Run:
 
     def __init__(self, method: Method, total: int) -> None:
         self.session, self.method = Session(method.policy, method.forecaster, total=total), method
-        self._like: Tensor | None = None  # an output: latents may differ from it in dtype
+        self._likes: dict[int, Tensor] = {}  # an output of every call of a step: latents may differ in dtype
         self._size: Any = None
+        self._index, self._call = -1, 0
         self.is_off = False
 
     def predict(self, compute: Compute, index: int, latents: Tensor, model: object) -> Any:
@@ -63,43 +64,50 @@ class Run:
             latents: By which policies decide.
             model: Which predicts; another one in the middle of a run begins anew.
         """
-        if self.is_off or (self._like is not None and latents.shape != self._size):
+        if self.is_off or (self._size is not None and latents.shape != self._size):
             self.is_off = True
             return compute()
-        if self._like is None:
-            return self._begin(compute, index, latents, model)
+        self._call = self._call + 1 if index == self._index else 0
+        self._index = index
         try:
-            return self.session.step(
-                None,
-                like=self._like,
-                index=index,
-                probe=latents,
-                compute=lambda: self._check(compute()),
-                conditions=id(model),
-            )
+            return self._step(compute, index, latents, model)
         except Unlike as error:
             self.is_off = True
             return error.output
 
-    def _begin(self, compute: Compute, index: int, latents: Tensor, model: object) -> Any:
-        """Compute the first step, which tells what outputs are like; several tensors at once are left alone."""
-        stop = stopwatch(latents.device)
-        output = compute()
-        if not isinstance(output, Tensor):
-            self.is_off = True
-            return output
+    def _step(self, compute: Compute, index: int, latents: Tensor, model: object) -> Tensor:
+        """Compute or forecast; what the first output is like is known once it is there."""
+        call, stop = self._call, stopwatch(latents.device)
+        is_new = call not in self._likes
+        if is_new:
+            self._likes[call], self._size = check_output(compute(), None), latents.shape
+        like = self._likes[call]
         seconds = stop()
-        self._like, self._size = output, latents.shape
-        self.session.step(None, like=output, index=index, probe=latents, compute=lambda: output, conditions=id(model))
-        self.session.records[-1].seconds[:] = [seconds]
+        output = self.session.step(
+            None,
+            like=like,
+            index=index,
+            branch=f"call {call + 1}",
+            probe=latents,
+            compute=lambda: like if is_new else check_output(compute(), like),
+            conditions=id(model),
+        )
+        if is_new:
+            self.session.records[-1].seconds[-1] = seconds
         return output
 
-    def _check(self, output: Any) -> Tensor:
-        like = self._like
-        assert like is not None
-        if not isinstance(output, Tensor) or (output.shape, output.dtype) != (like.shape, like.dtype):
-            raise Unlike(output)
-        return output
+
+def check_output(output: Any, like: Tensor | None) -> Tensor:
+    """Return an output that can be forecast.
+
+    Raises:
+        Unlike: If it is several tensors, or of another shape or dtype than those before.
+    """
+    fits = isinstance(output, Tensor) and (like is None or (output.shape, output.dtype) == (like.shape, like.dtype))
+    if not fits:
+        raise Unlike(output)
+    assert isinstance(output, Tensor)
+    return output
 
 
 class Unlike(Exception):
