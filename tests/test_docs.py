@@ -100,6 +100,15 @@ def test_the_page_of_sampler_loops_runs() -> None:
         assert line in words.getvalue(), line
 
 
+def test_the_page_of_servers_runs() -> None:
+    names: dict[str, Any] = {}
+    runs = [code for here, code in blocks(ROOT / "docs" / "server.md") if here]
+    with contextlib.redirect_stdout(io.StringIO()):
+        for code in runs:
+            exec(compile(code, "server.md", "exec", dont_inherit=True), names)
+    assert len(runs) == 3 and len(names["reports"]) == 5
+
+
 def test_methods_that_are_named_exist() -> None:
     text = (ROOT / "docs" / "choosing.md").read_text(encoding="utf-8")
     named = {
