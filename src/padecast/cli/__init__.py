@@ -1,4 +1,4 @@
-"""The command line: ``padecast demo | generate | compare | calibrate | plan | lessons | lab run | report |
+"""The command line: ``padecast demo | generate | compare | measure | calibrate | plan | lessons | lab run | report |
 share | methods | models | cite``.
 
 Exit codes: 0 done, 1 the run failed, 2 the command was wrong, 130 interrupted; nothing is half-written in any case.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import typer
 
 from padecast import __version__
-from padecast.cli import calibrate, compare, demo, generate, lab, lessons, listing, plan, report, share
+from padecast.cli import calibrate, compare, demo, generate, lab, lessons, listing, measure, plan, report, share
 from padecast.cli._options import with_plugins
 from padecast.cli._shell import Command, Commands
 
@@ -40,6 +40,7 @@ COMMANDS = (
     demo.demo,
     generate.generate,
     compare.compare,
+    measure.measure,
     calibrate.calibrate,
     plan.plan,
     report.report,
