@@ -26,6 +26,7 @@ from padecast.lab.kit.pieces import Fit, Order, Pace, Piece
 from padecast.lab.kit.state import State, clear, open_state
 from padecast.lab.pretrained import is_at_hand
 from padecast.lab.runner import Task
+from padecast.targets.pipelines import models_of
 
 PAGE = "report.html"
 LIKE = typer.Option(None, help=f"Call it as models of this family are called: {', '.join(families.FAMILIES)}.")
@@ -76,8 +77,9 @@ def measure(
     family = families.family_of(pipe, pipeline, like)
     setting = _change(families.setting_of(pipe, family), changes, further)
     at_hand = ("lpips",) if is_at_hand("lpips") and not families.is_demo(pipeline) else ()
+    model = type(models_of(pipe)[0]).__name__
     source = Source(name or families.name_of(pipe, pipeline), pipeline, device, dtype)
-    order = Order(source, setting, samples, out, _options.batch_of(pipe, batch), at_hand)
+    order = Order(source, setting, samples, out, _options.batch_of(pipe, batch), at_hand, model)
     order.setting.sampling.conditions(pipe, samples)  # what the pipeline cannot take is said before it runs
     state = open_state(order, {"offload": offload}, overwrite=overwrite)
     if overwrite and not dry_run:
@@ -174,9 +176,7 @@ class Work:
         for piece in plan.pieces:
             if self._holds(piece, plan.seeds):
                 continue
-            calls, steps = pieces.price(order, [piece], plan.seeds)
-            if memory:  # the uncached run is there
-                calls, steps = calls - plan.seeds / order.batch, steps - plan.seeds / order.batch * order.steps
+            calls, steps = pieces.price_piece(order, piece, plan.seeds, first=not memory)
             cost = self._pace.seconds(calls, steps)
             behind = max((self.seconds - first) / expected, 1.0) if expected else 1.0
             if self.seconds + cost * behind > self._limit:

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import math
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from padecast.lab.cells import Cell
 from padecast.lab.experiment import Setting, Source
 from padecast.lab.kit import ladder
 from padecast.lab.measure import ONCE
+from padecast.lab.peers.stacks import SEEN_BY_SEA
 from padecast.lab.runner import UNCACHED, Entry, Task, draw
 from padecast.lab.search import TRIALS
 from padecast.lab.solvers import FEWER
@@ -46,6 +47,7 @@ class Order:
         folder: Where all is kept.
         batch: Seeds per call.
         metrics: Metrics of published networks.
+        model: Class of its transformer.
     """
 
     source: Source
@@ -54,6 +56,7 @@ class Order:
     folder: Path
     batch: int = 1
     metrics: tuple[str, ...] = ()
+    model: str = ""
 
     @property
     def steps(self) -> int:
@@ -105,7 +108,7 @@ class Piece:
     before: float = 0.0
     trials: int = 0
     needed: bool = False
-    enter: Callable[[Task], Entry] | None = None
+    enter: Callable[[Task], Entry] | None = field(default=None, compare=False)
 
     def cell(self, order: Order, seeds: Sequence[int]) -> Cell:
         """Return the piece of work that the lab does."""
@@ -178,8 +181,9 @@ def list_pieces(order: Order) -> list[Piece]:
         Piece("diffusers.taylorseer", computed, 4 * computed, 4),
         Piece("diffusers.magcache", computed, steps + TRIALS * steps / 2, TRIALS + 1),
         Piece("tc-pade", computed),
-        Piece("diffusers.seacache", computed, **tuning),
     ]
+    if order.model in SEEN_BY_SEA:
+        pieces.append(Piece("diffusers.seacache", computed, **tuning))
     return list(dict.fromkeys(pieces))  # half the steps may be as many as methods compute
 
 
@@ -213,14 +217,26 @@ def calibrate(order: Order, task: Task) -> Entry:
 # How much fits --------------------------------------------------------------------------------------------------------
 
 
+def price_piece(order: Order, piece: Piece, seeds: int, *, first: bool = False) -> tuple[float, float]:
+    """Return calls and steps of full batches that a piece takes.
+
+    Args:
+        order: What it is a piece of.
+        piece: Which.
+        seeds: Samples.
+        first: Whether the uncached run of every seed is drawn with it.
+    """
+    calls, share = math.ceil(seeds / order.batch), seeds / order.batch
+    steps = piece.wanted + (order.steps if first else 0)
+    return piece.trials + calls * (2 if first else 1), piece.before + share * steps
+
+
 def price(order: Order, pieces: Sequence[Piece], seeds: int) -> tuple[float, float]:
     """Return calls and steps of full batches that pieces take, with one look and the uncached run of every seed."""
-    calls = math.ceil(seeds / order.batch)
-    share = seeds / order.batch
-    total = 2.0 + calls, (1 / order.batch + share) * order.steps + 2
-    for piece in pieces:
-        total = total[0] + piece.trials + calls, total[1] + piece.before + share * piece.wanted
-    return total
+    if not pieces:
+        return 0.0, 0.0
+    parts = [price_piece(order, piece, seeds, first=place == 0) for place, piece in enumerate(pieces)]
+    return 2 + sum(calls for calls, _ in parts), order.steps / order.batch + 2 + sum(steps for _, steps in parts)
 
 
 @dataclass(frozen=True)
