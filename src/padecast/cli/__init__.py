@@ -1,4 +1,4 @@
-"""The command line: ``padecast demo | generate | compare | calibrate | plan | lessons | lab run | report |
+"""The command line: ``padecast demo | generate | compare | measure | calibrate | plan | lessons | lab run | report |
 share | methods | models | cite``.
 
 Exit codes: 0 done, 1 the run failed, 2 the command was wrong, 130 interrupted; nothing is half-written in any case.
@@ -20,6 +20,8 @@ COMMANDS = {
     "table, pictures, numbers.",
     "generate": "Draw images with a pipeline, forecasting some of its steps, and report what the run did.",
     "compare": "Compare methods on the same seeds with the uncached run, and always with fewer sampler steps.",
+    "measure": "Measure your own checkpoint: how like real models it is, methods, other caches; a page and a file to "
+    "share.",
     "calibrate": "Find the best plan and weights for every number of computed steps, once per model and sampler.",
     "plan": "Show the trade-off that a calibration has found, or the plan that fulfils one wish.",
     "report": "Write one HTML page with tables, pictures and images of an experiment; it loads nothing from anywhere.",

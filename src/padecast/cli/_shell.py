@@ -151,7 +151,14 @@ def pipeline_errors() -> Iterator[None]:
             raise UnwritableFile(
                 f"the disk is full: {type(error).__name__}: {error}.\nMake room, and give the same command again."
             ) from error
-        raise Failure(f"the pipeline stopped with {type(error).__name__}: {error}") from error
+        remedy = OUT_OF_MEMORY if type(error).__name__ == "OutOfMemoryError" else ""
+        raise Failure(f"the pipeline stopped with {type(error).__name__}: {error}{remedy}") from error
+
+
+OUT_OF_MEMORY = (
+    "\nUsual cause: a model that is larger than the GPU. Keep weights in host memory: --offload model, or --offload "
+    "group, which takes least; or draw less at once: --size 768x768, --frames 17, --batch 1"
+)
 
 
 @contextmanager
