@@ -18,11 +18,12 @@ import torch
 from torch import Tensor
 
 from benchmarks.common import Document
-from benchmarks.learning.measure import STEPS, TEACHING, UNSEEN, Bench
-from benchmarks.learning.trials import BATCHES, Journal, cells, judge, method
+from benchmarks.learning.measure import STEPS, TEACHING, UNSEEN, Bench, learn, search
+from benchmarks.learning.trials import BATCHES, Journal, judge, method
 from padecast._geometry import Geometry, by_noise, unit
 from padecast._steps import Position
 from padecast.forecasters import Forecaster, Lagrange, Reuse
+from padecast.hooks.retrace import suit
 from padecast.lessons import Look
 from padecast.lessons.extrapolation import measure_error
 from padecast.memory.arithmetic import pad
@@ -31,6 +32,7 @@ from padecast.policies import Plan
 
 FILE = "trial-correction.json"
 SEEDS = {"digits:matched": 16, "scenes:matched": 16, "motion:matched": 6}
+BUDGETS = (6, 8, 10)
 DEEP = 4
 """Computed steps that a factor is learnt from, at most."""
 
@@ -125,7 +127,9 @@ def measure(world: str, journal: Journal) -> None:
     def list_unseen(plan: Plan) -> Document:
         return list_errors(look()[0], plan)
 
-    for budget, plan in cells(bench):
+    usual = suit(DAMPED, bench.pipe.scheduler, True)
+    for budget in BUDGETS:
+        plan = Plan.at(search(learn([lesson]), lesson.noise, budget, bench.pipe.scheduler, usual), STEPS)
         key = {"world": world, "budget": budget, "plan": plan.steps, "seeds": [UNSEEN, len(bench.seeds)]}
         known = {"world": world, "budget": budget, "plan": plan.steps, "seeds": [TEACHING, 1]}
         journal.take(partial(list_errors, lesson, plan), **known, way="lesson")

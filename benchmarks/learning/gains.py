@@ -10,42 +10,21 @@ file already is not measured again.
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 import numpy as np
 
 from benchmarks.common import Document
-from benchmarks.learning.measure import STEPS, TEACHING, UNSEEN, Bench, learn
+from benchmarks.learning.measure import STEPS, TEACHING, UNSEEN, Bench, choose, learn
 from benchmarks.learning.trials import Journal, judge, method
 from padecast import measure_gains
-from padecast._noise import Noise, is_multistep
-from padecast.forecasters import Forecaster, TCPade
-from padecast.hooks.retrace import suit
-from padecast.lessons import Lesson, Planner
-from padecast.lessons.cost import Array, gains_of, law_of
-from padecast.lessons.extrapolation import LINE, choose_forecaster
-from padecast.methods import DAMPED
+from padecast.lessons.cost import gains_of, law_of
+from padecast.lessons.extrapolation import LINE
 from padecast.policies import Plan
 
 FILE = "lesson-gains.json"
 WORLDS = {"digits:matched": (12, 12, "flux"), "scenes:as-flux": (12, 4, "flux"), "motion:as-wan": (6, 3, "wan")}
 """Seeds of every world, how many are drawn at once, and whose law is tried."""
 BUDGETS, WAYS = (6, 8, 10), ("formula", "gains", "published")
-
-
-def choose(lesson: Lesson, noise: Noise, budget: int, gains: Array, scheduler: Any) -> tuple[Plan, Forecaster]:
-    """Return the plan of a lesson and what forecasts, as :mod:`padecast.handles.learning` chooses them."""
-    usual = suit(DAMPED, scheduler, True)
-
-    def search(forecaster: Forecaster) -> tuple[int, ...]:
-        options: dict[str, Any] = {"forecaster": forecaster, "multistep": is_multistep(scheduler)}
-        return Planner.of(lesson, noise, "low", gains=gains, **options).plans([budget])[budget].steps
-
-    steps = search(usual)
-    if not isinstance(usual, TCPade):
-        return Plan.at(steps, STEPS), DAMPED
-    forecaster = choose_forecaster(lesson.singles(noise.levels[:-1]), noise, steps, usual)
-    return Plan.at(search(LINE) if forecaster == LINE else steps, STEPS), forecaster
 
 
 def measure(world: str, journal: Journal) -> None:
@@ -64,7 +43,8 @@ def measure(world: str, journal: Journal) -> None:
     gains = journal.take(push, part="gains", world=world, seed=TEACHING, pushes=6)["gains"]
     for budget in BUDGETS:
         for way, values in zip(WAYS, (gains_of(noise), np.asarray(gains), law_of(law, STEPS)), strict=True):
-            plan, forecaster = choose(lesson, noise, budget, values, bench.pipe.scheduler)
+            steps, forecaster = choose(lesson, noise, budget, bench.pipe.scheduler, values)
+            plan = Plan.at(steps, STEPS)
             drawn = partial(judge, bench, method(plan, forecaster=forecaster), batch)
             key = {"plan": plan.steps, "lines": forecaster == LINE, "seeds": [UNSEEN, count]}
             row = journal.take(drawn, part="plan", world=world, budget=budget, way=way, **key)

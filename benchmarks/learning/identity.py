@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.common import RESULTS, provenance, read, write
-from benchmarks.learning.measure import STEPS, TEACHING, UNSEEN, Bench, learn
+from benchmarks.learning.measure import STEPS, TEACHING, UNSEEN, Bench, choose, learn
 from padecast.lessons import Lesson, Look, Planner
 from padecast.policies import Plan
 from padecast.zoo.worlds import WORLDS
@@ -286,16 +286,16 @@ def measure(case: Case, world: str, seeds: Sequence[int], lesson: Lesson) -> dic
     bench = FromImage(world, seeds, 0.6) if case.kind == "pipeline" else Bench(world, seeds)
     case.change(bench)
     look = look_of(bench, case.first)
-    planners = [Planner.of(one, look.noise) for one in (lesson, learn([look]))]
+    lessons, judge = (lesson, learn([look])), Planner.of(learn([look]), look.noise, "low")
     begin, plans, means, predicted = STEPS - look.steps, list[list[str]](), list[list[float]](), list[float]()
     for budget in case.budgets:
-        steps = [planner.plans([budget])[budget].steps for planner in planners]
-        plans.append([whole(plan, begin).steps for plan in steps])
-        predicted.append(planners[1].cost(steps[0]) - planners[1].cost(steps[1]))
-        if steps[0] == steps[1]:  # nothing is lost, whatever they leave
+        chosen = [choose(one, look.noise, budget, bench.pipe.scheduler) for one in lessons]
+        plans.append([whole(steps, begin).steps for steps, _ in chosen])
+        predicted.append(judge.cost(chosen[0][0]) - judge.cost(chosen[1][0]))
+        if chosen[0] == chosen[1]:  # nothing is lost, whatever they leave
             means.append([])
             continue
-        values = [bench.psnr(whole(plan, begin), STEPS, bench.shift)[0] for plan in steps]
+        values = [bench.psnr(whole(steps, begin), STEPS, bench.shift, forecaster)[0] for steps, forecaster in chosen]
         means.append([round(float(np.mean(each)), 2) for each in values])
     loss = float(np.mean([pair[1] - pair[0] if pair else 0.0 for pair in means]))
     return {

@@ -75,9 +75,9 @@ def measure(world: str, journal: Journal) -> None:
     """Measure the rows of a world."""
     bench, batch = Bench(world, range(UNSEEN, UNSEEN + SEEDS[world])), BATCHES[world]
     look, _ = bench.look(bench.seeds[:1], STEPS, bench.shift)
-    forecaster = suit(replace(DAMPED, axis="steps"), bench.pipe.scheduler, retraced=True)
-    stack = Reuse() if isinstance(forecaster, Reuse) else DAMPED
-    for budget, plan in cells(bench):
+    for budget, plan, chosen in cells(bench):
+        forecaster = suit(replace(DAMPED, axis="steps") if chosen == DAMPED else chosen, bench.pipe.scheduler, True)
+        stack = Reuse() if isinstance(forecaster, Reuse) else chosen
         for share in SHARES:
             mixture = Mixture(plan, forecaster, look.noise, share)
             way = method(plan, forecaster=stack, span="full")

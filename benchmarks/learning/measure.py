@@ -24,9 +24,13 @@ from torch import Tensor
 from benchmarks.common import RESULTS, provenance
 from padecast import accelerate, files, zoo
 from padecast._intercept import Intercept
-from padecast._noise import Noise, noise_of
+from padecast._noise import Noise, is_multistep, noise_of
+from padecast.forecasters import Forecaster, TCPade
 from padecast.hooks.quiet import quiet
+from padecast.hooks.retrace import suit
 from padecast.lessons import Collector, Identity, Lesson, Look, Planner
+from padecast.lessons.cost import Array
+from padecast.lessons.extrapolation import LINE, choose_forecaster
 from padecast.methods import DAMPED, Method
 from padecast.policies import Plan, Policy
 from padecast.zoo.worlds import WORLDS
@@ -97,11 +101,13 @@ class Bench:
         assert look is not None
         return look, images
 
-    def psnr(self, policy: Policy, steps: int, shift: float) -> tuple[list[float], str]:
+    def psnr(
+        self, policy: Policy, steps: int, shift: float, forecaster: Forecaster = DAMPED
+    ) -> tuple[list[float], str]:
         """Return the PSNR of every measured seed under a policy, and the plan it followed."""
         if (steps, shift) not in self.references:
             self.references[steps, shift] = self.draw(self.seeds, steps, shift)
-        method = Method("learned-plan", policy, DAMPED, "for a table", span="output", retrace=True)
+        method = Method("learned-plan", policy, forecaster, "for a table", span="output", retrace=True)
         with accelerate(self.pipe, method) as handle:
             images = self.draw(self.seeds, steps, shift)
             plan = handle.report.plan
@@ -129,6 +135,26 @@ def learn(looks: Sequence[Look]) -> Lesson:
     for look in looks:
         lesson = lesson.add(look)
     return lesson
+
+
+def search(
+    lesson: Lesson, noise: Noise, budget: int, scheduler: Any, forecaster: Forecaster, gains: Array | None = None
+) -> tuple[int, ...]:
+    """Return the steps that ``learned`` would compute with a forecaster, by its default objective."""
+    options: dict[str, Any] = {"forecaster": forecaster, "multistep": is_multistep(scheduler), "gains": gains}
+    return Planner.of(lesson, noise, "low", **options).plans([budget])[budget].steps
+
+
+def choose(
+    lesson: Lesson, noise: Noise, budget: int, scheduler: Any, gains: Array | None = None
+) -> tuple[tuple[int, ...], Forecaster]:
+    """Return the steps and what forecasts, as :mod:`padecast.handles.learning` chooses them."""
+    usual = suit(DAMPED, scheduler, True)
+    steps = search(lesson, noise, budget, scheduler, usual, gains)
+    if not isinstance(usual, TCPade):
+        return steps, DAMPED
+    forecaster = choose_forecaster(lesson.singles(noise.levels[:-1]), noise, steps, usual)
+    return search(lesson, noise, budget, scheduler, LINE, gains) if forecaster == LINE else steps, forecaster
 
 
 def decibels(planner: Planner, plan: str) -> float:
@@ -177,15 +203,14 @@ def transfer(bench: Bench, save: Callable[[dict[str, Any]], None], done: set[str
         if not lesson.covers(target.levels):
             print(f"{before}/{shift:g} covers {lesson.share(target.levels):.0%} of {steps}/{times:g}")
             lesson = learn([lessons[before, shift], target])
-        planners = {
-            "transferred": Planner.of(lesson, target.noise),
-            "at the target": Planner.of(learn([target]), target.noise),
-        }
+        scheduler = bench.pipe.scheduler
+        lessons_of = {"transferred": lesson, "at the target": learn([target])}
+        rule = Planner.of(lesson, target.noise)
         for budget in BUDGETS[steps]:
-            plans = {way: planner.plans([budget])[budget].plan for way, planner in planners.items()}
-            plans["tc-pade:last=false"] = Plan.at(planners["transferred"].spaced(budget, last=False), steps)
-            for way, plan in plans.items():
-                values, followed = bench.psnr(plan, steps, bench.shift * times)
+            plans = {way: choose(one, target.noise, budget, scheduler) for way, one in lessons_of.items()}
+            plans["tc-pade:last=false"] = rule.spaced(budget, last=False), DAMPED
+            for way, (places, forecaster) in plans.items():
+                values, followed = bench.psnr(Plan.at(places, steps), steps, bench.shift * times, forecaster)
                 key = f"transfer {before}/{shift:g} {steps}/{times:g} {budget}"
                 case = {"from": [before, shift], "to": [steps, times]}
                 save({"part": "transfer", "key": key, **case, **row(way, values, followed)})

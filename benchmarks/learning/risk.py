@@ -10,28 +10,28 @@ plans of one and two more steps for everybody. Writes results/trial-risk.json.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 
 from benchmarks.common import Document
 from benchmarks.learning.measure import STEPS, TEACHING, UNSEEN, Bench
 from benchmarks.learning.trials import BATCHES, Journal, cells, judge, method
 from padecast import accelerate
-from padecast.methods import DAMPED
+from padecast.forecasters import Forecaster
+from padecast.hooks.retrace import suit
 from padecast.policies import Plan
-from padecast.policies.watchful import Surprises, Watchful
+from padecast.policies.watchful import LEAST, Surprises, Watchful
 
 FILE = "trial-risk.json"
 WORLDS = ("digits:matched", "scenes:as-flux")
 BUDGETS, MORE, SEEDS = (6, 8, 10), 2, 32
-LEARNT = 8
+LEARNT = LEAST
 """Runs from which it is known what is usual."""
 
 
-def watch(bench: Bench, plan: Plan) -> Watchful:
+def watch(bench: Bench, plan: Plan, forecaster: Forecaster) -> Watchful:
     """Return a plan that is watched, and knows what is usual."""
-    watchful = Watchful(plan.steps, replace(DAMPED, feedback=0.0), Surprises())
-    with accelerate(bench.pipe, method(watchful)):
+    watchful = Watchful(plan.steps, suit(forecaster, bench.pipe.scheduler, True), Surprises())
+    with accelerate(bench.pipe, method(watchful, forecaster=forecaster)):
         for seed in range(TEACHING, TEACHING + LEARNT):
             bench.draw([seed], STEPS, bench.shift)
     return watchful
@@ -40,18 +40,18 @@ def watch(bench: Bench, plan: Plan) -> Watchful:
 def measure(world: str, journal: Journal) -> None:
     """Measure the rows of a world."""
     bench = Bench(world, range(UNSEEN, UNSEEN + SEEDS))
-    plans = dict(cells(bench, range(min(BUDGETS), max(BUDGETS) + MORE + 1)))
-    for budget, plan in plans.items():
+    for budget, plan, forecaster in cells(bench, range(min(BUDGETS), max(BUDGETS) + MORE + 1)):
         key = {"world": world, "budget": budget, "seeds": [UNSEEN, SEEDS]}
-        planned = partial(judge, bench, method(plan), BATCHES[world])
+        planned = partial(judge, bench, method(plan, forecaster=forecaster), BATCHES[world])
         print(journal.take(planned, way="planned", **key), flush=True)
         if budget in BUDGETS:
-            print(journal.take(partial(judge_watched, bench, plan), way="after a surprise", **key), flush=True)
+            watched = partial(judge_watched, bench, plan, forecaster)
+            print(journal.take(watched, way="after a surprise", **key), flush=True)
 
 
-def judge_watched(bench: Bench, plan: Plan) -> Document:
+def judge_watched(bench: Bench, plan: Plan, forecaster: Forecaster) -> Document:
     """Draw all seeds, each by itself, under a plan that is watched, and return the figures."""
-    return judge(bench, method(watch(bench, plan)), 1)
+    return judge(bench, method(watch(bench, plan, forecaster), forecaster=forecaster), 1)
 
 
 def main() -> None:

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from benchmarks.common import RESULTS, Document, provenance, read, write
-from benchmarks.learning.measure import STEPS, TEACHING, Bench, learn
+from benchmarks.learning.measure import STEPS, TEACHING, Bench, choose, learn
 from padecast import accelerate
 from padecast._intercept import Layer
-from padecast.lessons import Planner
+from padecast.forecasters import Forecaster
 from padecast.methods import DAMPED, Method
 from padecast.policies import Plan, Policy
 
@@ -24,11 +24,13 @@ BATCHES = {"digits:matched": 24, "scenes:matched": 12, "scenes:as-flux": 8, "mot
 CEILING = 1e-10
 
 
-def cells(bench: Bench, budgets: Sequence[int] = (6, 8, 10)) -> Iterator[tuple[int, Plan]]:
-    """Yield plans of the lesson of one run."""
+def cells(bench: Bench, budgets: Sequence[int] = (6, 8, 10)) -> Iterator[tuple[int, Plan, Forecaster]]:
+    """Yield plans of the lesson of one run and what forecasts, as ``learned`` chooses them."""
     look, _ = bench.look([TEACHING], STEPS, bench.shift)
-    proposals = Planner.of(learn([look]), look.noise).plans(budgets)
-    yield from ((budget, proposals[budget].plan) for budget in budgets)
+    lesson = learn([look])
+    for budget in budgets:
+        steps, forecaster = choose(lesson, look.noise, budget, bench.pipe.scheduler)
+        yield budget, Plan.at(steps, STEPS), forecaster
 
 
 def refer(bench: Bench, batch: int) -> Tensor:

@@ -17,7 +17,7 @@ from padecast._options import check_option
 from padecast.forecasters import Forecaster
 from padecast.handles.handle import Handle, handles_on
 from padecast.handles.learning import Learning, check_learnable, library_of
-from padecast.handles.selection import Planned, Selection, read_source
+from padecast.handles.selection import Planned, Selection, leave_out, read_source
 from padecast.lessons import Library
 from padecast.memory.ring import Storage
 from padecast.methods import DEFAULT, Method, check_part
@@ -61,7 +61,8 @@ def accelerate(
         speedup: Of a calibration, the plan with the most computed steps that makes the denoiser so much faster.
         decibels: Of a calibration, the plan with the fewest computed steps and at least this PSNR on its samples.
         otherwise: The method of runs that no calibration was made for, which forecasts what the calibrations do. By
-            default such a run is an error.
+            default such a run is an error. It serves runs of calibrations without a plan for the wish too, if any has
+            one.
         policy: When to compute, in place of the method's.
         forecaster: With which weights to forecast, in place of the method's.
         span: What of the model is forecast, in place of the method's: ``"output"`` is what it returns, ``"full"`` what
@@ -112,6 +113,7 @@ def accelerate(
     selection: Selection | None = None
     if calibrations := _calibrations(method, pipe, wishes):
         _refuse_span(span)
+        calibrations = calibrations if otherwise is None else leave_out(calibrations, wishes)
         methods = tuple(
             replace_parts(calibration.method(**wishes), policy, forecaster, None) for calibration in calibrations
         )

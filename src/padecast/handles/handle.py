@@ -486,7 +486,9 @@ def _already(pipe: Any, other: Handle) -> AlreadyAccelerated:
     first = ("model" if is_same else "pipe.transformer") if model else "pipe"
     return AlreadyAccelerated(
         f"this {type(pipe).__name__} is accelerated already, by {other.method.name!r}.\n"
-        f"Usual cause: a cell or a request handler that ran twice. Switch the first one off: padecast.disable({first})"
+        "Usual cause: a cell or a request handler that ran twice. "
+        f"Switch the first one off: padecast.disable({first})\n"
+        "Requests that come at once take a lock around the block and the call, or a pipeline each."
     )
 
 
