@@ -52,6 +52,16 @@ def test_examples_parse(page: Path) -> None:
     assert len(blocks(page)) == fences, "an example that this test does not see"
 
 
+@pytest.fixture(params=["tiny", pytest.param("bundled", marks=pytest.mark.slow)])
+def model(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What pages load under the name of digits: random weights of its class, or the bundled ones."""
+    if request.param == "tiny":
+        from tests.lab.tiny import digits
+
+        monkeypatch.setattr(padecast.zoo, "load", lambda name: {"digits": digits}[name]())
+
+
+@pytest.mark.usefixtures("model")
 def test_the_first_steps_run() -> None:
     names: dict[str, Any] = {}
     runs = [code for here, code in blocks(ROOT / "docs" / "getting-started.md") if here]
@@ -63,6 +73,7 @@ def test_the_first_steps_run() -> None:
     assert said.getvalue().count("forecast") >= 2
 
 
+@pytest.mark.usefixtures("model")
 def test_the_page_of_lessons_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PADECAST_LESSONS", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
@@ -87,6 +98,15 @@ def test_the_page_of_sampler_loops_runs() -> None:
     assert len(runs) == 7
     for line in ("40 evaluations in 20 steps\n", "39 evaluations of the sampler, 17 computed", "1 run, 2 samples"):
         assert line in words.getvalue(), line
+
+
+def test_the_page_of_servers_runs() -> None:
+    names: dict[str, Any] = {}
+    runs = [code for here, code in blocks(ROOT / "docs" / "server.md") if here]
+    with contextlib.redirect_stdout(io.StringIO()):
+        for code in runs:
+            exec(compile(code, "server.md", "exec", dont_inherit=True), names)
+    assert len(runs) == 3 and len(names["reports"]) == 5
 
 
 def test_methods_that_are_named_exist() -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import ast
 import re
 import runpy
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -63,8 +63,19 @@ def test_every_command_that_it_names_exists() -> None:
     assert set(re.findall(r"`padecast (\w+)", TEXT)) <= known
 
 
-def test_the_code_blocks_parse() -> None:
-    found = re.findall(r"```python\n(.*?)```", TEXT, flags=re.DOTALL)
-    assert found and len(found) == TEXT.count("```python")
-    for code in found:
-        assert ast.parse(code, "README.md").body, "an example without a statement"
+def test_the_code_blocks_run_one_after_the_other(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", TEXT, flags=re.DOTALL)
+    assert len(blocks) == TEXT.count("```python") >= 3
+    monkeypatch.setenv("PADECAST_LESSONS", str(tmp_path))
+    names: dict[str, Any] = {}
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), names)
+    assert "20 steps" in capsys.readouterr().out  # the report of the first
+    assert names["run"].report.computed == 8  # of the second, after its first image
+    assert not names["handle"].enabled
+
+
+def test_it_is_short() -> None:
+    assert len(TEXT.splitlines()) <= 150

@@ -1,4 +1,4 @@
-"""docs/comparison.md, and README's table of the demo models at their usual settings, from result files.
+"""docs/comparison.md with its picture, and README's table, from result files.
 
 python -m benchmarks.comparison.page          # writes both, and docs/images/comparison.png
 python -m benchmarks.comparison.page --check  # fails if they are not what the result files say
@@ -14,7 +14,7 @@ from benchmarks.comparison.cells import MODELS
 from benchmarks.comparison.pairs import compare_figures, judge_pairs, tabulate_pairs
 from benchmarks.comparison.tables import HELPERS
 from benchmarks.comparison.verdicts import judge, lacking, measure_leads, place_together
-from benchmarks.worlds.readme import WORLDS
+from benchmarks.worlds.titles import WORLDS
 
 PICTURE = DOCS / "images" / "comparison.png"
 
@@ -45,10 +45,10 @@ def main() -> None:
     documents = {model: read(name) for model, name in names.items() if (RESULTS / name).is_file()}
     places = {title: f"worlds-{world}.json" for world, title in WORLDS.items()}
     worlds = {title: read(name) for title, name in places.items() if (RESULTS / name).is_file()}
-    excerpt = insert(README, "benchmarks/comparison/page.py", readme.compose(documents))
+    excerpt = insert(README, "benchmarks/comparison/page.py", readme.compose(worlds))
     publish({DOCS / "comparison.md": compose(documents, worlds), README: excerpt}, check=check)
     if not check:
-        readme.draw(documents, PICTURE)
+        readme.draw(worlds, PICTURE)
 
 
 if __name__ == "__main__":

@@ -1,83 +1,119 @@
-"""README's table and picture of the demo models at their usual settings."""
+"""README's table and the picture of docs/comparison.md: few lines, from settings that are like real models."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from benchmarks.common import Document, render
-from benchmarks.comparison.tables import CLOSE
+from benchmarks.comparison.pairs import NEITHER, OURS, family
+from benchmarks.comparison.tables import CLOSE, rank
 from padecast.lab import _canvas as canvas
+from padecast.lab.html import is_partial
 
-PLACES = {"digits, hard": "digits", "scenes, 20": "scenes", "motion, 20": "motion"}
-"""Chapters of the result files, one for each model, and what they are called."""
+PLACES = ("Scenes as FLUX", "Digits, matched", "Motion as Wan")
+"""Worlds, by their titles."""
+COMPUTED = 8
+FEWER, BEST = "fewer-steps", "best other"
 ROWS = {
-    "fewer-steps": "fewer steps",
-    "fora": "FORA",
-    "teacache": "TeaCache",
-    "magcache": "MagCache",
-    "easycache": "EasyCache",
-    "taylorseer": "TaylorSeer",
-    "hicache": "HiCache",
-    "foca": "FoCa",
-    "spectrum": "Spectrum",
-    "diffusers.first-block": "FirstBlockCache of diffusers",
-    "diffusers.taylorseer": "TaylorSeerCache (attention alone)",
-    "cache-dit": "cache-dit",
-    "cache-dit.taylorseer": "cache-dit with TaylorSeer",
-    "tc-pade": "tc-pade, as it was",
-    "adaptive": "adaptive, as it was",
-    "calibrated": "**calibrated**",
+    FEWER: "the sampler with 8 steps",
+    BEST: "the best published cache, named",
+    "adaptive": "**padecast**, as it comes",
+    "learned": "**padecast**, learned from your first image",
+    "calibrated quick": "**padecast**, calibrated with 15 images",
 }
-OWN = ("adaptive", "tc-pade", "calibrated")
-"""Rows that count without their variants."""
+LINES = {
+    FEWER: ("fewer steps", canvas.COLOURS[6], "--"),
+    BEST: ("best published cache", canvas.COLOURS[1], "-"),
+    "adaptive": ("padecast, default", canvas.COLOURS[4], "-"),
+    "learned": ("padecast, learned", canvas.COLOURS[0], "-"),
+}
+NUMBERS = (6, 8, 10)
+Cells = dict[tuple[str, str], Document]
 
 
-def choose(documents: dict[str, Document]) -> dict[str, Document]:
-    """Return one chapter of every model, by the model's name."""
-    chapters = {title: chapter for document in documents.values() for title, chapter in document["chapters"].items()}
-    return {name: chapters[title] for title, name in PLACES.items() if title in chapters}
+def choose(worlds: dict[str, Document]) -> dict[str, Document]:
+    """Return the one chapter of every world of the table, by its title."""
+    return {title: next(iter(worlds[title]["chapters"].values())) for title in PLACES if title in worlds}
 
 
-def measure(chapters: dict[str, Document]) -> dict[str, dict[tuple[str, int], float]]:
-    """Return the mean PSNR by method, model and computed steps: of others' variants the best, of ours as written."""
-    figures: dict[str, dict[tuple[str, int], float]] = {name: {} for name in ROWS}
-    for model, chapter in chapters.items():
-        for row in chapter["rows"]:
-            plain = row["name"].partition(":")[0]
-            name, cell = row["name"] if plain in OWN else plain, (model, int(row["wanted"]))
-            if name in figures and abs(row["nfe"] - row["wanted"]) <= CLOSE:
-                figures[name][cell] = max(figures[name].get(cell, 0.0), row["psnr"]["mean"])
-    return figures
+def is_other(row: Document) -> bool:
+    """Return whether a row is a whole method of others."""
+    return family(row) not in (*OURS, *NEITHER, FEWER) and not is_partial(row["name"])
 
 
-def compose(documents: dict[str, Document]) -> str:
+def list_rows(chapter: Document, number: int) -> dict[str, Document]:
+    """Return the rows that compute no more than so many steps, by name, and the best of the others."""
+    rows = [row for row in rank(chapter, number) if row["nfe"] - number <= CLOSE]
+    others = [row for row in rows if is_other(row)]
+    return {row["name"]: row for row in rows} | ({BEST: others[0]} if others else {})
+
+
+def compose(worlds: dict[str, Document]) -> str:
     """Return the table with its text."""
-    chapters = choose(documents)
-    return render("comparison/readme.md.jinja", chapters=chapters, figures=measure(chapters), rows=ROWS)
+    chapters = choose(worlds)
+    cells = {title: list_rows(chapter, COMPUTED) for title, chapter in chapters.items()}
+    counts = {title: len(chapter["settings"]["seeds"]) for title, chapter in chapters.items()}
+    behind = [title for title, rows in cells.items() if rows["adaptive"]["psnr"]["mean"] < rows[BEST]["psnr"]["mean"]]
+    return render(
+        "comparison/readme.md.jinja", cells=cells, rows=ROWS, counts=counts, behind=behind, best=BEST, close=CLOSE
+    )
 
 
-def draw(documents: dict[str, Document], path: Path) -> None:
-    """Draw the table: PSNR over computed steps, a panel per model."""
-    chapters = choose(documents)
-    figures = measure(chapters)
-    styles = canvas.styles_of(list(ROWS))
-    width, height, panel, left = 0.7 + 4.4 * len(chapters) + 2.6, 5.2, 3.8, 0.7
+def draw(worlds: dict[str, Document], path: Path) -> None:
+    """Draw PSNR over computed steps, a panel per world: few lines in colour, all others grey."""
+    chapters = choose(worlds)
+    width, height, left, gap = 9.4, 3.5, 0.62, 0.42
+    panel = (width - left - 1.75 - gap * (len(chapters) - 1)) / len(chapters)
     figure = canvas.figure_of((width, height))
-    for place, model in enumerate(chapters):
-        axis = figure.add_axes(((left + 4.4 * place) / width, 0.6 / height, panel / width, (height - 1.3) / height))
-        for name, row in figures.items():
-            points = sorted((nfe, value) for (where, nfe), value in row.items() if where == model)
-            ours = name in OWN
-            colour, marker = styles[name]
-            look = {"linewidth": 2.6 if ours else 1.1, "markersize": 7 if ours else 4.5, "zorder": 3 if ours else 2}
-            dashes = "--" if name == "fewer-steps" or "." in name or name == "cache-dit" else "-"
-            label = ROWS[name].replace("*", "")
-            places, values = ([point[index] for point in points] for index in (0, 1))
-            axis.plot(places, values, dashes, color=colour, marker=marker, label=label, **look)
-        canvas.plain(axis, "computed of 20 steps", "PSNR against uncached, mean, dB" if place == 0 else "")
-        axis.set_xticks([6, 8, 10])
-        axis.set_title(model, fontsize=10, color=canvas.INK)
-    axis.legend(loc="upper left", bbox_to_anchor=(1.03, 1.0), fontsize=8.5, frameon=False, borderaxespad=0.0)
-    canvas.title(figure, "Fidelity over computed steps; padecast's own in bold")
+    for place, (title, chapter) in enumerate(chapters.items()):
+        x = left + place * (panel + gap)
+        axis = figure.add_axes((x / width, 0.5 / height, panel / width, (height - 1.05) / height))
+        for points in trace_others(chapter):
+            axis.plot(*zip(*points, strict=True), color="#C4C4C4", linewidth=0.9, zorder=1)
+        ends = []
+        for name, (words, colour, dashes) in LINES.items():
+            points = trace(chapter, name)
+            if points:
+                axis.plot(*zip(*points, strict=True), dashes, color=colour, linewidth=2.2, marker="o", zorder=3)
+                ends.append((points[-1][1], words, colour))
+        canvas.plain(axis, "computed of 20 steps", "PSNR, dB" if place == 0 else "")
+        axis.set_xticks(NUMBERS)
+        axis.set_title(title, fontsize=10.5, color=canvas.INK)
+        if place == len(chapters) - 1:
+            name_ends(axis, ends)
+    canvas.title(figure, "Nearer to the uncached image is higher; grey are other methods and variants")
     path.parent.mkdir(exist_ok=True)
     canvas.write(figure, path)
+
+
+def trace(chapter: Document, name: str) -> list[tuple[int, float]]:
+    """Return the points of a line."""
+    rows = {number: list_rows(chapter, number) for number in NUMBERS}
+    return [(number, row["psnr"]["mean"]) for number, known in rows.items() if (row := known.get(name))]
+
+
+def trace_others(chapter: Document) -> Iterator[list[tuple[int, float]]]:
+    """Yield the lines of all other methods."""
+    for name in dict.fromkeys(row["name"] for row in chapter["rows"]):
+        if name not in LINES and len(points := trace(chapter, name)) > 1:
+            yield points
+
+
+def name_ends(axis: Any, ends: list[tuple[float, str, str]]) -> None:
+    """Write names beside the ends of lines, apart from one another."""
+    low, high = axis.get_ylim()
+    apart, below = (high - low) * 0.085, float("-inf")
+    for value, words, colour in sorted(ends):
+        below = max(value, below + apart)
+        axis.annotate(
+            words,
+            (NUMBERS[-1], below),
+            (8, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=9.5,
+            color=colour,
+            annotation_clip=False,
+        )

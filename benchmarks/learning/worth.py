@@ -8,7 +8,7 @@ from statistics import fmean
 from benchmarks.common import RESULTS, Document, read
 from benchmarks.comparison.pairs import NEITHER, OURS, family
 from benchmarks.comparison.tables import budgets, misses, rank
-from benchmarks.worlds.readme import MORE, WORLDS
+from benchmarks.worlds.titles import MORE, WORLDS
 from padecast.lab import Difference, Spread
 from padecast.lab.html import is_partial
 

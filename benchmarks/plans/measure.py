@@ -2,6 +2,7 @@
 
 python -m benchmarks.plans.measure            # fits, writes benchmarks/results/plans.json: about a minute
 python -m benchmarks.plans.measure --measure  # measures the demo models before that, plans-demos.json: ten minutes
+python -m benchmarks.plans.measure --solvers  # and under solvers of several steps, plans-solvers.json: half an hour
 
 Searched plans are published ones for real models, 50 steps; demo models are the matched ones, 20 steps, on development
 seeds. Both are what the constants c and D_0 of padecast.policies.Spaced are fitted to: the sum of the mean node error,
@@ -15,11 +16,12 @@ import dataclasses
 import math
 from bisect import bisect_right
 from collections import defaultdict
+from functools import partial
 from itertools import combinations
 from statistics import fmean
 
-from benchmarks.common import Document, progress, provenance, read, write
-from benchmarks.plans.demos import STEPS, measure_demos
+from benchmarks.common import RESULTS, Document, progress, provenance, read, write
+from benchmarks.plans.demos import STEPS, measure_demos, measure_solvers
 from benchmarks.plans.rule import (
     LENGTH,
     MODELS,
@@ -35,7 +37,7 @@ from benchmarks.plans.rule import (
 from padecast.policies.published import Published
 from padecast.policies.spaced import FACTOR, LEAST
 
-PLANS, DEMOS = "plans.json", "plans-demos.json"
+PLANS, DEMOS, SOLVED = "plans.json", "plans-demos.json", "plans-solvers.json"
 WEIGHT = 0.1
 """% of the number of steps that a decibel counts for: real models decide, the demos what those leave open."""
 FACTORS = tuple(round(FACTOR * 1.025**power, 6) for power in range(-40, 41))
@@ -201,7 +203,12 @@ def main() -> None:
     """Measure the demo models if wanted, fit, and write."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--measure", action="store_true", help="measure the demo models before the fit")
-    if parser.parse_args().measure:
+    parser.add_argument("--solvers", action="store_true", help="measure solvers of several steps, and nothing else")
+    options = parser.parse_args()
+    if options.solvers:
+        measure_solvers(read(SOLVED) if (RESULTS / SOLVED).is_file() else {}, partial(write, SOLVED))
+        return
+    if options.measure:
         write(DEMOS, measure_demos())
     write(PLANS, fit_constants(read(DEMOS)["demos"]))
 

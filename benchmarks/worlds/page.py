@@ -1,10 +1,10 @@
-"""docs/worlds.md, and README's table of worlds like real models, from result files.
+"""docs/worlds.md, and the result files of worlds like real models from finished cells.
 
 padecast lab run benchmarks/experiments/scenes-as-flux.toml --out runs/scenes-as-flux
 python -m benchmarks.worlds.page scenes-as-flux runs/scenes-as-flux  # also writes results/worlds-scenes-as-flux.json
 python -m benchmarks.worlds.page scenes-as-flux runs/more --keep      # and keeps the cells that it has besides
-python -m benchmarks.worlds.page                                     # both from the result files alone
-python -m benchmarks.worlds.page --check                             # fails if they are not what these say
+python -m benchmarks.worlds.page                                     # the page from the result files alone
+python -m benchmarks.worlds.page --check                             # fails if it is not what these say
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import argparse
 from collections.abc import Iterable
 from pathlib import Path
 
-from benchmarks.common import DOCS, README, RESULTS, Document, insert, publish, read, render
+from benchmarks.common import DOCS, RESULTS, Document, publish, read, render
 from benchmarks.comparison.cells import compact, merge, save
 from benchmarks.comparison.tables import HELPERS
-from benchmarks.worlds import readme
+from benchmarks.worlds.titles import MORE, WORLDS
 
 
 def cross(
@@ -63,7 +63,7 @@ def compose() -> str:
 def main() -> None:
     """Write a result file if finished cells are given, and the page in any case."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("world", nargs="?", choices=(*readme.WORLDS, *readme.MORE))
+    parser.add_argument("world", nargs="?", choices=(*WORLDS, *MORE))
     parser.add_argument("cells", nargs="*", type=Path, help="folders of finished cells")
     parser.add_argument("--keep", action="store_true", help="keep what the result file has besides these cells")
     parser.add_argument("--check", action="store_true", help="fail if they are not what the result files say")
@@ -71,10 +71,7 @@ def main() -> None:
     if options.world and options.cells and not options.check:
         name, document = f"worlds-{options.world}.json", compact(options.cells)
         save(RESULTS / name, merge(read(name), document) if options.keep else document)
-    names = {name: f"worlds-{name}.json" for name in readme.WORLDS}
-    worlds = {name: read(path) for name, path in names.items() if (RESULTS / path).is_file()}
-    excerpt = insert(README, "benchmarks/worlds/page.py", readme.compose(worlds))
-    publish({DOCS / "worlds.md": compose(), README: excerpt}, check=options.check)
+    publish({DOCS / "worlds.md": compose()}, check=options.check)
 
 
 if __name__ == "__main__":

@@ -32,7 +32,10 @@ def _engine(request: pytest.FixtureRequest) -> None:
 @pytest.fixture(scope="session")
 def comfy() -> Iterator[Any]:
     """ComfyUI's modules."""
-    yield engine.load()
+    modules = engine.load()
+    gc.collect()
+    gc.freeze()  # it collects garbage in every run, and need not look through all that it imports
+    yield modules
     # Models that are left for the end of the process find their own modules gone.
     _build.cache_clear()
     gc.collect()

@@ -6,6 +6,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any
 
 import typer
@@ -63,6 +64,43 @@ class Plain:
 
 class Command(Plain, TyperCommand):
     """One command."""
+
+
+class Later(TyperCommand):
+    """A command that is imported when it is used.
+
+    Args:
+        name: As it is typed.
+        summary: What the list of commands says of it.
+        load: Imports it.
+    """
+
+    def __init__(self, name: str, summary: str, load: Callable[[], Any]) -> None:
+        super().__init__(name, help=summary)
+        self._load = load
+
+    @cached_property
+    def command(self) -> Any:
+        """The command itself."""
+        return self._load()
+
+    def make_context(self, *args: Any, **more: Any) -> Any:
+        """Hand over to the command."""
+        return self.command.make_context(*args, **more)
+
+    @property
+    def params(self) -> Any:
+        """Its parameters."""
+        return self.command.params
+
+    @params.setter
+    def params(self, value: Any) -> None:
+        """Leave what it is made with: it has its own."""
+
+    @property
+    def commands(self) -> Any:
+        """Its commands, if it is a group."""
+        return self.command.commands
 
 
 class Commands(Plain, TyperGroup):
