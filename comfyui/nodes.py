@@ -176,7 +176,7 @@ class PadecastCalibration(io.ComfyNode):
                 model_input(),
                 io.Combo.Input(
                     "file",
-                    options=folder_paths.get_filename_list(FOLDER) or [""],
+                    options=["", *folder_paths.get_filename_list(FOLDER)],
                     default="",
                     tooltip="A file of models/padecast. Make one with `padecast calibrate`.",
                 ),
@@ -197,17 +197,37 @@ class PadecastCalibration(io.ComfyNode):
                     tooltip="In place of a number of steps: as few as reached so many decibels. 0: by the number.",
                 ),
                 *window(),
+                io.String.Input(
+                    "hub",
+                    default="",
+                    advanced=True,
+                    tooltip="In place of a file: a repository of the Hub, as ORG/NAME or ORG/NAME@REVISION. Its file "
+                    "is fetched once.",
+                ),
+                io.String.Input(
+                    "hub_file",
+                    default="",
+                    advanced=True,
+                    tooltip="Which file of the repository, if it has several.",
+                ),
             ],
             outputs=[model_output()],
         )
 
     @classmethod
-    def execute(cls, model: Any, file: str, computed: int, decibels: float, **options: Any) -> io.NodeOutput:
+    def execute(
+        cls,
+        model: Any,
+        file: str,
+        computed: int,
+        decibels: float,
+        hub: str = "",
+        hub_file: str = "",
+        **options: Any,
+    ) -> io.NodeOutput:
         """Accelerate the model."""
-        path = folder_paths.get_full_path_or_raise(FOLDER, file)
-        calibration = padecast.Calibration.load(Path(path))
         wish = {"decibels": decibels} if decibels else {"computed": computed}
-        return io.NodeOutput(attach(model, calibration, **wish, **options))
+        return io.NodeOutput(attach(model, load_calibration(file, hub, hub_file), **wish, **options))
 
 
 class PadecastLearned(io.ComfyNode):
@@ -319,6 +339,22 @@ class PadecastCompare(io.ComfyNode):
             f"largest difference {float(gap.abs().max()):.3f} of 1"
         )
         return io.NodeOutput(float(decibels.mean()), text, ui=ui.PreviewText(text))
+
+
+def load_calibration(file: str, hub: str, hub_file: str) -> padecast.Calibration:
+    """Return a calibration of the folder, or of the Hub where a repository is named.
+
+    Raises:
+        ValueError: If neither is named.
+    """
+    if repository := hub.strip().removeprefix("hub:"):
+        return padecast.Calibration.from_pretrained(f"hub:{repository}", filename=hub_file.strip() or None)
+    if not file:
+        raise ValueError(
+            f"no calibration is chosen. Put a file into models/{FOLDER} and choose it, or name a repository as hub. "
+            'Without a calibration, take the node "padecast" or "padecast learned".'
+        )
+    return padecast.Calibration.load(Path(folder_paths.get_full_path_or_raise(FOLDER, file)))
 
 
 def attach(

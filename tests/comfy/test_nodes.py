@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 import torch
 from tests.comfy import engine
-from tests.comfy.models import FLUX, Run, sample
+from tests.comfy.models import FLUX, WAN, Run, sample
+from tests.files import loopback
 
-from padecast import zoo
+from padecast import InvalidOption, InvalidPlan, PadecastError, zoo
 from padecast.integrations import comfy as ours
 
 PACK = Path(__file__).resolve().parents[2] / "comfyui"
@@ -88,8 +89,8 @@ def test_the_demo_model_samples_with_a_calibration_of_its_folder(
     monkeypatch.setitem(folders.folder_names_and_paths, "padecast", ([str(tmp_path)], {".json"}))
     folders.filename_list_cache.pop("padecast", None)
     combo = next(each for each in nodes["PadecastCalibration"].define_schema().inputs if each.id == "file")
-    assert combo.options == ["scenes.json"]
-    model, text, empty = call(nodes["PadecastDemoModel"])
+    assert combo.options == ["", "scenes.json"]
+    model, text, empty, _ = call(nodes["PadecastDemoModel"])
     (attached,) = call(nodes["PadecastCalibration"], model=model, file="scenes.json", computed=8)
     noise = torch.randn(empty["samples"].shape, generator=torch.Generator().manual_seed(0))
     run = Run(FLUX, steps=20, cfg=1.0, positive=text, negative=text, noise=noise, latent=empty["samples"])
@@ -100,6 +101,57 @@ def test_the_demo_model_samples_with_a_calibration_of_its_folder(
     assert report is not None and report.computed == 8
     decibels, text = call(nodes["PadecastCompare"], reference=pictures[0], image=pictures[1])
     assert pictures[0].shape == (1, 64, 64, 3) and decibels > 45 and f"PSNR {decibels:.1f} dB" in text
+
+
+def test_the_demo_model_of_clips_samples_with_guidance(nodes: dict[str, Any]) -> None:
+    model, text, empty, nothing = call(nodes["PadecastDemoModel"], name="motion", caption="a red circle moving left")
+    (attached,) = call(nodes["PadecastPlan"], model=model, plan="CC.C")
+    noise = torch.randn(empty["samples"].shape, generator=torch.Generator().manual_seed(0))
+    run = Run(WAN, steps=4, cfg=3.0, positive=text, negative=nothing, noise=noise, latent=empty["samples"])
+    (frames,) = call(nodes["PadecastDemoDecode"], latent={"samples": sample(attached, run)})
+    assert frames.shape == (17, 64, 64, 3) and frames.min() >= 0 and frames.max() <= 1
+    # The decoder makes something of any latents; of a clip that was drawn, a circle that is red and moves.
+    red = (frames[..., 0] - frames[..., 1:].amax(-1)) > 0.3
+    columns = [float(each.nonzero()[:, 1].float().mean()) for each in (red[0], red[-1])]
+    assert columns[0] > columns[1] + 8
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[loopback.Hub]:
+    """A Hub on this machine, which huggingface_hub asks."""
+    with loopback.serve() as served:
+        loopback.direct(monkeypatch, served.url, tmp_path / "cache")
+        yield served
+
+
+def test_a_calibration_of_the_hub_is_fetched_once_and_of_its_revision(
+    nodes: dict[str, Any], flux: Any, hub: loopback.Hub, tmp_path: Path
+) -> None:
+    twenty, fifty = (zoo.calibration("scenes", steps).save(tmp_path / f"{steps}.json") for steps in ("20", "50"))
+    repository = hub.new("org/scenes", {"scenes-20.json": twenty.read_bytes()})
+    first = repository.refs["main"]
+    repository.commit({"scenes-50.json": fifty.read_bytes()})
+    node = nodes["PadecastCalibration"]
+    (model,) = call(node, model=flux, hub=f" hub:org/scenes@{first} ", computed=8)
+    with pytest.raises(InvalidPlan, match="this run has 8 steps, the plan 20"):
+        sample(model, Run(FLUX))
+    with pytest.raises(InvalidOption, match=r"scenes-20\.json.*scenes-50\.json"):
+        call(node, model=flux, hub="org/scenes", computed=10)
+    call(node, model=flux, hub="org/scenes", hub_file="scenes-50.json", computed=10)
+    asked = len(hub.asked)
+    call(node, model=flux, hub=f"org/scenes@{first}", computed=8)
+    assert not [path for method, path, _ in hub.asked[asked:] if method == "GET" and "/resolve/" in path]
+
+
+def test_what_is_not_on_the_hub_is_said_in_one_line(nodes: dict[str, Any], flux: Any, hub: loopback.Hub) -> None:
+    with pytest.raises(PadecastError, match="org/absent") as raised:
+        call(nodes["PadecastCalibration"], model=flux, hub="org/absent")
+    assert "Traceback" not in str(raised.value)
+
+
+def test_a_calibration_node_without_a_file_says_where_files_go(nodes: dict[str, Any], flux: Any) -> None:
+    with pytest.raises(ValueError, match="models/padecast"):
+        call(nodes["PadecastCalibration"], model=flux)
 
 
 def test_equal_images_and_others(nodes: dict[str, Any]) -> None:
