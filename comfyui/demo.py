@@ -81,18 +81,30 @@ class PadecastDemoDecode(io.ComfyNode):
             display_name="padecast demo decode",
             category=CATEGORY,
             description="Turn latents of a demo model into pictures.",
-            inputs=[io.Latent.Input("latent", tooltip="What the sampler returned.")],
-            outputs=[io.Image.Output(tooltip="Pictures, 64 x 64 pixels; the frames of a clip one after another.")],
+            inputs=[
+                io.Latent.Input("latent", tooltip="What the sampler returned."),
+                io.Int.Input(
+                    "scale",
+                    default=4,
+                    min=1,
+                    max=16,
+                    tooltip="Pixels of the picture for one of the model's, which are 64 x 64.",
+                ),
+            ],
+            outputs=[io.Image.Output(tooltip="Pictures; the frames of a clip one after another.")],
         )
 
     @classmethod
-    def execute(cls, latent: dict[str, Any]) -> io.NodeOutput:
+    def execute(cls, latent: dict[str, Any], scale: int = 4) -> io.NodeOutput:
         """Return pictures."""
         samples = latent["samples"].float().cpu()
         if samples.ndim == VIDEO:
             clip = models.show_clip(comfy.latent_formats.Wan21().process_in(samples))
-            return io.NodeOutput(clip.permute(0, 2, 3, 4, 1).flatten(0, 1))
-        return io.NodeOutput(models.show_scene(comfy.latent_formats.Flux().process_in(samples)).movedim(1, -1))
+            pictures = clip.transpose(1, 2).flatten(0, 1)
+        else:
+            pictures = models.show_scene(comfy.latent_formats.Flux().process_in(samples))
+        large = pictures.repeat_interleave(scale, -1).repeat_interleave(scale, -2)
+        return io.NodeOutput(large.movedim(1, -1))
 
 
 DEMO_NODES = [PadecastDemoModel, PadecastDemoDecode]
