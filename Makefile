@@ -139,10 +139,12 @@ train-scenes: $(READY) ## train a scenes model like the bundled one anew, into r
 train-motion: $(READY) ## train a motion model like the bundled one anew, into runs/motion (80 minutes on two cores)
 	$(BIN)/python -m demos.motion.train --out runs/motion $(TRAIN_ARGS)
 
-format: $(READY) ## sort imports, apply safe fixes, format, and write docs/api.md
+format: $(READY) ## sort imports, apply safe fixes, format, and write docs/api.md, tables of keys and drawings
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/python tools/api.py
+	$(BIN)/python tools/keys.py
+	$(BIN)/python tools/pictures.py
 
 # Nothing but the package index is ever asked for; help texts are plain, also on hosted runners.
 demo test check slow fuzz: export HF_HUB_OFFLINE = 1
