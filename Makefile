@@ -14,7 +14,7 @@ READY := $(VENV)/.stamp
 LAYERS := $(wildcard tests/test_layers.py tests/test_surface.py tests/test_packaging.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check slow docs fuzz ray comfy comfy-engine comfy-server comfy-versions quantized load bench gpu gpu-wheels pages comparison claims calibrations train-digits train-scenes train-motion format
+.PHONY: help demo test check slow docs fuzz ray comfy comfy-engine comfy-server comfy-versions quantized servers load bench gpu gpu-wheels pages comparison claims calibrations train-digits train-scenes train-motion format
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' Makefile
@@ -49,6 +49,10 @@ ray: $(READY) ## the tests of experiments on a local Ray cluster and of Ray Serv
 	$(BIN)/pip install -q -c constraints.txt -e ".[ray]" "ray[serve]"
 	$(BIN)/pytest -q -m slow tests/integrations $(PYTEST_ARGS)
 	$(BIN)/pytest -q tests/integrations/test_ray_serve.py $(PYTEST_ARGS)
+
+servers: $(READY) ## the plug-in of SGLang in its own classes, which are fetched into .servers (40 MB, once; Python 3.11)
+	$(BIN)/python tools/servers.py
+	PADECAST_SERVERS=1 OMP_NUM_THREADS=1 $(BIN)/pytest -q tests/servers $(PYTEST_ARGS)
 
 load: $(READY) ## 200 requests to the example of a server, some of which leave or fail; into docs/server.md (minutes on one core)
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.server.load
