@@ -7,11 +7,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from padecast._noise import is_multistep
 from padecast.calibration.candidate import Candidate
 from padecast.calibration.choice import Choice, Effort, measure, search, settle, split
 from padecast.calibration.proposals import neighbours
 from padecast.calibration.statistic import Statistic
 from padecast.calibration.trials import Bench
+from padecast.forecasters import REGISTRY
+from padecast.hooks.retrace import suit
 from padecast.lessons import Planner
 from padecast.lessons.field import list_plans, noise_of_strides
 from padecast.policies import Plan
@@ -110,9 +113,14 @@ def plan_all(
     if noise is None or len(noise.sigmas) != len(strides) + 1:
         noise = noise_of_strides(strides)  # the scheduler tells no levels
     # What is tried decides; of a few looks, what guards the worse samples proposes better plans for the mean too.
-    planner = Planner(gram, noise, "low")
+    scheduler = bench.pipe.scheduler
+    options = {
+        "forecaster": suit(REGISTRY.make(DAMPED), scheduler, retraced=True),
+        "multistep": is_multistep(scheduler),
+    }
+    planner = Planner(gram, noise, "low", **options)
     smaller, tries = allowance.shrink(budgets, len(bench.seeds), len(strides))
-    fields = list_plans(gram, planner, budgets, smaller.candidates)
+    fields = list_plans(gram, noise, "low", budgets, smaller.candidates, **options)
     fit, _ = split(bench.seeds)
     few = fit[: smaller.scouts]
     choices = {}
