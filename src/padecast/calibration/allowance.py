@@ -114,10 +114,8 @@ def plan_all(
         noise = noise_of_strides(strides)  # the scheduler tells no levels
     # What is tried decides; of a few looks, what guards the worse samples proposes better plans for the mean too.
     scheduler = bench.pipe.scheduler
-    options = {
-        "forecaster": suit(REGISTRY.make(DAMPED), scheduler, retraced=True),
-        "multistep": is_multistep(scheduler),
-    }
+    usual = suit(REGISTRY.make(DAMPED), scheduler, retraced=True)
+    options: dict[str, Any] = {"forecaster": usual, "multistep": is_multistep(scheduler)}
     planner = Planner(gram, noise, "low", **options)
     smaller, tries = allowance.shrink(budgets, len(bench.seeds), len(strides))
     fields = list_plans(gram, noise, "low", budgets, smaller.candidates, **options)
