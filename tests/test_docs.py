@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import dataclasses
 import importlib.util
 import io
 import re
+import shlex
 import sys
 import types
 from pathlib import Path
@@ -38,10 +40,23 @@ def test_every_page_is_in_the_site_once() -> None:
     assert sorted(leaves(yaml.safe_load(text)["nav"])) == [page.name for page in PAGES]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def anchors(text: str) -> set[str]:
+    """The anchors of a page's headings, as the site and GitHub make them."""
+    titles = re.findall(r"^#+ (.+)$", re.sub(r"```.*?```", "", text, flags=re.DOTALL), flags=re.MULTILINE)
+    return {re.sub(r"[-\s]+", "-", re.sub(r"[^\w\s-]", "", title).strip().lower()) for title in titles}
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", *PAGES], ids=lambda page: page.name)
 def test_links_lead_somewhere(page: Path) -> None:
-    for link in re.findall(r"\]\(([^)#:]+\.md)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
-        assert (page.parent / link).is_file(), link
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"[a-z]+:", link):
+            continue
+        name, _, anchor = link.partition("#")
+        target = page.parent / name if name else page
+        assert target.is_file(), link
+        if anchor:
+            assert anchor in anchors(target.read_text(encoding="utf-8")), link
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -61,16 +76,43 @@ def model(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
         monkeypatch.setattr(padecast.zoo, "load", lambda name: {"digits": digits}[name]())
 
 
+SAID = {
+    "getting-started.md": (7, ["forecast"]),
+    "choosing.md": (1, ["20 steps, 8 computed"]),
+    "experiment-files.md": (1, ["20"]),
+}
+"""Pages whose examples run as they stand: at least how many, and what they print."""
+
+
 @pytest.mark.usefixtures("model")
-def test_the_first_steps_run() -> None:
+@pytest.mark.parametrize("name", SAID)
+def test_examples_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PADECAST_LESSONS", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     names: dict[str, Any] = {}
-    runs = [code for here, code in blocks(ROOT / "docs" / "getting-started.md") if here]
-    assert len(runs) >= 3
+    runs = [code for here, code in blocks(ROOT / "docs" / name) if here]
+    least, words = SAID[name]
     said = io.StringIO()
     for code in runs:
         with contextlib.redirect_stdout(said):
-            exec(compile(code, "getting-started.md", "exec", dont_inherit=True), names)
-    assert said.getvalue().count("forecast") >= 2
+            exec(compile(code, name, "exec", dont_inherit=True), names)
+    assert len(runs) >= least and all(word in said.getvalue() for word in words)
+
+
+def test_a_forecaster_of_ones_own_is_compared_and_gets_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What comes before is examples/own_forecaster.py, which tests/test_examples.py runs."""
+    monkeypatch.chdir(tmp_path)
+    *_, naming = (code for _, code in blocks(ROOT / "docs" / "own-forecaster.md"))
+    code = [code for _, code in blocks(ROOT / "docs" / "own-forecaster.md")][:2]
+    names: dict[str, Any] = {}
+    try:
+        for block in (*code, naming):
+            exec(compile(block, "own-forecaster.md", "exec", dont_inherit=True), names)
+        assert padecast.method("mine:share=0.3").forecaster == names["Halfway"](share=0.3)
+        assert padecast.forecasters.REGISTRY.make("halfway") == names["Halfway"]()
+    finally:
+        padecast.forecasters.REGISTRY.remove("halfway")
+        padecast.methods.REGISTRY.pop("mine", None)  # type: ignore[attr-defined]
 
 
 @pytest.mark.usefixtures("model")
@@ -150,17 +192,147 @@ def test_no_page_says_that_a_calibration_takes_minutes() -> None:
         assert not re.search(r"(some|a few) minutes", page.read_text(encoding="utf-8")), page.name
 
 
+# Pages that are checked against the code -----------------------------------------------------------------------------
+
+
+def tool(name: str) -> Any:
+    """A script of tools/."""
+    spec = importlib.util.spec_from_file_location(f"{name}_tool", ROOT / "tools" / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_keys_of_an_experiment_are_those_of_its_classes() -> None:
+    keys = tool("keys")
+    page = (ROOT / "docs" / "experiment-files.md").read_text(encoding="utf-8")
+    assert keys.write() == page, "make format"
+    for kind in keys.TABLES.values():
+        for part in dataclasses.fields(kind):
+            assert f"| `{part.name}` | " in page
+            assert keys.describe(kind)[part.name], "an option that its docstring does not name"
+
+
+def test_the_experiment_that_is_shown_can_be_read(tmp_path: Path) -> None:
+    from padecast.lab.experiment import read
+
+    page = (ROOT / "docs" / "experiment-files.md").read_text(encoding="utf-8")
+    (text,) = re.findall(r"^```toml\n(.*?)^```", page, flags=re.DOTALL | re.MULTILINE)
+    path = tmp_path / "experiment.toml"
+    path.write_text(text, encoding="utf-8")
+    shown = read(path)
+    assert shown.nfe == (6, 8, 10) and shown.settings[0].shift == 0.2 and shown.sweeps[0].option == "every"
+
+
+def commands() -> dict[str, Any]:
+    """Every command of the command line by what is typed, groups left out."""
+    from typer.main import get_command
+
+    from padecast.cli import app
+
+    listed: dict[str, Any] = {}
+    pending = [("padecast", get_command(app))]
+    while pending:
+        name, command = pending.pop()
+        children = getattr(command, "commands", None)
+        if children is None:
+            listed[name] = command
+        else:
+            pending += [(f"{name} {child}", inner) for child, inner in children.items()]
+    return listed
+
+
+COMMANDS = {
+    name: text
+    for name, text in re.findall(
+        r"^## (padecast [^\n]+)\n(.*?)(?=^## )",
+        (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8"),
+        flags=re.DOTALL | re.MULTILINE,
+    )
+}
+
+
+def test_every_command_has_an_example() -> None:
+    assert set(COMMANDS) == set(commands())
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_the_example_of_a_command_can_be_typed(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its words are parsed as the command line does, and nothing is run."""
+    monkeypatch.chdir(tmp_path)
+    command = commands()[name]
+    (example,) = re.findall(r"^```\n(.*?)\n^```", COMMANDS[name], flags=re.DOTALL | re.MULTILINE)
+    assert example.startswith(name)
+    command.make_context(name, shlex.split(example.removeprefix(name)))
+    known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
+    named = {
+        option
+        for row in re.findall(r"^\| (`--[^|]+) \|", COMMANDS[name], flags=re.MULTILINE)
+        for option in re.findall(r"--[\w-]+", row)
+    }
+    assert named <= known
+
+
+def test_the_drawing_is_what_its_script_draws() -> None:
+    pictures = tool("pictures")
+    assert pictures.PICTURE.read_text(encoding="utf-8") == pictures.draw(), "make format"
+    assert pictures.plan().count("C") == pictures.COMPUTED and len(pictures.plan()) == pictures.STEPS
+    assert pictures.plan().startswith("CCCC."), "the text says that the first four steps are computed"
+
+
+# Prose ---------------------------------------------------------------------------------------------------------------
+
+PROSE = tool("prose")
+PLAIN = (
+    "index.md",
+    "getting-started.md",
+    "choosing.md",
+    "own-forecaster.md",
+    "experiment-files.md",
+    "command-line.md",
+    "how-it-works.md",
+    "glossary.md",
+    "faq.md",
+)
+"""Pages for strangers."""
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", *(ROOT / "docs" / name for name in PLAIN)], ids=lambda p: p.name)
+def test_pages_for_strangers_are_short_and_plain(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    figures = PROSE.measure(text)
+    assert figures["median"] <= 14 and figures["p90"] <= 25, figures
+    crowded = [part for part in PROSE.paragraphs(text) if PROSE.count_numbers(part) > 4]
+    assert not crowded
+    assert page.name == "README.md" or len(text.split()) <= 1300
+
+
+@pytest.mark.parametrize(
+    ("text", "lengths"),
+    [
+        ("# A title of words\n\nOne two. Three four\nfive!\n", [2, 3]),
+        ("- a point\n- another one\n", [2, 2]),
+        ("| a | table |\n\n```\ncode here\n```\n\nThe `code` of [a link](b.md).\n", [5]),
+        ("<!-- table: a.py -->\nWritten by a script.\n<!-- end -->\nIt is 2.5 times.\n", [4]),
+    ],
+)
+def test_the_measure_counts_words_of_sentences(text: str, lengths: list[int]) -> None:
+    assert [PROSE.count_words(s) for part in PROSE.paragraphs(text) for s in PROSE.sentences(part)] == lengths
+
+
+def test_terms_of_the_glossary_are_linked_where_they_are_used() -> None:
+    text = "".join((ROOT / "docs" / name).read_text(encoding="utf-8") for name in PLAIN if name != "glossary.md")
+    assert len(set(re.findall(r"glossary\.md#([\w-]+)", text))) >= 5
+
+
 # The page of the API -------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def api() -> Any:
     """The tool that writes the page."""
-    spec = importlib.util.spec_from_file_location("api_tool", ROOT / "tools" / "api.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return tool("api")
 
 
 @pytest.mark.fault("api page")

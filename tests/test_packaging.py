@@ -32,6 +32,7 @@ TARGETS |= {
     "comfy",
     "comfy-engine",
     "load",
+    "servers",
     "gpu",
     "gpu-wheels",
     "comparison",

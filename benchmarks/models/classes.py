@@ -60,7 +60,7 @@ def measure(earlier: Document) -> tuple[Document, int]:
     """Return the result file, and pytest's exit code.
 
     Args:
-        earlier: A result file whose outcomes are kept; empty for none. Rows that are added say of which release they are.
+        earlier: A result file whose outcomes are kept; empty for none. Rows that are added say where they come from.
     """
     rows_before = {row["model"]: row for row in earlier.get("models", ())}
     (outcomes, code), counts = run_tests([name for name in targets.REGISTRY if name not in rows_before]), count_lines()

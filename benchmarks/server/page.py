@@ -24,7 +24,8 @@ def compose(document: Document) -> str:
     rows = [(words, document["outcomes"].get(key, 0)) for key, words in WORDS.items()]
     metrics = document["metrics"]
     steps = {kind: int(metrics[f'padecast_steps_total{{kind="{kind}"}}']) for kind in ("computed", "forecast")}
-    first, last = document["memory"][1], document["memory"][-1]
+    memory = [{**look, "size": look["bytes"] / 2**20} for look in document["memory"]]
+    objects = [look["objects"] for look in memory]
     left = int(metrics.get('padecast_requests_total{outcome="left"}', 0))
     return render(
         "server/page.md.jinja",
@@ -32,9 +33,9 @@ def compose(document: Document) -> str:
         rows=rows,
         steps=steps,
         left=left,
-        first=first,
-        last=last,
-        growth=(last["bytes"] - first["bytes"]) / 2**20,
+        first=memory[0],
+        most=max(memory, key=lambda look: look["bytes"]),
+        spread=max(objects) - min(objects),
     )
 
 

@@ -288,3 +288,10 @@ def test_weights_of_a_bare_model_are_those_that_were_chosen(made: Calibration) -
 def test_a_calibration_is_a_line_where_it_is_looked_at(name: str, setting: str) -> None:
     calibration = zoo.calibration(name, setting)
     assert len(repr(calibration)) < 200 and f"of {calibration.steps} steps" in repr(calibration)
+
+
+def test_a_notebook_shows_every_plan_as_squares_and_no_markup_of_names(curve: Calibration) -> None:
+    page = replace(curve, name="<script>")._repr_html_()
+    assert page.count("<tr>") == 1 + len(curve.budgets) and "<script>" not in page
+    assert page.count("<span") == len(curve.budgets) * curve.steps
+    assert page.count(": computed'") == sum(curve.budgets)

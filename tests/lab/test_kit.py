@@ -28,6 +28,7 @@ from padecast.lessons import Lesson, Library
 
 SECRET = "the heir of a small kingdom"
 FILES = Path(__file__).parent / "files"
+CHECKPOINTS = Path(__file__).parents[2] / "docs" / "checkpoints.md"
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 
 
@@ -41,6 +42,16 @@ def test_a_family_is_called_as_its_pipeline_of_diffusers_is(name: str) -> None:
     assert {*family.arguments} <= {*call} and call["num_inference_steps"].default == family.steps
     assert family.guidance in (None, call["guidance_scale"].default)
     assert ("num_frames" in call) == ("num_frames" in family.arguments)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_the_page_says_how_a_family_is_called(name: str) -> None:
+    rows = [line.split("|")[1:-1] for line in CHECKPOINTS.read_text().splitlines() if line.startswith(f"| `{name}` |")]
+    (cells,) = [[cell.strip() for cell in row] for row in rows]
+    family, arguments = FAMILIES[name], FAMILIES[name].arguments
+    guidance = f"{family.guidance:g}" if family.guidance else f"`true_cfg_scale` {arguments['true_cfg_scale']:g}"
+    size, frames = f"{arguments['height']}x{arguments['width']}", str(arguments.get("num_frames", ""))
+    assert cells[1:] == [str(family.steps), guidance, size, frames]
 
 
 def test_a_pipeline_is_known_by_its_class_and_a_demo_by_its_name() -> None:
@@ -195,9 +206,10 @@ def test_prompts_that_ship_are_shown(cell: dict[str, Any]) -> None:
 
 def test_neither_the_page_nor_the_file_says_more_than_its_cells(cell: dict[str, Any]) -> None:
     model = sharing.describe_model(digits(), "a model")
-    price = {"images": 3.0, "minutes": 1.0, "seconds": 0.5, "offload": "none"}
+    price = {"images": 3.0, "minutes": 1.0, "seconds": 0.5, "first": 1.0, "last": 2.0, "offload": "none"}
     shared = sharing.compose([hide(cell)], model=model, price=price, change=[0.5, 0.2])
     text = page.render(shared, [hide(cell)])
+    assert "the machine was busy" in text
     for shown in (json.dumps(shared), text):
         assert SECRET not in shown and "/home" not in shown and "--prompt" not in shown
 

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from padecast._errors import CalibrationMismatch, InvalidOption
-from padecast.calibration import file, sharing
+from padecast.calibration import display, file, sharing
 from padecast.calibration.choice import Choice
 from padecast.calibration.entry import read, write
 from padecast.calibration.matching import (
@@ -24,7 +24,6 @@ from padecast.calibration.matching import (
     match_branches,
 )
 from padecast.calibration.statistic import Statistic
-from padecast.files import line
 from padecast.files.hub import Address, Section, Shareable, Source, load_all
 from padecast.handles.selection import SOURCES
 from padecast.methods import Method
@@ -321,12 +320,10 @@ class Calibration(Shareable):
         return f"<Calibration {self.name!r}: {budgets} of {self.steps} steps, {len(self.seeds)} samples>"
 
     def __str__(self) -> str:
-        rows = [f"{line(self.name)}: {self.steps} steps, {len(self.seeds)} calibration samples"]
-        rows.append("computed  speedup   PSNR  held out  plan")
-        for point in self.curve():
-            plan = self.choices[point.computed].best.candidate.plan
-            rows.append(f"{point.computed:8d}  {point.speedup:6.2f}x  {point.psnr:5.1f}  {point.held_out:8.1f}  {plan}")
-        return "\n".join(rows)
+        return display.write_text(self)
+
+    def _repr_html_(self) -> str:
+        return display.write_html(self)
 
     _kind, _pattern, _without = "calibration", "*.json", "*.lesson.json"
 

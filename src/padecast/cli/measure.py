@@ -25,7 +25,7 @@ from padecast.lab.kit import families, ladder, page, pieces, sharing
 from padecast.lab.kit.pieces import Fit, Order, Pace, Piece
 from padecast.lab.kit.state import State, clear, open_state
 from padecast.lab.pretrained import is_at_hand
-from padecast.lab.runner import Task
+from padecast.lab.runner import UNCACHED, Task, draw
 from padecast.targets.pipelines import models_of
 
 PAGE = "report.html"
@@ -114,6 +114,7 @@ class Work:
         self.pipe, self.order, self.state, self.offload = pipe, order, state, offload
         self._begun, self._limit, self._before = time.monotonic(), seconds, state.seconds
         self._pace = Pace(0.0, 0.0)
+        self._last: float | None = None
         self.absent: list[dict[str, Any]] = []
 
     @property
@@ -185,6 +186,13 @@ class Work:
             self._measure(piece, plan.seeds, memory)
             expected += cost
             add(piece.name, pieces.count_images(order, steps))
+        self._time_again()
+
+    def _time_again(self) -> None:
+        """Time an uncached call once more, if there is time, so that a busy machine is noticed."""
+        if self.seconds + self._pace.seconds(1, self.order.steps) <= self._limit:
+            with pipeline_errors():
+                self._last = draw(self.task, UNCACHED, self.order.seeds[: self.order.batch]).seconds
 
     def _measure(self, piece: Piece, count: int, memory: cells.Memory) -> None:
         cell = piece.cell(self.order, self.order.seeds[:count])
@@ -232,10 +240,14 @@ class Work:
         rows = {(document["cell"]["chosen"], document["cell"]["wanted"]) for document in documents}
         held = [piece for piece in pieces.list_pieces(order) if (piece.name, piece.wanted) in rows]
         _, steps = pieces.price(order, held, self.state.seeds)
+        uncached = [document["uncached"] for document in documents if "uncached" in document]
+        first = uncached[0]["seconds"] if uncached else None
         return {
             "images": round(pieces.count_images(order, steps), 1),
             "minutes": round(self.state.seconds / 60, 2),
-            "seconds": round(self._pace.seconds(1, order.steps) / order.batch, 4),
+            "seconds": round((first or self._pace.seconds(1, order.steps)) / order.batch, 4),
+            "first": first,
+            "last": self._last,
             "offload": self.offload,
         }
 
@@ -248,6 +260,8 @@ class Work:
             comparison = chapter.comparison(order.computed)
             if comparison is not None:
                 _tables.show(comparison, stdout())
+        if busy := page.describe_busy(shared["price"]):
+            stdout().print(busy, style="yellow")
         for row in shared["absent"]:
             _say(f"not measured: {row['name']}, {row['wanted']} computed: {row['why']}")
         took = say_duration(self.state.seconds)

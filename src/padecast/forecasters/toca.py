@@ -80,7 +80,8 @@ class ToCa(Reuse, Extra):
         queries; where an attention is not seen (compiled blocks, kernels called directly, tokens split over processes)
         age and spread decide. Equal scores go to tokens spread evenly. Every sample and every branch has tokens of its
         own, as many as it has alone, whatever fills up its batch. The fraction is the same in all blocks and steps,
-        which the paper lets vary a little. A count of computed steps does not show what forecast steps compute.
+        which the paper lets vary a little. A count of computed steps does not show what forecast steps compute. Models
+        without feed-forward networks over tokens, such as U-Nets, are refused.
 
     Reference:
         Zou et al., "Accelerating Diffusion Transformers with Token-wise Feature Caching", arXiv:2410.05317. The same

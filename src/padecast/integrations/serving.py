@@ -25,25 +25,25 @@ def read_method(text: object) -> Method:
     if not isinstance(text, str):
         raise InvalidOption(f'method={text!r} is no name of a method.\nWrite one such as "tc-pade:every=3"')
     is_plan = text.startswith("plan:")
-    found = replace_parts(method("tc-pade"), text, None, None) if is_plan else method(text)
-    if isinstance(found.policy, Learned):
+    entrant = replace_parts(method("tc-pade"), text, None, None) if is_plan else method(text)
+    if isinstance(entrant.policy, Learned):
         raise InvalidOption(
             f"method={text!r} learns, which every worker of a server would do by itself.\n"
             'Take one that is ready for any run, such as "tc-pade:every=3"'
         )
-    return found
+    return entrant
 
 
-def check_ranks(found: Method) -> None:
+def check_ranks(entrant: Method) -> None:
     """Raise unless the processes that draw one image together will decide alike.
 
     Raises:
         InvalidOption: If there are several, and the method decides by what it sees of the image.
     """
     count = dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
-    if count > 1 and (found.policy.needs_gram or found.policy.probe):
+    if count > 1 and (entrant.policy.needs_gram or entrant.policy.probe):
         raise InvalidOption(
-            f"{found.name!r} decides by what it sees, and {count} processes may see different parts of an image.\n"
+            f"{entrant.name!r} decides by what it sees, and {count} processes may see different parts of an image.\n"
             'Take a method whose steps are known before a run, such as "tc-pade:every=3"'
         )
 

@@ -6,11 +6,13 @@ import dataclasses
 import json
 import math
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from padecast.calibration.provenance import Provenance
+from padecast.lab import display
 from padecast.lab.metrics import Spread
 from padecast.report import finite
 
@@ -125,12 +127,27 @@ class Refusal:
 class Comparison:
     """Methods on one task, the uncached run first.
 
+    Printed it is a table, and in a notebook too; :meth:`to_markdown` and :meth:`to_latex` write the same table.
+
     Args:
         settings: What was sampled: pipeline, steps, seeds, batch and so on.
         results: One per method and number of computed steps.
         provenance: Where the numbers come from.
         images: The images by place in ``results``, ``(B, C, H, W)``; not in the JSON.
         refusals: Peers that could not be put on the pipeline, and why.
+
+    Example:
+        >>> from padecast import lab, zoo
+        >>> from padecast.hooks.quiet import quiet
+        >>> pipe = zoo.load("digits")
+        >>> with quiet(pipe):
+        ...     table = lab.compare(lab.Task(pipe, lab.Sampling(), steps=4, seeds=[0], name="digits"), ["fora:every=2"])
+        >>> table
+        <Comparison 'digits': 3 rows, 4 steps, 1 seeds>
+        >>> print(table.to_markdown()[:60])
+        **digits: 4 steps, 1 seeds**
+        <BLANKLINE>
+        | method | NFE | PSNR | p5 | wor
     """
 
     settings: dict[str, Any]
@@ -164,3 +181,37 @@ class Comparison:
     def to_json(self, indent: int | None = 2) -> str:
         """Return :meth:`to_dict` as JSON."""
         return json.dumps(self.to_dict(), indent=indent, allow_nan=False)
+
+    def to_markdown(self) -> str:
+        """Return the table in Markdown."""
+        return display.write_markdown(self)
+
+    def to_latex(self) -> str:
+        """Return the table as a LaTeX ``tabular``; it needs no package."""
+        return display.write_latex(self)
+
+    def plot(self, path: str | Path) -> Path:
+        """Draw mean PSNR over computed steps, a line per method, into a PNG.
+
+        Images and plans are drawn by :func:`padecast.lab.figures.grid` and :func:`padecast.lab.figures.steps`.
+
+        Returns:
+            The path.
+
+        Raises:
+            MissingPackage: If matplotlib is not installed.
+        """
+        from padecast.lab.trends import tradeoff  # pictures are drawn from results
+
+        return tradeoff(self.results, Path(path), title=display.write_title(self))
+
+    def __repr__(self) -> str:
+        settings = self.settings
+        size = f"{len(self.results)} rows, {settings['steps']} steps, {len(settings['seeds'])} seeds"
+        return f"<Comparison {settings['name']!r}: {size}>"
+
+    def __str__(self) -> str:
+        return display.write_text(self)
+
+    def _repr_html_(self) -> str:
+        return display.write_html(self)

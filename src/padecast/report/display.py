@@ -58,9 +58,15 @@ def block(title: str, plan: str, lines: Sequence[str]) -> str:
         >>> block("a <b>", "C.", ["2 steps"]).count("<span")
         2
     """
-    squares = "".join(map(_square, range(len(plan)), plan))
     text = "<br>".join(html.escape(line) for line in lines)
-    return f"<div><b>{html.escape(title)}</b><div style='line-height:1.2;margin:4px 0'>{squares}</div>{text}</div>"
+    return (
+        f"<div><b>{html.escape(title)}</b><div style='line-height:1.2;margin:4px 0'>{squares(plan)}</div>{text}</div>"
+    )
+
+
+def squares(plan: str) -> str:
+    """Return a plan as a row of squares, dark where a step is computed."""
+    return "".join(map(_square, range(len(plan)), plan))
 
 
 def _square(index: int, letter: str) -> str:

@@ -46,21 +46,41 @@ def render(shared: Mapping[str, Any], cells: Sequence[Mapping[str, Any]], lesson
         "measure.html",
         shared=shared,
         verdict=ladder.describe(row),
-        lines=ladder.LINES,
-        rungs=[_show_row(shared["model"]["name"], row), *(list_published(published, model) for model in REAL)],
+        busy=describe_busy(shared["price"]),
+        models=[shared["model"]["name"], *REAL],
+        lines=list_lines(row, published),
         parameters=say_number(shared["model"]["parameters"]),
         spread=row["spread"],
         figures=figures,
     )
 
 
-def list_published(published: Mapping[str, Any], model: str) -> list[str]:
-    """Return the row of a real model: of several published figures the least and the greatest.
+def list_lines(row: Mapping[str, Any], published: Mapping[str, Any]) -> list[list[str]]:
+    """Return the four lines of the ladder: what each says, what this model has, and what is published of real ones.
 
     Example:
-        >>> list_published(ladder.read_published(), "FLUX.1-dev")
-        ['FLUX.1-dev, published', '18.1', '+4.8 to +9.4', '+0.6 to +2.0', '-4.3 to -3.6']
+        >>> row = {"half": 28.2, "above": 34.0, "line": None, "taylor": -6.4, "met": [False, True, None, True]}
+        >>> for line in list_lines(row, ladder.read_published()):
+        ...     print(line[1:])
+        ['28.2 ✗', '18.1', '15.9']
+        ['+34.0 ✓', '+4.8 to +9.4', '']
+        ['', '+0.6 to +2.0', '+0.6']
+        ['-6.4 ✓', '-4.3 to -3.6', '-5.2']
     """
+    marks = {True: " ✓", False: " ✗", None: ""}
+    values = [
+        _range([] if row[key] is None else [row[key]], sign) + marks[met]
+        for (key, sign), met in zip(COLUMNS, row["met"], strict=True)
+    ]
+    columns = [values, *(_read_model(published, model) for model in REAL)]
+    return [list(line) for line in zip(ladder.LINES, *columns, strict=True)]
+
+
+COLUMNS = (("half", ""), ("above", "+"), ("line", "+"), ("taylor", "+"))
+
+
+def _read_model(published: Mapping[str, Any], model: str) -> list[str]:
+    """Return what is published of a model: of several figures the least and the greatest."""
     rows = {
         kind: [row for row in published[kind] if row["model"].partition(",")[0] == model and "true" not in row["model"]]
         for kind in ("half", "reuse", "line", "taylor")
@@ -70,7 +90,7 @@ def list_published(published: Mapping[str, Any], model: str) -> list[str]:
     line = [gain for row in rows["line"] for gain in row["gain"]]
     pairs = [pair for row in rows["taylor"] for pair in zip(row["taylorseer"], row["gated"], strict=True)]
     taylor = [below[1] - gated[1] for below, gated in pairs]
-    return [f"{model}, published", _range(half, ""), *(_range(values, "+") for values in (above, line, taylor))]
+    return [_range(half, ""), *(_range(values, "+") for values in (above, line, taylor))]
 
 
 def _range(values: Iterable[float], sign: str) -> str:
@@ -78,10 +98,24 @@ def _range(values: Iterable[float], sign: str) -> str:
     return " to ".join([texts[0], texts[-1]] if texts[1:] else texts)
 
 
-def _show_row(name: str, row: Mapping[str, Any]) -> list[str]:
-    marks = {True: " ✓", False: " ✗", None: ""}
-    values = [_range([] if row[key] is None else [row[key]], sign) for key, sign in COLUMNS]
-    return [name, *(value + marks[met] for value, met in zip(values, row["met"], strict=True))]
+def describe_busy(price: Mapping[str, Any]) -> str:
+    """Say that the machine was busy, if an uncached call took another time at the end than at the beginning.
+
+    Example:
+        >>> describe_busy({"first": 11.6, "last": 23.2})
+        'An uncached call took 11.6 s first and 23.2 s last: the machine was busy, and times are rough.'
+        >>> describe_busy({"first": 11.6, "last": 12.0}), describe_busy({"first": 11.6, "last": None})
+        ('', '')
+    """
+    first, last = price.get("first"), price.get("last")
+    if not first or not last or max(first, last) < BUSY * min(first, last):
+        return ""
+    took = f"An uncached call took {first:.3g} s first and {last:.3g} s last"
+    return f"{took}: the machine was busy, and times are rough."
+
+
+BUSY = 1.2
+"""Slowest over fastest uncached call, from which times are called rough."""
 
 
 def say_number(count: int) -> str:
