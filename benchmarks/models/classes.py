@@ -56,30 +56,30 @@ def count_lines() -> dict[str, int]:
     return counts
 
 
-def measure(known: Document) -> tuple[Document, int]:
+def measure(earlier: Document) -> tuple[Document, int]:
     """Return the result file, and pytest's exit code.
 
     Args:
-        known: A result file whose outcomes are kept; empty for none. Rows that are added say of which release they are.
+        earlier: A result file whose outcomes are kept; empty for none. Rows that are added say where they come from.
     """
-    kept = {row["model"]: row for row in known.get("models", ())}
-    (outcomes, code), counts = run_tests([name for name in targets.REGISTRY if name not in kept]), count_lines()
+    rows_before = {row["model"]: row for row in earlier.get("models", ())}
+    (outcomes, code), counts = run_tests([name for name in targets.REGISTRY if name not in rows_before]), count_lines()
     rows = [
         {
             "model": target.model,
             "spans": list(target.spans),
             "pipelines": list(target.pipelines),
             "tested": target.tested,
-            "outcome": kept[target.model]["outcome"] if target.model in kept else outcomes[target.model],
+            "outcome": rows_before[target.model]["outcome"] if target.model in rows_before else outcomes[target.model],
             "lines": counts[target.model],
-            **({"provenance": provenance()} if known and target.model not in kept else {}),
+            **({"provenance": provenance()} if earlier and target.model not in rows_before else {}),
         }
         for target in targets.REGISTRY.values()
     ]
     for row in rows:
-        if "provenance" in kept.get(row["model"], {}):
-            row["provenance"] = kept[row["model"]]["provenance"]
-    return {"models": rows, "provenance": known.get("provenance") or provenance()}, code
+        if "provenance" in rows_before.get(row["model"], {}):
+            row["provenance"] = rows_before[row["model"]]["provenance"]
+    return {"models": rows, "provenance": earlier.get("provenance") or provenance()}, code
 
 
 def main() -> int:

@@ -267,8 +267,8 @@ class Attachment:
             session = self._session_at(track, tick, caller)
             if session is None or tick.position is None:
                 return
-            index, given = tick.position.index, (arrival.name, arrival.conditions, arrival.latents)
-            branch = track.branches.find(*given, index, arrival.fills)
+            index, terms = tick.position.index, (arrival.name, arrival.conditions, arrival.latents)
+            branch = track.branches.find(*terms, index, arrival.fills)
             if branch is None:
                 session.insist("unclear", [arrival.name or ""])
                 return

@@ -180,8 +180,8 @@ class Branches:
             continued = nearest(alike, sketch)
         else:
             filled = [branch for branch in waiting if branch.fills and branch.context == context]
-            known = alike or filled
-            continued = known[0] if known else self._begin(context, conditions)
+            candidates = alike or filled
+            continued = candidates[0] if candidates else self._begin(context, conditions)
         if continued is not None:
             continued.conditions, continued.index, continued.sketch = conditions, index, sketch
             continued.fills = fills
