@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,6 +19,7 @@ from padecast.lab.cells import Cell
 from padecast.lab.experiment import Setting, Source
 from padecast.lab.kit import ladder
 from padecast.lab.measure import ONCE
+from padecast.lab.metrics import ssim
 from padecast.lab.peers.stacks import SEEN_BY_SEA
 from padecast.lab.runner import UNCACHED, Entry, Task, draw
 from padecast.lab.search import TRIALS
@@ -133,7 +135,7 @@ class Pace:
     """How fast a full batch is drawn, in seconds.
 
     Args:
-        call: What a call takes besides its steps: text, latents, pictures.
+        call: What a call takes besides its steps: text, latents, pictures, and comparing them.
         step: Of the sampler.
     """
 
@@ -151,12 +153,15 @@ class Pace:
 
 
 def time_pace(task: Task) -> Pace:
-    """Time two steps and four, of a full batch, once it is warm."""
+    """Time two steps and four, of a full batch, once it is warm, and how long it takes to compare images."""
     seeds = task.tuning().batches()[0]
     draw(task, dataclasses.replace(UNCACHED, steps=2), seeds)
-    short, long = (draw(task, dataclasses.replace(UNCACHED, steps=steps), seeds).seconds for steps in (2, 4))
-    step = max(long - short, 0.0) / 2
-    return Pace(max(short - 2 * step, 0.0), step)
+    short, long = (draw(task, dataclasses.replace(UNCACHED, steps=steps), seeds) for steps in (2, 4))
+    start = time.perf_counter()
+    ssim(short.images, long.images)
+    comparing = time.perf_counter() - start
+    step = max(long.seconds - short.seconds, 0.0) / 2
+    return Pace(max(short.seconds - 2 * step, 0.0) + comparing, step)
 
 
 def list_pieces(order: Order) -> list[Piece]:
