@@ -37,8 +37,6 @@ def run(page: Page) -> str:
 @pytest.mark.parametrize("name", workflows.NAMES)
 def test_32_an_example_opens_and_those_without_a_download_run(page: Page, tmp_path: Path, name: str) -> None:
     page.open(name)
-    types = page.run_script("return app.graph.nodes.map(n => n.type)")
-    assert sorted(types) == sorted(node["type"] for node in workflows.read(name)["nodes"])
     assert not page.run_script("return app.graph.nodes.filter(n => n.has_errors).map(n => n.type)")
     if name in workflows.DEMOS:
         assert run(page) == "success"
