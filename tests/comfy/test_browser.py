@@ -69,13 +69,3 @@ def test_32_the_templates_of_the_page_list_the_pack(page: Page, tmp_path: Path) 
         wait_for(lambda name=name: name in page.driver.page_source, name)
     page.driver.save_screenshot(str(tmp_path / "templates.png"))
     assert not page.errors()
-
-
-@pytest.mark.parametrize("name", ["Padecast", "PadecastReport"])
-def test_32_a_node_shows_its_page_of_help(page: Page, name: str) -> None:
-    page.open("demo_text_to_image")
-    page.run_script("app.canvas.select(app.graph.nodes.find(n => n.type == arguments[0]))", name)
-    page.click("[data-testid=info-button]")
-    lines = (PACK / "web" / "docs" / f"{name}.md").read_text(encoding="utf-8").split("\n\n")
-    wait_for(lambda: lines[1].split(".")[0] in page.run_script("return document.body.innerText"), "the page of help")
-    assert not page.errors()
