@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.comfy import workflows
 from tests.comfy.serve import SITE, Server, wait_for
 
 OPTIONS = (
@@ -31,6 +32,7 @@ ABSENT = ("/userdata", "/user.css", "/templates/")
 OWN = ("core workflow templates", "fuse options", "graph accessed before initialization")
 """What the page says of itself: ComfyUI's own examples are not installed, and it looks at its graph too early."""
 
+READY = "return !!(window.app?.canvas?.graph && app.extensionManager?.command)"
 BOX = """
 const place = document.querySelector('#graph-canvas').getBoundingClientRect(), {scale, offset} = app.canvas.ds;
 const [left, top, right, bottom] = [[], [], [], []];
@@ -72,8 +74,11 @@ class Page:
         """Open the page, and an example of the pack if one is named, and see all of it."""
         address = f"?template={example}&source=padecast" if example else ""
         self.driver.get(f"{self.server.url}/{address}")
-        count = "return window.app?.canvas?.graph && app.extensionManager?.command ? app.canvas.graph.nodes.length : 0"
-        wait_for(lambda: self.run_script(count), f"the example {example}")
+        wanted = [node["type"] for node in workflows.read(example)["nodes"]] if example else []
+        look = "return app.canvas.graph.nodes.map(n => n.type)"
+        wait_for(lambda: self.run_script(READY), "the page")
+        # At first there is the page's own workflow.
+        wait_for(lambda: not wanted or sorted(self.run_script(look)) == sorted(wanted), f"the example {example}")
         self.show_all()
 
     def show_all(self) -> list[float]:

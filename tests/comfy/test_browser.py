@@ -37,8 +37,6 @@ def run(page: Page) -> str:
 @pytest.mark.parametrize("name", workflows.NAMES)
 def test_32_an_example_opens_and_those_without_a_download_run(page: Page, tmp_path: Path, name: str) -> None:
     page.open(name)
-    types = page.run_script("return app.graph.nodes.map(n => n.type)")
-    assert sorted(types) == sorted(node["type"] for node in workflows.read(name)["nodes"])
     assert not page.run_script("return app.graph.nodes.filter(n => n.has_errors).map(n => n.type)")
     if name in workflows.DEMOS:
         assert run(page) == "success"
@@ -70,14 +68,4 @@ def test_32_the_templates_of_the_page_list_the_pack(page: Page, tmp_path: Path) 
     for name in workflows.NAMES:
         wait_for(lambda name=name: name in page.driver.page_source, name)
     page.driver.save_screenshot(str(tmp_path / "templates.png"))
-    assert not page.errors()
-
-
-@pytest.mark.parametrize("name", ["Padecast", "PadecastReport"])
-def test_32_a_node_shows_its_page_of_help(page: Page, name: str) -> None:
-    page.open("demo_text_to_image")
-    page.run_script("app.canvas.select(app.graph.nodes.find(n => n.type == arguments[0]))", name)
-    page.click("[data-testid=info-button]")
-    lines = (PACK / "web" / "docs" / f"{name}.md").read_text(encoding="utf-8").split("\n\n")
-    wait_for(lambda: lines[1].split(".")[0] in page.run_script("return document.body.innerText"), "the page of help")
     assert not page.errors()
