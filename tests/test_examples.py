@@ -43,11 +43,11 @@ def test_flux_with_a_tiny_flux(
     monkeypatch.setenv("PADECAST_LESSONS", str(tmp_path / "lessons"))
     monkeypatch.setattr(example, "load", lambda name, offload: make_demo("scenes"))
     out = tmp_path / "images"
-    words = ["--steps", "10", "--size", "64", "--seeds", "2", "--computed", "5", "--out", str(out)]
+    words = ["--steps", "6", "--size", "64", "--seeds", "2", "--computed", "3", "--out", str(out)]
     example.main(words)
     assert {path.name for path in out.iterdir()} == {"0.png", "1.png", "1-uncached.png"}
     said = capsys.readouterr().out
-    assert "10 steps, 10 computed" in said and "10 steps, 5 computed" in said
+    assert "6 steps, 6 computed" in said and "6 steps, 3 computed" in said
     with Image.open(out / "1.png") as image:
         assert image.size == (64, 64)
 
@@ -59,11 +59,11 @@ def test_wan_with_a_tiny_wan(
     clips: dict[str, Any] = {}
     monkeypatch.setattr(example, "load", lambda name, offload: make_demo("motion"))
     monkeypatch.setattr(example, "save", lambda frames, path: clips.update({path.name: frames}))
-    example.main(["--steps", "6", "--size", "64x64", "--frames", "5", "--every", "3", "--out", str(tmp_path)])
+    example.main(["--steps", "5", "--size", "64x64", "--frames", "5", "--every", "3", "--out", str(tmp_path)])
     assert list(clips) == ["forecast.mp4", "uncached.mp4"]
     assert clips["forecast.mp4"].shape == clips["uncached.mp4"].shape == (5, 64, 64, 3)
     assert (clips["forecast.mp4"] != clips["uncached.mp4"]).any()
-    assert "6 steps, 3 computed, 3 forecast" in capsys.readouterr().out
+    assert "5 steps, 3 computed, 2 forecast" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", ["flux", "wan"])

@@ -6,7 +6,7 @@ For example::
 
     task = lab.Task(zoo.load("digits"), lab.Sampling(guidance=5.0, shift=3.0), steps=20, seeds=range(16))
     comparison = lab.compare(task, ["adaptive", "tc-pade"], nfe=[6, 8])
-    print(comparison.to_json())
+    print(comparison)  # to_markdown(), to_latex(), to_json() and plot(path) have it too
 
 Caches of other libraries are entered by their names (:mod:`padecast.lab.peers`). A whole experiment is a file
 (:mod:`padecast.lab.experiment`), a list of independent cells (:mod:`padecast.lab.cells`) and a page
