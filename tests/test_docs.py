@@ -78,7 +78,7 @@ def model(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 SAID = {
-    "getting-started.md": (7, ["forecast"]),
+    "getting-started.md": (5, ["forecast"]),
     "choosing.md": (1, ["20 steps, 8 computed"]),
     "experiment-files.md": (1, ["20"]),
 }
