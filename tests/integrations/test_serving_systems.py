@@ -176,10 +176,13 @@ class TestSGLang:
         assert stage.model.calls == 10
 
     def test_a_stage_that_asks_twice_a_step_has_two_histories(self, stage: Any) -> None:
-        asked = stage._predict_noise_with_cfg
+        predict = stage._predict_noise_with_cfg
+
+        def negate(x: Tensor, index: int, batch: Any) -> Tensor:
+            return -stage.model(x, index, batch)
 
         def twice(**options: Any) -> Tensor:
-            return asked(**options) - asked(**{**options, "current_model": lambda x, i, b: -stage.model(x, i, b)})
+            return predict(**options) - predict(**{**options, "current_model": negate})
 
         stage._predict_noise_with_cfg = twice
         first = draw(stage)
