@@ -69,7 +69,7 @@ def test_examples_parse(page: Path) -> None:
 
 
 SAID = {
-    "getting-started.md": (7, ["forecast"]),
+    "getting-started.md": (5, ["20 steps, 8 computed", "forecast"]),
     "choosing.md": (1, ["20 steps, 8 computed"]),
     "experiment-files.md": (1, ["20"]),
 }
