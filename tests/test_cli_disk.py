@@ -200,7 +200,7 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         loaded.append(name)
         raise AssertionError("loaded before --out was tried")
 
-    for module in ("calibrate", "compare", "demo", "generate", "lab"):
+    for module in ("calibrate", "compare", "demo", "generate", "lab", "measure"):
         monkeypatch.setattr(getattr(padecast.cli, module), "load", load)
     return loaded
 
@@ -209,6 +209,7 @@ COMMANDS: dict[str, Callable[[str, str], tuple[str, ...]]] = {
     "generate": lambda experiment, out: ("generate", "digits", "--out", out),
     "compare": lambda experiment, out: ("compare", "digits", "--out", out),
     "calibrate": lambda experiment, out: ("calibrate", "digits", "--out", f"{out}/c.json"),
+    "measure": lambda experiment, out: ("measure", "digits", "--out", out),
     "lab run": lambda experiment, out: ("lab", "run", experiment, "--out", out),
     "demo": lambda experiment, out: ("demo", "--out", out),
     "report": lambda experiment, out: ("report", str(CELLS), "--out", f"{out}/page.html"),

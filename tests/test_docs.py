@@ -68,14 +68,24 @@ def test_examples_parse(page: Path) -> None:
     assert len(blocks(page)) == fences, "an example that this test does not see"
 
 
+@pytest.fixture(params=["tiny", pytest.param("bundled", marks=pytest.mark.slow)])
+def model(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What pages load under the name of digits: random weights of its class, or the bundled ones."""
+    if request.param == "tiny":
+        from tests.lab.tiny import digits
+
+        monkeypatch.setattr(padecast.zoo, "load", lambda name: {"digits": digits}[name]())
+
+
 SAID = {
-    "getting-started.md": (5, ["20 steps, 8 computed", "forecast"]),
+    "getting-started.md": (5, ["forecast"]),
     "choosing.md": (1, ["20 steps, 8 computed"]),
     "experiment-files.md": (1, ["20"]),
 }
 """Pages whose examples run as they stand: at least how many, and what they print."""
 
 
+@pytest.mark.usefixtures("model")
 @pytest.mark.parametrize("name", SAID)
 def test_examples_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PADECAST_LESSONS", str(tmp_path))
@@ -106,6 +116,7 @@ def test_a_forecaster_of_ones_own_is_compared_and_gets_a_name(tmp_path: Path, mo
         padecast.methods.REGISTRY.pop("mine", None)  # type: ignore[attr-defined]
 
 
+@pytest.mark.usefixtures("model")
 def test_the_page_of_lessons_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PADECAST_LESSONS", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
@@ -130,6 +141,15 @@ def test_the_page_of_sampler_loops_runs() -> None:
     assert len(runs) == 7
     for line in ("40 evaluations in 20 steps\n", "39 evaluations of the sampler, 17 computed", "1 run, 2 samples"):
         assert line in words.getvalue(), line
+
+
+def test_the_page_of_servers_runs() -> None:
+    names: dict[str, Any] = {}
+    runs = [code for here, code in blocks(ROOT / "docs" / "server.md") if here]
+    with contextlib.redirect_stdout(io.StringIO()):
+        for code in runs:
+            exec(compile(code, "server.md", "exec", dont_inherit=True), names)
+    assert len(runs) == 3 and len(names["reports"]) == 5
 
 
 def test_methods_that_are_named_exist() -> None:

@@ -307,3 +307,8 @@ def test_details_are_a_line_a_step_and_what_the_columns_mean(plan: str) -> None:
         *("seconds", "stability", "disagreement", "gain", "weight sum")
     }
     assert Report((), "", 0, (), "fora").details() == "no step was run yet with this attachment"
+
+
+def test_a_run_that_was_left_alone_says_why() -> None:
+    report = Report((), "", 0, (), "fora", remarks=("another cache is on this model",))
+    assert str(report) == report.details() == "nothing was done in this run: another cache is on this model"

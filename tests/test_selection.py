@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -80,7 +81,10 @@ def test_runs_of_other_lengths_come_by_turns(
         handle.disable()
 
 
-@pytest.mark.parametrize("otherwise", ["fora:every=2", "tc-pade:every=2", "teacache:threshold=9", "spectrum:warmup=2"])
+@pytest.mark.parametrize(
+    "otherwise",
+    ["adaptive:tolerance=0.5", "fora:every=2", "tc-pade:every=2", "teacache:threshold=9", "spectrum:warmup=2"],
+)
 def test_what_no_calibration_was_made_for_is_served_as_it_is_alone(
     pipe: Any, four: Calibration, otherwise: str
 ) -> None:
@@ -102,7 +106,7 @@ def test_a_run_of_a_length_that_nothing_was_made_for_is_refused_with_the_lengths
         sample(pipe, 4)
         assert run.report.forecast == 2
     text = str(caught.value)
-    assert "5" in text and "4" in text and (calibrations == 1 or 'otherwise="tc-pade"' in text)
+    assert "5" in text and "4" in text and 'otherwise="tc-pade"' in text
 
 
 @pytest.mark.parametrize("options", [{"guidance_scale": 9.0}, {"shift": 4.0}])
@@ -151,3 +155,35 @@ def test_a_wish_that_one_of_them_cannot_fulfil_is_refused_at_once(
 ) -> None:
     with pytest.raises(InvalidOption, match=r"speedup=2\.5"):
         accelerate(pipe, [six, four], speedup=2.5)
+
+
+def test_a_calibration_without_such_a_plan_leaves_its_runs_to_the_other_method(
+    pipe: Any, four: Calibration, six: Calibration
+) -> None:
+    more = dataclasses.replace(six, choices={5: six.choices[3], **six.choices})
+    with accelerate(pipe, [four, more], computed=5, otherwise="fora:every=2") as run:
+        for steps, method in ((6, "calibrated:5"), (4, "fora"), (5, "fora")):
+            sample(pipe, steps)
+            assert run.report.method == method
+    with pytest.raises(InvalidOption, match="computed=5"):
+        accelerate(pipe, [four, more], computed=5)
+
+
+@pytest.mark.parametrize(("wish", "text"), [({"computed": 9}, "computed=9"), ({}, "0 wishes given")])
+def test_a_wish_that_none_of_them_can_fulfil_is_refused_whatever_serves_the_rest(
+    pipe: Any, four: Calibration, six: Calibration, wish: dict[str, int], text: str
+) -> None:
+    with pytest.raises(InvalidOption, match=text):
+        accelerate(pipe, [four, six], **wish, otherwise="adaptive")
+
+
+def test_the_log_and_the_callback_say_which_method_served(
+    pipe: Any, four: Calibration, six: Calibration, caplog: pytest.LogCaptureFixture
+) -> None:
+    reports: list[padecast.Report] = []
+    caplog.set_level("INFO", "padecast")
+    with accelerate(pipe, [four, six], computed=3, otherwise="fora:every=2", on_run=reports.append):
+        for steps in (6, 5, 4):
+            sample(pipe, steps)
+    assert [report.method for report in reports] == ["calibrated:3", "fora", "calibrated:3"]
+    assert [record.getMessage().split(", ")[-1] for record in caplog.records] == [each.method for each in reports]

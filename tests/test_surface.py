@@ -127,12 +127,36 @@ def test_a_star_import_brings_the_public_names() -> None:
     assert set(namespace) - {"__builtins__"} == PUBLIC
 
 
-def test_lab_and_zoo_are_there_when_they_are_named() -> None:
-    script = (
-        "import sys, padecast; assert not {'padecast.lab', 'padecast.zoo', 'typer'} & set(sys.modules)\n"
-        "assert padecast.zoo.load and padecast.lab.Task and not hasattr(padecast, 'nonesuch')"
-    )
-    subprocess.run([sys.executable, "-c", script], check=True)
+IMPORTS = """
+import sys, padecast
+assert not {'torch', 'numpy', 'padecast.lab', 'padecast.zoo', 'typer'} & set(sys.modules), "the package alone"
+from padecast.cli import app
+try:
+    app(['--help'])
+except SystemExit:
+    pass
+assert not {'torch', 'numpy'} & set(sys.modules), "help"
+absent = dict.fromkeys(("diffusers", "transformers", "padecast.zoo", "padecast.lab"))
+sys.modules |= absent
+from padecast.integrations import comfy
+assert comfy.attach, "which needs neither diffusers nor a demo model"
+for name in absent:
+    del sys.modules[name]
+assert padecast.zoo.load and 'diffusers' not in sys.modules, "the zoo"
+try:
+    app(['methods'])
+except SystemExit:
+    pass
+heavy = {'diffusers', 'transformers', 'matplotlib', 'torchmetrics', 'sklearn', 'PIL'} & set(sys.modules)
+assert not heavy, heavy
+assert padecast.lab.Task and not hasattr(padecast, 'nonesuch')
+"""
+"""In one process: each would take seconds to import torch."""
+
+
+def test_lab_zoo_and_what_is_heavy_are_imported_when_they_are_needed() -> None:
+    done = subprocess.run([sys.executable, "-c", IMPORTS], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_functions_are_not_hidden_by_the_modules_that_hold_them() -> None:

@@ -34,12 +34,14 @@ from benchmarks.common import (
     read,
     write,
 )
-from padecast import lab
+from padecast import lab, zoo
 from padecast.calibration import EFFORTS, Calibration, price
 from padecast.zoo.worlds import WORLDS
 
 BUDGETS = {20: (6, 8, 10), 50: (9, 13, 21)}
 CALIBRATIONS = Path(__file__).parents[1] / "calibrations"
+SHIPPED = {"digits:matched": (20, "normal"), "scenes:as-flux": (20, "normal"), "motion:as-wan": (20, "quick")}
+"""Which of them ship with the demo models."""
 FIRST, COUNT = 30_000, 16
 """Calibration samples of a set; a quick calibration takes the first few."""
 RULE = "uncalibrated rule"
@@ -108,6 +110,8 @@ def main() -> None:
         for effort in options.effort or ("quick", "normal"):
             made, row = calibrate(work, effort, 0, budgets)
             made.save(CALIBRATIONS / f"{options.world.replace(':', '-')}-{options.steps}-{effort}.json")
+            if SHIPPED.get(options.world) == (options.steps, effort):
+                made.save(zoo.CALIBRATIONS / f"{options.world.replace(':', '-')}.json")
             print(effort, row, flush=True)
         return
     name = f"price-{options.world.replace(':', '-')}.json"

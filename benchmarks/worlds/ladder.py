@@ -24,14 +24,14 @@ from torch import Tensor
 from benchmarks.common import DOCS, RESULTS, Document, provenance, publish, read, render, write
 from benchmarks.worlds.pictures import draw_ladder
 from benchmarks.worlds.runs import PLANS, STEPS, load, run
-from padecast import files, zoo
+from padecast import zoo
 from padecast._intercept import Intercept
 from padecast._noise import noise_of
 from padecast.forecasters import Lagrange, Reuse, Taylor
+from padecast.lab.kit import ladder
 from padecast.policies import Interval, Plan, Policy, Sea
 from padecast.zoo.worlds import WORLDS
 
-PUBLISHED = RESULTS.parent / "published.json"
 PUSHES = (1, 2, 4, 7, 10, 13, 16, 18, 19)
 """Steps at which an error is put."""
 USUAL = {
@@ -162,7 +162,7 @@ def summarize(row: Document) -> Document:
         "gain": row["gain"],
         "gains": [gains[0], gains[len(gains) // 2], gains[-1]],
         "spread": float(np.std(row["repetition"], ddof=1)),
-        "met": [half < 20, above >= 4, 0.5 <= gain <= 3, behind < 0],
+        "met": ladder.judge(half, above, gain, behind),
     }
 
 
@@ -170,7 +170,7 @@ def compose(document: Document) -> str:
     """Return the page."""
     rows = {row["world"]: summarize(row) for row in document["rows"]}
     ordered = [rows[world] for world in ORDER if world in rows]
-    published = files.read_json(PUBLISHED)
+    published = ladder.read_published()
     parts = [part for part in published.values() if not isinstance(part, str)]
     sources = [row["source"] for part in parts for row in (part if isinstance(part, list) else [part])]
     return render(
@@ -213,7 +213,7 @@ def main() -> None:
                 write(path.name, document)
     if not options.check:
         summaries = {row["world"]: summarize(row) for row in document["rows"]}
-        draw_ladder(summaries, files.read_json(PUBLISHED), DOCS / "images" / "ladder.png")
+        draw_ladder(summaries, ladder.read_published(), DOCS / "images" / "ladder.png")
     publish({DOCS / "ladder.md": compose(document)}, check=options.check)
 
 

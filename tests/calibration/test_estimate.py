@@ -54,7 +54,15 @@ def test_more_budgets_are_allowed_a_third_more_each() -> None:
 
 
 @pytest.mark.parametrize(
-    ("steps", "batch"), [(20, None), (20, 3), (50, 16)], ids=["20 steps", "20 steps, threes", "50 steps, many"]
+    ("steps", "batch"),
+    [
+        (10, None),
+        (10, 3),
+        pytest.param(20, None, marks=pytest.mark.slow),
+        pytest.param(20, 3, marks=pytest.mark.slow),
+        pytest.param(50, 16, marks=pytest.mark.slow),
+    ],
+    ids=["10 steps", "10 steps, threes", "20 steps", "20 steps, threes", "50 steps, many"],
 )
 def test_a_quick_calibration_takes_no_more_than_it_says(steps: int, batch: int | None) -> None:
     spent: list[float] = []

@@ -11,6 +11,7 @@ import pytest
 import torch
 from tests.comfy import engine
 from tests.comfy.models import FLUX, STEPS, WAN, Run, condition, count_calls, draw_noise, error, sample
+from tests.representative import representative
 from torch import Tensor
 
 from padecast import PadecastWarning, Report
@@ -160,7 +161,9 @@ def add_windows(model: Any, schedule: str) -> Any:
 LONG = Run(WAN, noise=draw_noise(WAN, shape=(16, 10, 8, 8)))
 
 
-@pytest.mark.parametrize("schedule", ["standard_static", "standard_uniform", "looped_uniform"])
+@pytest.mark.parametrize(
+    "schedule", representative(["standard_static", "standard_uniform", "looped_uniform"], ["standard_uniform"])
+)
 def test_19_what_windows_compose_is_forecast_as_a_whole(build: Any, schedule: str) -> None:
     wan = build("wan")
     plain = sample(add_windows(wan, schedule), LONG)

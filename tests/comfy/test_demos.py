@@ -51,13 +51,14 @@ def judge(model: Any, references: dict[int, Tensor]) -> tuple[float, int]:
     return sum(scores) / len(scores), max(counts)
 
 
-def test_28_scenes_paints_what_the_pipeline_does(references: dict[int, Tensor]) -> None:
+@pytest.mark.parametrize("steps", [5, pytest.param(STEPS, marks=pytest.mark.slow)])  # of which a thousand is a multiple
+def test_28_scenes_paints_what_the_pipeline_does(scenes: Any, steps: int) -> None:
     pipe, seed = demos.pipeline("scenes"), 5
     packed = pipe._pack_latents(draw(seed), 1, 4, 16, 16)
     pipe.set_progress_bar_config(disable=True)
-    latents = pipe(CAPTIONS[seed], latents=packed, num_inference_steps=STEPS, guidance_scale=3.5, output_type="latent")
+    latents = pipe(CAPTIONS[seed], latents=packed, num_inference_steps=steps, guidance_scale=3.5, output_type="latent")
     unpacked = pipe._unpack_latents(latents.images, 64, 64, pipe.vae_scale_factor)
-    assert (references[seed] - unpacked).abs().max() < 1e-5
+    assert (paint(scenes, seed, steps=steps) - unpacked).abs().max() < 1e-5
 
 
 @pytest.mark.slow  # many steps of a demo model

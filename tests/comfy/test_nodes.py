@@ -6,7 +6,9 @@ import asyncio
 import importlib
 import importlib.util
 import inspect
+import re
 import sys
+import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,9 +16,10 @@ from typing import Any
 import pytest
 import torch
 from tests.comfy import engine
-from tests.comfy.models import FLUX, Run, sample
+from tests.comfy.models import FLUX, WAN, Run, sample
+from tests.files import loopback
 
-from padecast import zoo
+from padecast import InvalidOption, InvalidPlan, PadecastError, PadecastWarning, zoo
 from padecast.integrations import comfy as ours
 
 PACK = Path(__file__).resolve().parents[2] / "comfyui"
@@ -76,6 +79,48 @@ def test_a_node_attaches_what_it_says(
     assert passed is latent and text == str(report)
 
 
+@pytest.mark.filterwarnings("ignore:To copy construct from a tensor:UserWarning")  # ComfyUI's own, in dpm_adaptive
+@pytest.mark.parametrize(
+    ("steps", "sampler", "cache", "told", "reported"),
+    [
+        (4, "euler", "", "nothing was forecast in a run of 4 steps", "4 steps, 4 computed, 0 forecast: CCCC"),
+        (8, "dpm_adaptive", "", "does nothing in this run", "nothing was done in this run: .*chooses its noise levels"),
+        (
+            8,
+            "euler",
+            "EasyCache",
+            "does nothing in this run",
+            "nothing was done in this run: EasyCache is on this model",
+        ),
+    ],
+)
+def test_a_node_that_can_do_nothing_says_so_and_changes_nothing(
+    nodes: dict[str, Any], flux: Any, steps: int, sampler: str, cache: str, told: str, reported: str
+) -> None:
+    base, run = flux, Run(FLUX, sampler, steps=steps)
+    if cache:
+        base = engine.nodes("nodes_easycache").EasyCacheNode.execute(flux, 0.2, 0.15, 0.95, False).args[0]
+    (model,) = call(nodes["Padecast"], model=base)
+    with pytest.warns(PadecastWarning, match=told):
+        result = sample(model, run)
+    assert torch.equal(result, sample(base, run))
+    assert re.match(reported, call(nodes["PadecastReport"], model=model, latent={})[1])
+
+
+def test_what_a_node_says_is_shown_on_it(nodes: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[tuple[str, str]] = []
+    instance = types.SimpleNamespace(send_progress_text=lambda text, node: shown.append((text, node)))
+    server = types.SimpleNamespace(PromptServer=types.SimpleNamespace(instance=instance))
+    monkeypatch.setitem(sys.modules, "server", server)  # type: ignore[arg-type]
+    node = nodes["PadecastCompare"]
+    monkeypatch.setattr(node, "hidden", types.SimpleNamespace(unique_id="7"), raising=False)
+    image = torch.zeros(1, 4, 4, 3)
+    text = call(node, reference=image, image=image + 0.1)[1]
+    ((lines, number),) = shown
+    assert " ".join(lines.split()) == text and "20.0 dB" in text and number == "7"
+    assert max(map(len, lines.splitlines())) <= 46
+
+
 def test_the_report_of_another_model_says_that_there_is_none(nodes: dict[str, Any], flux: Any) -> None:
     assert "No padecast node" in call(nodes["PadecastReport"], model=flux, latent={})[1]
 
@@ -88,8 +133,8 @@ def test_the_demo_model_samples_with_a_calibration_of_its_folder(
     monkeypatch.setitem(folders.folder_names_and_paths, "padecast", ([str(tmp_path)], {".json"}))
     folders.filename_list_cache.pop("padecast", None)
     combo = next(each for each in nodes["PadecastCalibration"].define_schema().inputs if each.id == "file")
-    assert combo.options == ["scenes.json"]
-    model, text, empty = call(nodes["PadecastDemoModel"])
+    assert combo.options == ["", "scenes.json"]
+    model, text, empty, _ = call(nodes["PadecastDemoModel"])
     (attached,) = call(nodes["PadecastCalibration"], model=model, file="scenes.json", computed=8)
     noise = torch.randn(empty["samples"].shape, generator=torch.Generator().manual_seed(0))
     run = Run(FLUX, steps=20, cfg=1.0, positive=text, negative=text, noise=noise, latent=empty["samples"])
@@ -99,7 +144,58 @@ def test_the_demo_model_samples_with_a_calibration_of_its_folder(
     report = ours.report_of(attached)
     assert report is not None and report.computed == 8
     decibels, text = call(nodes["PadecastCompare"], reference=pictures[0], image=pictures[1])
-    assert pictures[0].shape == (1, 64, 64, 3) and decibels > 45 and f"PSNR {decibels:.1f} dB" in text
+    assert pictures[0].shape == (1, 256, 256, 3) and decibels > 45 and f"PSNR {decibels:.1f} dB" in text
+
+
+def test_the_demo_model_of_clips_samples_with_guidance(nodes: dict[str, Any]) -> None:
+    model, text, empty, nothing = call(nodes["PadecastDemoModel"], name="motion", caption="a red circle moving left")
+    (attached,) = call(nodes["PadecastPlan"], model=model, plan="CC.C")
+    noise = torch.randn(empty["samples"].shape, generator=torch.Generator().manual_seed(0))
+    run = Run(WAN, steps=4, cfg=3.0, positive=text, negative=nothing, noise=noise, latent=empty["samples"])
+    (frames,) = call(nodes["PadecastDemoDecode"], latent={"samples": sample(attached, run)}, scale=1)
+    assert frames.shape == (17, 64, 64, 3) and frames.min() >= 0 and frames.max() <= 1
+    # The decoder makes something of any latents; of a clip that was drawn, a circle that is red and moves.
+    red = (frames[..., 0] - frames[..., 1:].amax(-1)) > 0.3
+    columns = [float(each.nonzero()[:, 1].float().mean()) for each in (red[0], red[-1])]
+    assert columns[0] > columns[1] + 8
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[loopback.Hub]:
+    """A Hub on this machine, which huggingface_hub asks."""
+    with loopback.serve() as served:
+        loopback.direct(monkeypatch, served.url, tmp_path / "cache")
+        yield served
+
+
+def test_a_calibration_of_the_hub_is_fetched_once_and_of_its_revision(
+    nodes: dict[str, Any], flux: Any, hub: loopback.Hub, tmp_path: Path
+) -> None:
+    twenty, fifty = (zoo.calibration("scenes", steps).save(tmp_path / f"{steps}.json") for steps in ("20", "50"))
+    repository = hub.new("org/scenes", {"scenes-20.json": twenty.read_bytes()})
+    first = repository.refs["main"]
+    repository.commit({"scenes-50.json": fifty.read_bytes()})
+    node = nodes["PadecastCalibration"]
+    (model,) = call(node, model=flux, hub=f" hub:org/scenes@{first} ", computed=8)
+    with pytest.raises(InvalidPlan, match="this run has 8 steps, the plan 20"):
+        sample(model, Run(FLUX))
+    with pytest.raises(InvalidOption, match=r"scenes-20\.json.*scenes-50\.json"):
+        call(node, model=flux, hub="org/scenes", computed=10)
+    call(node, model=flux, hub="org/scenes", hub_file="scenes-50.json", computed=10)
+    asked = len(hub.asked)
+    call(node, model=flux, hub=f"org/scenes@{first}", computed=8)
+    assert not [path for method, path, _ in hub.asked[asked:] if method == "GET" and "/resolve/" in path]
+
+
+def test_what_is_not_on_the_hub_is_said_in_one_line(nodes: dict[str, Any], flux: Any, hub: loopback.Hub) -> None:
+    with pytest.raises(PadecastError, match="org/absent") as raised:
+        call(nodes["PadecastCalibration"], model=flux, hub="org/absent")
+    assert "Traceback" not in str(raised.value)
+
+
+def test_a_calibration_node_without_a_file_says_where_files_go(nodes: dict[str, Any], flux: Any) -> None:
+    with pytest.raises(ValueError, match="models/padecast"):
+        call(nodes["PadecastCalibration"], model=flux)
 
 
 def test_equal_images_and_others(nodes: dict[str, Any]) -> None:

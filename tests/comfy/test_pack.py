@@ -10,9 +10,12 @@ import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 import tomllib
+from PIL import Image
+from tests.comfy import workflows
 
 PACK = Path(__file__).parents[2] / "comfyui"
 LANGUAGES = ("en", "zh", "ja", "ko")
@@ -115,12 +118,73 @@ def test_every_node_has_a_page_of_help(schemas: dict[str, Any]) -> None:
     assert all(text.startswith("# padecast") for text in pages.values())
 
 
-def test_examples_use_nodes_of_comfyui_and_of_this_pack(schemas: dict[str, Any]) -> None:
-    for path in (PACK / "example_workflows").glob("*.json"):
-        workflow = json.loads(path.read_text(encoding="utf-8"))
-        types_ = {node["type"] for node in workflow["nodes"]}
-        assert {name for name in types_ if name.startswith("Padecast")} <= {*schemas}, path.name
-        assert path.with_suffix(".jpg").is_file(), f"{path.name} has no picture"
+CORE = {
+    *("CLIPLoader", "CLIPTextEncode", "Canny", "ConditioningZeroOut", "ControlNetApplyAdvanced", "ControlNetLoader"),
+    *("CreateVideo", "DualCLIPLoader", "EmptyHunyuanLatentVideo", "EmptySD3LatentImage", "FluxGuidance"),
+    *("ImageScaleToTotalPixels", "KSampler", "LoadImage", "MarkdownNote", "ModelSamplingSD3", "PreviewImage"),
+    *("SaveAnimatedWEBP", "SaveImage", "SaveVideo", "UNETLoader", "VAEDecode", "VAEEncode", "VAELoader"),
+}
+"""ComfyUI's own nodes that examples use; `make comfy-server` asks it for them."""
+
+
+def test_33_there_are_examples_of_images_clips_and_control() -> None:
+    wanted = {"demo_text_to_image", "demo_image_to_image", "demo_motion"}
+    real = {"flux_text_to_image", "flux_image_to_image", "flux_controlnet", "wan_text_to_video"}
+    assert {*workflows.NAMES} == wanted | real and {*workflows.DEMOS} == wanted
+
+
+@pytest.mark.parametrize("name", workflows.NAMES)
+def test_33_examples_use_nodes_of_comfyui_and_of_this_pack(schemas: dict[str, Any], name: str) -> None:
+    nodes = workflows.read(name)["nodes"]
+    assert {node["type"] for node in nodes} <= {*schemas} | CORE
+    assert {"Padecast", "PadecastReport"} <= {node["type"] for node in nodes}
+    assert not [node for node in nodes if "demo" not in name and node["type"].startswith("PadecastDemo")]
+
+
+@pytest.mark.parametrize("name", workflows.NAMES)
+def test_33_values_in_examples_are_those_of_the_nodes_inputs(schemas: dict[str, Any], name: str) -> None:
+    for node in workflows.nodes_of(workflows.read(name)):
+        values = workflows.values_of(node)
+        if node["type"] not in schemas:
+            continue
+        inputs = {each.id: each.options for each in schemas[node["type"]].inputs}
+        assert [each["name"] for each in node["inputs"]] == [*inputs], node
+        for key, value in values.items():
+            options = inputs[key]
+            assert value in options.get("options", [value]), (node["type"], key)
+            if "min" in options:
+                assert options["min"] <= value <= options["max"], (node["type"], key)
+
+
+@pytest.mark.parametrize("name", workflows.NAMES)
+def test_33_links_in_examples_join_what_is_there(name: str) -> None:
+    workflow = workflows.read(name)
+    nodes = {node["id"]: node for node in workflow["nodes"]}
+    for number, source, output, target, place, kind in workflow["links"]:
+        assert number in nodes[source]["outputs"][output]["links"]
+        assert nodes[target]["inputs"][place]["link"] == number
+        assert nodes[source]["outputs"][output]["type"] == nodes[target]["inputs"][place]["type"] == kind
+    ends = [each["link"] for node in nodes.values() for each in node["inputs"] if each["link"] is not None]
+    assert sorted(ends) == sorted(link[0] for link in workflow["links"])
+
+
+@pytest.mark.parametrize("name", workflows.NAMES)
+def test_33_nodes_in_examples_do_not_lie_on_one_another(name: str) -> None:
+    boxes = [
+        (node["pos"][0], node["pos"][1] - 30, node["pos"][0] + node["size"][0], node["pos"][1] + node["size"][1])
+        for node in workflows.read(name)["nodes"]
+    ]
+    for place, one in enumerate(boxes):
+        for other in boxes[place + 1 :]:
+            apart = one[2] <= other[0] or other[2] <= one[0] or one[3] <= other[1] or other[3] <= one[1]
+            assert apart, (one, other)
+
+
+@pytest.mark.parametrize("name", workflows.NAMES)
+def test_33_examples_have_a_picture_for_the_list_of_templates(name: str) -> None:
+    with Image.open(workflows.FOLDER / f"{name}.jpg") as picture:
+        assert picture.format == "JPEG" and min(picture.size) >= 300
+    assert (workflows.FOLDER / f"{name}.jpg").stat().st_size < 200_000
 
 
 def test_the_project_file_keeps_the_rules_of_the_registry() -> None:
@@ -129,6 +193,9 @@ def test_the_project_file_keeps_the_rules_of_the_registry() -> None:
     assert len(about["name"]) < 100 and "comfyui" not in about["name"].lower()
     assert about["version"].count(".") == 2 and about["license"] == {"text": "Apache-2.0"}
     assert comfy["DisplayName"] and comfy["requires-comfyui"]
+    assert "Repository" not in project.get("urls", {})  # until there is one
+    picture = ElementTree.parse(PACK / comfy["Icon"]).getroot()
+    assert picture.tag.endswith("svg") and picture.get("width") == picture.get("height") == "400"
     assert (PACK / "LICENSE").read_text() == (PACK.parent / "LICENSE").read_text()
 
 

@@ -21,7 +21,7 @@ from tests.fuzz.setups import BY_FEATURES, EXACT, FIXED, PLANS
 from tests.fuzz.trouble import PLACES, Stop
 from tests.fuzz.world import Member, World, is_deterministic
 
-SEQUENCES = int(os.environ.get("PADECAST_FUZZ_SEQUENCES", "100"))
+SEQUENCES = int(os.environ.get("PADECAST_FUZZ_SEQUENCES", "40"))
 FIRST_SEED = int(os.environ.get("PADECAST_FUZZ_SEED", "0"))
 A_TEST = 50  # sequences at most
 LENGTH = 8 if SEQUENCES > 100 else 4
@@ -239,6 +239,7 @@ def _unfrozen() -> Iterator[None]:
     yield
     gc.unfreeze()
     gc.collect()
+    gc.freeze()
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")

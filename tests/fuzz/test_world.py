@@ -33,6 +33,8 @@ def _thawed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for handle in list(ENABLED):
         handle.disable()
     gc.unfreeze()
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.mark.slow

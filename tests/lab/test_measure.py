@@ -135,6 +135,21 @@ def test_without_times_nothing_is_drawn_twice_and_the_figures_are_the_same(task:
     assert seen == ["uncached", "fora"] * 4
 
 
+def test_timed_once_the_uncached_run_is_drawn_once_for_all_and_the_figures_are_the_same(task: Task) -> None:
+    seen: list[str] = []
+    short = dataclasses.replace(task, steps=5)
+    whole = dataclasses.replace(short, memory={})
+    usual = measure(short, [Entry.of("fora")])
+    for _ in range(2):
+        once = measure(whole, [Entry.of("fora")], timed="once")
+        assert [r.psnr for r in once.results] == [r.psnr for r in usual.results]
+        assert all(r.calls_timed and r.seconds > 0 and r.speedup > 0 for r in once.results)
+        seen.append(str(once.results[0].seconds_range))
+    assert seen[0] == seen[1]  # the very same calls
+    with pytest.raises(padecast.InvalidOption, match="timed='twice'"):
+        measure(task, [Entry.of("fora")], timed="twice")
+
+
 def test_a_result_without_times_says_so_in_json_and_back(task: Task) -> None:
     result = measure(task, [Entry.of("fora")], timed=False).results[1]
     plain = strictly(json.dumps(finite(result.to_dict())))

@@ -13,7 +13,7 @@ from typing import Any
 import diffusers
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler, UniPCMultistepScheduler
-from tests.targets import cases_first, cases_image, cases_more, cases_video
+from tests.targets import cases_first, cases_image, cases_more, cases_newer, cases_video
 from tests.targets.case import noise
 from tests.tiny import quiet
 from torch import Tensor, nn
@@ -54,7 +54,9 @@ class Family:
 
 def model(name: str, variant: str = "", **changes: Any) -> nn.Module:
     """Build the transformer of a case, with some of its configuration changed."""
-    cases = [case for listed in (cases_first, cases_image, cases_more, cases_video) for case in listed.CASES]
+    cases = [
+        case for listed in (cases_first, cases_image, cases_more, cases_newer, cases_video) for case in listed.CASES
+    ]
     case = next(case for case in cases if (case.model, case.variant) == (name, variant))
     return dataclasses.replace(case, config={**case.config, **changes}).make()
 

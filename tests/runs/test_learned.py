@@ -205,13 +205,18 @@ def test_a_u_net() -> None:
     assert run.report.computed == 4
 
 
-def test_a_second_handle_and_a_second_process_use_what_the_first_has_learnt(tmp_path: Path) -> None:
-    pipe = piped()
-    with accelerate(pipe, "learned", computed=4, lessons=tmp_path):
-        sample(pipe)
+def test_a_second_handle_uses_what_the_first_has_learnt(tmp_path: Path) -> None:
+    with accelerate(piped(), "learned", computed=4, lessons=tmp_path) as run:
+        sample(run.pipe)
     with accelerate(piped(), "learned", computed=3, lessons=tmp_path) as run:
         sample(run.pipe)
     assert run.report.computed == 3
+
+
+@pytest.mark.slow  # a process that imports diffusers
+def test_a_second_process_uses_what_the_first_has_learnt(tmp_path: Path) -> None:
+    with accelerate(piped(), "learned", computed=4, lessons=tmp_path) as run:
+        sample(run.pipe)
     script = (
         "import sys, json; sys.path.insert(0, sys.argv[2])\n"
         "from tests.runs.test_learned import piped, sample\nimport padecast\n"

@@ -670,41 +670,6 @@ OTHER_CASES = (
 )
 
 
-def wan_animate2() -> dict[str, Any]:
-    from diffusers.models.transformers.transformer_wan_animate_2 import WanAnimate2KVCache
-
-    grid = torch.tensor([[FRAMES, HEIGHT // 2, WIDTH // 2]])
-    return {
-        "encoder_hidden_states": [noise(5, 16, seed=100)],
-        "condition_latents": [noise(5, FRAMES, HEIGHT, WIDTH, seed=101)],
-        "kv_cache": WanAnimate2KVCache(3),
-        "kv_cache_mode": "extract",
-        "seq_len": FRAMES * HEIGHT * WIDTH // 4,
-        "encoder_hidden_states_image": text(4, 1280, seed=102),
-        "offset_grid_sizes": grid,
-    }
-
-
-WAN_ANIMATE2_CASES = (
-    Case(
-        "WanAnimate2Transformer3DModel",
-        {
-            "text_len": 8,
-            "in_dim": 9,
-            "dim": 24,
-            "ffn_dim": 32,
-            "freq_dim": 16,
-            "text_dim": 16,
-            "out_dim": 4,
-            "num_heads": 2,
-            "num_layers": 3,
-        },
-        wan_animate2,
-        lambda seed: [noise(4, FRAMES, HEIGHT, WIDTH, seed=seed)],
-        variant="extract",
-    ),
-)
-
 CASES = (
     *WAN_CASES,
     *HUNYUAN_CASES,
@@ -713,5 +678,4 @@ CASES = (
     *KANDINSKY_CASES,
     *COSMOS_CASES,
     *OTHER_CASES,
-    *WAN_ANIMATE2_CASES,
 )

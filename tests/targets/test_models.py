@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from tests.representative import CLASSES, MODELS, representative
-from tests.targets import cases_first, cases_image, cases_more, cases_video
+from tests.targets import cases_first, cases_image, cases_more, cases_newer, cases_video
 from tests.targets.case import Case
 from tests.tiny import footprint
 from torch import Tensor, nn
@@ -24,7 +24,7 @@ from padecast.policies import Accumulated, FirstBlock, Plan, Policy, Rate
 
 CASES = [
     case
-    for cases in (cases_first, cases_image, cases_more, cases_video)
+    for cases in (cases_first, cases_image, cases_more, cases_newer, cases_video)
     for case in cases.CASES
     if case.model in targets.REGISTRY
 ]
@@ -37,6 +37,7 @@ LEVELS = (0.9, 0.7, 0.5, 0.3)
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:In CPU autocast"),  # Mochi asks for an autocast that a CPU has not
+    pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile"),  # AnyFlow's, on a CPU
     pytest.mark.filterwarnings("ignore:`FluxPosEmbed` is deprecated"),  # by the release that Chroma is in
 ]
 
@@ -52,6 +53,9 @@ class Hand:
 
     def locate(self, *_: Any) -> Tick:
         return Tick(self.total, Position.at(self.index, self.total), self.index == 0)
+
+    def nearest(self, levels: Any) -> Any:
+        return levels
 
     def reset(self) -> None:
         pass

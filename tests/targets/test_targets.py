@@ -26,8 +26,9 @@ class TestDescriptions:
 
     def test_the_pipelines_exist(self, name: str) -> None:
         named = [pipeline for pipeline in REGISTRY[name].pipelines if not pipeline.startswith("padecast")]
-        assert named or name in MODULAR
-        assert [pipeline for pipeline in named if not hasattr(diffusers, f"{pipeline}Pipeline")] == []
+        assert named
+        known = {pipeline.removesuffix("Pipeline") for pipeline in dir(diffusers)}
+        assert [pipeline for pipeline in named if pipeline not in known] == []
 
     def test_every_span_is_made_of_its_lists(self, name: str) -> None:
         target = REGISTRY[name]
@@ -36,10 +37,6 @@ class TestDescriptions:
 
     def test_it_says_on_what_it_is_tested(self, name: str) -> None:
         assert "random weights" in REGISTRY[name].tested
-
-
-MODULAR = {"Flux3Transformer2DModel"}
-"""Classes that occur in modular pipelines only."""
 
 
 def test_a_span_that_is_not_last_remembers_every_stream() -> None:
@@ -73,3 +70,38 @@ class TestFinding:
     def test_describing_anew(self, registry: dict[str, Target]) -> None:
         register(Target("DiTTransformer2DModel", {"blocks": BlockOutput(("hidden_states",), bare=True)}))
         assert find(dit()).blocks.keys() == {"blocks"}
+
+
+class TestNamesakes:
+    """A class of another library that has the name of a described one: ComfyUI has five, vLLM-Omni seventeen."""
+
+    def namesake(self, library: str = "comfy", base: type[nn.Module] = nn.Module) -> nn.Module:
+        def forward(self: nn.Module, x: object, timestep: object, context: object) -> object:
+            return x
+
+        module = f"{library}.ldm.qwen_image.model"
+        return type("QwenImageTransformer2DModel", (base,), {"forward": forward, "__module__": module})()
+
+    def test_it_is_not_taken_for_it(self) -> None:
+        with pytest.raises(UnsupportedModel, match="QwenImageTransformer2DModel of comfy is not that of diffusers"):
+            find(self.namesake())
+
+    def test_its_output_can_be_forecast(self) -> None:
+        assert find(self.namesake(), "output") == Target("QwenImageTransformer2DModel", {}, timestep="timestep")
+
+    def test_the_line_of_the_message_describes_it(self, registry: dict[str, Target]) -> None:
+        with pytest.raises(UnsupportedModel) as caught:
+            find(self.namesake("vllm_omni"))
+        exec("\n".join(line.strip() for line in str(caught.value).splitlines()[-3:]))
+        described = find(self.namesake("vllm_omni"))
+        assert (described.library, described.blocks.keys()) == ("vllm_omni", {"transformer_blocks"})
+        with pytest.raises(UnsupportedModel, match="of comfy is not"):
+            find(self.namesake("comfy"))
+        assert registry["QwenImageTransformer2DModel"].library == "diffusers"
+
+    def test_a_class_that_inherits_from_the_described_one_is_described(self) -> None:
+        assert find(self.namesake(base=type(dit()))) is REGISTRY["DiTTransformer2DModel"]
+
+    def test_a_description_without_a_library_serves_all(self, registry: dict[str, Target]) -> None:
+        target = register(Target("QwenImageTransformer2DModel", {"blocks": HIDDEN}))
+        assert find(self.namesake()) is target

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
+from padecast._noise import is_multistep
 from padecast.calibration.candidate import Candidate
 from padecast.calibration.choice import Choice, Effort, measure, search, settle, split
 from padecast.calibration.proposals import neighbours
 from padecast.calibration.statistic import Statistic
 from padecast.calibration.trials import Bench
+from padecast.forecasters import REGISTRY
+from padecast.hooks.retrace import suit
 from padecast.lessons import Planner
 from padecast.lessons.field import list_plans, noise_of_strides
 from padecast.policies import Plan
@@ -110,9 +114,12 @@ def plan_all(
     if noise is None or len(noise.sigmas) != len(strides) + 1:
         noise = noise_of_strides(strides)  # the scheduler tells no levels
     # What is tried decides; of a few looks, what guards the worse samples proposes better plans for the mean too.
-    planner = Planner(gram, noise, "low")
+    scheduler = bench.pipe.scheduler
+    usual = suit(REGISTRY.make(DAMPED), scheduler, retraced=True)
+    options: dict[str, Any] = {"forecaster": usual, "multistep": is_multistep(scheduler)}
+    planner = Planner(gram, noise, "low", **options)
     smaller, tries = allowance.shrink(budgets, len(bench.seeds), len(strides))
-    fields = list_plans(gram, planner, budgets, smaller.candidates)
+    fields = list_plans(gram, noise, "low", budgets, smaller.candidates, **options)
     fit, _ = split(bench.seeds)
     few = fit[: smaller.scouts]
     choices = {}

@@ -23,7 +23,7 @@ from padecast.memory.sketch import SIZE, sketch
 from padecast.policies import Always
 from padecast.session.observer import Observer
 from padecast.session.session import Session
-from padecast.targets.pipelines import models_of
+from padecast.targets.pipelines import is_bare, models_of
 
 EXACT_BYTES = 2**28
 """Residuals of a call are kept exactly up to this many bytes, and projected above."""
@@ -62,6 +62,7 @@ class Keeper(Observer):
         self.strides = [0.0] * total
         self._size: int | None = self._wanted
         self._residuals: dict[str, dict[int, Tensor]] = {}
+        self._numels: dict[str, dict[int, int]] = {}  # of the residuals, before they are projected
         self._models: dict[int, list[tuple[str, Tensor]]] = {}
         self._guided: dict[int, Tensor] = {}
         self._shares: list[Tensor] = []
@@ -102,6 +103,7 @@ class Keeper(Observer):
         self.numel = residual.shape[1]
         copy = (residual.float() if self._size == 0 else sketch(residual, self._size, self._seed)).cpu()
         self._residuals.setdefault(branch, {})[self.index] = copy
+        self._numels.setdefault(branch, {})[self.index] = self.numel
         self.bytes += copy.numel() * copy.element_size()
         self._branch = branch
 
@@ -140,6 +142,7 @@ class Keeper(Observer):
                 "Usual cause: image-to-image with a strength below 1, guidance that is switched off at some steps, or "
                 "a model that the call does not use.\nCalibrate a call that runs the whole schedule alike."
             )
+        self._check_sizes()
         branches = {
             f"{branch}{ending}": [halves[part] for halves in split]
             for branch, steps in self._residuals.items()
@@ -159,6 +162,20 @@ class Keeper(Observer):
             )
             for place in range(size)
         ]
+
+    def _check_sizes(self) -> None:
+        """Raise if the residuals of a branch have not one size, so that they have no inner products."""
+        for branch, numels in self._numels.items():
+            sizes = [numels[index] for index in range(self.total)]
+            other = next((index for index, size in enumerate(sizes) if size != sizes[-1]), None)
+            if other is not None:
+                raise InvalidOption(
+                    f"the residual of step {other} on {branch!r} has {sizes[other]} numbers, and that of step "
+                    f"{self.total - 1} has {sizes[-1]}: they cannot be compared.\n"
+                    "Usual cause: a first step that fills a cache of keys and values (Qwen-Image 2.1, FLUX.2 klein "
+                    "with references). Calibrate calls without it, pipe(..., use_kv_cache=False), or take a method "
+                    'without calibration: accelerate(pipe, "learned")'
+                )
 
     def statistic(self, samples: int) -> Statistic:
         """Take the inner products of all samples together; see :meth:`statistics`."""
@@ -187,7 +204,7 @@ def watching(pipe: Any, span: str = "output", size: int | None = None, seed: int
         InvalidOption: If the pipeline has no scheduler.
     """
     models = models_of(pipe)
-    if isinstance(pipe, nn.Module) or getattr(pipe, "scheduler", None) is None:
+    if is_bare(pipe) or getattr(pipe, "scheduler", None) is None:
         raise InvalidOption(
             f"a {type(pipe).__name__} without a scheduler cannot be calibrated: plans belong to a schedule.\n"
             "Give the whole pipeline."

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from padecast.session.grid import Grid
-from padecast.targets.pipelines import fingerprint, guidance_of, models_of
+from padecast.targets.pipelines import fingerprint, guidance_of, is_bare, models_of
 
 TOLERANCE = 1e-3
 """How far noise levels may lie apart, as a share of the largest."""
@@ -154,7 +154,7 @@ def differences(
     if total is not None:
         rows.append(("steps", total, schedule.steps))
         scheduler = getattr(pipe, "scheduler", None)
-        if scheduler is not None and not isinstance(pipe, nn.Module):
+        if scheduler is not None and not is_bare(pipe):
             rows.append(("scheduler", type(scheduler).__name__, schedule.scheduler))
             rows += _settings(settings_of(scheduler), schedule.settings)
             rows.append(("first step", getattr(scheduler, "begin_index", None) or 0, 0))

@@ -46,7 +46,7 @@ class Provenance:
                 "python": platform.python_version(),
                 **{package: _version(package) for package in PACKAGES},
             },
-            device=device_name(getattr(pipe, "device", None)),
+            device=device_name(place_of(pipe)),
             threads=torch.get_num_threads(),
             date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             command=" ".join([Path(sys.argv[0]).name, *map(_portable, sys.argv[1:])]),
@@ -75,6 +75,12 @@ def commit(folder: Path) -> str | None:
     head = _git(folder, "rev-parse", "HEAD")
     changed = _git(folder, "status", "--porcelain", "--untracked-files=no", ".")
     return f"{head}+" if head and changed else head
+
+
+def place_of(pipe: Any) -> Any:
+    """Return the device that a pipeline runs on, also where its weights are kept elsewhere; ``None`` without one."""
+    place = getattr(pipe, "_execution_device", None)
+    return getattr(pipe, "device", None) if place is None else place
 
 
 def device_name(device: Any = None) -> str:

@@ -6,6 +6,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any
 
 import typer
@@ -65,6 +66,43 @@ class Command(Plain, TyperCommand):
     """One command."""
 
 
+class Later(TyperCommand):
+    """A command that is imported when it is used.
+
+    Args:
+        name: As it is typed.
+        summary: What the list of commands says of it.
+        load: Imports it.
+    """
+
+    def __init__(self, name: str, summary: str, load: Callable[[], Any]) -> None:
+        super().__init__(name, help=summary)
+        self._load = load
+
+    @cached_property
+    def command(self) -> Any:
+        """The command itself."""
+        return self._load()
+
+    def make_context(self, *args: Any, **more: Any) -> Any:
+        """Hand over to the command."""
+        return self.command.make_context(*args, **more)
+
+    @property
+    def params(self) -> Any:
+        """Its parameters."""
+        return self.command.params
+
+    @params.setter
+    def params(self, value: Any) -> None:
+        """Leave what it is made with: it has its own."""
+
+    @property
+    def commands(self) -> Any:
+        """Its commands, if it is a group."""
+        return self.command.commands
+
+
 class Commands(Plain, TyperGroup):
     """The commands, with errors as messages instead of tracebacks, and an exit code for each kind."""
 
@@ -113,7 +151,14 @@ def pipeline_errors() -> Iterator[None]:
             raise UnwritableFile(
                 f"the disk is full: {type(error).__name__}: {error}.\nMake room, and give the same command again."
             ) from error
-        raise Failure(f"the pipeline stopped with {type(error).__name__}: {error}") from error
+        remedy = OUT_OF_MEMORY if type(error).__name__ == "OutOfMemoryError" else ""
+        raise Failure(f"the pipeline stopped with {type(error).__name__}: {error}{remedy}") from error
+
+
+OUT_OF_MEMORY = (
+    "\nUsual cause: a model that is larger than the GPU. Keep weights in host memory: --offload model, or --offload "
+    "group, which takes least; or draw less at once: --size 768x768, --frames 17, --batch 1"
+)
 
 
 @contextmanager

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-
-import torch
-from torch import Tensor, nn
+from typing import TYPE_CHECKING
 
 from padecast.files.reading import check_file, damaged
 from padecast.files.text import line
 from padecast.files.writing import write
+
+if TYPE_CHECKING:  # files are read by commands that need no torch, which takes seconds to import
+    import torch
+    from torch import Tensor, nn
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], words: Mapping[str, str] | None = None) -> Path:

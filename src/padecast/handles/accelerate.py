@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, ParamSpec
 
 import torch
-from torch import nn
 
 from padecast import forecasters, policies
 from padecast._errors import InvalidOption, check
@@ -18,13 +17,14 @@ from padecast._options import check_option
 from padecast.forecasters import Forecaster
 from padecast.handles.handle import Handle, handles_on
 from padecast.handles.learning import Learning, check_learnable, library_of
-from padecast.handles.selection import Planned, Selection, read_source
+from padecast.handles.selection import Planned, Selection, leave_out, read_source
 from padecast.lessons import Library
 from padecast.memory.ring import Storage
 from padecast.methods import DEFAULT, Method, check_part
 from padecast.methods import method as named
 from padecast.policies import Learned, Policy
 from padecast.report import Report
+from padecast.targets.pipelines import is_bare
 
 NUMBERS = ("computed", "speedup", "decibels")
 """What a calibration can be wished for."""
@@ -61,7 +61,8 @@ def accelerate(
         speedup: Of a calibration, the plan with the most computed steps that makes the denoiser so much faster.
         decibels: Of a calibration, the plan with the fewest computed steps and at least this PSNR on its samples.
         otherwise: The method of runs that no calibration was made for, which forecasts what the calibrations do. By
-            default such a run is an error.
+            default such a run is an error. It serves runs of calibrations without a plan for the wish too, if any has
+            one.
         policy: When to compute, in place of the method's.
         forecaster: With which weights to forecast, in place of the method's.
         span: What of the model is forecast, in place of the method's: ``"output"`` is what it returns, ``"full"`` what
@@ -112,6 +113,7 @@ def accelerate(
     selection: Selection | None = None
     if calibrations := _calibrations(method, pipe, wishes):
         _refuse_span(span)
+        calibrations = calibrations if otherwise is None else leave_out(calibrations, wishes)
         methods = tuple(
             replace_parts(calibration.method(**wishes), policy, forecaster, None) for calibration in calibrations
         )
@@ -297,7 +299,7 @@ def _refuse(wishes: dict[str, Any], method: object) -> None:
 
 def _check_steps(pipe: Any, steps: int | None, policy: Policy, *, is_choice: bool) -> None:
     """Raise if the number of steps that was given is none, contradicts a plan, or would not be looked at."""
-    bare = isinstance(pipe, nn.Module)
+    bare = is_bare(pipe)
     if steps is None:
         check(not (bare and is_choice), "steps", None, "how many steps a run of the transformer has, such as steps=20")
         return

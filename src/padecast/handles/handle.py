@@ -32,7 +32,7 @@ from padecast.report.display import block
 from padecast.session.observer import Observer
 from padecast.session.record import NOTES
 from padecast.session.session import Session
-from padecast.targets.pipelines import models_of
+from padecast.targets.pipelines import attributes_of, is_bare, models_of
 
 ENABLED: weakref.WeakSet[Handle] = weakref.WeakSet()  # a handle lives as long as the models that it is attached to
 LOG = logging.getLogger("padecast")
@@ -78,7 +78,7 @@ class Handle(Listener):
         self.hears_calls = any(each.retrace for each in self._every)
         self._steps, self._measure, self._storage, self._group = steps, measure, storage, group
         self._attachments: list[Attachment] = []
-        self._pipeline = None if isinstance(pipe, nn.Module) else pipe
+        self._pipeline = None if is_bare(pipe) else pipe
         self._switch = Switch()
         self._layers: list[Layer] = []  # on the pipeline, which tells by its last act that a run is over
         self._retrace: Retrace | None = None
@@ -213,7 +213,7 @@ class Handle(Listener):
     def _check_free(self) -> None:
         models = set(models_of(self.pipe))
         for other in handles_on():
-            bare = isinstance(self.pipe, nn.Module) or isinstance(other.pipe, nn.Module)
+            bare = is_bare(self.pipe) or is_bare(other.pipe)
             if other.pipe is self.pipe or (bare and models & set(models_of(other.pipe))):
                 raise _already(self.pipe, other)
 
@@ -274,7 +274,7 @@ class Handle(Listener):
         ENABLED.discard(self)
 
     def _attach(self, model: nn.Module, agreement: Agreement) -> Attachment:
-        pipeline = None if isinstance(self.pipe, nn.Module) else self.pipe
+        pipeline = None if is_bare(self.pipe) else self.pipe
         if getattr(pipeline, "scheduler", None) is None and self._length() is None:
             raise InvalidOption(
                 f"a {type(self.pipe).__name__} without a scheduler does not say how many steps a run has.\n"
@@ -442,8 +442,9 @@ def _is_like(pipeline: Any, original: Any) -> bool:
     """Whether a pipeline may be another's copy with a scheduler of its own: it has its class and all of its models."""
     if type(pipeline) is not type(original):
         return False
-    models = {name: part for name, part in vars(original).items() if isinstance(part, nn.Module)}
-    return all(vars(pipeline).get(name) is part for name, part in models.items())
+    models = {name: part for name, part in attributes_of(original).items() if isinstance(part, nn.Module)}
+    held = attributes_of(pipeline)
+    return all(held.get(name) is part for name, part in models.items())
 
 
 def _look_at_enabled() -> list[Handle]:
@@ -481,11 +482,13 @@ def check_unused(pipe: Any) -> None:
 
 
 def _already(pipe: Any, other: Handle) -> AlreadyAccelerated:
-    model, is_same = isinstance(other.pipe, nn.Module), other.pipe is pipe
+    model, is_same = is_bare(other.pipe), other.pipe is pipe
     first = ("model" if is_same else "pipe.transformer") if model else "pipe"
     return AlreadyAccelerated(
         f"this {type(pipe).__name__} is accelerated already, by {other.method.name!r}.\n"
-        f"Usual cause: a cell or a request handler that ran twice. Switch the first one off: padecast.disable({first})"
+        "Usual cause: a cell or a request handler that ran twice. "
+        f"Switch the first one off: padecast.disable({first})\n"
+        "Requests that come at once take a lock around the block and the call, or a pipeline each."
     )
 
 

@@ -62,6 +62,30 @@ def read_source(text: str, pipe: Any, wishes: dict[str, Any]) -> tuple[Planned, 
     return tuple(fitting)
 
 
+def leave_out(calibrations: Sequence[Planned], wishes: dict[str, Any]) -> tuple[Planned, ...]:
+    """Return the calibrations that have a plan for a wish; what serves other runs serves those of the rest too.
+
+    Args:
+        calibrations: At least one.
+        wishes: What :meth:`Planned.method` is asked for.
+
+    Raises:
+        InvalidOption: If none has such a plan.
+    """
+    refusals: list[InvalidOption] = []
+    left: list[Planned] = []
+    for calibration in calibrations:
+        try:
+            calibration.method(**wishes)
+        except InvalidOption as error:
+            refusals.append(error)
+        else:
+            left.append(calibration)
+    if not left:
+        raise refusals[0]
+    return tuple(left)
+
+
 @dataclass(frozen=True)
 class Selection:
     """Calibrations of one model, of which every run takes the one that was made for it.
@@ -115,7 +139,8 @@ class Selection:
         if total is None or self.otherwise is not None:
             return self.otherwise
         if len(refusals) == 1:
-            raise refusals[0]
+            remedy = 'accelerate(pipe, calibration, ..., otherwise="tc-pade")'
+            raise CalibrationMismatch(f"{refusals[0]}\n(d) say what serves other runs:  {remedy}")
         raise CalibrationMismatch(_explain_refusals(total, [method.policy.length for method in self.methods], refusals))
 
 

@@ -18,6 +18,7 @@ from padecast.hooks.callers import Caller, caller_of
 from padecast.hooks.conditions import conditions_of
 from padecast.hooks.copies import plain_copies
 from padecast.hooks.counting import Tick
+from padecast.hooks.guiders import layers_on_guiders
 from padecast.hooks.hook import Hook, outside_of_graphs
 from padecast.hooks.latents import features_of, on_grid, size_of
 from padecast.hooks.passage import Passage
@@ -160,7 +161,7 @@ class Attachment:
         ]
         if hasattr(self.model, "cache_context"):
             layers.append(Intercept(self.model, "cache_context", self._listen))
-        layers += span.layers(self._here)
+        layers += [*layers_on_guiders(self.clock.pipeline, self.model, self._here), *span.layers(self._here)]
         for number, stack in enumerate(self._stacks):
             passage = Passage(stack, number, len(self._stacks) > 1, self._here, self._probe)
             for place, part in enumerate(stack.parts):
@@ -231,22 +232,25 @@ class Attachment:
         if caller.pipeline is not self.clock.pipeline and not caller.is_by_hand:
             self._listener.leave_alone(caller, named.get(self.target.timestep))
             return
+        if self.target.is_aside(named):
+            return
         asks_gradient = torch.is_grad_enabled() and self._asks_gradient(named)
         if asks_gradient and self.model.training and self._tracks.latest.is_over:
             return  # training, and no step of a run
         if self.is_busy():
             self._tracks.latest.conflict = True  # the other run is spoilt too, and hears of it at the end of its call
             raise collision()
-        context = self._here.context
+        context, timestep = self._here.context, named.get(self.target.timestep)
         arrival = Arrival(
             named,
             named.get(self._parameters[0]),
-            named.get(self.target.timestep),
+            self.clock.nearest(timestep) if self.target.levels else timestep,
             context,
-            None if context is None else str(context.name),
+            self._here.guided if context is None else str(context.name),
             conditions_of(named, (self._parameters[0], self.target.timestep)),
             caller,
             asks_gradient,
+            self.target.is_filling(named),
         )
         if self._threads.overtaken:
             self._check_overtaken(arrival)
@@ -263,7 +267,8 @@ class Attachment:
             session = self._session_at(track, tick, caller)
             if session is None or tick.position is None:
                 return
-            branch = track.branches.find(arrival.name, arrival.conditions, arrival.latents, tick.position.index)
+            index, terms = tick.position.index, (arrival.name, arrival.conditions, arrival.latents)
+            branch = track.branches.find(*terms, index, arrival.fills)
             if branch is None:
                 session.insist("unclear", [arrival.name or ""])
                 return
@@ -325,7 +330,7 @@ class Attachment:
             session.observe(on_grid(features_of(arrival.latents), arrival.named))
         stop = stopwatch(arrival.device)
         # The oracle computes and hands on something else, and a probe is not asked before the first part is reached.
-        certain = arrival.asks_gradient or session.records[-1].computed
+        certain = bool(arrival.insists) or session.records[-1].computed
         computes = certain and not session.replays and self._probe is None
         if len(self._stacks) == 1:
             passes = [Pass(branch, branch)]
@@ -334,10 +339,10 @@ class Attachment:
         # A graph cannot stop to decide: the forecast is made ready now, and is an input of the graph.
         if self._is_traced and not computes and self._probe is None and len(passes) == 1:
             passes[0].ready = session.branch(branch).ready()
-        if arrival.asks_gradient:
-            session.insist("gradient", [way.key for way in passes])
+        if arrival.insists:
+            session.insist(arrival.insists, [way.key for way in passes])
         shape = tuple(getattr(arrival.latents, "shape", ()))
-        return Call(session, stop, passes, computes, shape, arrival.asks_gradient)
+        return Call(session, stop, passes, computes, shape, bool(arrival.insists))
 
     # The run that a call belongs to ------------------------------------------------------------------------------
 

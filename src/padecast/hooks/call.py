@@ -31,6 +31,7 @@ class Arrival:
         conditions: Its arguments that say what to draw.
         caller: Who makes it.
         asks_gradient: Whether the output is to have a gradient.
+        fills: Whether it fills a cache of keys and values, and so has to run the blocks.
     """
 
     named: dict[str, Any]
@@ -41,6 +42,12 @@ class Arrival:
     conditions: tuple[Condition, ...]
     caller: Caller
     asks_gradient: bool
+    fills: bool = False
+
+    @property
+    def insists(self) -> str:
+        """Why nothing may be forecast, by the word of a note; nothing if it may be."""
+        return "gradient" if self.asks_gradient else "cache" if self.fills else ""
 
     @property
     def device(self) -> torch.device | None:
@@ -82,7 +89,7 @@ class Call:
         passes: How it goes through every stack.
         computes: Whether it is known that every stack is computed.
         latents: Shape of the model's first argument, if that is a tensor.
-        asks_gradient: Whether the output is to have a gradient, so that nothing may be forecast.
+        insists: Whether nothing may be forecast: the output is to have a gradient, or the blocks fill a cache.
         stream_rows: Which rows count in the block list that was begun last.
         seen: What a probe saw of it. A graph keeps what is written here, and would lose it elsewhere.
         looks: Whether a probe looks at it still.
@@ -94,7 +101,7 @@ class Call:
     passes: list[Pass]
     computes: bool = False
     latents: tuple[int, ...] = ()
-    asks_gradient: bool = False
+    insists: bool = False
     stream_rows: Known = field(default_factory=dict)
     seen: Streams | None = None
     looks: bool = True
@@ -130,9 +137,11 @@ class Here(threading.local):
     Args:
         call: The call that it is in.
         context: What its pipeline says of its calls.
+        guided: Which prediction its guider makes.
         hooked: Whether a hook has told of the call that its ``forward`` begins.
     """
 
     call: Call | None = None
     context: Said | None = None
+    guided: str | None = None
     hooked: bool = False

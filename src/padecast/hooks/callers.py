@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 
+from padecast.targets.pipelines import attributes_of
+
 HOLDERS = 3
 """References to a dictionary of variables that a frame has made: its own, a variable's and an argument's."""
 LIBRARIES = tuple(str(Path(file).parent) for file in (__file__, str(torch.__file__)))
@@ -54,7 +56,7 @@ def caller_of(pipeline: Any, model: Any) -> Caller:
             if owner is pipeline is not None:
                 return Caller(pipeline, id(frame), site)
             if owner is not model and callable(owner) and _is_pipeline_of(owner, model):
-                is_part = any(value is owner for value in getattr(pipeline, "__dict__", {}).values())
+                is_part = any(value is owner for value in attributes_of(pipeline).values())
                 return Caller(pipeline if is_part else owner, id(frame), site)
         frame = frame.f_back
     return Caller(None, first, site)
@@ -120,7 +122,7 @@ def _self_of(
 
 
 def _is_pipeline_of(owner: Any, model: Any) -> bool:
-    attributes = getattr(owner, "__dict__", {})
-    return "scheduler" in attributes and any(
-        value is model or getattr(value, "_orig_mod", None) is model for value in attributes.values()
+    # Asked of everything on the stack, so the cheap question goes first.
+    return "scheduler" in getattr(owner, "__dict__", ()) and any(
+        value is model or getattr(value, "_orig_mod", None) is model for value in attributes_of(owner).values()
     )

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 VARYING = re.compile(
-    r"timestep|sigma|noise|control|residual|latent|guidance|scale|(?<!encoder_)hidden_states$|^sample$"
+    r"timestep|sigma|noise|control|cache|residual|latent|guidance|scale|(?<!encoder_)hidden_states$|^sample$"
     r"|(vision|sound|action|audio|video)_tokens$"
 )
 """Arguments of a model that change from step to step on one branch, by parts of their names."""
@@ -97,6 +97,7 @@ class Branch:
         conditions: What its latest call was given.
         index: The step of its latest call.
         sketch: Some elements of that call's latents, where they lie.
+        fills: Whether that call filled a cache, so that the next one is given less.
     """
 
     name: str
@@ -104,6 +105,7 @@ class Branch:
     conditions: tuple[Condition, ...]
     index: int = -1
     sketch: Tensor | None = None
+    fills: bool = False
 
     def agrees(self, context: str | None, conditions: tuple[Condition, ...], read: bool, wait: bool) -> bool:
         """Whether a call is conditioned as this branch is; see :meth:`Condition.agrees`."""
@@ -147,7 +149,9 @@ class Branches:
         """Whether one of the branches was called at a step, as its latest."""
         return any(branch.index == index for branch in self._branches)
 
-    def find(self, context: str | None, conditions: tuple[Condition, ...], latents: Any, index: int) -> Branch | None:
+    def find(
+        self, context: str | None, conditions: tuple[Condition, ...], latents: Any, index: int, fills: bool = False
+    ) -> Branch | None:
         """Return the branch of a call at a step, a new one if it is conditioned as none before.
 
         Args:
@@ -155,6 +159,8 @@ class Branches:
             conditions: What the call is given.
             latents: What the call is to denoise.
             index: The step.
+            fills: Whether the call fills a cache of keys and values. What is in it is not given to the next call, whose
+                conditioning is the same for all that.
 
         Returns:
             Nothing if it cannot be told which of several it is, or if there are too many.
@@ -173,9 +179,12 @@ class Branches:
         if len(alike) + len(served) > 1 and alike:
             continued = nearest(alike, sketch)
         else:
-            continued = alike[0] if alike else self._begin(context, conditions)
+            filled = [branch for branch in waiting if branch.fills and branch.context == context]
+            candidates = alike or filled
+            continued = candidates[0] if candidates else self._begin(context, conditions)
         if continued is not None:
             continued.conditions, continued.index, continued.sketch = conditions, index, sketch
+            continued.fills = fills
         return continued
 
     def leave(self, branch: Branch) -> Branches:

@@ -81,7 +81,7 @@ class Passage:
             looked = self._probe.look(call, forward, args, kwargs)
             session.observe(looked, matching(stack.read_rows(args, kwargs), looked))
         way.begun, branch = True, session.branch(way.key)
-        if not call.asks_gradient:
+        if not call.insists:
             way.forecast = branch.forecast(inputs, self._which, partial(stack.source, args, kwargs))
             way.patches = branch.is_patched
         if way.forecast is None and not stack.remembers_inputs:

@@ -168,6 +168,14 @@ class Clock:
         # By identity: set_timesteps makes a new tensor, also for a schedule that equals the one before.
         return self._grid is not self.grid
 
+    def nearest(self, levels: Any) -> Any:
+        """Return, of the noise levels of several streams, the one where the scheduler stands."""
+        if not self.has_grid or not isinstance(levels, Tensor) or levels.numel() < 2:
+            return levels
+        scheduler, flat = self.pipeline.scheduler, levels.flatten()
+        place = getattr(scheduler, "step_index", None) or getattr(scheduler, "begin_index", None) or 0
+        return flat[(flat - self.grid[min(place, len(self.grid) - 1)].to(flat)).abs().argmin()]
+
     def locate(self, timestep: Any, context: Any, by_hand: bool = False, site: Any = None, size: float = 0) -> Tick:
         """Place one call in the scheduler's grid.
 

@@ -44,6 +44,8 @@ IMAGES = 30 * 2**20
 Memory = dict[str, dict[Any, Any]]
 """What cells that are done one after the other need not draw twice; begin with an empty one."""
 UNCACHED_NAME = UNCACHED.name
+Enter = Callable[[Task], Entry]
+"""Puts a method together for a task."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ class Cell:
         repeats: How often every call is timed.
         shown: Samples whose images are kept.
         flops: Whether operations are counted.
-        timed: Whether times are taken.
+        timed: Whether times are taken; see :func:`padecast.lab.measure.measure`.
         metrics: Names of metrics of published networks; see :mod:`padecast.lab.pretrained`.
         option: The option that a sweep turns.
         origin: Digest of weights, of the method with all of its options, or of the calibration, so that a cell that
@@ -80,7 +82,7 @@ class Cell:
     repeats: int = 1
     shown: int = 8
     flops: bool = True
-    timed: bool = True
+    timed: bool | str = True
     metrics: tuple[str, ...] = ()
     option: str = ""
     origin: str = ""
@@ -147,7 +149,11 @@ def cells(experiment: Experiment) -> list[Cell]:
 
 
 def run(
-    cell: Cell, load: Callable[[Source], Any], progress: Progress | None = None, memory: Memory | None = None
+    cell: Cell,
+    load: Callable[[Source], Any],
+    progress: Progress | None = None,
+    memory: Memory | None = None,
+    enter: Enter | None = None,
 ) -> dict[str, Any]:
     """Do one piece of work.
 
@@ -156,6 +162,7 @@ def run(
         load: Returns its pipeline; asked once.
         progress: Told a word after every call.
         memory: Handed from one cell to the next; nothing is remembered by default.
+        enter: Returns what is measured, tuned and taught, for a cell whose words name no method that is registered.
 
     Returns:
         What goes to its file: plain data.
@@ -165,7 +172,7 @@ def run(
     """
     pipe = load(cell.source)
     task = cell.task(pipe, memory)
-    document = _portrait(cell, task) if cell.kind == "portrait" else _measure(cell, task, progress)
+    document = _portrait(cell, task) if cell.kind == "portrait" else _measure(cell, task, progress, enter)
     provenance = dataclasses.asdict(Provenance.of(pipe))
     plain: dict[str, Any] = finite(
         {"kind": KIND, "schema": SCHEMA, "cell": cell.configuration, "provenance": provenance, **document}
@@ -242,8 +249,8 @@ def _tune(cell: Cell, task: Task) -> Entry:
     return tune(task.tuning(), entry, cell.wanted)
 
 
-def _measure(cell: Cell, task: Task, progress: Progress | None) -> dict[str, Any]:
-    entry = _tune(cell, task)
+def _measure(cell: Cell, task: Task, progress: Progress | None, enter: Enter | None) -> dict[str, Any]:
+    entry = _tune(cell, task) if enter is None else enter(task)
     if entry.refusal:
         return {"settings": task.settings(), "refusal": dataclasses.asdict(Refusal.of(entry))}
     compared = measure(task, [entry], repeats=cell.repeats, flops=cell.flops, timed=cell.timed, progress=progress)

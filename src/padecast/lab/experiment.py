@@ -36,6 +36,7 @@ from padecast import files
 from padecast._errors import DamagedFile, InvalidOption, PadecastError, check, unknown
 from padecast.lab._tables import Numbers, of_key, of_table
 from padecast.lab.calls import Sampling
+from padecast.lab.measure import check_timed
 from padecast.lab.pretrained import check_metrics
 from padecast.lab.runner import Entry, Task
 from padecast.lab.scores import check_known
@@ -152,7 +153,8 @@ class Experiment:
         repeats: How often every call is timed. Default 1.
         shown: Samples whose images are kept. Default 8.
         flops: Whether operations are counted. Default true.
-        timed: Whether times are taken, for which the uncached run is repeated in every cell. Default true.
+        timed: Whether times are taken, for which the uncached run is repeated in every cell. Default true; ``"once"``
+            takes them of uncached runs that all cells share, where a run is dear and the machine does nothing else.
         metrics: Metrics of published networks, such as ``lpips``; see :mod:`padecast.lab.pretrained`. None by default.
         sweeps: Options that are turned.
         portraits: What is recorded step by step.
@@ -172,7 +174,7 @@ class Experiment:
     repeats: int = 1
     shown: int = 8
     flops: bool = True
-    timed: bool = True
+    timed: bool | str = True
     metrics: tuple[str, ...] = ()
     sweeps: tuple[Sweep, ...] = ()
     portraits: Portraits = field(default_factory=Portraits)
@@ -186,6 +188,7 @@ class Experiment:
         _check_names("settings", [setting.name for setting in self.settings])
         for name in ("repeats", "shown", "batch"):
             check(1 <= getattr(self, name) <= CALLS, name, getattr(self, name), f"1 to {CALLS}")
+        check_timed(self.timed)
         check(self.size <= CELLS, "cells", self.size, f"at most {CELLS}: fewer methods, values or numbers of steps")
         for place, source in enumerate(self.pipelines):
             with of_key(f"pipelines[{place}]"):

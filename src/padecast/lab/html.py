@@ -27,7 +27,7 @@ BUSY = 1.5
 COLUMNS, AMPLIFIED = 8, 4.0
 
 
-def page(documents: Iterable[dict[str, Any]], title: str = "") -> str:
+def page(documents: Iterable[dict[str, Any]], title: str = "", template: str = "report.html", **further: Any) -> str:
     """Return a page that shows finished cells.
 
     Everything in it comes from the cells, is escaped, and is embedded: it loads nothing.
@@ -36,6 +36,8 @@ def page(documents: Iterable[dict[str, Any]], title: str = "") -> str:
         documents: As :func:`padecast.lab.cells.run` returned them, or :meth:`padecast.lab.shelf.Shelf.documents` reads
             them.
         title: Of the page.
+        template: A file in ``templates``.
+        further: What the template shows besides.
 
     Raises:
         MissingPackage: If jinja2 or matplotlib is not installed.
@@ -51,12 +53,13 @@ def page(documents: Iterable[dict[str, Any]], title: str = "") -> str:
     )
     book = chapters(documents)
     shown = [_chapter(chapter, place) for place, chapter in enumerate(book)]
-    text: str = environment.get_template("report.html").render(
+    text: str = environment.get_template(template).render(
         title=title or "padecast report",
         version=__version__,
         chapters=shown,
         provenances=_provenances(book),
         sliders={chapter["id"]: chapter["slider"] for chapter in shown if chapter["slider"]},
+        **further,
     )
     return text
 
@@ -96,6 +99,8 @@ def _table(chapter: Chapter, nfe: int | None, comparison: Comparison | None) -> 
         "title": "as written" if nfe is None else f"{nfe} of {chapter.settings['steps']} steps computed",
         "scores": scores,
         "timed": any(result.calls_timed for result in results),
+        "counted": any(result.flops_share is not None for result in results),
+        "held": any(result.peak_bytes for result in results),
         "rows": [_row(result, scores) for result in results],
         "refusals": [refusal for refusal in chapter.refusals if refusal.wanted == nfe],
         "busy": results[0].seconds_range if busy else None,
@@ -110,6 +115,8 @@ def _row(result: Result, scores: list[str]) -> dict[str, Any]:
         "psnr": [] if exact else [f"{value:.2f}" for value in (result.psnr.mean, result.psnr.p5, result.psnr.worst)],
         "ssim": "" if exact else f"{result.ssim.mean:.4f}",
         "scores": [f"{result.scores[name]:.3f}" if name in result.scores else "" for name in scores],
+        "seconds": f"{result.seconds:.3g}" if result.calls_timed else "",
+        "held": f"{result.peak_bytes / 2**30:.1f}" if result.peak_bytes else "",
         "wall": "" if exact or not result.calls_timed else f"{result.speedup:.2f}x",
         "denoiser": "" if exact or not result.calls_timed else f"{result.denoiser_speedup:.2f}x",
         "ideal": "" if exact else f"{result.ideal:.2f}x",
@@ -146,7 +153,7 @@ def _pictures(chapter: Chapter, compared: dict[int | None, Comparison | None]) -
     names, pictures = chapter.names, list[dict[str, Any]]()
 
     def draw(caption: str, picture: Callable[[BytesIO], Any]) -> None:
-        pictures.append({"caption": caption, **_embed(picture)})
+        pictures.append({"caption": caption, **embed(picture)})
 
     if chapter.cells:
         draw("Fidelity over computed steps", lambda file: trends.tradeoff(chapter.results, file, named=names))
@@ -206,7 +213,7 @@ def _order(cell: dict[str, Any]) -> tuple[float, float]:
     return cell["result"]["wanted"] or 0, -cell["result"]["psnr"]["mean"]
 
 
-def _embed(picture: Callable[[BytesIO], Any]) -> dict[str, Any]:
+def embed(picture: Callable[[BytesIO], Any]) -> dict[str, Any]:
     """Draw a picture; returns it in base 64, and its width on the page, where an inch has 100 dots."""
     with BytesIO() as file:
         picture(file)

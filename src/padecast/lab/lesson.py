@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from padecast.lab._canvas import COLOURS, FAINT, INK, figure_of, write
+from padecast.lab._canvas import COLOURS, DPI, FAINT, INK, Place, figure_of, write
 from padecast.lab._canvas import label as as_text
 from padecast.lab._canvas import title as write_title
 from padecast.lab._extras import need
@@ -21,6 +20,8 @@ SIDE, STEP, NORMS, ROW, GAP = 5.6, 0.28, 0.95, 0.27, 0.16  # inches: most of the
 SHARES = (0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6)
 """Numbers of computed steps whose plans are drawn unless others are asked for, as shares of the steps."""
 TICKS, MOST = 10, 6
+LABEL = 0.42
+"""Inches of a noise level in figures."""
 MARKS = (-0.9, -0.5, 0.0, 0.5, 0.8, 0.9, 0.95, 0.99, 0.999, 0.9999, 0.99999)
 """Correlations that are marked beside the colours."""
 GREY = "#666666"
@@ -52,8 +53,8 @@ def propose(lesson: Lesson, look: Look, budgets: Sequence[int] = (), objective: 
 
 
 def draw_lesson(
-    lesson: Lesson, look: Look, path: Path, *, proposals: Mapping[int, Proposal] | None = None, title: str = ""
-) -> Path:
+    lesson: Lesson, look: Look, path: Place, *, proposals: Mapping[int, Proposal] | None = None, title: str = ""
+) -> Place:
     """Draw what a lesson saw at one grid: correlations of steps, their norms, and plans below, on one axis of steps.
 
     Args:
@@ -101,7 +102,8 @@ def _correlations(figure: Any, axis: Any, bar: Any, look: Look) -> None:
     levels = [f"{look.levels[place]:.2g}" for place in places]
     axis.set_yticks(places, levels)
     axis.set_ylabel("noise level", color=INK)
-    axis.set_xticks(places, levels)
+    crowded = len(places) * LABEL > axis.get_window_extent().width / DPI
+    axis.set_xticks(places, levels, rotation=90 if crowded else 0)
     axis.xaxis.tick_top()
     axis.tick_params(labelsize=8.5, colors=INK, length=2, pad=1)
     marks = [mark for mark in MARKS if nines.min() - 0.05 <= _count_nines(mark) <= high + 0.05]

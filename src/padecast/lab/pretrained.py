@@ -20,11 +20,14 @@ than ours, and so for an environment of their own.
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from padecast._errors import InvalidOption, MissingPackage, MissingWeights, unknown
@@ -104,6 +107,16 @@ def load(name: str) -> Score:
         ) from error
 
 
+def is_at_hand(name: str) -> bool:
+    """Whether a metric can be loaded without a download: its packages are installed, and its weights in torch's folder.
+
+    Only of LPIPS it is known where they are; of any other metric the answer is no.
+    """
+    weights = Path(torch.hub.get_dir()) / "checkpoints" / ALEXNET
+    roots = {module.partition(".")[0] for module in METRICS[name].modules}
+    return name == "lpips" and weights.is_file() and all(importlib.util.find_spec(root) for root in roots)
+
+
 def load_distance(name: str) -> Callable[[Tensor, Tensor], Tensor]:
     """Load a metric that compares every image with its reference, for :func:`padecast.calibrate`.
 
@@ -143,6 +156,7 @@ def _import(module: str, metric: Metric) -> Any:
 
 
 HERE = 'pip install "padecast-lab[metrics]"'
+ALEXNET = "alexnet-owt-7be5be79.pth"
 TORCH_HUB = "in torch's hub folder (~/.cache/torch/hub/checkpoints, or $TORCH_HOME/hub/checkpoints)"
 DIMENSIONS = (
     "subject_consistency",
@@ -161,7 +175,7 @@ METRICS: dict[str, Metric] = {
         networks.lpips,
         ("torchmetrics.image.lpip", "torchvision"),
         HERE,
-        f"torchvision's AlexNet, alexnet-owt-7be5be79.pth, downloaded or {TORCH_HUB}",
+        f"torchvision's AlexNet, {ALEXNET}, downloaded or {TORCH_HUB}",
     ),
     "fid": Metric(
         "FID (Inception)",

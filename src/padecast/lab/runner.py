@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from padecast._errors import InvalidOption, PadecastWarning, check
-from padecast.calibration.provenance import device_name
+from padecast.calibration.provenance import device_name, place_of
 from padecast.handles.accelerate import accelerate
 from padecast.hooks.quiet import quiet
 from padecast.lab import peers, solvers
@@ -115,7 +115,7 @@ class Task:
             "development": list(self.tuning().seeds),
             "batch": self.batch,
             "dtype": str(getattr(model, "dtype", "")).removeprefix("torch."),
-            "device": device_name(getattr(self.pipe, "device", None)),
+            "device": device_name(place_of(self.pipe)),
         }
 
 

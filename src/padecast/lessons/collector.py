@@ -57,7 +57,9 @@ class Collector:
     def note(self, index: int, branch: str, output: Tensor) -> None:
         """Remember what a step added on a branch; ``"guided"`` is what the sampler was given.
 
-        Nothing is waited for on a GPU. A step that is noted again is forgotten first.
+        Nothing is waited for on a GPU. A step that is noted again is forgotten first. Where a branch has another size
+        than before, as after a first step that fills a cache of keys and values, its earlier steps are forgotten:
+        nothing can be said of their differences.
 
         Args:
             index: Of the step.
@@ -65,6 +67,8 @@ class Collector:
             output: ``(B, ...)``.
         """
         steps = self._steps.setdefault(branch, {})
+        if self._numel.get(branch, output[0].numel()) != output[0].numel():
+            steps.clear()
         copy = self._find_known(index, output)
         if copy is not None:
             steps[index], self._numel[branch] = copy, output[0].numel()

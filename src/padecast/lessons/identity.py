@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from padecast.targets.pipelines import fingerprint, guidance_of, models_of
+from padecast.targets.pipelines import fingerprint, guidance_of, is_bare, models_of
 
 FEW, VALUES = 4, 64
 """How many numbers are looked at of every matrix, and of one of LoRA."""
@@ -101,7 +101,7 @@ class Identity:
             scales: Guidance scales of the call, where they are known.
         """
         model = models_of(pipe)[0] if model is None else model
-        scheduler, plain = getattr(pipe, "scheduler", None), isinstance(pipe, nn.Module)
+        scheduler, plain = getattr(pipe, "scheduler", None), is_bare(pipe)
         guidance = None if plain else guidance_of(pipe)
         return cls(
             model=type(model).__name__,

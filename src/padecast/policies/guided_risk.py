@@ -108,12 +108,12 @@ class GuidedRisk(Policy):
         """
         first, second = (self._stray(branch, computed, at) for branch in (0, 1))
         along = self.alignment[computed][at.index] if self.alignment else 1.0
-        one, other = (1 - self.scale) * first, self.scale * second
-        size = max(abs(one), abs(other))
+        without, guided = (1 - self.scale) * first, self.scale * second
+        size = max(abs(without), abs(guided))
         if not size:
             return 0.0
-        one, other = one / size, other / size  # squares of large scales are no numbers
-        return size * math.sqrt(max(0.0, one**2 + other**2 + 2 * along * one * other))
+        without, guided = without / size, guided / size  # squares of large scales are no numbers
+        return size * math.sqrt(max(0.0, without**2 + guided**2 + 2 * along * without * guided))
 
     def gain_at(self, at: Position) -> float:
         """Return what an error of a step does to the image."""

@@ -153,7 +153,8 @@ class Report:
 
     def __str__(self) -> str:
         if not self.steps and not self.unplaced:
-            return "no step was run yet with this attachment"
+            lines = [f"nothing was done in this run: {remark}" for remark in self.remarks]
+            return "\n".join(lines) or "no step was run yet with this attachment"
         lines = [
             f"{len(self.steps)} steps, {self.computed} computed, {self.forecast} forecast: {self.plan.strip()}",
             *self._stages(),

@@ -21,6 +21,7 @@ NOTES = {
     "bypassed": "computed because its blocks ran without padecast: another library restored their forwards",
     "left out": "computed because the model left out its first or last block, as skip-layer guidance does",
     "gradient": "computed because gradients were asked for; sample under torch.no_grad() to forecast",
+    "cache": "computed because its blocks filled a cache of keys and values for the steps after it",
     "unclear": "computed because several branches are conditioned alike: name the calls, model.cache_context('a name')",
     "begun late": "computed because the run, or this model's part of it, begins here with nothing remembered",
 }

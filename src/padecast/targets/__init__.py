@@ -11,6 +11,7 @@ from padecast.targets.base import HALVES, HIDDEN, IMAGE_TEXT, MODULES, REST, TEX
 from padecast.targets.diffusers import DIFFUSERS
 
 REGISTRY: dict[str, Target] = {target.model: target for target in DIFFUSERS}
+"""Descriptions by the name of the class; those of libraries other than diffusers by ``"library.name"``."""
 
 
 def register(target: Target) -> Target:
@@ -27,8 +28,12 @@ def register(target: Target) -> Target:
         {'full': ('layers',)}
         >>> del REGISTRY["MyTransformer"]
     """
-    REGISTRY[target.model] = target
+    REGISTRY[_key(target.library, target.model)] = target
     return target
+
+
+def _key(library: str, model: str) -> str:
+    return model if library in ("", "diffusers") else f"{library}.{model}"
 
 
 def find(model: nn.Module, span: str = "full") -> Target:
@@ -39,8 +44,9 @@ def find(model: nn.Module, span: str = "full") -> Target:
         span: What is to be forecast. A span in ``WHOLE`` needs no description.
 
     Raises:
-        UnsupportedModel: If none is described; the message holds the lines to write. Of a span that needs no
-            description, if no argument of the model's forward can be its timestep.
+        UnsupportedModel: If none is described, or only a class of that name in another library; the message holds the
+            lines to write. Of a span that needs no description, if no argument of the model's forward can be its
+            timestep.
 
     Example:
         >>> class Denoiser(nn.Module):
@@ -58,12 +64,18 @@ def find(model: nn.Module, span: str = "full") -> Target:
             from padecast import targets
             targets.register(targets.Target("Linear", {"blocks": targets.HIDDEN}))
     """
+    namesake = None
     for cls in type(model).__mro__:
-        if cls.__name__ in REGISTRY:
-            return REGISTRY[cls.__name__]
+        library = cls.__module__.partition(".")[0]
+        for target in filter(None, map(REGISTRY.get, (f"{library}.{cls.__name__}", cls.__name__))):
+            if target.library in ("", library):
+                return target
+            namesake = namesake or (target, library)
     name = type(model).__name__
     if span in WHOLE:
         return Target(name, {}, timestep=_timestep(model))
+    if namesake is not None:
+        raise UnsupportedModel(_of_another_library(*namesake))
     lists = [name for name, child in model.named_children() if isinstance(child, nn.ModuleList)]
     raise UnsupportedModel(
         f"no stack of blocks is known in {name}; padecast models lists the {len(REGISTRY)} that are described.\n"
@@ -72,6 +84,20 @@ def find(model: nn.Module, span: str = "full") -> Target:
         "Or describe its stack, with the attribute that holds its list of blocks and what a block returns:\n"
         "    from padecast import targets\n"
         f'    targets.register(targets.Target("{name}", {{"{(lists or ["blocks"])[0]}": targets.HIDDEN}}))'
+    )
+
+
+def _of_another_library(target: Target, library: str) -> str:
+    name = target.model
+    return (
+        f"the {name} of {library} is not that of {target.library}, which is described: its blocks may be called in "
+        "another way, and return something else.\n"
+        "Forecast what the whole model returns, which needs no description:\n"
+        '    padecast.accelerate(pipe, span="output")\n'
+        f"Or, where its blocks are as those of {target.library}, say so:\n"
+        "    import dataclasses\n"
+        "    from padecast import targets\n"
+        f'    targets.register(dataclasses.replace(targets.REGISTRY["{name}"], library="{library}"))'
     )
 
 

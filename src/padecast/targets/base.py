@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,8 @@ class Target:
         main: The stream, or streams, that the model goes on with after its last block. A span that ends earlier
             remembers every stream that its blocks return.
         timestep: The argument of the model's forward that holds the timestep.
+        levels: Whether that argument lists the noise levels of several streams, each with a schedule of its own. The
+            pipeline's scheduler then says which of them a run follows. Default false.
         pipelines: Where the class occurs, for the table of models.
         tested: On what it is tested, for the same table.
         samples: Which dimension of a stream counts the samples; ``None`` if it holds one sample and none does.
@@ -45,6 +48,11 @@ class Target:
             (``"down_blocks[1:]"``).
         modulated: Path of the module that gives the first block's modulated input, or the embedding of the timestep
             that modulates it, for policies that decide by it. Default unknown.
+        aside: Arguments of its forward, and their values, by which a call only fills a cache of keys and values for the
+            steps to come: such a call is no step, and is left alone. A dot leads into a dictionary. Default none.
+        fills: The same of a call that is a step besides: it is computed, whatever was decided. Default none.
+        library: Package that the class comes from: a class of the same name in another one has blocks of its own, for
+            which this says nothing. Default any, and so a description of your own serves whoever has the name.
         masks: Arguments of its blocks that say which rows are a sample's and which fill up a batch of unequal captions,
             and the streams whose rows, one stream after the other, each covers: ``{"attention_mask":
             ("hidden_states",)}``. A dot leads into a dictionary: ``"joint_attention_kwargs.attention_mask"``. Default
@@ -63,15 +71,33 @@ class Target:
     spans: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     main: str | tuple[str, ...] = "hidden_states"
     timestep: str = "timestep"
+    levels: bool = False
     pipelines: tuple[str, ...] = ()
     tested: str = ""
     samples: int | None = 0
     opaque: bool = False
     modulated: str = ""
     masks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    library: str = ""
+    aside: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    fills: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "spans", {"full": tuple(self.blocks), **self.spans})
+
+    def is_aside(self, arguments: Mapping[str, Any]) -> bool:
+        """Whether a call of the model with such arguments is no step, and only fills a cache.
+
+        Example:
+            >>> target = Target("Video", {"blocks": HIDDEN}, aside={"cache.mode": ("write",)})
+            >>> target.is_aside({"cache": {"mode": "write"}}), target.is_aside({"cache": None}), target.is_aside({})
+            (True, False, False)
+        """
+        return _any_is(self.aside, arguments)
+
+    def is_filling(self, arguments: Mapping[str, Any]) -> bool:
+        """Whether a call of the model with such arguments is a step that fills a cache besides."""
+        return _any_is(self.fills, arguments)
 
     def lists(self, span: str) -> tuple[str, ...]:
         """Return the paths that a span runs through; ``"rest"`` is all but the model's first block."""
@@ -94,6 +120,20 @@ class Target:
         main = (self.main,) if isinstance(self.main, str) else self.main
         ends = lists[-1] == tuple(self.blocks)[-1] or (name == tuple(self.blocks)[-1] and part.endswith(":]"))
         return main if ends else self.returns(lists[-1]).names
+
+
+def _any_is(marks: Mapping[str, tuple[Any, ...]], arguments: Mapping[str, Any]) -> bool:
+    return any(_read(arguments, path.split(".")) in values for path, values in marks.items())
+
+
+def _read(value: Any, path: Sequence[str]) -> Any:
+    """Return what lies at the end of a path through dictionaries, lists and objects; ``None`` if nothing does."""
+    for name in path:
+        try:
+            value = value[int(name) if name.isdigit() else name]
+        except (KeyError, IndexError, TypeError):
+            value = getattr(value, name, None)
+    return value
 
 
 REST = "rest"

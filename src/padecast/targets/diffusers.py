@@ -20,6 +20,8 @@ ALL = {"": HIDDEN}
 RANDOM = "tiny random weights"
 NORM, TIME = "transformer_blocks.0.norm1", "condition_embedder.time_proj"
 """What TeaCache's rule looks at: the first block's modulated input, or the embedding that modulates it."""
+EXTRACT = {"kv_cache_mode": ("extract",)}
+"""By which a call fills a cache of the keys and values of what does not change: a text, references."""
 IN_IMAGE = {"attention_mask": ("hidden_states",)}
 IN_TEXT = {"attention_mask": ("encoder_hidden_states",)}
 IN_BOTH = {"attention_mask": IMAGE_TEXT.names}
@@ -55,8 +57,8 @@ IMAGE = (
         tested=f"Flux pipelines, {RANDOM}",
         modulated=NORM,
     ),
-    _joint("Flux2Transformer2DModel", "Flux2", "Flux2Klein", "Flux2KleinInpaint"),
-    Target("Flux3Transformer2DModel", {"single_transformer_blocks": TEXT_IMAGE}),
+    _joint("Flux2Transformer2DModel", "Flux2", "Flux2Klein", "Flux2KleinInpaint", "Flux2KleinKV", fills=EXTRACT),
+    _one_list("Flux3Transformer2DModel", "Flux3Modular", name="single_transformer_blocks", returns=TEXT_IMAGE),
     _joint(
         "ChromaTransformer2DModel",
         *("Chroma", "ChromaImg2Img", "ChromaInpaint"),
@@ -85,7 +87,12 @@ IMAGE = (
         returns=TEXT_IMAGE,
         masks={"encoder_hidden_states_mask": ("encoder_hidden_states",)},
     ),
-    _one_list("QwenImage21Transformer2DModel", "QwenImage21", masks={"key_valid": ("hidden_states",)}),
+    _one_list(
+        "QwenImage21Transformer2DModel",
+        "QwenImage21",
+        masks={"key_valid": ("hidden_states",)},
+        fills=EXTRACT,
+    ),
     Target(
         "HunyuanImageTransformer2DModel",
         {"transformer_blocks": IMAGE_TEXT, "single_transformer_blocks": IMAGE_TEXT},
@@ -108,7 +115,7 @@ IMAGE = (
     _one_list("SanaTransformer2DModel", "Sana", "SanaSprint", "SanaSprintImg2Img", "SanaControlNet", "SanaPAG"),
     _one_list("CogView3PlusTransformer2DModel", "CogView3Plus", returns=IMAGE_TEXT),
     _one_list("CogView4Transformer2DModel", "CogView4", "CogView4Control", returns=IMAGE_TEXT),
-    _one_list("GlmImageTransformer2DModel", "GlmImage", returns=IMAGE_TEXT),
+    _one_list("GlmImageTransformer2DModel", "GlmImage", returns=IMAGE_TEXT, aside={"kv_caches.0.mode": ("write",)}),
     _one_list("Lumina2Transformer2DModel", "Lumina2", name="layers", masks=IN_IMAGE),
     _one_list("LuminaNextDiT2DModel", "Lumina", name="layers"),
     Target(
@@ -137,6 +144,13 @@ IMAGE = (
     _one_list("Ideogram4Transformer2DModel", "Ideogram4", name="layers", masks=IN_IMAGE),
     _one_list("NucleusMoEImageTransformer2DModel", "NucleusMoEImage"),
     _one_list("JoyImageEditTransformer3DModel", "JoyImageEdit", name="double_blocks", returns=IMAGE_TEXT),
+    _one_list(
+        "JoyImageEditPlusTransformer3DModel",
+        "JoyImageEditPlus",
+        name="double_blocks",
+        returns=IMAGE_TEXT,
+        masks={"attention_mask": IMAGE_TEXT.names},
+    ),
 )
 
 VIDEO = (
@@ -149,9 +163,13 @@ VIDEO = (
     ),
     _one_list("WanVACETransformer3DModel", "WanVACE", name="blocks", modulated=TIME),
     _one_list("WanAnimateTransformer3DModel", "WanAnimate", name="blocks"),
+    _one_list("WanAnimate2Transformer3DModel", "WanAnimate2Modular", name="blocks", aside=EXTRACT),
     _one_list("ChronoEditTransformer3DModel", "ChronoEdit", name="blocks"),
     _one_list("SkyReelsV2Transformer3DModel", "SkyReelsV2", "SkyReelsV2ImageToVideo", name="blocks", modulated=TIME),
     _one_list("AnyFlowTransformer3DModel", "AnyFlow", name="blocks"),
+    _one_list(
+        "AnyFlowFARTransformer3DModel", "AnyFlowFAR", name="blocks", aside={"kv_cache_flag.is_cache_step": (True,)}
+    ),
     _one_list("HeliosTransformer3DModel", "Helios", name="blocks"),
     Target(
         "HunyuanVideoTransformer3DModel",
@@ -226,12 +244,20 @@ VIDEO = (
     ),
     _one_list("AllegroTransformer3DModel", "Allegro"),
     _one_list("SanaVideoTransformer3DModel", "SanaVideo", "SanaImageToVideo"),
+    _one_list("SanaWMTransformer3DModel", "SanaWM", name="blocks", returns=X),
+    _one_list(
+        "SanaWMLTX2RefinerTransformer3DModel",
+        "SanaWMLTX2Refiner",
+        aside={"kv_cache_mode": ("capture_pre_rope", "inject_and_capture_post_rope")},
+    ),
+    _one_list("MiniMaxH3Transformer3DModel", "MiniMaxH3Modular", levels=True),
     Target("LatteTransformer3DModel", ALL, opaque=True, pipelines=("Latte",)),
 )
 
 AUDIO = (
     _one_list("StableAudioDiTModel", "StableAudio"),
     _one_list("StableAudio3DiTModel", "StableAudio3", "StableAudio3AudioToAudio", "StableAudio3Inpaint"),
+    _one_list("MiniMaxMusic3Transformer1DModel", "MiniMaxMusic3Modular"),
     _one_list("AceStepTransformer1DModel", "AceStep", name="layers"),
     _one_list("LongCatAudioDiTTransformer", "LongCatAudioDiT", name="blocks"),
 )
@@ -247,5 +273,5 @@ U_NETS = (
 )
 
 DIFFUSERS = tuple(
-    target if target.tested else replace(target, tested=RANDOM) for target in (*IMAGE, *VIDEO, *AUDIO, *U_NETS)
+    replace(target, tested=target.tested or RANDOM, library="diffusers") for target in (*IMAGE, *VIDEO, *AUDIO, *U_NETS)
 )

@@ -28,9 +28,9 @@ __all__ = ["calibration", "load"]
 WEIGHTS = Path(__file__).parent / "weights"
 CALIBRATIONS = Path(__file__).parent / "calibrations"
 _SETTINGS: dict[str, dict[str, str]] = {  # and the budgets of their calibrations
-    "digits": {"hard": "5 to 14", "easy": "5 to 14"},
-    "scenes": {"20": "6,8,10", "50": "10,14"},
-    "motion": {"20": "6,8,10"},
+    "digits": {"matched": "6,8,10", "hard": "5 to 14", "easy": "5 to 14"},
+    "scenes": {"as-flux": "6,8,10", "20": "6,8,10", "50": "10,14"},
+    "motion": {"as-wan": "6,8,10", "20": "6,8,10"},
 }
 
 
@@ -137,9 +137,11 @@ def calibration(name: str, setting: str) -> Calibration:
 
     Args:
         name: "digits", "scenes" or "motion".
-        setting: of digits "hard", guidance 5 and shift 3, or "easy", guidance 3 and shift 1: budgets 5 to 14 of 20
-            steps. Of scenes, at guidance 3.5, the steps: "20", budgets 6, 8 and 10, or "50", budgets 10 and 14. Of
-            motion "20", at guidance 3: budgets 6, 8 and 10.
+        setting: "matched" of digits, "as-flux" of scenes and "as-wan" of motion, the worlds that are like real models
+            (:mod:`padecast.zoo.worlds`): budgets 6, 8 and 10 of 20 steps. At usual settings of digits "hard", guidance
+            5 and shift 3, or "easy", guidance 3 and shift 1: budgets 5 to 14 of 20 steps; of scenes, at guidance 3.5,
+            the steps: "20", budgets 6, 8 and 10, or "50", budgets 10 and 14; of motion "20", at guidance 3: budgets 6,
+            8 and 10.
 
     Returns:
         The calibration, for ``padecast.accelerate(pipe, calibration, computed=8)``.
@@ -153,7 +155,7 @@ def calibration(name: str, setting: str) -> Calibration:
         (5, 6, 7, 8, 9, 10, 11, 12, 13, 14)
     """
     _check(name, NAMES)
-    settings, command = _SETTINGS[name], f"-m benchmarks.calibration.ship --model {name} --setting {setting}"
+    settings = _SETTINGS[name]
     if setting not in settings:
         raise unknown(f"setting of {name}", setting, settings)
     path = CALIBRATIONS / f"{name}-{setting}.json"
@@ -161,7 +163,15 @@ def calibration(name: str, setting: str) -> Calibration:
         raise UnknownName(
             f"the calibration of {name!r} for {setting!r} does not ship with padecast yet.\n"
             "Make it, and keep it as a file of your own:\n"
-            f"    python {command} --budgets {settings[setting]} --out .\n"
+            f"    {_command(name, setting)}\n"
             f'    padecast.Calibration.load("{name}-{setting}.json")'
         )
     return Calibration.load(path)
+
+
+def _command(name: str, setting: str) -> str:
+    """Return how a calibration is made; one of a world by a command that is there without a checkout."""
+    budgets = _SETTINGS[name][setting]
+    if f"{name}:{setting}" in WORLDS:
+        return f"padecast calibrate {name}:{setting} --budgets {budgets} --effort normal --out {name}-{setting}.json"
+    return f"python -m benchmarks.calibration.ship --model {name} --setting {setting} --budgets {budgets} --out ."

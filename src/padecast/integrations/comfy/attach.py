@@ -94,14 +94,14 @@ def attach(
     check_option("offload", offload, bool, "Write offload=True, or leave it out")
     check(on_run is None or callable(on_run), "on_run", on_run, "a function of a report")
     wishes = {"computed": computed, "speedup": speedup, "decibels": decibels}
-    chosen = replace_parts(_choose(method, wishes), policy, forecaster, None)
+    entrant = replace_parts(_choose(method, wishes), policy, forecaster, None)
     calibration = method if isinstance(method, Calibration) else None
     library: Library | None = None
-    if isinstance(chosen.policy, Learned):
+    if isinstance(entrant.policy, Learned):
         # A sampler's steps cannot be taken again, as those of a pipeline's scheduler can.
-        chosen = replace(chosen, policy=chosen.policy.ask(wishes), retrace=False)
+        entrant = replace(entrant, policy=entrant.policy.ask(wishes), retrace=False)
         library = lessons if isinstance(lessons, Library) else library_of(lessons)
-    settings = Settings(chosen, calibration, prediction, dtype, offload, library, start, end, most)
+    settings = Settings(entrant, calibration, prediction, dtype, offload, library, start, end, most)
     clone, attachment = model.clone(), Attachment(settings, on_run)
     for place, name in WRAPPERS.items():
         clone.add_wrapper_with_key(place, KEY, getattr(attachment, name))
@@ -222,7 +222,7 @@ def _choose(method: object, wishes: dict[str, Any]) -> Method:
     if isinstance(method, Calibration):
         return method.method(**wishes)
     wished = [name for name, value in wishes.items() if value is not None]
-    chosen = resolve(DEFAULT if method is None else method, "method")
-    fits = not wished or isinstance(chosen.policy, Learned)
-    check(fits, "method", chosen.name, f'a calibration or "learned", where {" and ".join(wished)} is wished')
-    return chosen
+    entrant = resolve(DEFAULT if method is None else method, "method")
+    fits = not wished or isinstance(entrant.policy, Learned)
+    check(fits, "method", entrant.name, f'a calibration or "learned", where {" and ".join(wished)} is wished')
+    return entrant

@@ -85,9 +85,9 @@ def _hash(*parts: bytes) -> str:
 
 def _weights(patcher: Any, model: Any) -> dict[str, Tensor]:
     """Return weights as they are without patches, which come and go."""
-    kept = getattr(patcher, "backup", None) or {}
+    backup = getattr(patcher, "backup", None) or {}
     return {
-        name: getattr(kept.get(f"diffusion_model.{name}"), "weight", tensor)
+        name: getattr(backup.get(f"diffusion_model.{name}"), "weight", tensor)
         for name, tensor in model.named_parameters()
     }
 
@@ -99,12 +99,12 @@ def _few(tensor: Tensor) -> bytes:
 
 def _patches(patcher: Any) -> Iterator[tuple[str, float]]:
     """Yield the strengths of patches, such as LoRAs, under a hash of what each adds."""
-    found: dict[tuple[float, int], list[bytes]] = {}
+    groups: dict[tuple[float, int], list[bytes]] = {}
     for name, stack in sorted((getattr(patcher, "patches", None) or {}).items()):
         for place, patch in enumerate(stack):
             numbers = [_few(tensor) for tensor in _tensors(patch[1])]
-            found.setdefault((float(patch[0]), place), []).extend([str(name).encode(), *numbers])
-    for (strength, _), parts in found.items():
+            groups.setdefault((float(patch[0]), place), []).extend([str(name).encode(), *numbers])
+    for (strength, _), parts in groups.items():
         yield _hash(*parts), strength
 
 
