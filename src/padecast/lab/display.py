@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from padecast.files import line
+from padecast.lessons.display import count
 
 if TYPE_CHECKING:
     from padecast.lab.results import Comparison, Result
@@ -36,7 +37,7 @@ def write_title(comparison: Comparison) -> str:
     """Return what was compared, on one line."""
     settings = comparison.settings
     name = settings["name"] or settings["pipeline"]
-    return f"{line(name)}: {settings['steps']} steps, {len(settings['seeds'])} seeds"
+    return f"{line(name)}: {count(settings['steps'], 'step')}, {count(len(settings['seeds']), 'seed')}"
 
 
 def write_row(result: Result) -> tuple[str, ...]:

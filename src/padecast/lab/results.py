@@ -14,6 +14,7 @@ from torch import Tensor
 from padecast.calibration.provenance import Provenance
 from padecast.lab import display
 from padecast.lab.metrics import Spread
+from padecast.lessons.display import count
 from padecast.report import finite
 
 SCHEMA = 1
@@ -143,11 +144,11 @@ class Comparison:
         >>> with quiet(pipe):
         ...     table = lab.compare(lab.Task(pipe, lab.Sampling(), steps=4, seeds=[0], name="digits"), ["fora:every=2"])
         >>> table
-        <Comparison 'digits': 3 rows, 4 steps, 1 seeds>
-        >>> print(table.to_markdown()[:60])
-        **digits: 4 steps, 1 seeds**
+        <Comparison 'digits': 3 rows, 4 steps, 1 seed>
+        >>> print(table.to_markdown()[:57])
+        **digits: 4 steps, 1 seed**
         <BLANKLINE>
-        | method | NFE | PSNR | p5 | wor
+        | method | NFE | PSNR | p5 |
     """
 
     settings: dict[str, Any]
@@ -206,9 +207,8 @@ class Comparison:
         return tradeoff(self.results, Path(path), title=display.write_title(self))
 
     def __repr__(self) -> str:
-        settings = self.settings
-        size = f"{len(self.results)} rows, {settings['steps']} steps, {len(settings['seeds'])} seeds"
-        return f"<Comparison {settings['name']!r}: {size}>"
+        _, _, size = display.write_title(self).rpartition(": ")
+        return f"<Comparison {self.settings['name']!r}: {count(len(self.results), 'row')}, {size}>"
 
     def __str__(self) -> str:
         return display.write_text(self)
