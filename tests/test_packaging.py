@@ -31,6 +31,8 @@ TARGETS = {"help", "demo", "test", "check", "slow", "fuzz", "docs", "ray", "quan
 TARGETS |= {
     "comfy",
     "comfy-engine",
+    "comfy-server",
+    "comfy-versions",
     "load",
     "servers",
     "gpu",
