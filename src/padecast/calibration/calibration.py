@@ -320,7 +320,7 @@ class Calibration(Shareable):
         return f"<Calibration {self.name!r}: {budgets} of {self.steps} steps, {len(self.seeds)} samples>"
 
     def __str__(self) -> str:
-        return display.write_text(self)
+        return display.describe(self)
 
     def _repr_html_(self) -> str:
         return display.write_html(self)

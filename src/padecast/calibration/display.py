@@ -27,7 +27,7 @@ def list_rows(calibration: Calibration) -> Iterator[tuple[str, ...]]:
         yield str(point.computed), f"{point.speedup:.2f}x", f"{point.psnr:.1f}", f"{point.held_out:.1f}", plan
 
 
-def write_text(calibration: Calibration) -> str:
+def describe(calibration: Calibration) -> str:
     """Return the table for a terminal."""
     lines = [
         f"{computed:>8}  {speedup:>7}  {psnr:>5}  {held_out:>8}  {plan}"

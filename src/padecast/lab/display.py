@@ -63,7 +63,7 @@ def list_notes(comparison: Comparison) -> list[str]:
     return texts
 
 
-def write_text(comparison: Comparison) -> str:
+def describe(comparison: Comparison) -> str:
     """Return the table in columns of one width, for a terminal."""
     rows = [COLUMNS, *map(write_row, comparison.results)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

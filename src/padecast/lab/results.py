@@ -211,7 +211,7 @@ class Comparison:
         return f"<Comparison {self.settings['name']!r}: {count(len(self.results), 'row')}, {size}>"
 
     def __str__(self) -> str:
-        return display.write_text(self)
+        return display.describe(self)
 
     def _repr_html_(self) -> str:
         return display.write_html(self)
