@@ -17,8 +17,8 @@ from typing import Any
 
 from torch import Tensor
 
+from padecast import files
 from padecast._errors import InvalidOption
-from padecast.files import read_text
 from padecast.integrations.serving import check_ranks, explain_release, log_run, read_method
 from padecast.methods import Method
 from padecast.report import report_of
@@ -202,7 +202,7 @@ def check_stage() -> None:
     path = Path(*places[:1], *MODULE.split(".")[2:]).with_suffix(".py")
     if not places or not path.is_file():
         raise explain_release("sglang", RELEASE, f"there is no module {MODULE}")
-    tree = ast.parse(read_text(path))
+    tree = ast.parse(files.read_text(path))
     stages = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == STAGE]
     methods = {node.name: node for stage in stages for node in stage.body if isinstance(node, ast.FunctionDef)}
     for name, needs in NEEDS.items():
