@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -116,10 +115,9 @@ def plan_all(
     # What is tried decides; of a few looks, what guards the worse samples proposes better plans for the mean too.
     scheduler = bench.pipe.scheduler
     usual = suit(REGISTRY.make(DAMPED), scheduler, retraced=True)
-    options: dict[str, Any] = {"forecaster": usual, "multistep": is_multistep(scheduler)}
-    planner = Planner(gram, noise, "low", **options)
+    planner = Planner(gram, noise, "low", forecaster=usual, multistep=is_multistep(scheduler))
     smaller, tries = allowance.shrink(budgets, len(bench.seeds), len(strides))
-    fields = list_plans(gram, noise, "low", budgets, smaller.candidates, **options)
+    fields = list_plans(planner, budgets, smaller.candidates)
     fit, _ = split(bench.seeds)
     few = fit[: smaller.scouts]
     choices = {}

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import Any
 
 from padecast._noise import Noise
-from padecast.lessons.cost import Array, gains_of
+from padecast.lessons.cost import gains_of
 from padecast.lessons.planner import OBJECTIVES, Planner, Steps
 
 FEW = 3
@@ -18,9 +17,7 @@ SPARSE = 0.6
 """Density of the rule that begins less densely: under a solver of several steps it may be far ahead, or behind."""
 
 
-def list_plans(
-    gram: Array, noise: Noise, objective: str, budgets: Sequence[int], count: int, **options: Any
-) -> dict[int, list[Steps]]:
+def list_plans(planner: Planner, budgets: Sequence[int], count: int) -> dict[int, list[Steps]]:
     """Return so many plans of every budget, at most, all different: those first of which most is to be expected.
 
     The planner's own; its plans where errors count by the share of noise that a step takes away, or, under a solver of
@@ -28,32 +25,28 @@ def list_plans(
     of a law between both, of the other objective, and denser rules'.
 
     Args:
-        gram: ``(S, T, T)`` matrices of samples.
-        noise: Of the run's grid.
-        objective: See :class:`Planner`.
+        planner: Of lessons.
         budgets: Numbers of computed steps, each 1 to T.
         count: Plans of each.
-        options: Of every planner: what forecasts, and whether the solver is one of several steps.
 
     Example:
         >>> from padecast.lessons.analytic import make_look
         >>> look = make_look(steps=8)
-        >>> list_plans(look.singles, look.noise, "mean", [2], 3)
+        >>> list_plans(Planner(look.singles, look.noise), [2], 3)
         {2: [(0, 3), (0, 4), (0, 7)]}
     """
-    planner = Planner(gram, noise, objective, **options)
-    planners = [planner, Planner(gram, noise, objective, gains_of(noise, 1.0), **options)]
+    noise = planner.noise
+    planners = [planner, planner.alter(gains=gains_of(noise, 1.0))]
     if count > FEW:
-        other = next(name for name in OBJECTIVES if name != objective)
-        planners.append(Planner(gram, noise, objective, gains_of(noise, 0.5), **options))
-        planners.append(Planner(gram, noise, other, **options))
+        other = next(name for name in OBJECTIVES if name != planner.objective)
+        planners += [planner.alter(gains=gains_of(noise, 0.5)), planner.alter(objective=other)]
     proposals = [each.plans(budgets) for each in planners]
     fields = {}
     for budget in budgets:
         steps = [each[budget].steps for each in proposals]
         rules = [planner.spaced(budget, density, last) for density in (1.0, 1.4) for last in (True, False)]
         second = [steps[1], rules[0]]
-        if options.get("multistep"):
+        if planner.multistep:
             second = [planner.spaced(budget, SPARSE, last=False), rules[0], steps[1]]
         order = [steps[0], *second, *steps[2:], *rules[1:]]
         fields[budget] = list(dict.fromkeys(order))[:count]

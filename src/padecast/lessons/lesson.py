@@ -22,8 +22,8 @@ DENSE = 6
 """Steps that a look has at least, where it is read for runs of more; a third of theirs, for long ones."""
 COARSE, TIMES = 10, 2
 """A run of fewer steps than the first is read off looks of fewer than so many times its steps over the same levels: the
-path that so coarse a sampler takes is its own. Digits' lesson of 20 steps loses 4 dB at 4 of 8, and nothing at 5
-(benchmarks/results/learning-digits-matched.json)."""
+path that so coarse a sampler takes is its own. Digits' lesson of 20 steps lost 4 dB at 4 of 8, and nothing at 5
+(benchmarks/results/learning-digits-matched.json as it was at commit defbf12; now such runs teach)."""
 LOOKS = 8
 """Grids that a lesson remembers, at most: those of the fewest samples go."""
 

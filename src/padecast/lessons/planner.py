@@ -122,10 +122,12 @@ class Planner:
         total = len(noise.sigmas) - 1
         check(objective in OBJECTIVES, "objective", objective, " or ".join(map(repr, OBJECTIVES)))
         check(gram.shape[1:] == (total, total), "gram", gram.shape, f"matrices of {total} steps")
-        self.noise, self.total, self.objective = noise, total, objective
+        self.noise, self.total, self.objective, self.multistep = noise, total, objective, multistep
         gains = gains_of(noise) if gains is None else law_of(gains, total) if isinstance(gains, str) else gains
         check(gains.shape == (total,), "gains", gains.shape, f"one for each of {total} steps")
         check(bool((gains > 0).all()), "gains", float(gains.min()), "above 0 at every step")
+        self._parts: dict[str, Any] = {"gram": gram, "noise": noise, "objective": objective, "gains": gains}
+        self._parts |= {"forecaster": forecaster, "multistep": multistep}
         # Repetition behind an early last step is what a solver of several steps forgives least: no early weights there.
         weighs_early = objective == "low" and not isinstance(forecaster, Reuse)
         early = [gains * np.asarray(noise.levels[:-1])] if weighs_early else []
@@ -149,6 +151,10 @@ class Planner:
         if lesson.gains is not None and options.get("gains") is None:
             options["gains"] = lesson.gains.at(noise)
         return cls(lesson.singles(noise.levels[:-1]), noise, objective, **options)
+
+    def alter(self, **changes: Any) -> Planner:
+        """Return a planner of the same run that differs in some of what it was made with, such as its gains."""
+        return Planner(**{**self._parts, **changes})
 
     def cost(self, steps: Iterable[int]) -> float:
         """Return the cost of computing these steps, the first among them."""
