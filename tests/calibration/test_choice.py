@@ -13,16 +13,18 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.calibration.tiny import FITTING, QUICK, Linear, call_wan
-from tests.tiny import wan_pipeline
+from tests.calibration.tiny import FITTING, QUICK, Linear, call_dit, call_wan
+from tests.tiny import dit_pipeline, wan_pipeline
 
-from padecast.calibration import Candidate, Effort, Refinement, Statistic
+from padecast.calibration import Candidate, Effort, Refinement, Statistic, allowance, calibrate
 from padecast.calibration import proposals as proposals_module
 from padecast.calibration.candidate import names
 from padecast.calibration.choice import Choice, choose, split
 from padecast.calibration.proposals import RULES, adaptive_plans, neighbours, proposals
 from padecast.calibration.trials import Bench
 from padecast.forecasters import Forecaster, Lagrange, Refined, Wiener
+from padecast.lessons import Planner
+from padecast.lessons.field import list_plans
 from padecast.policies import Plan, Tolerance
 
 STEPS = 8
@@ -265,3 +267,16 @@ def test_the_worst_samples_decide_where_that_is_asked_for() -> None:
     bench.objective = lambda images, reference: images
     bench.scores = {"even by <lambda>": dict.fromkeys(even, 0.1), "uneven by <lambda>": dict.fromkeys(even, 0.05)}
     assert bench.judge("uneven", uneven) > bench.judge("even", even)
+
+
+def test_a_quick_calibration_plans_for_the_solver_that_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    planners: list[Planner] = []
+
+    def listen(planner: Planner, budgets: Any, count: int) -> Any:
+        planners.append(planner)
+        return list_plans(planner, budgets, count)
+
+    monkeypatch.setattr(allowance, "list_plans", listen)
+    calibrate(wan_pipeline(), call_wan, [3], range(2))  # UniPC
+    calibrate(dit_pipeline(), call_dit, [3], range(2))
+    assert [planner.multistep for planner in planners] == [True, False]

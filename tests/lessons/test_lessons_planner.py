@@ -18,6 +18,7 @@ from padecast.lessons import Identity, Lesson, Planner, Proposal
 from padecast.lessons.analytic import make_look, make_noise
 from padecast.lessons.cost import GAIN_POWER, Stretches, gains_of, law_of
 from padecast.lessons.extrapolation import LINE
+from padecast.lessons.field import SPARSE, list_plans
 from padecast.lessons.moves import Neighbours
 from padecast.lessons.planner import COHERENT, DENSITIES, MARGIN, OBJECTIVES, OFFSET, SPREAD
 from padecast.policies import Plan, Spaced, plan_of
@@ -239,3 +240,21 @@ def test_expected_decibels_are_off_by_no_more_than_they_say() -> None:
     rows = [row for row in json.loads(path.read_text())["rows"] if (row["gains"], row["coherence"]) == ways]
     assert len(rows) == 3
     assert max(abs(row["offset"] - OFFSET) for row in rows) <= SPREAD
+
+
+def test_under_a_solver_of_several_steps_a_rule_that_begins_less_densely_is_tried() -> None:
+    look = make_look(20)
+    several = Planner(look.singles, look.noise, "low", forecaster=Reuse(), multistep=True)
+    usual = several.alter(multistep=False)
+    sparse = several.spaced(6, SPARSE, last=False)
+    assert sparse != several.spaced(6, last=False)
+    assert sparse in list_plans(several, [6], 3)[6] and sparse not in list_plans(usual, [6], 3)[6]
+
+
+def test_an_altered_planner_keeps_all_else() -> None:
+    look = make_look(16)
+    planner = Planner(look.singles, look.noise, "low", forecaster=Reuse(), multistep=True)
+    other = planner.alter(objective="mean")
+    same = Planner(look.singles, look.noise, "mean", forecaster=Reuse(), multistep=True)
+    steps = (0, 1, 4, 9)
+    assert other.cost(steps) == same.cost(steps) != planner.cost(steps)
