@@ -112,9 +112,13 @@ def make_scenes(shift: float = math.log(3)) -> Any:
     return model
 
 
-def make_motion() -> Any:
-    """Return motion as ComfyUI's WanModel."""
-    model = make_model(comfy.supported_models.WAN21_T2V, MOTION, 3.0)
+def make_motion(shift: float = 3.0) -> Any:
+    """Return motion as ComfyUI's WanModel.
+
+    Args:
+        shift: Of its noise levels, a factor; that of the pipeline unless given.
+    """
+    model = make_model(comfy.supported_models.WAN21_T2V, MOTION, shift)
     model.latent_format = copy.copy(model.latent_format)
     model.latent_format.latent_rgb_factors = None  # previews would take the latents for those of Wan
     weights: dict[str, Tensor] = {}

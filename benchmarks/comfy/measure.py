@@ -11,20 +11,19 @@ forecast with several weights, and adaptive chooses its own. What is in the resu
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterator
 
-import torch
-from tests.comfy import demos, engine, models
+from tests.comfy import engine
 from torch import Tensor
 
-from benchmarks.common import RESULTS, Document, captions, progress, provenance, read, write
-from padecast import Report, forecasters, lab
+from benchmarks.comfy.worlds import STEPS, WORLDS, cases, draw_all
+from benchmarks.common import RESULTS, Document, progress, provenance, read, write
+from padecast import forecasters, lab
 from padecast.integrations import comfy
 from padecast.integrations.comfy.settings import PREDICTIONS
 from padecast.policies import Spaced
 
-FILE, STEPS, FIRST = "comfy.json", 20, 20_000
+FILE = "comfy.json"
 SAMPLERS = ("euler", "dpmpp_2m")
 WAYS = {
     "repetition": {"policy": Spaced(every=3.0), "forecaster": forecasters.Reuse()},
@@ -34,48 +33,8 @@ WAYS = {
 }
 
 
-class World(NamedTuple):
-    """A demo model in ComfyUI.
-
-    Args:
-        model: Builds it.
-        encode: Makes conditioning of a caption.
-        shape: Of its latents.
-        kind: Of ComfyUI's classes.
-        cfg: Guidance scale of the sampler.
-        show: Decodes latents.
-        seeds: How many are measured.
-    """
-
-    model: Callable[[], Any]
-    encode: Callable[[str], models.Conditioning]
-    shape: tuple[int, ...]
-    kind: models.Kind
-    cfg: float
-    show: Callable[[Tensor], Tensor]
-    seeds: int
-
-
-WORLDS = {
-    "scenes": World(demos.scenes, demos.encode_scene, (4, 16, 16), models.FLUX, 1.0, demos.show_scene, 4),
-    "motion": World(demos.motion, demos.encode_clip, (16, 5, 8, 8), models.WAN, 3.0, demos.show_clip, 3),
-}
-
-
-def draw(world: World, model: Any, sampler: str, prompt: str, seed: int) -> tuple[Tensor, Report | None]:
-    """Return the picture of a caption, and the report of its run."""
-    noise = models.draw_noise(world.kind, seed, shape=world.shape)
-    run = models.Run(
-        world.kind,
-        sampler,
-        steps=STEPS,
-        cfg=world.cfg,
-        positive=world.encode(prompt),
-        negative=world.encode(""),
-        noise=noise,
-        seed=seed,
-    )
-    return world.show(demos.latents_of(model, models.sample(model, run))), comfy.report_of(model)
+SEEDS = {"scenes": 4, "motion": 3}
+"""How many are measured unless told."""
 
 
 def entries(done: set[tuple[str, ...]]) -> Iterator[tuple[str, str, str]]:
@@ -94,21 +53,17 @@ def measure(name: str, count: int, document: Document, source: Document) -> None
     missing = list(entries(done))
     if not missing:
         return
-    model, prompts = world.model(), captions(name, count, held_out=True)
-    seeds = tuple(range(FIRST, FIRST + count))
+    model, drawn = world.model(), cases(world, count)
     references: dict[str, Tensor] = {}
     with progress(len(missing), name) as tell:
         for sampler, prediction, way in missing:
             if sampler not in references:
-                plain = [draw(world, model, sampler, *each)[0] for each in zip(prompts, seeds, strict=True)]
-                references = {sampler: torch.cat(plain)}
+                references = {sampler: draw_all(world, model, drawn, sampler)[0]}
             attached = comfy.attach(model, prediction=prediction, **WAYS[way])
-            drawn = [draw(world, attached, sampler, *each) for each in zip(prompts, seeds, strict=True)]
-            scores = lab.psnr(torch.cat([picture for picture, _ in drawn]), references[sampler]).clamp_max(100.0)
-            computed = [report.computed for _, report in drawn if report is not None]
-            spread = lab.Spread.of(scores)
+            pictures, reports = draw_all(world, attached, drawn, sampler)
+            spread = lab.Spread.of(lab.psnr(pictures, references[sampler]).clamp_max(100.0))
             row = {"model": name, "sampler": sampler, "prediction": prediction, "way": way, "seeds": count}
-            row |= {"computed": round(sum(computed) / count, 2)}
+            row |= {"computed": round(sum(report.computed for report in reports) / count, 2)}
             row |= {each: round(getattr(spread, each), 2) for each in ("mean", "p5", "worst")}
             document["rows"].append(row)
             write(FILE, {**document, "provenance": source})
@@ -118,7 +73,7 @@ def measure(name: str, count: int, document: Document, source: Document) -> None
 def main() -> None:
     """Measure the models asked for."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("models", nargs="*", choices=[[], *WORLDS], default=[])
+    parser.add_argument("models", nargs="*", choices=[[], *SEEDS], default=[])
     parser.add_argument("--seeds", type=int, help="unseen seeds and captions; 4 of scenes and 3 of motion if not given")
     options = parser.parse_args()
     if missing := engine.reason():
@@ -126,8 +81,8 @@ def main() -> None:
     document = {"kind": "padecast comfy", "steps": STEPS}
     document |= {"rows": read(FILE)["rows"] if (RESULTS / FILE).is_file() else []}
     source = provenance()
-    for name in options.models or WORLDS:
-        measure(name, options.seeds or WORLDS[name].seeds, document, source)
+    for name in options.models or SEEDS:
+        measure(name, options.seeds or SEEDS[name], document, source)
 
 
 if __name__ == "__main__":

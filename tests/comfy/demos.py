@@ -42,9 +42,9 @@ def scenes(shift: float = math.log(3)) -> Any:
     return _patch(pack().make_scenes(shift))
 
 
-def motion() -> Any:
-    """Return motion as a ModelPatcher of ComfyUI's WanModel."""
-    return _patch(pack().make_motion())
+def motion(shift: float = 3.0) -> Any:
+    """Return motion as a ModelPatcher of ComfyUI's WanModel, with its own noise levels or others."""
+    return _patch(pack().make_motion(shift))
 
 
 def encode_scene(caption: str, guidance: float = 3.5) -> Conditioning:
