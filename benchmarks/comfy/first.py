@@ -19,7 +19,7 @@ from pathlib import Path
 
 from benchmarks.common import ROOT, Document, provenance, write
 
-FILE, REPOSITORY = "comfy-first.json", ROOT.parent
+FILE = "comfy-first.json"
 DRAW = """
 import json, sys, time
 from pathlib import Path
@@ -58,9 +58,10 @@ def main() -> None:
         def go(stage: str, *command: str | Path, place: Path = clone) -> str:
             return run(*command, folder=place, seconds=seconds, stage=stage)
 
-        go("clone", "git", "clone", "-q", REPOSITORY, clone, place=folder)
+        go("clone", "git", "clone", "-q", ROOT, clone, place=folder)
         go("environment", sys.executable, "-m", "venv", folder / "venv", place=folder)
-        packages = (".", "./packages/lab", "pytest")  # the server is started by a module of the tests
+        # scipy and psutil are ComfyUI's own needs; a module of the tests starts the server
+        packages = (".", "./packages/lab", "scipy", "psutil", "pytest")
         go("padecast", python, "-m", "pip", "install", "-q", "-c", "constraints.txt", *packages)
         go("ComfyUI", python, "tools/comfy.py", "server")
         (folder / "base").mkdir()

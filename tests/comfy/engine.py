@@ -93,7 +93,9 @@ def load() -> types.SimpleNamespace:
             sys.path.append(str(place))  # behind our own: ComfyUI has folders named utils and tests
     with stand_ins(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # its own, of imports
-        importlib.import_module("comfy.cli_args").args.cpu = True
+        arguments = importlib.import_module("comfy.cli_args").args
+        arguments.cpu = True
+        arguments.use_pytorch_cross_attention = True  # as on GPUs; what it takes on a CPU lasts twice as long
         names = ("samplers", "sample", "model_patcher", "supported_models", "model_management", "hooks", "controlnet")
         modules = {name: importlib.import_module(f"comfy.{name}") for name in (*names, "context_windows", "conds")}
     return types.SimpleNamespace(**modules)
