@@ -14,7 +14,7 @@ from benchmarks.comparison.cells import MODELS
 from benchmarks.comparison.pairs import compare_figures, judge_pairs, tabulate_pairs
 from benchmarks.comparison.tables import HELPERS
 from benchmarks.comparison.verdicts import judge, lacking, measure_leads, place_together
-from benchmarks.worlds.titles import WORLDS
+from benchmarks.worlds.titles import FEW, WORLDS
 
 PICTURE = DOCS / "images" / "comparison.png"
 
@@ -25,6 +25,7 @@ def compose(documents: dict[str, Document], worlds: dict[str, Document]) -> str:
         "comparison/page.md.jinja",
         documents=documents,
         worlds=worlds,
+        paired={title: document for title, document in worlds.items() if title not in FEW},
         judge_pairs=judge_pairs,
         tabulate_pairs=tabulate_pairs,
         compare_figures=compare_figures,

@@ -8,7 +8,7 @@ from statistics import fmean
 from benchmarks.common import RESULTS, Document, read
 from benchmarks.comparison.pairs import NEITHER, OURS, family
 from benchmarks.comparison.tables import budgets, misses, rank
-from benchmarks.worlds.titles import MORE, WORLDS
+from benchmarks.worlds.titles import FEW, WORLDS
 from padecast.lab import Difference, Spread
 from padecast.lab.html import is_partial
 
@@ -38,8 +38,8 @@ PAIRS = {
 
 
 def read_worlds() -> dict[str, Document]:
-    """Return the one chapter of every world that was measured, by its title; of two that with more seeds."""
-    names = [(title, f"worlds-{world}.json") for world, title in (*WORLDS.items(), *MORE.items())]
+    """Return the one chapter of every world that was measured, by its title; none on few seeds."""
+    names = [(title, f"worlds-{world}.json") for world, title in WORLDS.items() if title not in FEW]
     documents = {title: read(name) for title, name in names if (RESULTS / name).is_file()}
     return {title: next(iter(document["chapters"].values())) for title, document in documents.items()}
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from benchmarks.common import DOCS, RESULTS, Document, publish, read, render
 from benchmarks.comparison.cells import compact, merge, save
 from benchmarks.comparison.tables import HELPERS
-from benchmarks.worlds.titles import MORE, WORLDS
+from benchmarks.worlds.titles import WORLDS
 
 
 def cross(
@@ -63,7 +63,7 @@ def compose() -> str:
 def main() -> None:
     """Write a result file if finished cells are given, and the page in any case."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("world", nargs="?", choices=(*WORLDS, *MORE))
+    parser.add_argument("world", nargs="?", choices=tuple(WORLDS))
     parser.add_argument("cells", nargs="*", type=Path, help="folders of finished cells")
     parser.add_argument("--keep", action="store_true", help="keep what the result file has besides these cells")
     parser.add_argument("--check", action="store_true", help="fail if they are not what the result files say")
