@@ -14,7 +14,7 @@ READY := $(VENV)/.stamp
 LAYERS := $(wildcard tests/test_layers.py tests/test_surface.py tests/test_packaging.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check slow docs fuzz ray comfy comfy-engine comfy-server comfy-versions quantized servers load bench gpu gpu-wheels pages comparison claims calibrations train-digits train-scenes train-motion format
+.PHONY: help demo test check slow docs fuzz ray comfy comfy-engine comfy-server comfy-versions quantized servers load bench gpu gpu-wheels pages comparison claims calibrations train-digits train-scenes train-motion release format
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' Makefile
@@ -142,6 +142,9 @@ train-scenes: $(READY) ## train a scenes model like the bundled one anew, into r
 
 train-motion: $(READY) ## train a motion model like the bundled one anew, into runs/motion (80 minutes on two cores)
 	$(BIN)/python -m demos.motion.train --out runs/motion $(TRAIN_ARGS)
+
+release: $(READY) ## build the wheels and the source archive, and try them in an empty environment (four minutes)
+	$(BIN)/python tools/release.py
 
 format: $(READY) ## sort imports, apply safe fixes, format, and write docs/api.md, tables of keys and drawings
 	$(BIN)/ruff check --fix .

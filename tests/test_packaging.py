@@ -43,6 +43,7 @@ TARGETS |= {
     "train-digits",
     "train-scenes",
     "train-motion",
+    "release",
 }
 
 

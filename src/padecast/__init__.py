@@ -49,7 +49,7 @@ if typing.TYPE_CHECKING:
     from padecast.session.rehearsal import Rehearsal, rehearse
     from padecast.session.session import Session
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "AlreadyAccelerated",
