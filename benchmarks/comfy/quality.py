@@ -32,9 +32,9 @@ from padecast.zoo import worlds
 
 FILE, SEEDS = "comfy-quality.json", 32
 COMPUTED = (6, 8, 10)
-THRESHOLDS = (0.02, 0.05, 0.1, 0.2, 0.4)
+THRESHOLDS = (0.05, 0.1, 0.2)
 """Of EasyCache and LazyCache; 0.2 is the default of their nodes."""
-TOLERANCES = (0.0003, 0.001, 0.003, 0.01)
+TOLERANCES = (0.001, 0.003)
 """Of adaptive, beside its default."""
 DEVELOPMENT = 1000
 """First seed of what teaches and calibrates, which is never measured."""
@@ -49,7 +49,7 @@ def ways() -> dict[str, Document]:
         entries |= {f"{name}, {threshold:g}": {"cache": name, "threshold": threshold} for threshold in THRESHOLDS}
     entries |= {"adaptive": {"method": "adaptive"}}
     entries |= {f"adaptive, {each:g}": {"method": f"adaptive:tolerance={each:g}"} for each in TOLERANCES}
-    entries |= {f"tc-pade, {every:g}": {"method": f"tc-pade:every={every:g}"} for every in (4.0, 3.0, 2.2)}
+    entries |= {"tc-pade": {"method": "tc-pade:every=3"}}
     for name in ("learned", "calibrated"):
         entries |= {f"{name}, {count}": {name: count} for count in COMPUTED}
     return entries
