@@ -27,8 +27,8 @@ OPTIONS = (
     "--disable-sync",
 )
 SIZE = (2000, 1100)
-ABSENT = ("/userdata", "/user.css", "/templates/")
-"""Parts of addresses that a new server has nothing at, and at which the page looks in vain."""
+ABSENT = ("/userdata", "/user.css", "/templates/", "/docs/Padecast/en.md")
+"""Parts of addresses that a new server has nothing at, and at which the page looks in vain, or looks first."""
 OWN = ("core workflow templates", "fuse options", "graph accessed before initialization")
 """What the page says of itself: ComfyUI's own examples are not installed, and it looks at its graph too early."""
 

@@ -69,3 +69,15 @@ def test_32_the_templates_of_the_page_list_the_pack(page: Page, tmp_path: Path) 
         wait_for(lambda name=name: name in page.driver.page_source, name)
     page.driver.save_screenshot(str(tmp_path / "templates.png"))
     assert not page.errors()
+
+
+def test_32_a_node_shows_its_page_of_help(page: Page) -> None:
+    page.open("demo_text_to_image")
+    page.run_script("app.canvas.selectNode(app.graph.nodes.find(n => n.type == 'Padecast'))")
+    page.click("[data-testid=info-button]")
+    heading, text = (PACK / "web" / "docs" / "Padecast.md").read_text(encoding="utf-8").split("\n\n")[:2]
+    shown = "return document.body.innerText"
+    wait_for(
+        lambda: text in page.run_script(shown) and heading.removeprefix("# ") in page.run_script(shown), "its text"
+    )
+    assert not page.errors()
