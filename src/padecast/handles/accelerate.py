@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ParamSpec
+from typing import TYPE_CHECKING, Any, ParamSpec
 
 import torch
 
@@ -25,6 +25,9 @@ from padecast.methods import method as named
 from padecast.policies import Learned, Policy
 from padecast.report import Report
 from padecast.targets.pipelines import is_bare
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
 
 NUMBERS = ("computed", "speedup", "decibels")
 """What a calibration can be wished for."""
@@ -46,7 +49,7 @@ def accelerate(
     measure: bool = True,
     dtype: torch.dtype | None = None,
     offload: bool = False,
-    group: Any = None,
+    group: ProcessGroup | None = None,
     on_run: Callable[[Report], None] | None = None,
     lessons: bool | str | Path | Library = True,
 ) -> Handle:

@@ -7,7 +7,7 @@ import logging
 import sys
 import weakref
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
@@ -33,6 +33,9 @@ from padecast.session.observer import Observer
 from padecast.session.record import NOTES
 from padecast.session.session import Session
 from padecast.targets.pipelines import attributes_of, is_bare, models_of
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
 
 ENABLED: weakref.WeakSet[Handle] = weakref.WeakSet()  # a handle lives as long as the models that it is attached to
 LOG = logging.getLogger("padecast")
@@ -67,7 +70,7 @@ class Handle(Listener):
         steps: int | None,
         measure: bool,
         storage: Storage,
-        group: Any = None,
+        group: ProcessGroup | None = None,
         guard: Guard | None = None,
         others: Sequence[Method] = (),
         learning: Learning | None = None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -26,6 +26,9 @@ from padecast.session.histories import Histories
 from padecast.session.observer import Observer
 from padecast.session.route import Route
 from padecast.session.stopwatch import stopwatch
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
 
 
 class Session:
@@ -77,7 +80,7 @@ class Session:
         dtype: torch.dtype | None = None,
         offload: bool = False,
         spare: list[Memory] | None = None,
-        group: Any = None,
+        group: ProcessGroup | None = None,
         strides: Sequence[float] | None = None,
         observers: Sequence[Observer] = (),
         grid: Grid | None = None,
