@@ -108,7 +108,8 @@ def steps(comparisons: Sequence[Comparison], path: Place, *, title: str = "", na
 
 def label(result: Result) -> str:
     """The name of a row; the number of steps a method was tuned to is in the columns."""
-    return as_text(f"{result.name} ({result.written})" if is_fewer(result.name) else result.name)
+    steps = result.written.removeprefix(f"{result.name},")
+    return as_text(f"{result.name} ({steps})" if is_fewer(result.name) else result.name)
 
 
 def _room(results: Sequence[Result]) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from io import BytesIO
 from pathlib import Path
@@ -35,7 +35,7 @@ def page(documents: Iterable[dict[str, Any]], title: str = "", template: str = "
     Args:
         documents: As :func:`padecast.lab.cells.run` returned them, or :meth:`padecast.lab.shelf.Shelf.documents` reads
             them.
-        title: Of the page.
+        title: Of the page; what was sampled unless given.
         template: A file in ``templates``.
         further: What the template shows besides.
 
@@ -54,7 +54,7 @@ def page(documents: Iterable[dict[str, Any]], title: str = "", template: str = "
     book = chapters(documents)
     shown = [_chapter(chapter, place) for place, chapter in enumerate(book)]
     text: str = environment.get_template(template).render(
-        title=title or "padecast report",
+        title=title or _title(book),
         version=__version__,
         chapters=shown,
         provenances=_provenances(book),
@@ -62,6 +62,12 @@ def page(documents: Iterable[dict[str, Any]], title: str = "", template: str = "
         **further,
     )
     return text
+
+
+def _title(book: Sequence[Chapter]) -> str:
+    """Return what was sampled, of few chapters."""
+    names = [chapter.title for chapter in book]
+    return "; ".join(names) if 0 < len(names) <= 3 else "padecast report"
 
 
 def _chapter(chapter: Chapter, place: int) -> dict[str, Any]:
@@ -94,6 +100,8 @@ def _about(chapter: Chapter) -> list[tuple[str, str]]:
 def _table(chapter: Chapter, nfe: int | None, comparison: Comparison | None) -> dict[str, Any]:
     results = comparison.results if comparison else ()
     scores = list(dict.fromkeys(name for result in results for name in result.scores))
+    whole = [r for r in results if r.name != "uncached" and not _misses(r) and not is_partial(r.name)]
+    best = max(whole, key=lambda result: result.psnr.mean) if len(whole) > 1 else None
     busy = bool(results) and results[0].seconds_range[1] > BUSY * results[0].seconds_range[0]  # NaN: not timed
     return {
         "title": "as written" if nfe is None else f"{nfe} of {chapter.settings['steps']} steps computed",
@@ -101,7 +109,7 @@ def _table(chapter: Chapter, nfe: int | None, comparison: Comparison | None) -> 
         "timed": any(result.calls_timed for result in results),
         "counted": any(result.flops_share is not None for result in results),
         "held": any(result.peak_bytes for result in results),
-        "rows": [_row(result, scores) for result in results],
+        "rows": [{**_row(result, scores), "best": result is best} for result in results],
         "refusals": [refusal for refusal in chapter.refusals if refusal.wanted == nfe],
         "busy": results[0].seconds_range if busy else None,
     }
@@ -109,7 +117,6 @@ def _table(chapter: Chapter, nfe: int | None, comparison: Comparison | None) -> 
 
 def _row(result: Result, scores: list[str]) -> dict[str, Any]:
     exact = result.name == "uncached"
-    missed = result.wanted is not None and abs(result.nfe - result.wanted) >= 0.5
     numbers = {
         "nfe": f"{result.nfe:.3g}",
         "psnr": [] if exact else [f"{value:.2f}" for value in (result.psnr.mean, result.psnr.p5, result.psnr.worst)],
@@ -122,10 +129,21 @@ def _row(result: Result, scores: list[str]) -> dict[str, Any]:
         "ideal": "" if exact else f"{result.ideal:.2f}x",
         "flops": "" if result.flops_share is None else f"{result.flops_share:.0%}",
     }
-    written = "" if result.written == result.name else result.written.removeprefix(f"{result.name}:")
-    written = shorten(written) + (f" (taught by {result.teaching} of other seeds)" if result.teaching else "")
+    written = shorten(_options(result)) + (f" (taught by {result.teaching} of other seeds)" if result.teaching else "")
     words = {"name": result.name, "written": written.strip(), "plan": result.plans[0]}
-    return {**numbers, **words, "missed": missed, "partial": is_partial(result.name)}
+    return {**numbers, **words, "missed": _misses(result), "partial": is_partial(result.name)}
+
+
+def _options(result: Result) -> str:
+    """Return what a method's name does not say of how it was run."""
+    plain, _, given = result.name.partition(":")
+    options = result.written.removeprefix(f"{plain}:").split(",") if result.written != result.name else []
+    return ",".join(option for option in options if option not in given.split(","))
+
+
+def _misses(result: Result) -> bool:
+    """Whether a method could not be tuned to within half a step of the wanted number."""
+    return result.wanted is not None and abs(result.nfe - result.wanted) >= 0.5
 
 
 def shorten(written: str) -> str:
