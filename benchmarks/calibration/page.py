@@ -15,6 +15,8 @@ import numpy as np
 from benchmarks.common import DOCS, SETTINGS, Document, align, insert, publish, read, render, table
 from padecast import files
 
+ROOM = 2.2
+"""Decibels between two numbers in the picture; one with less room is left out, as its neighbours tell it."""
 PICTURE = DOCS / "images" / "predicted-measured.png"
 PLAIN = ("reuse", "lagrange", "taylor:order=1", "chebyshev:blend=0.5", "pade", "tcpade")
 """Forecasters that are not calibrated."""
@@ -58,14 +60,18 @@ def draw(settings: dict[str, Document]) -> bytes:
     from matplotlib import pyplot
 
     figure, axis = pyplot.subplots(figsize=(6, 5.2))
-    styles = {"hard": ("#0072B2", "o", (-14, 5)), "easy": ("#D55E00", "s", (6, -8))}
+    styles = {"hard": ("#0072B2", "o", (-14, 6)), "easy": ("#D55E00", "s", (7, -11))}
+    occupied: list[tuple[float, float]] = []
     for setting, points in settings.items():
         colour, marker, beside = styles[setting]
         x, y = points["predicted"], points["measured"]
         label = f"{setting} (rank correlation {points['rank']:.3f})"
         axis.scatter(x, y, c=colour, marker=marker, label=label, zorder=3)
         for n, a, b in zip(points["budgets"], x, y, strict=True):
-            axis.annotate(n, (a, b), textcoords="offset points", xytext=beside, fontsize=8, color=colour)
+            place = a + beside[0] / 14, b + beside[1] / 14
+            if all(abs(place[0] - left) + abs(place[1] - low) > ROOM for left, low in occupied):
+                occupied.append(place)
+                axis.annotate(n, (a, b), textcoords="offset points", xytext=beside, fontsize=9, color=colour)
     low, high = axis.get_xlim()
     axis.plot([low, high], [low, high], color="#7F7F7F", linewidth=1, zorder=1, label="equal")
     axis.set(
