@@ -238,6 +238,7 @@ def test_report_writes_one_file(done: Path, tmp_path: Path) -> None:
     result = run("report", str(done), "--out", str(out))
     assert result.exit_code == 0, result.output
     assert [path.name for path in out.parent.iterdir()] == ["page.html"] and "wrote 10 cells" in result.stdout
+    assert "<title>tiny</title>" in out.read_text(encoding="utf-8")
     refused = run("report", str(done), "--out", str(out))
     assert refused.exit_code == 2 and "would be overwritten" in refused.stderr
 

@@ -68,7 +68,7 @@ def run_experiment(
     """
     plan_wish = choose(calibration, computed, speedup, decibels, needs_wish=False)
     experiment = _with_plans(_with(read(file), _options.arguments(size, frames, negative, settings)), plan_wish)
-    shelf = Shelf(out)
+    shelf = Shelf(out, experiment.name)
     figures.check_installed()
     metrics.check_installed()
     if not list_only:

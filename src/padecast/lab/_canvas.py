@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from io import BytesIO
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from padecast import files
 from padecast.lab._extras import need
@@ -91,6 +91,47 @@ def styles_of(names: Sequence[str]) -> dict[str, tuple[str, str]]:
     return {
         name: (COLOURS[k % count], MARKERS[(k + k // count) % count]) for k, name in enumerate(dict.fromkeys(names))
     }
+
+
+class End(NamedTuple):
+    """The end of a line, which its name stands beside."""
+
+    value: float
+    name: str
+    colour: str
+
+
+def name_ends(axis: Any, ends: Sequence[End], *, size: float = 9.0) -> None:
+    """Write names right of an axis beside the ends of their lines, apart from one another, in their colours.
+
+    Args:
+        axis: Whose lines are drawn already.
+        ends: Where they end, at the right.
+        size: Of the letters, in points. Default 9.
+    """
+    low, high = axis.get_ylim()
+    room = axis.get_figure().get_size_inches()[1] * axis.get_position().height
+    values = [(end.value - low) / (high - low) for end in sorted(ends)]
+    for end, place in zip(sorted(ends), spread(values, 1.35 * size / 72 / room), strict=True):
+        style = {"fontsize": size, "color": end.colour, "va": "center", "annotation_clip": False}
+        axis.annotate(label(end.name), (1.02, place), xycoords="axes fraction", **style)
+
+
+def spread(values: Sequence[float], apart: float) -> list[float]:
+    """Return ascending values moved so far that each is so far from the next, and all about where they were.
+
+    Example:
+        >>> [round(value, 2) for value in spread([0.5, 0.5, 0.9], 0.1)]
+        [0.45, 0.55, 0.9]
+    """
+    groups: list[tuple[list[float], float]] = []  # the values of a group, and where its first one stands
+    for value in values:
+        members, first = [value], value
+        while groups and groups[-1][1] + apart * len(groups[-1][0]) > first:
+            members = groups.pop()[0] + members
+            first = sum(one - apart * place for place, one in enumerate(members)) / len(members)
+        groups.append((members, first))
+    return [first + apart * place for members, first in groups for place in range(len(members))]
 
 
 def plain(axis: Any, across: str, up: str) -> None:

@@ -25,6 +25,8 @@ TEMPLATES = Path(__file__).parent / "templates"
 BUSY = 1.5
 """Slowest over fastest uncached call, from which times are called rough."""
 COLUMNS, AMPLIFIED = 8, 4.0
+PRINTED = "tc-pade-published"
+"""The method whose rows have a note: it is a reading of a paper."""
 
 
 def page(documents: Iterable[dict[str, Any]], title: str = "", template: str = "report.html", **further: Any) -> str:
@@ -110,6 +112,7 @@ def _table(chapter: Chapter, nfe: int | None, comparison: Comparison | None) -> 
         "counted": any(result.flops_share is not None for result in results),
         "held": any(result.peak_bytes for result in results),
         "rows": [{**_row(result, scores), "best": result is best} for result in results],
+        "printed": any(result.name.startswith(PRINTED) for result in results),
         "refusals": [refusal for refusal in chapter.refusals if refusal.wanted == nfe],
         "busy": results[0].seconds_range if busy else None,
     }

@@ -87,6 +87,8 @@ def validate(path: Path, document: dict[str, Any]) -> None:
     """
     refuse = partial(reject, path)
     check_fields(refuse, "", document, {"cell": dict, "settings": dict, "provenance": dict})
+    if "experiment" in document:
+        check_fields(refuse, "", document, {"experiment": str})
     check_fields(refuse, "cell.", document["cell"], CELL)
     kind = document["cell"]["kind"]
     if kind not in KINDS:

@@ -23,9 +23,11 @@ class Shelf:
 
     Args:
         folder: It is made when the first cell is put there.
+        title: Of the experiment that cells are put there for.
     """
 
     folder: Path
+    title: str = ""
 
     def holds(self, cell: Cell) -> bool:
         """Whether this very cell, with all that it depends on, is there."""
@@ -38,7 +40,8 @@ class Shelf:
         Raises:
             UnwritableFile: If the disk is full, or the file cannot be written for another reason.
         """
-        text = json.dumps(document, allow_nan=False, ensure_ascii=False) + "\n"
+        titled = {**document, "experiment": self.title} if self.title else document
+        text = json.dumps(titled, allow_nan=False, ensure_ascii=False) + "\n"
         return files.write(self.folder / cell.file, text)
 
     def documents(self) -> Iterator[dict[str, Any]]:

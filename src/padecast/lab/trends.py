@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from itertools import zip_longest
 from math import isfinite
 from typing import Any
 
-from padecast.lab._canvas import INK, Place, figure_of, label, legend_width, plain, styles_of, write
+from padecast.lab._canvas import INK, End, Place, figure_of, label, legend_width, name_ends, plain, styles_of, write
 from padecast.lab._canvas import title as write_title
 from padecast.lab._extras import need
 from padecast.lab.peers import is_foreign
@@ -15,10 +16,14 @@ from padecast.lab.results import Result
 from padecast.lab.solvers import is_fewer
 
 WIDE, HIGH, LEFT, LINE = 5.2, 4.6, 0.7, 0.19  # inches: the curves, the margin, a line of the legend
+MOST, QUIET = 6, "#C4C4C4"
+"""Methods that a picture of fidelity names, and the colour of the others."""
 
 
 def tradeoff(results: Sequence[Result], path: Place, *, title: str = "", named: Sequence[str] = ()) -> Place:
     """Draw mean PSNR over computed steps, a line per method; peers and fewer steps are dashed.
+
+    The best are named at the ends of their lines, see :func:`choose_lines`; the others are grey.
 
     Args:
         results: Of one task, at several numbers of computed steps.
@@ -33,19 +38,55 @@ def tradeoff(results: Sequence[Result], path: Place, *, title: str = "", named: 
         MissingPackage: If matplotlib is not installed.
     """
     names = list(dict.fromkeys(r.name for r in results if r.name != "uncached"))
-    styles = styles_of([*named, *names])
-    figure, axis = _canvas(names)
-    for name in names:
+    styles, shown = styles_of([*named, *names]), choose_lines(results)
+    figure, axis = _canvas(shown)
+    ends: list[End] = []
+    for name in (*(name for name in names if name not in shown), *shown):
         points = sorted((r.nfe, r.psnr.mean) for r in results if r.name == name)
-        colour, marker = styles[name]
+        if name not in shown:
+            axis.plot(*zip(*points, strict=True), color=QUIET, linewidth=1, marker=".", markersize=4, zorder=1)
+            continue
+        colour, marker = (INK, "o") if is_fewer(name) else styles[name]
         foreign = is_fewer(name) or is_foreign(name)
-        look = {**LOOK, "color": colour, "marker": marker, "label": label(name)}
-        axis.plot(*zip(*points, strict=True), "--" if foreign else "-", **look)
+        axis.plot(*zip(*points, strict=True), "--" if foreign else "-", color=colour, marker=marker, **LOOK)
+        ends.append(End(points[-1][1], name, colour))
     plain(axis, "computed steps (NFE)", "PSNR against uncached, mean, dB")
-    axis.xaxis.set_major_locator(need("matplotlib.ticker", "drawing pictures").MaxNLocator(integer=True))
-    _legend(axis)
-    write_title(figure, title or "Fidelity over computed steps")
+    _count_across(axis)
+    name_ends(axis, ends)
+    rest = len(names) - len(shown)
+    write_title(figure, (title or "Fidelity over computed steps") + (f"; grey: {rest} others" if rest else ""))
     return write(figure, path)
+
+
+def choose_lines(results: Sequence[Result], most: int = MOST) -> list[str]:
+    """Return the methods that a picture names: the most faithful of every number of computed steps, and fewer steps.
+
+    Args:
+        results: Of one task.
+        most: Names without fewer steps. Default 6.
+
+    Returns:
+        Names, each once: the first of every number of steps, then the second, and so on; fewer steps last.
+    """
+    budgets = sorted({r.wanted for r in results}, key=lambda wanted: (wanted is None, wanted or 0))
+    ranks = [
+        [r.name for r in sorted(results, key=lambda r: -r.psnr.mean) if r.wanted == wanted and _competes(r.name)]
+        for wanted in budgets
+    ]
+    best: dict[str, None] = dict.fromkeys(name for place in zip_longest(*ranks) for name in place if name is not None)
+    return [*list(best)[:most], *dict.fromkeys(r.name for r in results if is_fewer(r.name))]
+
+
+def _competes(name: str) -> bool:
+    return name != "uncached" and not is_fewer(name)
+
+
+def _count_across(axis: Any) -> None:
+    """Put ticks at whole numbers, also where all points stand at one."""
+    low, high = axis.get_xlim()
+    if high - low < 1:
+        axis.set_xlim((low + high) / 2 - 1, (low + high) / 2 + 1)
+    axis.xaxis.set_major_locator(need("matplotlib.ticker", "drawing pictures").MaxNLocator(integer=True))
 
 
 def sweep(results: Mapping[str, Sequence[tuple[str, Result]]], option: str, path: Place, *, title: str = "") -> Place:
