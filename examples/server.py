@@ -26,6 +26,8 @@ import numpy as np
 import torch
 import uvicorn
 from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -35,16 +37,19 @@ from padecast import zoo
 WATCH = 0.05
 """Seconds between two looks at whether a client is still there."""
 
+MOST = 16
+"""Images of a request."""
+
 
 class Order(BaseModel):
     """What a request asks for."""
 
     model_config = ConfigDict(extra="forbid")
-    labels: list[int] = Field(min_length=1, max_length=16)
-    seed: int = 0
+    labels: list[int] = Field(min_length=1, max_length=MOST)
+    seed: int = Field(0, ge=0, lt=2**63 - MOST)  # each image has the next one
     steps: int = Field(20, ge=1, le=100)
-    guidance: float = 5.0
-    shift: float = 3.0
+    guidance: float = Field(5.0, ge=0, le=100)
+    shift: float = Field(3.0, gt=0, le=100)
     computed: int | None = None
     speedup: float | None = None
     exact: bool = False
@@ -244,6 +249,12 @@ def make_app(studio: Studio) -> FastAPI:
             return Response(status_code=499)
         body, media = encode(drawn[0], order.format)
         return Response(body, media_type=media, headers={"X-Padecast": drawn[1]})
+
+    @app.exception_handler(RequestValidationError)
+    async def refuse(_: Request, error: RequestValidationError) -> Response:
+        metrics.add("requests_total", label='outcome="refused"')
+        words = "; ".join(f"{'.'.join(map(str, fault['loc'][1:]))}: {fault['msg']}" for fault in error.errors())
+        return JSONResponse({"detail": words}, 422)  # without what was sent, which may be no JSON: infinity
 
     @app.get("/metrics")
     async def numbers() -> Response:

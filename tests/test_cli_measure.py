@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import dataclasses
+import importlib.util
 import json
 import platform
 import re
+import sys
+import types
+from collections.abc import Iterator
+from importlib.machinery import ModuleSpec
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from tests.calibration.tiny import sparing
 from tests.lab.tiny import digits
+from torch import Tensor, nn
 from typer.testing import CliRunner, Result
 
 from padecast.cli import app
 from padecast.cli import measure as command
-from padecast.lab import cells, search
+from padecast.lab import cells, pretrained, search
 from padecast.lab.kit import ladder, pieces
 from padecast.lab.kit.pieces import Pace
 
@@ -137,6 +145,54 @@ def test_rows_for_which_no_time_is_left_are_named(
     assert 2 <= len(document["results"]) < 10
     assert all("the same command goes on" in row["why"] for row in document["absent"])
     assert [row["name"] for row in document["absent"]][-1] == "tc-pade" and "not measured: tc-pade" in result.stderr
+
+
+@pytest.fixture
+def weights(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
+    """A stand-in of AlexNet's weights in torch's folder, and of the library that reads them."""
+
+    class Network(nn.Module):
+        def __init__(self, net_type: str, normalize: bool) -> None:
+            super().__init__()
+            self.scale = torch.load(file, weights_only=True)["scale"]
+
+        def forward(self, one: Tensor, two: Tensor) -> Tensor:
+            return self.scale * (one - two).abs().mean()
+
+    file = tmp_path / "hub" / "checkpoints" / pretrained.ALEXNET
+    file.parent.mkdir(parents=True)
+    torch.save({"scale": torch.tensor(3.0)}, file)
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    module = types.ModuleType("torchmetrics.image.lpip")
+    module.LearnedPerceptualImagePatchSimilarity = Network  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    lpips = dataclasses.replace(pretrained.METRICS["lpips"], modules=(module.__name__,))  # no torchvision
+    monkeypatch.setitem(pretrained.METRICS, "lpips", lpips)
+    usual = importlib.util.find_spec
+    there = ModuleSpec("torchmetrics", None)
+    monkeypatch.setattr(
+        "importlib.util.find_spec", lambda name, *rest: there if name == "torchmetrics" else usual(name, *rest)
+    )
+    pretrained.load.cache_clear()
+    yield file
+    pretrained.load.cache_clear()
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_lpips_is_a_column_where_its_weights_are_at_hand(
+    pipeline: str, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_there: bool
+) -> None:
+    if not is_there:
+        weights.unlink()
+    clock = count(step=0.5)
+    monkeypatch.setattr(pieces, "time_pace", lambda task: Pace(0.0, 1e-4))
+    monkeypatch.setattr(command.Work, "seconds", property(lambda work: next(clock)))
+    result = run(pipeline, *QUICK[:-1], "0.1", "--out", str(tmp_path / "out"))
+    assert result.exit_code == 0, result.output
+    document = json.loads((tmp_path / "out" / "results.json").read_text())
+    rows = [row["scores"].get("LPIPS") for row in document["results"] if row["name"] != "uncached"]
+    assert len(rows) > 1 and all((row is not None and row > 0) is is_there for row in rows)
+    assert ("LPIPS" in (tmp_path / "out" / "report.html").read_text()) is is_there
 
 
 @pytest.mark.parametrize(

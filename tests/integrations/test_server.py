@@ -132,6 +132,11 @@ def test_a_picture_is_a_png(client: http.Client) -> None:
         ({"labels": [12]}, "draws the digits 0 to 9"),
         ({"nonsense": 1}, "nonsense"),
         ({"steps": 0}, "steps"),
+        ({"seed": 10**23}, "seed"),
+        ({"guidance": 1e39}, "guidance"),
+        ({"guidance": float("inf")}, "guidance"),
+        ({"shift": 1e300}, "shift"),
+        ({"shift": float("nan")}, "shift"),
     ],
 )
 def test_what_cannot_be_served_is_refused_with_the_reason(

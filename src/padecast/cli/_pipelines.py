@@ -74,7 +74,10 @@ def _offload(pipe: Any, device: torch.device, offload: str) -> Any:
                 "--offload group needs pipelines that can do it, and those of this diffusers cannot.\n"
                 "Upgrade: pip install -U diffusers, or take --offload model"
             )
-        pipe.enable_group_offload(onload_device=device, offload_type="leaf_level", use_stream=device.type == "cuda")
+        try:
+            pipe.enable_group_offload(onload_device=device, offload_type="leaf_level", use_stream=device.type == "cuda")
+        except ValueError as error:  # a part of it that cannot
+            raise InvalidOption(f"{str(error).split('. ')[0]}.\nTake --offload model") from error
     return pipe
 
 
