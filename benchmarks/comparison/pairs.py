@@ -78,7 +78,7 @@ def tabulate_pairs(documents: dict[str, Document]) -> str:
     rows = []
     for cell, kinds in lines.items():
         other = next(iter(kinds.values())).other
-        theirs = f"{other['name']}, {other['psnr']['mean']:.1f}"
+        theirs = f"{other['psnr']['mean']:.1f}<br>{other['name']}"
         rows.append([cell, theirs, *(_write(kinds[kind]) if kind in kinds else "" for kind in KINDS)])
     return table(["cell", "best that is not ours, dB", *KINDS], rows, align(1 + len(KINDS)))
 
@@ -87,7 +87,7 @@ def _write(one: Pair) -> str:
     lead = one.difference
     spread = "" if lead.error != lead.error else f" ± {lead.error:.1f} ({lead.ahead:.0%})".replace("%", " %")
     mean = f"{lead.mean:+.1f}" if lead.mean >= 0 else f"**{lead.mean:+.1f}**"
-    return f"{mean}{spread} {one.ours['name']}"
+    return f"{mean}{spread}<br>{one.ours['name']}"
 
 
 def judge_pairs(documents: dict[str, Document]) -> str:
