@@ -108,7 +108,7 @@ def name_absent(axis: Any, ends: list[tuple[float, str, str]], later: Sequence[D
     absent = {words for name, (words, *_) in LINES.items() if not any(trace(chapter, name) for chapter in later)}
     for value, words, colour in ends:
         if words in absent:
-            look = {"xytext": (4, -8), "textcoords": "offset points", "ha": "right", "va": "top", "fontsize": 9.5}
+            look = {"xytext": (4, -14), "textcoords": "offset points", "ha": "right", "va": "top", "fontsize": 9.5}
             axis.annotate(words, (NUMBERS[-1], value), color=colour, **look)
 
 

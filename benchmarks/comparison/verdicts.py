@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from statistics import fmean
 
-from benchmarks.common import Document, table
+from benchmarks.common import Document, align, table
 from benchmarks.comparison.tables import budgets, misses, percent, rank
 from padecast.lab.html import is_partial
 
@@ -24,9 +24,19 @@ def judge(document: Document) -> str:
 
 
 def place_together(documents: Iterable[Document]) -> str:
-    """Say where the uncalibrated methods stand over the cells of all models."""
+    """Return a line per published method: how far the uncalibrated ones are ahead, over the cells of all models."""
     cells = [cell for document in documents for cell in finish(document)]
-    return "\n".join([*_of_uncalibrated(cells, "tc-pade"), *_of_uncalibrated(cells, "adaptive")])
+    leads = {name: _lead_over(cells, name) for name in ("tc-pade", "adaptive")}
+    others = {other: lead for lead_over in leads.values() for other, lead in lead_over.items()}
+    rows = [
+        [other + "†" * is_partial(other), *(_write_lead(lead_over.get(other)) for lead_over in leads.values())]
+        for other in sorted(others, key=others.__getitem__)
+    ]
+    return table(["published method, the best of its variants in every cell", *leads], rows, align(len(leads)))
+
+
+def _write_lead(lead: tuple[float, int] | None) -> str:
+    return "" if lead is None else f"{lead[0]:+.1f} dB, {_cells(lead[1])}"
 
 
 def finish(document: Document) -> Iterator[Cell]:
@@ -141,12 +151,8 @@ def _lead(psnr: float, other: Row) -> str:
 
 
 def _of_uncalibrated(cells: list[Cell], name: str) -> Iterator[str]:
-    """Compare the mean over cells with that of every published method's best variant, over cells that both reached."""
-    pairs = [(MEAN.of(row), _variants(rows)) for _, rows in cells if (row := find(rows, name))]
-    leads: dict[str, tuple[float, int]] = {}
-    for other in dict.fromkeys(other for _, rows in cells for other in _variants(rows)):
-        if gaps := [psnr - best[other] for psnr, best in pairs if other in best]:
-            leads[other] = fmean(gaps), len(gaps)
+    """Compare the mean over cells with that of every published method's best variant, in a sentence."""
+    leads = _lead_over(cells, name)
     if not leads:
         return
     words = [
@@ -158,6 +164,16 @@ def _of_uncalibrated(cells: list[Cell], name: str) -> Iterator[str]:
     others = "less that of fewer steps and of each published method"
     what = f"{name}, uncalibrated, its mean PSNR over {_cells(len(cells))} {others}"
     yield f"- {what}, the best of its variants in every cell: {', '.join(words)} dB; {verdict}."
+
+
+def _lead_over(cells: list[Cell], name: str) -> dict[str, tuple[float, int]]:
+    """Return by published method our mean lead over its best variant, and over how many cells that both reached."""
+    pairs = [(MEAN.of(row), _variants(rows)) for _, rows in cells if (row := find(rows, name))]
+    leads: dict[str, tuple[float, int]] = {}
+    for other in dict.fromkeys(other for _, rows in cells for other in _variants(rows)):
+        if gaps := [psnr - best[other] for psnr, best in pairs if other in best]:
+            leads[other] = fmean(gaps), len(gaps)
+    return leads
 
 
 def _cells(count: int) -> str:
