@@ -16,7 +16,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 SECTIONS = re.compile(
-    r"^```.*?^```|^<!-- (?:table|keys|commands)\b.*?^<!-- end -->|^<!--.*?-->|<details.*?</details>|^<[^>]+>$",
+    r"^```.*?^```|^<!-- (?:table|keys|commands)\b.*?^<!-- end\b.*?-->|^<!--.*?-->|<details.*?</details>|^<[^>]+>$",
     flags=re.DOTALL | re.MULTILINE,
 )
 ASIDE = re.compile(r"^(?:#|\||!\[|--8<--|:::|\?\?\?|\s*\$\$)")
