@@ -6,7 +6,8 @@
 Not run with real weights: this project had no GPU. Its calls are tested with a tiny Wan.
 
 The model of 1.3 billion parameters fits such a card; its text encoder is larger than it. So the pipeline keeps weights
-in host memory and moves to the card what runs (`enable_model_cpu_offload`). For the model of 14 billion say --offload group.
+in host memory and moves to the card what runs (`enable_model_cpu_offload`). For the model of 14 billion say
+--offload group.
 """
 
 from __future__ import annotations
