@@ -107,7 +107,7 @@ def _judge(kind: str, pairs: list[Pair]) -> str:
     if not behind:
         least = min(pairs, key=lambda one: one.difference.mean)
         lines.append(f"Behind in none. At the least {least.difference.mean:+.1f} dB: {least.cell}.")
-    lines += [f"**Behind** in {one.cell}: {-one.difference.mean:.1f} dB, {one.other['name']}." for one in behind]
+    lines += [f"**Behind** {one.other['name']} by {-one.difference.mean:.1f} dB: {one.cell}." for one in behind]
     return "\n    - ".join(lines)
 
 
