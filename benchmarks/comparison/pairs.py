@@ -101,12 +101,14 @@ def judge_pairs(documents: dict[str, Document]) -> str:
 def _judge(kind: str, pairs: list[Pair]) -> str:
     leads = [one.difference.mean for one in pairs]
     behind = [one for one in pairs if one.difference.mean < 0]
-    text = f"**{kind}**: {fmean(leads):+.1f} dB in the mean over {len(pairs)} cells against the best other of each cell"
+    lines = [
+        f"**{kind}**: {fmean(leads):+.1f} dB in the mean over {len(pairs)} cells, against the best other of each cell."
+    ]
     if not behind:
         least = min(pairs, key=lambda one: one.difference.mean)
-        return f"{text}; behind in none, at the least {least.difference.mean:+.1f} dB ({least.cell})."
-    places = "; ".join(f"{one.cell}, by {-one.difference.mean:.1f} dB of {one.other['name']}" for one in behind)
-    return f"{text}; **behind** in {len(behind)}: {places}."
+        lines.append(f"Behind in none. At the least {least.difference.mean:+.1f} dB: {least.cell}.")
+    lines += [f"**Behind** {one.other['name']} by {-one.difference.mean:.1f} dB: {one.cell}." for one in behind]
+    return "\n    - ".join(lines)
 
 
 def compare_figures(documents: dict[str, Document]) -> str:
