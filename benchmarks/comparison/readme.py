@@ -19,14 +19,14 @@ FEWER, BEST = "fewer-steps", "best other"
 ROWS = {
     FEWER: "the sampler with 8 steps",
     BEST: "the best published cache, named",
-    "adaptive": "**padecast**, as it comes",
+    "adaptive": "**padecast** `adaptive`, its tolerance set for 8 steps",
     "learned": "**padecast**, learned from your first image",
     "calibrated quick": "**padecast**, calibrated with 15 images",
 }
 LINES = {
     FEWER: ("fewer steps", canvas.COLOURS[6], "--"),
     BEST: ("best published cache", canvas.COLOURS[1], "-"),
-    "adaptive": ("padecast, default", canvas.COLOURS[4], "-"),
+    "adaptive": ("padecast, adaptive", canvas.COLOURS[4], "-"),
     "learned": ("padecast, learned", canvas.COLOURS[0], "-"),
 }
 NUMBERS = (6, 8, 10)

@@ -7,7 +7,7 @@ import importlib.machinery
 import os
 import sys
 import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,14 @@ from typing import Any
 import pytest
 
 FOLDER = Path(__file__).resolve().parents[2] / ".servers"
+OMNI = FOLDER / "omni"
 OURS = ("sglang", "torch", "padecast", "pynvml")
 """What is never stood for; without pynvml there is no GPU."""
 
 
-def demand() -> None:
-    """Skip where the packages are absent, or fail where PADECAST_SERVERS demands them."""
-    if not (FOLDER / "sglang").is_dir():
+def demand(package: Path) -> None:
+    """Skip where a package is absent, or fail where PADECAST_SERVERS demands it."""
+    if not package.is_dir():
         word = f"no serving systems in {FOLDER}: make servers"
         (pytest.fail if os.environ.get("PADECAST_SERVERS") else pytest.skip)(word)
 
@@ -88,14 +89,21 @@ class Empty(types.ModuleType):
 
 
 class Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Finds stubs of packages that are absent, where a serving system asks for them itself."""
+    """Finds stubs of packages that are absent, where a serving system asks for them itself.
+
+    Args:
+        names: The packages, or none for all but :data:`OURS`.
+    """
+
+    def __init__(self, names: Collection[str] = ()) -> None:
+        self.names = names
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> importlib.machinery.ModuleSpec | None:
         top = name.partition(".")[0]
         frame = sys._getframe(1)
         while frame.f_back is not None and "importlib" in frame.f_code.co_filename:
             frame = frame.f_back
-        is_theirs = str(FOLDER) in frame.f_code.co_filename
+        is_theirs = str(FOLDER) in frame.f_code.co_filename and (not self.names or top in self.names)
         is_empty = isinstance(sys.modules.get(top), Empty)
         if top in OURS or not (is_empty or (is_theirs and name == top)):
             return None
@@ -109,16 +117,24 @@ class Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
 
 @contextmanager
-def importable() -> Iterator[None]:
-    """Let serving systems be imported inside the block."""
+def importable(*folders: Path, names: Collection[str] = ()) -> Iterator[None]:
+    """Let serving systems be imported inside the block.
+
+    Args:
+        *folders: Where they lie.
+        names: Packages that are stood for, if not all that are absent.
+    """
     import diffusers  # noqa: F401 - before there are stubs, by which they would take packages to be there
     import transformers  # noqa: F401
 
-    finder = Finder()
-    sys.path.append(str(FOLDER))
+    finder = Finder(names)
+    sys.path += map(str, folders)
     sys.meta_path.append(finder)
     try:
         yield
     finally:
         sys.meta_path.remove(finder)
-        sys.path.remove(str(FOLDER))
+        for folder in folders:
+            sys.path.remove(str(folder))
+        for name in [name for name, module in sys.modules.items() if isinstance(module, Empty)]:
+            del sys.modules[name]

@@ -32,8 +32,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 @pytest.fixture(scope="module")
 def plugins() -> Iterator[Any]:
     """SGLang's plug-in module, with our hooks applied by its own registry."""
-    stubs.demand()
-    with pytest.MonkeyPatch.context() as patch, stubs.importable():
+    stubs.demand(stubs.FOLDER / "sglang")
+    with pytest.MonkeyPatch.context() as patch, stubs.importable(stubs.FOLDER):
         patch.setenv("TORCHDYNAMO_DISABLE", "1")  # kernels that are compiled on import
         patch.setenv(sglang.VARIABLE, PLAN)
         module: Any = importlib.import_module("sglang.multimodal_gen.runtime.platforms.plugins")
@@ -129,7 +129,7 @@ def test_two_requests_that_come_by_turns_keep_apart(draw: Any) -> None:
 
 
 def test_the_stages_that_go_their_own_way_are_those_of_the_documentation() -> None:
-    stubs.demand()
+    stubs.demand(stubs.FOLDER / "sglang")
     stages = stubs.FOLDER.joinpath(*sglang.MODULE.split(".")[:-1])
     found = set()
     for path in stages.rglob("*.py"):

@@ -30,6 +30,8 @@ SELECTOR, FUNCTION = "vllm_omni.diffusion.cache.selector", "get_cache_backend"
 HOLDERS = (SELECTOR, "vllm_omni.diffusion.worker.diffusion_model_runner")
 """Modules that hold the function by its name."""
 MODELS = ("transformer", "transformer_2")
+DEFAULT_STEPS = "default_num_inference_steps"
+"""The attribute of a pipeline that vLLM-Omni reads where a request does not say its steps."""
 OPTIONS = ("method", "dtype", "offload")
 
 
@@ -73,11 +75,7 @@ class Acceleration:
         self.close()
 
     def begin(self, pipeline: Any, steps: int) -> None:
-        """Begin a request of so many steps.
-
-        Raises:
-            InvalidPlan: If the method is a plan of another length.
-        """
+        """Begin a request of so many steps; one that the method cannot serve is computed, with a warning."""
         models = find_models(pipeline)
         if steps == self._steps and [handle.pipe for handle in self.handles] == models:
             for handle in self.handles:
@@ -85,14 +83,19 @@ class Acceleration:
             return
         self.close()
         if steps < 1:
-            warnings.warn(
-                f"{type(pipeline).__name__} does not say how many steps a request has: it is computed whole.\n"
-                "Say it in the request: num_inference_steps=20",
-                PadecastWarning,
-                stacklevel=2,
+            warn(
+                f"a request does not say how many steps it has, nor does {type(pipeline).__name__}: "
+                "it is computed whole.\nSay it in the request: num_inference_steps=20"
             )
-            return
-        self._attach(pipeline, steps)
+        elif self.method.policy.length not in (None, steps):
+            # No error, since vLLM-Omni warms up with a request of 2 steps, and does not start if that fails.
+            warn(
+                f"a request of {steps} steps is computed whole: the plan has {self.method.policy.length}.\n"
+                f'Ask for num_inference_steps={self.method.policy.length}, or start with a rule such as "{DEFAULT}"; '
+                "a request of 2 steps is how vLLM-Omni warms up"
+            )
+        else:
+            self._attach(pipeline, steps)
 
     def close(self) -> None:
         """Switch off; models are as they were."""
@@ -114,6 +117,11 @@ class Acceleration:
     def _count(self, steps: int) -> int | None:
         """Return what a bare model is told: nothing, where its plan says so itself."""
         return None if self.method.policy.length is not None else steps
+
+
+def warn(text: str) -> None:
+    """Warn whoever runs the server."""
+    warnings.warn(text, PadecastWarning, stacklevel=3)
 
 
 def find_models(pipeline: Any) -> list[nn.Module]:
@@ -190,6 +198,9 @@ def make_backend(base: Any) -> Callable[[Any], Any]:
         def enable(self, pipeline: Any) -> None:
             """Check that the pipeline can be served; nothing is put on it before a request says its steps."""
             self.acceleration.check(pipeline)
+            if getattr(pipeline, DEFAULT_STEPS, None) is None:
+                # Else vLLM-Omni does not tell of requests that leave out their steps, and the one before would go on.
+                setattr(pipeline, DEFAULT_STEPS, 0)
             self.enabled = True
 
         def refresh(self, pipeline: Any, num_inference_steps: int, verbose: bool = True) -> None:
