@@ -78,8 +78,10 @@ def list_crowded(text: str, most: int = MOST) -> list[str]:
     """Return the paragraphs with too many numbers. What has no sentence is a title or an entry of a list.
 
     Example:
-        >>> list_crowded("It has 1, 2, 3 or 4 dB.\n\n- arXiv, table 1 at 2, 3 and 4\n")
+        >>> list_crowded("It has 1, 2, 3 or 4 dB.")
         ['It has 1, 2, 3 or 4 dB.']
+        >>> list_crowded("**A table** of 1, 2, 3 and 4")
+        []
     """
     return [part for part in paragraphs(text) if count_numbers(part) > most and STOP.search(part)]
 
