@@ -50,7 +50,7 @@ ray: $(READY) ## the tests of experiments on a local Ray cluster and of Ray Serv
 	$(BIN)/pytest -q -m slow tests/integrations $(PYTEST_ARGS)
 	$(BIN)/pytest -q tests/integrations/test_ray_serve.py $(PYTEST_ARGS)
 
-servers: $(READY) ## the plug-in of SGLang in its own classes, which are fetched into .servers (40 MB, once; Python 3.11)
+servers: $(READY) ## the plug-ins of SGLang and vLLM-Omni in their own classes, fetched into .servers (90 MB, once; Python 3.11)
 	$(BIN)/python tools/servers.py
 	PADECAST_SERVERS=1 OMP_NUM_THREADS=1 $(BIN)/pytest -q tests/servers $(PYTEST_ARGS)
 

@@ -17,7 +17,7 @@ from tests.tiny import dit
 from torch import Tensor, nn
 
 import padecast
-from padecast import InvalidOption, InvalidPlan, MissingPackage, PadecastWarning, UnknownName, UnsupportedModel
+from padecast import InvalidOption, InvalidPlan, MissingPackage, PadecastWarning, UnknownName, UnsupportedModel, targets
 from padecast.integrations import sglang, vllm_omni
 
 STEPS, PLAN = 8, "plan:steps=CC.C.C.C"
@@ -290,6 +290,7 @@ def omni(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         exec(text, vars(modules[name]))
         monkeypatch.setitem(sys.modules, name, modules[name])
     modules[vllm_omni.HOLDERS[1]].get_cache_backend = modules[vllm_omni.SELECTOR].get_cache_backend
+    monkeypatch.setattr(targets, "REGISTRY", dict(targets.REGISTRY))
     return modules
 
 
@@ -400,6 +401,32 @@ class TestVLLMOmni:
         with pytest.warns(PadecastWarning, match="num_inference_steps"):
             cache.refresh(pipeline, 0)
         assert torch.equal(pipeline(), plain)
+
+    @pytest.mark.parametrize("steps", [None, 30])
+    def test_vllm_omni_tells_of_requests_that_leave_out_their_steps(
+        self, omni: dict[str, Any], steps: int | None
+    ) -> None:
+        pipeline = Pipeline()
+        setattr(pipeline, vllm_omni.DEFAULT_STEPS, steps)
+        backend(omni).enable(pipeline)
+        assert getattr(pipeline, vllm_omni.DEFAULT_STEPS) == (steps or 0)
+
+    def test_a_request_of_another_length_than_the_plan_is_computed_with_a_warning(self, omni: dict[str, Any]) -> None:
+        pipeline, cache = Pipeline(), backend(omni, method=PLAN)
+        plain = pipeline(2)
+        cache.enable(pipeline)
+        cache.refresh(pipeline, STEPS)
+        pipeline()
+        with pytest.warns(PadecastWarning, match="2 steps is computed whole: the plan has 8"):
+            cache.refresh(pipeline, 2)
+        assert torch.equal(pipeline(2), plain)
+
+    def test_classes_of_its_own_that_are_alike_are_described(self, omni: dict[str, Any]) -> None:
+        vllm_omni.register()
+        for name in vllm_omni.ALIKE:
+            kind = type(name, (nn.Module,), {"__module__": "vllm_omni.models", "forward": Pipeline.forward})
+            assert targets.find(kind()).library == "vllm_omni"
+            assert targets.REGISTRY[name].library == "diffusers"
 
     @pytest.mark.parametrize(
         ("name", "text", "words"),

@@ -8,6 +8,7 @@ hold it, by one that knows one name more. Every other name goes to the function 
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import importlib
 import inspect
@@ -19,6 +20,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from padecast import targets
 from padecast._errors import InvalidOption, PadecastWarning, UnsupportedModel, quote
 from padecast.handles.accelerate import accelerate
 from padecast.handles.handle import Handle
@@ -33,6 +35,8 @@ MODELS = ("transformer", "transformer_2")
 DEFAULT_STEPS = "default_num_inference_steps"
 """The attribute of a pipeline that vLLM-Omni reads where a request does not say its steps."""
 OPTIONS = ("method", "dtype", "offload")
+ALIKE = ("FluxTransformer2DModel", "QwenImageTransformer2DModel", "WanTransformer3DModel")
+"""Classes of vLLM-Omni's whose blocks take and return what those of diffusers' classes of the same names do."""
 
 
 class Acceleration:
@@ -167,6 +171,8 @@ def register() -> None:
         raise explain_release("vllm-omni", RELEASE, f"{SELECTOR} has no {FUNCTION}(cache_backend, cache_config)")
     if not {"enable", "refresh"} <= set(getattr(base, "__abstractmethods__", ())):
         raise explain_release("vllm-omni", RELEASE, "its CacheBackend is not made of enable and refresh")
+    for model in ALIKE:
+        targets.register(dataclasses.replace(targets.REGISTRY[model], library="vllm_omni", pipelines=()))
     choose = make_choice(original, make_backend(base))
     for name in HOLDERS:
         module = sys.modules.get(name)  # one that is not imported yet will take the function from the selector
