@@ -310,13 +310,18 @@ def _warn_if_faster(method: Method, speedup: float) -> None:
 def _refuse(wishes: dict[str, Any], method: object) -> None:
     options = {name: value for name, value in wishes.items() if value is not None}
     texts = [f"{name}={value:g}" if name in NUMBERS else f"{name}={value!r}" for name, value in options.items()]
-    if texts:
+    if not texts:
+        return
+    loaded = f'accelerate(pipe, padecast.Calibration.load("FILE.json"), {texts[0]})'
+    if not any(name in NUMBERS for name in options):
         raise InvalidOption(
-            f"{', '.join(texts)} needs what knows plans, and {method or DEFAULT!r} knows none.\n"
-            f'Plans of your own runs: accelerate(pipe, "learned", {texts[0]}). Of a calibration: '
-            f'accelerate(pipe, padecast.Calibration.load("FILE.json"), {texts[0]}).\n'
-            'Without either, a fixed number of steps: "tc-pade:every=2.5" computes one in 2.5.'
+            f"{', '.join(texts)} needs a calibration, and {method or DEFAULT!r} is none.\nLoad one: {loaded}"
         )
+    raise InvalidOption(
+        f'{", ".join(texts)} needs a calibration or "learned", and {method or DEFAULT!r} is neither.\n'
+        f'Plans of your own runs: accelerate(pipe, "learned", {texts[0]}). Of a calibration: {loaded}.\n'
+        'Without either, a fixed number of steps: "tc-pade:every=2.5" computes one in 2.5.'
+    )
 
 
 def _check_steps(pipe: Any, steps: int | None, policy: Policy, *, is_choice: bool) -> None:
