@@ -90,6 +90,33 @@ def test_without_a_network_it_ends_in_one_line(file: Path, monkeypatch: pytest.M
     assert result.exit_code == 1 and result.stderr.count("\n") == 1 and "cannot be reached" in result.stderr
 
 
+@pytest.mark.parametrize("offline", [False, True])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["plan", "hub:org/flux", "--computed", "8"],
+        ["lessons", "import", "hub:org/flux"],
+        ["generate", "digits", "--steps", "4", "--calibration", "hub:org/flux", "--computed", "2"],
+        ["generate", "org/flux"],
+        ["compare", "org/flux"],
+        ["calibrate", "org/flux"],
+        ["measure", "org/flux", "--dry-run"],
+    ],
+)
+def test_every_command_that_asks_the_hub_ends_in_one_line(
+    command: list[str], offline: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    direct(monkeypatch, "http://127.0.0.1:9", tmp_path / "cache")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", offline)
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, command)
+    (line,) = [line for line in result.stderr.splitlines() if line.startswith("padecast: ")]
+    reason = "since HF_HUB_OFFLINE is set" if offline else "Connection refused"
+    assert result.exit_code == 1 and line.startswith("padecast: hub:org/flux cannot be reached") and reason in line
+    assert result.stderr.rstrip().endswith(line) and "try again with a network, or give a folder" in line
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_commands_take_a_repository_in_place_of_a_file(hub: Hub, file: Path, tmp_path: Path) -> None:
     calibration, lesson = zoo.calibration("digits", "hard"), Lesson(Identity("DiT"), (make_look(20),))
     calibration.push_to_hub("org/flux")

@@ -352,6 +352,43 @@ def test_without_a_network_every_call_fails_in_one_line_that_says_what_would_do(
     text = str(caught.value)
     assert "\n" not in text and text.startswith("hub:org/flux") and "cannot be reached" in text and len(text) < 400
     assert ("leave local_files_only out" if "cache" in name else "with a network") in text
+    assert ("keep it here, and share it later" in text) is ("push" in name)
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_nobody_is_asked_where_that_is_forbidden_and_the_line_says_so(
+    no_network: None, pipe: Any, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(HubError) as caught:
+        CALLS[name](pipe)
+    text = str(caught.value)
+    assert "\n" not in text and ("cache" in name or "since HF_HUB_OFFLINE is set" in text) and len(text) < 200
+
+
+def test_a_hub_that_does_not_answer_is_asked_once(
+    no_network: None, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(seconds: float) -> None:
+        raise AssertionError(f"waited for {seconds} s")
+
+    monkeypatch.setattr("time.sleep", refuse)
+    with pytest.raises(HubError, match="Connection refused"):
+        Calibration.from_pretrained("org/flux", filename="a.json")
+    assert caplog.records == []
+
+
+def test_a_file_that_was_fetched_is_there_when_the_hub_is_gone(
+    hub: Hub, calibration: Calibration, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    calibration.push_to_hub("org/flux", filename="a.json")
+    Calibration.from_pretrained("org/flux", filename="a.json")
+    direct(monkeypatch, CLOSED, tmp_path / "cache")
+    assert Calibration.from_pretrained("org/flux", filename="a.json").to_dict() == calibration.to_dict()
+    with pytest.raises(HubError, match="cannot be reached"):
+        Calibration.from_pretrained("org/flux", filename="a.json", force_download=True)
+    with pytest.raises(HubError, match=r"org/flux cannot be reached .*Connection refused"):
+        Calibration.from_pretrained("org/flux", filename="b.json")
 
 
 @pytest.mark.parametrize("name", CALLS)

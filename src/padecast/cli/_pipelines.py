@@ -11,11 +11,11 @@ import torch
 from padecast import files, zoo
 from padecast._errors import DamagedFile, InvalidOption, PadecastError, UnknownName, UnwritableFile, missing, unknown
 from padecast.cli._shell import Failure
+from padecast.files.hub import Address, explain, is_silence
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 KINDS = "A pipeline is a demo model, a folder with a model_index.json, or owner/name on the hub."
-
-
+REMEDY = "try again with a network, or give a folder: what pipe.save_pretrained(FOLDER) wrote"
 OFFLOADS = ("none", "model", "group")
 
 
@@ -48,6 +48,9 @@ def load(name: str, *, device: str | None = None, dtype: str | None = None, offl
             raise UnwritableFile(
                 f"the pipeline {name!r} could not be loaded: {error}.\nThe disk is full: make room, and try again."
             ) from error
+        if isinstance(error.__cause__, Exception) and is_silence(error.__cause__):  # as diffusers says it, at length
+            with explain(Address.read(name), REMEDY):
+                raise error.__cause__ from None
         raise Failure(f"the pipeline {name!r} could not be loaded: {error}") from error
 
 

@@ -8,7 +8,8 @@ methods that users know from other libraries. Nothing is sent but what a :class:
 from padecast.files.hub.address import Address, slug
 from padecast.files.hub.card import Section
 from padecast.files.hub.download import Source
+from padecast.files.hub.failures import explain, is_silence
 from padecast.files.hub.parcel import Parcel
 from padecast.files.hub.shareable import Shareable, load_all, pack
 
-__all__ = ["Address", "Parcel", "Section", "Shareable", "Source", "load_all", "pack", "slug"]
+__all__ = ["Address", "Parcel", "Section", "Shareable", "Source", "explain", "is_silence", "load_all", "pack", "slug"]

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 from padecast.files.hub.address import Address
-from padecast.files.hub.failures import explain, need_hub
+from padecast.files.hub.failures import explain, is_silence, need_hub
 
 FOREIGN = ("*/*", "*config.json", "*index.json", "tokenizer*.json", "*vocab.json", "*tokens*.json")
 """JSON that other libraries keep in repositories of models, in folders or beside ours: never fetched, never read."""
+
+
+PATIENCE = 10
+"""Seconds for an answer."""
 
 
 def library() -> dict[str, str]:
@@ -31,6 +37,7 @@ class Source:
         cache_dir: Where files are kept. Default the cache of the Hub.
         force_download: Whether to fetch what is in the cache already.
         local_files_only: Whether to look in the cache alone.
+        instead: What else would do where the Hub cannot be reached.
     """
 
     address: Address
@@ -38,6 +45,14 @@ class Source:
     cache_dir: str | Path | None = None
     force_download: bool = False
     local_files_only: bool = False
+    instead: str = "or give a folder with its files, or the cache_dir of an earlier download"
+
+    @property
+    def remedy(self) -> str:
+        """What would do where the Hub cannot be reached."""
+        if self.local_files_only:
+            return "leave local_files_only out once, with a network, or give a folder with its files"
+        return f"try again with a network, {self.instead}"
 
     def fetch(self, name: str) -> Path:
         """Return where a file of the repository lies, once it is here.
@@ -47,8 +62,23 @@ class Source:
             MissingPackage: If ``huggingface_hub`` is not installed.
         """
         hub = need_hub()
-        with explain(self.address, self._remedy(), name):
-            return Path(hub.hf_hub_download(self.address.repo, name, **self._options()))
+        options = self._options()
+        with explain(self.address, self.remedy, name):
+            try:
+                self._ask(hub)
+            except Exception as error:
+                if self.force_download or not is_silence(error):
+                    raise
+                with contextlib.suppress(importlib.import_module("huggingface_hub.errors").LocalEntryNotFoundError):
+                    return Path(hub.hf_hub_download(self.address.repo, name, **{**options, "local_files_only": True}))
+                raise
+            return Path(hub.hf_hub_download(self.address.repo, name, **options))
+
+    def _ask(self, hub: Any) -> None:
+        """Ask the Hub once whether the repository is there: a download would try for half a minute."""
+        if not self.local_files_only:
+            revision = self.address.revision or hub.constants.DEFAULT_REVISION
+            hub.HfApi(token=self.token, **library()).repo_info(self.address.repo, revision=revision, timeout=PATIENCE)
 
     def fetch_all(self, *patterns: str) -> Path:
         """Return a folder with the files of the repository that match, once they are here.
@@ -59,7 +89,7 @@ class Source:
         """
         hub = need_hub()
         choice = {"allow_patterns": list(patterns), "ignore_patterns": list(FOREIGN)}
-        with explain(self.address, self._remedy()):
+        with explain(self.address, self.remedy):
             return Path(hub.snapshot_download(self.address.repo, **choice, **self._options()))
 
     def _options(self) -> dict[str, Any]:
@@ -71,11 +101,6 @@ class Source:
             "local_files_only": self.local_files_only,
             **library(),
         }
-
-    def _remedy(self) -> str:
-        if self.local_files_only:
-            return "leave local_files_only out once, with a network, or give a folder with its files"
-        return "try again with a network, or give a folder with its files, or the cache_dir of an earlier download"
 
 
 def is_ours(name: str, pattern: str, without: str = "") -> bool:

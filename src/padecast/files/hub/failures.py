@@ -11,6 +11,9 @@ from padecast._errors import HubError, PadecastError, missing
 from padecast.files.hub.address import Address
 from padecast.files.text import line
 
+TRANSPORTS = ("httpx", "httpx2", "requests", "urllib3")
+"""Packages by which releases of the Hub's client speak to it."""
+
 
 class MissingRepository(HubError):
     """A repository that is not there, or not to be seen without a token."""
@@ -50,6 +53,18 @@ def explain(address: Address, remedy: str, file: str = "") -> Iterator[None]:
         raise _translate(error, address, remedy, file) from error
 
 
+def is_silence(error: Exception) -> bool:
+    """Whether an error says that the Hub did not answer, or is out of order, and nothing of what lies there.
+
+    Example:
+        >>> is_silence(ConnectionRefusedError()), is_silence(ValueError())
+        (True, False)
+    """
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    transport = type(error).__module__.partition(".")[0] in TRANSPORTS
+    return status >= 500 if status is not None else transport or isinstance(error, (ConnectionError, TimeoutError))
+
+
 def _translate(error: Exception, address: Address, remedy: str, file: str) -> HubError:
     errors = importlib.import_module("huggingface_hub.errors")
     status = getattr(getattr(error, "response", None), "status_code", None)
@@ -78,5 +93,7 @@ def _absent(address: Address, remedy: str) -> HubError:
 
 
 def _unreachable(error: BaseException, address: Address, remedy: str) -> HubError:
+    if type(error).__name__ == "OfflineModeIsEnabled":
+        return HubError(f"{address} cannot be reached, since HF_HUB_OFFLINE is set: {remedy}.")
     fact = line(str(error) or type(error).__name__, 160).split("\\n")[0].rstrip(".")
     return HubError(f"{address} cannot be reached ({type(error).__name__}: {fact}): {remedy}.")

@@ -9,7 +9,8 @@ from padecast.files.hub.address import Address
 from padecast.files.hub.download import library
 from padecast.files.hub.failures import explain, need_hub
 
-REMEDY = "try again with a network, or keep the files: save_pretrained(FOLDER)"
+INSTEAD = "or keep it here, and share it later: save_pretrained(FOLDER)"
+"""What else would do for what cannot be sent."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Parcel:
         """
         hub = need_hub()
         api = hub.HfApi(token=token, **library())
-        with explain(self.address, REMEDY):
+        with explain(self.address, f"try again with a network, {INSTEAD}"):
             if self.is_new:
                 api.create_repo(self.address.repo, private=private, exist_ok=True)
             operations = [hub.CommitOperationAdd(name, content) for name, content in self.contents.items()]

@@ -14,7 +14,7 @@ from padecast.files.hub.address import Address, is_repo
 from padecast.files.hub.card import README, Section, picture_of, write_card
 from padecast.files.hub.download import Source, is_ours, list_files
 from padecast.files.hub.failures import MissingRepository
-from padecast.files.hub.parcel import Parcel
+from padecast.files.hub.parcel import INSTEAD, Parcel
 from padecast.files.hub.picture import draw
 from padecast.files.reading import locate, read_bytes, read_text
 from padecast.files.text import line
@@ -193,7 +193,7 @@ def pack(
     with tempfile.TemporaryDirectory(prefix="padecast-") as name:
         folder, is_new = Path(name), False
         try:
-            there = Source(address, token).fetch_all(README, thing._pattern)
+            there = Source(address, token, instead=INSTEAD).fetch_all(README, thing._pattern)
         except MissingRepository:
             is_new = True
         else:
