@@ -26,8 +26,10 @@ import numpy as np
 import torch
 import uvicorn
 from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi.exception_handlers import request_validation_exception_handler
+from fastapi.exceptions import RequestValidationError
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 import padecast
 from padecast import zoo
@@ -49,6 +51,12 @@ class Order(BaseModel):
     speedup: float | None = None
     exact: bool = False
     format: Literal["png", "npy"] = "png"
+
+    @model_validator(mode="after")
+    def _check_exact(self) -> Order:
+        if self.exact and (self.computed is not None or self.speedup is not None):
+            raise ValueError("exact computes every step: leave computed and speedup out")
+        return self
 
     def wish(self) -> dict[str, Any]:
         """Return what is asked of the calibrations; without a word of it, 2.5 times as fast."""
@@ -245,6 +253,11 @@ def make_app(studio: Studio) -> FastAPI:
         body, media = encode(drawn[0], order.format)
         return Response(body, media_type=media, headers={"X-Padecast": drawn[1]})
 
+    @app.exception_handler(RequestValidationError)
+    async def count(request: Request, error: RequestValidationError) -> Response:
+        metrics.add("requests_total", label='outcome="refused"')  # fields that are wrong never reach what is above
+        return await request_validation_exception_handler(request, error)
+
     @app.get("/metrics")
     async def numbers() -> Response:
         return Response(metrics.text(), media_type="text/plain; version=0.0.4")
@@ -260,6 +273,7 @@ def main() -> None:
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO)  # one line a run, of the logger padecast
     studio = Studio(share(zoo.load("digits"), options.pipelines), [zoo.calibration("digits", "hard")])
+    print(f"serving on http://127.0.0.1:{options.port}: POST /images, GET /metrics", flush=True)
     uvicorn.run(make_app(studio), port=options.port, log_level="warning")
 
 
