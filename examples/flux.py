@@ -1,7 +1,9 @@
 """FLUX.1-dev on one card of 24 GB, with and without forecasts.
 
-    pip install "diffusers>=0.35" transformers accelerate sentencepiece
+    pip install . "diffusers>=0.40" transformers accelerate sentencepiece
     python examples/flux.py --prompt "a red fox in the snow"
+
+The weights are gated: accept the licence of black-forest-labs/FLUX.1-dev on the Hub, and log in (`hf auth login`).
 
 Not run with real weights: this project had no GPU. Its calls are tested with a tiny FLUX.
 
@@ -23,10 +25,12 @@ import padecast
 
 
 def load(name: str, offload: str) -> Any:
-    """Load the pipeline; diffusers before 0.42 calls the argument torch_dtype."""
+    """Load the pipeline in bfloat16."""
     from diffusers import FluxPipeline
 
     pipe = FluxPipeline.from_pretrained(name, dtype=torch.bfloat16)
+    if pipe.transformer.dtype != torch.bfloat16:  # older releases ignore dtype=, and load twice as much
+        raise SystemExit("this diffusers does not know dtype=: pip install -U 'diffusers>=0.40'")
     if offload == "model":
         pipe.enable_model_cpu_offload()
     elif offload == "group":

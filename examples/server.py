@@ -29,7 +29,7 @@ from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 import padecast
 from padecast import zoo
@@ -54,6 +54,12 @@ class Order(BaseModel):
     speedup: float | None = None
     exact: bool = False
     format: Literal["png", "npy"] = "png"
+
+    @model_validator(mode="after")
+    def _check_exact(self) -> Order:
+        if self.exact and (self.computed is not None or self.speedup is not None):
+            raise ValueError("exact computes every step: leave computed and speedup out")
+        return self
 
     def wish(self) -> dict[str, Any]:
         """Return what is asked of the calibrations; without a word of it, 2.5 times as fast."""
@@ -271,6 +277,7 @@ def main() -> None:
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO)  # one line a run, of the logger padecast
     studio = Studio(share(zoo.load("digits"), options.pipelines), [zoo.calibration("digits", "hard")])
+    print(f"serving on http://127.0.0.1:{options.port}: POST /images, GET /metrics", flush=True)
     uvicorn.run(make_app(studio), port=options.port, log_level="warning")
 
 

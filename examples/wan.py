@@ -1,6 +1,6 @@
 """Wan2.1 on one card of 24 GB: a clip with forecasts, and the same clip without.
 
-    pip install "diffusers>=0.35" transformers accelerate sentencepiece ftfy imageio imageio-ffmpeg
+    pip install . "diffusers>=0.40" transformers accelerate sentencepiece ftfy imageio imageio-ffmpeg
     python examples/wan.py --prompt "a cat walks on the grass"
 
 Not run with real weights: this project had no GPU. Its calls are tested with a tiny Wan.
@@ -23,11 +23,13 @@ import padecast
 
 
 def load(name: str, offload: str) -> Any:
-    """Load the pipeline, its decoder in float32; diffusers before 0.42 calls the argument torch_dtype."""
+    """Load the pipeline in bfloat16, its decoder in float32."""
     from diffusers import AutoencoderKLWan, WanPipeline
 
     vae = AutoencoderKLWan.from_pretrained(name, subfolder="vae", dtype=torch.float32)
     pipe = WanPipeline.from_pretrained(name, vae=vae, dtype=torch.bfloat16)
+    if pipe.transformer.dtype != torch.bfloat16:  # older releases ignore dtype=, and load twice as much
+        raise SystemExit("this diffusers does not know dtype=: pip install -U 'diffusers>=0.40'")
     if offload == "model":
         pipe.enable_model_cpu_offload()
     elif offload == "group":

@@ -66,6 +66,7 @@ def test_every_method_is_listed_with_its_parts_and_source() -> None:
     assert rows["tc-pade"]["policy"] == "spaced:every=4.0" and rows["tc-pade"]["sources"] == ["arXiv:2603.02943"]
     assert rows["taylorseer"]["policy"] == "interval:every=4,warmup=3"
     table = run("methods").stdout
+    assert "diffusers.first-block" in table and "cache-dit" in table
     assert all(name in table for name in rows) and "arXiv:2603.01623" in table
 
 

@@ -304,9 +304,45 @@ def test_pages_for_strangers_are_short_and_plain(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     figures = PROSE.measure(text)
     assert figures["median"] <= 14 and figures["p90"] <= 25, figures
-    crowded = [part for part in PROSE.paragraphs(text) if PROSE.count_numbers(part) > 4]
-    assert not crowded
+    assert not PROSE.list_crowded(text)
     assert page.name == "README.md" or len(text.split()) <= 1300
+
+
+def test_all_pages_together_are_plain() -> None:
+    texts = [page.read_text(encoding="utf-8") for page in (ROOT / "README.md", *PAGES)]
+    figures = PROSE.measure("\n\n".join(texts))
+    assert figures["sentences"] > 1000, "a measure that sees no pages"
+    assert figures["median"] <= 13 and figures["p90"] <= 24, figures
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_no_paragraph_has_more_than_three_numbers(page: Path) -> None:
+    assert not PROSE.list_crowded(page.read_text(encoding="utf-8")), "python tools/prose.py --crowded"
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("It gains 1, 2 or 3 dB.\n", 0),
+        ("It gains 1, 2, 3 or 4 dB.\n", 1),
+        ("- It gains 1 or 2 dB.\n- It loses 3 or 4.\n", 0),
+        ("| 1 | 2 | 3 | 4 |\n", 0),
+        ("```\n1 2 3 4.\n```\n", 0),
+        ("<!-- table: a.py -->\nIt is 1, 2, 3 or 4.\n<!-- end of the table -->\n", 0),
+        ("**FLUX** (3 + 6 blocks, 256 + 64 tokens)\n", 0),
+    ],
+)
+def test_the_measure_finds_crowded_paragraphs(text: str, count: int) -> None:
+    assert len(PROSE.list_crowded(text)) == count
+
+
+def test_the_comparison_is_read_in_a_hundred_and_fifty_lines() -> None:
+    """What is unfolded: prose, headings and the tables of the first screens."""
+    text = (ROOT / "docs" / "comparison.md").read_text(encoding="utf-8")
+    open_ = re.sub(r"<details.*?</details>", "", text, flags=re.DOTALL)
+    assert text.count("<details") == text.count("</details>") > 10
+    assert len([line for line in open_.splitlines() if line.strip()]) <= 150
+    assert "tc-pade-published" in open_, "a name that tables show, said to be a reading of the paper"
 
 
 @pytest.mark.parametrize(

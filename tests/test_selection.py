@@ -14,7 +14,7 @@ from tests.tiny import dit
 from torch import Tensor
 
 import padecast
-from padecast import Calibration, CalibrationMismatch, InvalidOption, accelerate, enable
+from padecast import Calibration, CalibrationMismatch, InvalidOption, PadecastWarning, accelerate, enable
 from padecast.calibration import Effort
 
 pytestmark = pytest.mark.fault("run lengths")
@@ -187,3 +187,12 @@ def test_the_log_and_the_callback_say_which_method_served(
             sample(pipe, steps)
     assert [report.method for report in reports] == ["calibrated:3", "fora", "calibrated:3"]
     assert [record.getMessage().split(", ")[-1] for record in caplog.records] == [each.method for each in reports]
+
+
+def test_a_plan_that_is_much_faster_than_wished_says_so(pipe: Any, six: Calibration) -> None:
+    few = dataclasses.replace(six, choices={2: six.choices[2]})
+    words = r"speedup=1\.5 takes 2 of 6 computed steps, which is 3x.*\n.*such as 4"
+    with pytest.warns(PadecastWarning, match=words), accelerate(pipe, few, speedup=1.5):
+        sample(pipe, 6)
+    with accelerate(pipe, few, speedup=2.5):  # near enough: a warning would be an error here
+        sample(pipe, 6)

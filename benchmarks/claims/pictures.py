@@ -88,7 +88,8 @@ def draw_gains(path: Path, title: str, across: str, readings: Mapping[str, list[
             axis.plot(gains, [place] * len(gains), alpha=0.85, **look)
             place -= 0.2
         place -= 0.12
-    plain(axis, across, "")
+    plain(axis, "", "")
+    figure.text(1 - 0.15 / WIDTH, 0.12 / height, across, ha="right", va="bottom", color=INK)
     axis.set_yticks(ticks, texts, fontsize=9)
     axis.set_ylim(place + 0.2, 0.2)
     axis.spines["left"].set_visible(False)

@@ -65,6 +65,8 @@ def judge(worlds: dict[str, list[Document]]) -> list[str]:
         for world, rows in worlds.items():
             theirs = [row for row in rows if row["way"].startswith(THEIRS)]
             mine = [row for row in rows if row["way"].partition(",")[0] == ours]
+            if not mine:
+                continue
             beaten = [
                 any(row["computed"] <= other["computed"] and row["mean"] > other["mean"] for row in mine)
                 for other in theirs
@@ -72,7 +74,8 @@ def judge(worlds: dict[str, list[Document]]) -> list[str]:
             (ahead if all(beaten) else behind).append(world)
         text = f"`{ours}` is nearer than every row of EasyCache and LazyCache, with no more computed steps, in"
         sentences.append(
-            f"{text} {len(ahead)} of {len(worlds)} worlds" + (f" (not {', '.join(behind)})." if behind else ".")
+            f"{text} {len(ahead)} of {len(ahead) + len(behind)} worlds"
+            + (f" (not {', '.join(behind)})." if behind else ".")
         )
     return sentences
 

@@ -17,6 +17,8 @@ KINDS = {
     "calibrated": ("calibrated",),
 }
 """What is compared, and the methods of each kind: the best variant in every cell counts, as it does of the others."""
+JUDGED = {"the default, `adaptive`, alone": ("adaptive",), **KINDS}
+"""What the first lines of the page speak of."""
 NEITHER = ("tc-pade-fast", "linear")
 """The published method in its repaired form, and even lines: in the tables, on neither side."""
 OURS = tuple(name for names in KINDS.values() for name in names)
@@ -57,14 +59,14 @@ def family(row: Document) -> str:
     return name.partition(" ")[0]
 
 
-def pair(documents: dict[str, Document]) -> Iterator[Pair]:
+def pair(documents: dict[str, Document], kinds: dict[str, tuple[str, ...]] = KINDS) -> Iterator[Pair]:
     """Yield every cell of some worlds, kind by kind, where both sides reached the number of computed steps."""
     for title, document in documents.items():
         for chapter in document["chapters"].values():
             for nfe in budgets(chapter):
                 rows = [row for row in rank(chapter, nfe) if not misses(row)]
                 others = [r for r in rows if family(r) not in (*OURS, *NEITHER) and not is_partial(r["name"])]
-                for kind, names in KINDS.items():
+                for kind, names in kinds.items():
                     ours = [row for row in rows if family(row) in names]
                     if ours and others:
                         yield Pair(f"{title}, {nfe}", kind, ours[0], others[0])
@@ -78,7 +80,7 @@ def tabulate_pairs(documents: dict[str, Document]) -> str:
     rows = []
     for cell, kinds in lines.items():
         other = next(iter(kinds.values())).other
-        theirs = f"{other['name']}, {other['psnr']['mean']:.1f}"
+        theirs = f"{other['psnr']['mean']:.1f}<br>{other['name']}"
         rows.append([cell, theirs, *(_write(kinds[kind]) if kind in kinds else "" for kind in KINDS)])
     return table(["cell", "best that is not ours, dB", *KINDS], rows, align(1 + len(KINDS)))
 
@@ -87,26 +89,28 @@ def _write(one: Pair) -> str:
     lead = one.difference
     spread = "" if lead.error != lead.error else f" ± {lead.error:.1f} ({lead.ahead:.0%})".replace("%", " %")
     mean = f"{lead.mean:+.1f}" if lead.mean >= 0 else f"**{lead.mean:+.1f}**"
-    return f"{mean}{spread} {one.ours['name']}"
+    return f"{mean}{spread}<br>{one.ours['name']}"
 
 
 def judge_pairs(documents: dict[str, Document]) -> str:
     """Say of every kind in a sentence how far it is ahead in the mean over cells, and where it is behind."""
-    pairs = list(pair(documents))
+    pairs = list(pair(documents, JUDGED))
     return "\n".join(
-        f"- {_judge(kind, mine)}" for kind in KINDS if (mine := [one for one in pairs if one.kind == kind])
+        f"- {_judge(kind, mine)}" for kind in JUDGED if (mine := [one for one in pairs if one.kind == kind])
     )
 
 
 def _judge(kind: str, pairs: list[Pair]) -> str:
     leads = [one.difference.mean for one in pairs]
     behind = [one for one in pairs if one.difference.mean < 0]
-    text = f"**{kind}**: {fmean(leads):+.1f} dB in the mean over {len(pairs)} cells against the best other of each cell"
+    lines = [
+        f"**{kind}**: {fmean(leads):+.1f} dB in the mean over {len(pairs)} cells, against the best other of each cell."
+    ]
     if not behind:
         least = min(pairs, key=lambda one: one.difference.mean)
-        return f"{text}; behind in none, at the least {least.difference.mean:+.1f} dB ({least.cell})."
-    places = "; ".join(f"{one.cell}, by {-one.difference.mean:.1f} dB of {one.other['name']}" for one in behind)
-    return f"{text}; **behind** in {len(behind)}: {places}."
+        lines.append(f"Behind in none. At the least {least.difference.mean:+.1f} dB: {least.cell}.")
+    lines += [f"**Behind** {one.other['name']} by {-one.difference.mean:.1f} dB: {one.cell}." for one in behind]
+    return "\n    - ".join(lines)
 
 
 def compare_figures(documents: dict[str, Document]) -> str:
@@ -118,7 +122,7 @@ def compare_figures(documents: dict[str, Document]) -> str:
         for nfe in budgets(chapter)
     ]
     rows = []
-    for kind, names in KINDS.items():
+    for kind, names in JUDGED.items():
         leads: dict[str, list[float]] = {}
         for cell in cells:
             ours = [row for row in cell if family(row) in names]

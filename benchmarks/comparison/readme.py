@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +19,14 @@ FEWER, BEST = "fewer-steps", "best other"
 ROWS = {
     FEWER: "the sampler with 8 steps",
     BEST: "the best published cache, named",
-    "adaptive": "**padecast**, as it comes",
+    "adaptive": "**padecast** `adaptive`, its tolerance set for 8 steps",
     "learned": "**padecast**, learned from your first image",
     "calibrated quick": "**padecast**, calibrated with 15 images",
 }
 LINES = {
     FEWER: ("fewer steps", canvas.COLOURS[6], "--"),
     BEST: ("best published cache", canvas.COLOURS[1], "-"),
-    "adaptive": ("padecast, default", canvas.COLOURS[4], "-"),
+    "adaptive": ("padecast, adaptive", canvas.COLOURS[4], "-"),
     "learned": ("padecast, learned", canvas.COLOURS[0], "-"),
 }
 NUMBERS = (6, 8, 10)
@@ -83,6 +83,8 @@ def draw(worlds: dict[str, Document], path: Path) -> None:
         axis.set_title(title, fontsize=10.5, color=canvas.INK)
         if place == len(chapters) - 1:
             name_ends(axis, ends)
+        else:
+            name_absent(axis, ends, list(chapters.values())[place + 1 :])
     canvas.title(figure, "Nearer to the uncached image is higher; grey are other methods and variants")
     path.parent.mkdir(exist_ok=True)
     canvas.write(figure, path)
@@ -99,6 +101,15 @@ def trace_others(chapter: Document) -> Iterator[list[tuple[int, float]]]:
     for name in dict.fromkeys(row["name"] for row in chapter["rows"]):
         if name not in LINES and len(points := trace(chapter, name)) > 1:
             yield points
+
+
+def name_absent(axis: Any, ends: list[tuple[float, str, str]], later: Sequence[Document]) -> None:
+    """Write names of lines that no later panel has, under their ends."""
+    absent = {words for name, (words, *_) in LINES.items() if not any(trace(chapter, name) for chapter in later)}
+    for value, words, colour in ends:
+        if words in absent:
+            look = {"xytext": (4, -14), "textcoords": "offset points", "ha": "right", "va": "top", "fontsize": 9.5}
+            axis.annotate(words, (NUMBERS[-1], value), color=colour, **look)
 
 
 def name_ends(axis: Any, ends: list[tuple[float, str, str]]) -> None:

@@ -2,6 +2,7 @@
 
     python -m benchmarks.models.demos                              # scenes: 200 pictures in 20 steps
     python -m benchmarks.models.demos --model motion --count 100   # motion: 100 clips in 20 steps
+    python -m benchmarks.models.demos --sheet                      # the picture of docs/scenes.md alone
     python -m benchmarks.models.demos --page                       # the tables of docs/scenes.md and motion.md alone
     python -m benchmarks.models.demos --check                      # fails if they are not what the result files say
 
@@ -41,7 +42,6 @@ class Demo:
         check: Draws by the pipeline, reads, and saves the sheet.
         lengths: Tokens that captions are padded to, and the part of all captions that is drawn so, by row.
         shown: How many are on the sheet.
-        sheet: Options of the sheet.
     """
 
     what: str
@@ -50,7 +50,6 @@ class Demo:
     check: Any
     lengths: dict[str, tuple[int, float]]
     shown: int
-    sheet: dict[str, Any]
 
 
 MODELS = {
@@ -61,8 +60,7 @@ MODELS = {
         picture,
         pictures,
         {"drawn": (32, 1), "drawn, 512 tokens": (512, 1 / 4)},
-        32,
-        {"zoom": 2},
+        24,
     ),
     "motion": Demo(
         "clips",
@@ -70,8 +68,7 @@ MODELS = {
         lambda clips, generator: render_clips(plot(clips, generator)),
         clips,
         {"drawn": (512, 1)},
-        24,
-        {},
+        16,
     ),
 }
 
@@ -84,14 +81,27 @@ def measure(model: str, count: int, seed: int, **options: Any) -> Document:
         name: demo.check.sample(pipe, subjects[: round(count * part)], length=length, seed=seed, **options)
         for name, (length, part) in demo.lengths.items()
     }
-    path = DOCS / "images" / f"{model}.png"
-    demo.check.save_sheet(subjects[: demo.shown], images["drawn"][: demo.shown], path, **demo.sheet)
+    save_sheet(model, subjects, images["drawn"])
     rendered = demo.render(subjects, generator)
     images |= {"decoded": decode(pipe.vae, rendered), "rendered": rendered}
     right = {
         name: {"number": len(rows), **demo.check.shares(subjects[: len(rows)], rows)} for name, rows in images.items()
     }
     return {"right": right, "provenance": provenance(pipe)}
+
+
+def draw_sheet(model: str, seed: int, **options: Any) -> None:
+    """Draw the first captions alone, and save the sheet."""
+    demo, generator = MODELS[model], torch.Generator().manual_seed(seed)
+    subjects = [demo.draw(generator, held_out=True) for _ in range(demo.shown)]
+    length, _ = demo.lengths["drawn"]
+    save_sheet(model, subjects, demo.check.sample(hush(zoo.load(model)), subjects, length=length, seed=seed, **options))
+
+
+def save_sheet(model: str, subjects: list[Any], images: torch.Tensor) -> None:
+    """Save the first of what was drawn as a picture of the documentation."""
+    demo = MODELS[model]
+    demo.check.save_sheet(subjects[: demo.shown], images[: demo.shown], DOCS / "images" / f"{model}.png")
 
 
 @torch.no_grad()
@@ -115,11 +125,15 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=200, help="pictures or clips (%(default)s)")
     parser.add_argument("--steps", type=int, default=20, help="solver steps (%(default)s)")
     parser.add_argument("--seed", type=int, default=40_000, help="of captions and what is drawn (%(default)s)")
+    parser.add_argument("--sheet", action="store_true", help="draw the first captions, for the picture alone")
     parser.add_argument("--page", action="store_true", help="write the tables from the result files that are there")
     parser.add_argument("--check", action="store_true", help="fail if the tables are not what the result files say")
     options = parser.parse_args()
+    draw = {"steps": options.steps, "guidance": CALLS[options.model]["guidance"]}
+    if options.sheet:
+        draw_sheet(options.model, options.seed, **draw)
+        return
     if not options.page and not options.check:
-        draw = {"steps": options.steps, "guidance": CALLS[options.model]["guidance"]}
         settings = {"number": options.count, "seed": options.seed, "captions": "unseen", **draw}
         document = measure(options.model, options.count, options.seed, **draw)
         write(f"demo-{options.model}.json", {"settings": settings, **document})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +27,7 @@ def draw_ladder(rows: Mapping[str, Document], published: Document, path: Path) -
     changes, gains = figure.subplots(1, 2)
     real = published["change"]
     changes.plot(
-        _shares(len(real["values"])), real["values"], color=REAL, linewidth=2.6, label=f"{real['model']}, published"
+        _shares(len(real["values"])), real["values"], color=REAL, linewidth=2.6, label=f"{real['model']},\npublished"
     )
     laws = {law["model"].partition("-")[0]: law for law in published["gain"]}
     flux = laws["FLUX.1"]
@@ -34,7 +35,7 @@ def draw_ladder(rows: Mapping[str, Document], published: Document, path: Path) -
     sigmas = 1 - where / 50
     levels = flux["shift"] * sigmas / (1 + (flux["shift"] - 1) * sigmas)
     law = (flux["a"] * ((49 - where) / 49) ** flux["alpha"] + flux["b"]) / levels
-    gains.plot(where / 49, law / law[25], color=REAL, linewidth=2.6, label=f"{flux['model']}, published fit")
+    gains.plot(where / 49, law / law[25], color=REAL, linewidth=2.6, label=f"{flux['model']},\npublished fit")
     for world, (name, colour) in SHOWN.items():
         if world in rows:
             row = rows[world]
@@ -47,10 +48,23 @@ def draw_ladder(rows: Mapping[str, Document], published: Document, path: Path) -
     for axis in (changes, gains):
         axis.grid(color=canvas.FAINT)
         axis.spines[["top", "right"]].set_visible(False)
-    changes.legend(frameon=False, fontsize=9)
-    gains.legend(handles=gains.lines[:1], frameon=False, fontsize=9, loc="upper center")
-    figure.tight_layout()
+        axis.set_xlim(0, 1)
+        axis.title.set_fontsize(11)
+    figure.subplots_adjust(0.05, 0.12, 0.86, 0.91, wspace=0.6)
+    for axis in (changes, gains):
+        ends = [(line, float(np.log10(line.get_ydata()[-1]))) for line in axis.lines]
+        low, high = np.log10(axis.get_ylim())
+        _name(axis, [canvas.End((end - low) / (high - low), line.get_label(), line.get_color()) for line, end in ends])
     canvas.write(figure, path)
+
+
+def _name(axis: Any, ends: list[canvas.End]) -> None:
+    """Write names beside the ends of lines, which are given as shares of a logarithmic axis."""
+    ends.sort()
+    places = canvas.spread([end.value for end in ends], 0.062)
+    for end, place in zip(ends, places, strict=True):
+        style = {"fontsize": 9, "color": end.colour, "va": "center", "annotation_clip": False}
+        axis.annotate(end.name, (1.02, place), xycoords="axes fraction", **style)
 
 
 def _shares(count: int) -> np.ndarray:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from demos import obedience
 from demos.motion.tokens import LENGTH
-from demos.pictures import write_picture
+from demos.pictures import EDGE, LINE, break_lines, write_caption, write_picture
 from padecast import files
 from padecast.calibration.provenance import Provenance
 from padecast.zoo.motion.appearance import FRAMES
@@ -66,21 +66,23 @@ def sample(
     return obedience.sample(call, [clip.caption for clip in clips], seed=seed, batch=batch)
 
 
-def save_sheet(clips: Sequence[Clip], pixels: Tensor, path: Path, *, columns: int = 2, zoom: int = 2) -> None:
+def save_sheet(clips: Sequence[Clip], pixels: Tensor, path: Path, *, columns: int = 2, zoom: int = 1) -> None:
     """Write clips (B, 3, 17, 64, 64) as one picture: five frames in a row above the caption; one disobeyed is red."""
     from PIL import Image, ImageDraw
 
     side = SIZE * zoom
-    wide, high = (side + 2) * len(PICKED) + 14, side + 26
+    strip = (side + 2) * len(PICKED)
+    lines = max(len(break_lines(f"not obeyed: {clip.caption}", strip - EDGE)) for clip in clips)
+    wide, high = strip + 2 * EDGE, side + LINE * (lines + 1)
     sheet = Image.new("RGB", (wide * columns, high * -(-len(clips) // columns)), "white")
     pen = ImageDraw.Draw(sheet)
     for index, (clip, reading) in enumerate(zip(clips, read(pixels), strict=True)):
-        x, y = wide * (index % columns), high * (index // columns)
+        x, y = wide * (index % columns) + EDGE, high * (index // columns)
         for place, frame in enumerate(PICKED):
             values = (pixels[index, :, frame] * 255).round().byte().permute(1, 2, 0).numpy()
             shown = Image.fromarray(values).resize((side, side), Image.Resampling.NEAREST)
             sheet.paste(shown, (x + (side + 2) * place, y))
-        pen.text((x, y + side + 4), clip.caption, fill="black" if obeyed(clip, reading)["all"] else "red")
+        write_caption(pen, (x, y + side), clip.caption, strip, obeyed=obeyed(clip, reading)["all"])
     write_picture(sheet, path)
 
 

@@ -7,7 +7,6 @@ For example::
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,14 +15,12 @@ import torch
 from torch import Tensor
 
 from demos import obedience
-from demos.pictures import write_picture
+from demos.pictures import EDGE, LINE, break_lines, write_caption, write_picture
 from padecast.zoo.scenes.appearance import SIZE
 from padecast.zoo.scenes.grammar import Scene, draw
 from padecast.zoo.scenes.judge import KINDS, obeyed
 from padecast.zoo.scenes.pipeline import load
 from padecast.zoo.scenes.read import read
-
-LETTER = 5  # pixels that a letter of a sheet takes
 
 
 def sample(
@@ -60,21 +57,21 @@ def sample(
     return obedience.sample(call, [scene.caption for scene in scenes], seed=seed, batch=batch)
 
 
-def save_sheet(scenes: Sequence[Scene], images: Tensor, path: Path, *, columns: int = 8, zoom: int = 3) -> None:
+def save_sheet(scenes: Sequence[Scene], images: Tensor, path: Path, *, columns: int = 6, zoom: int = 2) -> None:
     """Write pictures (B, 3, 64, 64) as one, each enlarged and above its caption; a caption disobeyed is red."""
     from PIL import Image, ImageDraw
 
-    wide, high = SIZE * zoom + 8, SIZE * zoom + 56
+    side = SIZE * zoom
+    lines = max(len(break_lines(f"not obeyed: {scene.caption}", side - EDGE)) for scene in scenes)
+    wide, high = side + 2 * EDGE, side + LINE * (lines + 1)
     sheet = Image.new("RGB", (wide * columns, high * -(-len(scenes) // columns)), "white")
     pen = ImageDraw.Draw(sheet)
     readings = read(images)
     for index, scene in enumerate(scenes):
-        x, y = wide * (index % columns), high * (index // columns)
+        x, y = wide * (index % columns) + EDGE, high * (index // columns)
         pixels = (images[index] * 255).round().byte().permute(1, 2, 0).numpy()
-        sheet.paste(Image.fromarray(pixels).resize((SIZE * zoom,) * 2, Image.Resampling.NEAREST), (x, y))
-        lines = textwrap.wrap(scene.caption, wide // LETTER)
-        colour = "black" if obeyed(scene, readings[index])["all"] else "red"
-        pen.multiline_text((x, y + SIZE * zoom), "\n".join(lines), fill=colour, spacing=0)
+        sheet.paste(Image.fromarray(pixels).resize((side,) * 2, Image.Resampling.NEAREST), (x, y))
+        write_caption(pen, (x, y + side), scene.caption, side, obeyed=obeyed(scene, readings[index])["all"])
     write_picture(sheet, path)
 
 

@@ -130,6 +130,7 @@ def test_a_picture_is_a_png(client: http.Client) -> None:
         ({"computed": 5}, "no plan of the calibration"),
         ({"computed": 3, "speedup": 2.0}, "2 wishes given"),
         ({"labels": [12]}, "draws the digits 0 to 9"),
+        ({"computed": 3, "exact": True}, "leave computed and speedup out"),
         ({"nonsense": 1}, "nonsense"),
         ({"steps": 0}, "steps"),
         ({"seed": 10**23}, "seed"),
@@ -144,6 +145,7 @@ def test_what_cannot_be_served_is_refused_with_the_reason(
 ) -> None:
     answer = client.post(**{**ORDER, **order})
     assert answer.status == 422 and words in answer.body.decode() and stop.calls == 0
+    assert client.numbers()['padecast_requests_total{outcome="refused"}'] >= 1
 
 
 @pytest.mark.parametrize("studio", [1, 3], indirect=True, ids=lambda count: f"{count} pipelines")

@@ -10,12 +10,13 @@ import pytest
 import torch
 from accelerate import cpu_offload
 from accelerate.hooks import ModelHook, add_hook_to_module, remove_hook_from_module
+from diffusers import FirstBlockCacheConfig
 from diffusers.hooks import apply_group_offloading
 from tests.representative import representative
 from tests.tiny import FAMILIES, PLAN, Family, blocks, counted, flux_pipeline, footprint, sample_flux
 from torch import nn
 
-from padecast import FeatureChanged, PadecastWarning, accelerate
+from padecast import FeatureChanged, InvalidOption, PadecastWarning, accelerate
 from padecast.forecasters import Lagrange
 from padecast.policies import Plan
 
@@ -184,3 +185,17 @@ class TestForwardsTakenAway:
 
         with accelerate(pipe, **OPTIONS), pytest.raises(FeatureChanged, match="in the middle of a run"):
             sample_flux(pipe, callback_on_step_end=restore)
+
+
+def test_a_cache_of_diffusers_on_the_model_is_refused_and_nothing_is_left() -> None:
+    pipe = flux_pipeline()
+    uncached = sample_flux(pipe)
+    pipe.transformer.enable_cache(FirstBlockCacheConfig(threshold=0.2))
+    words = r"FirstBlockCache is on this FluxTransformer2DModel.*\n.*disable_cache\(\)"
+    with pytest.raises(InvalidOption, match=words), accelerate(pipe, **OPTIONS):
+        sample_flux(pipe)
+    pipe.transformer.disable_cache()
+    assert torch.equal(sample_flux(pipe), uncached)
+    with accelerate(pipe, "none") as run:
+        assert torch.equal(sample_flux(pipe), uncached)
+    assert run.report.forecast == 0

@@ -18,6 +18,7 @@ from padecast._errors import unknown
 from padecast.cli._files import as_json
 from padecast.cli._shell import stdout
 from padecast.cli._tables import new_table
+from padecast.lab import peers
 from padecast.methods import DEFAULT, Method, look_up, split
 from padecast.methods.citations import BIBTEX
 from padecast.policies.published import WORD, list_published
@@ -55,6 +56,8 @@ def methods(
     console.print(hint, style="dim", highlight=False, soft_wrap=True)
     console.print(f"plans that searches found: padecast methods {WORD}", style="dim", highlight=False, soft_wrap=True)
     hint = f"policies, also those around others: padecast methods {POLICIES}"
+    console.print(hint, style="dim", highlight=False, soft_wrap=True)
+    hint = f"other libraries' caches, for compare and lab run: {', '.join(sorted(peers.REGISTRY))}"
     console.print(hint, style="dim", highlight=False, soft_wrap=True)
 
 

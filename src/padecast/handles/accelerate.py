@@ -18,11 +18,12 @@ from padecast.forecasters import Forecaster
 from padecast.handles.handle import Handle, handles_on
 from padecast.handles.learning import Learning, check_learnable, library_of
 from padecast.handles.selection import Planned, Selection, leave_out, read_source
+from padecast.handles.warnings import warn
 from padecast.lessons import Library
 from padecast.memory.ring import Storage
 from padecast.methods import DEFAULT, Method, check_part
 from padecast.methods import method as named
-from padecast.policies import Learned, Policy
+from padecast.policies import Learned, Plan, Policy
 from padecast.report import Report
 from padecast.targets.pipelines import is_bare
 
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 NUMBERS = ("computed", "speedup", "decibels")
 """What a calibration can be wished for."""
 Options = ParamSpec("Options")
+FAR = 1.4
+"""How much faster than wished a calibration's plan may be without a word."""
 
 
 def accelerate(
@@ -120,6 +123,9 @@ def accelerate(
         methods = tuple(
             replace_parts(calibration.method(**wishes), policy, forecaster, None) for calibration in calibrations
         )
+        if speedup is not None:
+            for each in methods:
+                _warn_if_faster(each, speedup)
         other = None if otherwise is None else _at_span(resolve(otherwise, "otherwise"), methods[0].span)
         if other is not None and isinstance(other.policy, Learned):
             raise InvalidOption(
@@ -289,15 +295,33 @@ def _refuse_to_unlearn(method: Method, main: Method, policy: Policy | str | None
         )
 
 
+def _warn_if_faster(method: Method, speedup: float) -> None:
+    """Say where a calibration has no plan near the speedup that is wished for, and one that loses more is taken."""
+    if isinstance(method.policy, Plan) and len(method.policy.steps) > FAR * speedup * method.policy.nfe:
+        plan = method.policy
+        fastest = len(plan.steps) / plan.nfe
+        warn(
+            f"speedup={speedup:g} takes {plan.nfe} of {len(plan.steps)} computed steps, which is {fastest:.3g}x: the "
+            "calibration has no plan between.\n"
+            f"Calibrate more budgets, such as {math.floor(len(plan.steps) / speedup)}, or wish for computed={plan.nfe}."
+        )
+
+
 def _refuse(wishes: dict[str, Any], method: object) -> None:
     options = {name: value for name, value in wishes.items() if value is not None}
     texts = [f"{name}={value:g}" if name in NUMBERS else f"{name}={value!r}" for name, value in options.items()]
-    if texts:
+    if not texts:
+        return
+    loaded = f'accelerate(pipe, padecast.Calibration.load("FILE.json"), {texts[0]})'
+    if not any(name in NUMBERS for name in options):
         raise InvalidOption(
-            f"{', '.join(texts)} needs a calibration, and {method or DEFAULT!r} is none.\n"
-            "Usual cause: the calibration's name instead of the calibration. Load it first: "
-            'padecast.Calibration.load("FILE.json")'
+            f"{', '.join(texts)} needs a calibration, and {method or DEFAULT!r} is none.\nLoad one: {loaded}"
         )
+    raise InvalidOption(
+        f'{", ".join(texts)} needs a calibration or "learned", and {method or DEFAULT!r} is neither.\n'
+        f'Plans of your own runs: accelerate(pipe, "learned", {texts[0]}). Of a calibration: {loaded}.\n'
+        'Without either, a fixed number of steps: "tc-pade:every=2.5" computes one in 2.5.'
+    )
 
 
 def _check_steps(pipe: Any, steps: int | None, policy: Policy, *, is_choice: bool) -> None:

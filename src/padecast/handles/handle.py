@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 ENABLED: weakref.WeakSet[Handle] = weakref.WeakSet()  # a handle lives as long as the models that it is attached to
 LOG = logging.getLogger("padecast")
+FEW = 8
+"""Steps of a run below which no forecast is worth its loss."""
 Guard = Callable[[Any, int | None], Method | None]
 """Raises unless a method may serve a pipeline, and, given its length, the run that begins; may name another for it."""
 
@@ -517,8 +519,9 @@ def _idle(method: Method, report: Report) -> str:
     )
     computed, unplaced = report.computed, report.unplaced
     count = f"{computed + unplaced} evaluations" if unplaced else f"{computed} steps"
-    return (
-        f"the last run computed all of its {count}: {method.name!r} forecast none.\n"
-        f"Usual cause: {cause}.\n"
-        'Forecast more, e.g. accelerate(pipe, "tc-pade:every=3"), or look at print(run.report).'
+    remedy = (
+        f"A run of {len(report.steps)} steps has none to spare: leave padecast off."
+        if 0 < len(report.steps) < FEW and not reasons
+        else 'Forecast more, e.g. accelerate(pipe, "tc-pade:every=3"), or look at print(run.report).'
     )
+    return f"the last run computed all of its {count}: {method.name!r} forecast none.\nUsual cause: {cause}.\n{remedy}"

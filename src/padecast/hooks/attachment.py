@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from padecast._errors import FeatureChanged, PadecastError
+from padecast._errors import FeatureChanged, InvalidOption, PadecastError
 from padecast._intercept import Intercept, Layer, Switch, innermost, is_in_place
 from padecast.hooks.call import Arrival, Call, Pass, Said
 from padecast.hooks.callers import Caller, caller_of
@@ -32,6 +32,21 @@ from padecast.targets import Target
 from padecast.targets.parts import parameters_of
 
 MakeSession = Callable[[int], Session]
+
+
+def check_alone(model: nn.Module) -> None:
+    """Raise if a cache of diffusers is on a model: steps that it leaves out would count as computed, and teach.
+
+    Raises:
+        InvalidOption: If there is one.
+    """
+    if getattr(model, "is_cache_enabled", False) is True:
+        name = type(getattr(model, "_cache_config", None)).__name__.removesuffix("Config")
+        raise InvalidOption(
+            f"diffusers' {name} is on this {type(model).__name__}: of two caches, each would forecast from what the "
+            "other has left out.\n"
+            "Switch one of them off: pipe.transformer.disable_cache(), or leave padecast off."
+        )
 
 
 class Listener:
@@ -372,6 +387,7 @@ class Attachment:
 
     def _begin_run(self, track: Track, tick: Tick, caller: Caller) -> None:
         assert tick.total is not None
+        check_alone(self.model)
         before = track.session
         # Closed first: the next session takes over its slots, and needs none beside them.
         if before is not None:

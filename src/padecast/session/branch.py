@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from padecast._errors import FeatureChanged
+from padecast._errors import FeatureChanged, InvalidOption
 from padecast._geometry import Geometry
 from padecast._steps import Position
 from padecast.forecasters import Forecaster
@@ -203,7 +203,7 @@ class Branch:
             return None
         geometry = replace(memory.geometry(), branch=self.name)
         with torch.no_grad():
-            weights = run.forecaster.weights(geometry, record.at)
+            weights = weigh(run.forecaster, geometry, record.at)
             self._prepared = geometry, weights
             # Nobody looks at the sum inside a graph: what it is made of stands for it. No GPU is waited for.
             parts = [x for x in (weights, geometry.gram) if x is not None and x.device.type == "cpu"]
@@ -325,10 +325,30 @@ def forecast(
     """
     with torch.no_grad():
         if direct is None:
-            weights = forecaster.weights(geometry, at)
+            weights = weigh(forecaster, geometry, at)
             return weights, memory.add(inputs, weights)
-        shown = forecaster.weights(geometry, at) if direct.has_weights else None
+        shown = weigh(forecaster, geometry, at) if direct.has_weights else None
         return shown, direct.forecast(memory, geometry, inputs, at)
+
+
+def weigh(forecaster: Forecaster, geometry: Geometry, at: Position) -> Tensor:
+    """Return a forecaster's weights of the newest residuals: it sees as many as its window.
+
+    More is remembered where a policy or a report looks further back, which must not change a forecast.
+
+    Raises:
+        InvalidOption: If it returned no weights, or more of them than it was shown residuals.
+    """
+    seen = geometry if len(geometry) <= forecaster.window else geometry.newest(forecaster.window)
+    weights = forecaster.weights(seen, at)
+    if not isinstance(weights, Tensor) or weights.ndim not in (1, 2) or weights.shape[-1] > len(seen):
+        shape = tuple(weights.shape) if isinstance(weights, Tensor) else type(weights).__name__
+        raise InvalidOption(
+            f"{type(forecaster).__name__}.weights returned {shape}, where {len(seen)} residuals are remembered.\n"
+            "Return a tensor of shape (K,) or (batch, K) with K = len(geometry), which is at most its window, "
+            f"{forecaster.window}."
+        )
+    return weights
 
 
 def check_shapes(inputs: Streams, output: Streams) -> None:

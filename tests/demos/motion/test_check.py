@@ -9,8 +9,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from demos.motion.check import save_sheet, shares
+from demos.motion.check import PICKED, save_sheet, shares
 from demos.motion.render import film
+from demos.pictures import EDGE, LINE
 from padecast.zoo.motion.grammar import Clip, parse
 from padecast.zoo.motion.judge import KINDS, obeyed
 from padecast.zoo.motion.read import read
@@ -73,4 +74,5 @@ def test_a_clip_without_object_or_with_two_obeys_nothing_said_of_it() -> None:
 def test_sheet(clips: list[Clip], filmed: Tensor, tmp_path: Path) -> None:
     save_sheet(clips[:3], filmed[:3], tmp_path / "sheet.png")
     with Image.open(tmp_path / "sheet.png") as sheet:
-        assert sheet.size == (2 * 664, 2 * 154)
+        strip = (64 + 2) * len(PICKED) + 2 * EDGE
+        assert sheet.width == 2 * strip and sheet.height % 2 == 0 and sheet.height // 2 > 64 + LINE

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import types
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 from torch import Tensor
 
+from demos.pictures import EDGE, write_caption
 from demos.scenes.check import save_sheet, shares
 from padecast.zoo.scenes.grammar import Scene, parse
 from padecast.zoo.scenes.judge import obeyed, relation
@@ -116,6 +119,21 @@ def test_relation(first: tuple[float, float], said: str) -> None:
 
 
 def test_sheet(scenes: list[Scene], pictures: Tensor, tmp_path: Path) -> None:
+    """Captions stand beside one another with a gap, and none is as long as to reach the next row."""
     save_sheet(scenes[:9], pictures[:9], tmp_path / "sheet.png", columns=4, zoom=2)
     with Image.open(tmp_path / "sheet.png") as sheet:
-        assert sheet.size == (4 * 136, 3 * 184)
+        high, dark = sheet.height // 3, np.asarray(sheet.convert("L")) < 128
+        assert sheet.width == 4 * (128 + 2 * EDGE) and sheet.height == 3 * high
+        for column in range(4):
+            edge = column * (128 + 2 * EDGE)
+            assert not dark[:, edge : edge + EDGE].any()
+        for row in range(3):
+            assert not dark[(row + 1) * high - 4 : (row + 1) * high].any()
+
+
+def test_a_caption_that_was_not_obeyed_says_so() -> None:
+    shown: list[str] = []
+    pen = types.SimpleNamespace(text=lambda place, line, **look: shown.append(line))
+    for whole in (True, False):
+        write_caption(pen, (0, 0), "a red ring", 128, obeyed=whole)  # type: ignore[arg-type]
+    assert shown == ["a red ring", "not obeyed: a red ring"]
