@@ -214,7 +214,7 @@ def test_all_computed_is_what_it_is_without(system: Any, case: str) -> None:
     assert torch.equal(draw(serve(system, case, method="plan:steps=" + "C" * STEPS)), plain) and plain.std() > 0.1
 
 
-@pytest.mark.parametrize("method", [f"plan:steps={PLAN}", "fora:every=2"])
+@pytest.mark.parametrize("method", [f"plan:steps={PLAN}", "fora:every=2", "taylorseer:every=2"])
 def test_forecast_steps_run_no_block(system: Any, case: str, method: str, calls: Callable[[Any], list[int]]) -> None:
     runner = serve(system, case, method=method)
     blocks, plain = calls(runner), draw(serve(system, case, None))
