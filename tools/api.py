@@ -52,6 +52,7 @@ def write() -> str:
     functions = [name for name, part in own.items() if inspect.isfunction(part)]
     classes = [name for name in own if name not in (*errors, *functions)]
     lines = ["# API", "", "<!-- made by tools/api.py: make format -->", ""]
+    lines += ["The site shows docstrings here. In a checkout ask Python: `help(padecast.accelerate)`.", ""]
     for name in (*functions, *classes):
         shareable = [INHERITED] if hasattr(own[name], "push_to_hub") else []
         lines.append(entry(f"padecast.{name}", *([members(PROMISED[name])] if name in PROMISED else shareable)))
