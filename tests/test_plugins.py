@@ -53,7 +53,8 @@ methods.register(Method("averaging", Interval(every=2), MeanOfSome(3), "means of
 
 
 @pytest.fixture(autouse=True)
-def nothing_stays() -> Iterator[None]:
+def nothing_stays(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(plugins, "_PLUGINS", {})  # other tests of this process may have run some
     yield
     for registry in (forecasters.REGISTRY, policies.REGISTRY):
         for name in set(registry) - SHIPPED[registry.kind]:
@@ -62,7 +63,6 @@ def nothing_stays() -> Iterator[None]:
         del methods.REGISTRY[name]
     for name in [name for name in sys.modules if name.startswith("padecast_plugin_")]:
         del sys.modules[name]
-    plugins._PLUGINS.clear()
 
 
 SHIPPED = {
