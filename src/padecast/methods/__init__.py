@@ -410,6 +410,7 @@ def register(method: Method) -> Method:
         >>> made = register(Method("every-fifth", Interval(every=5), Reuse(), "repeats four times"))
         >>> look_up("every-fifth") is made
         True
+        >>> del REGISTRY["every-fifth"]
     """
     if not isinstance(method, Method):
         raise InvalidOption(
