@@ -125,7 +125,7 @@ def accelerate(
         )
         if speedup is not None:
             for each in methods:
-                _warn_if_faster(each, speedup)
+                warn_if_faster(each, speedup)
         other = None if otherwise is None else _at_span(resolve(otherwise, "otherwise"), methods[0].span)
         if other is not None and isinstance(other.policy, Learned):
             raise InvalidOption(
@@ -295,7 +295,7 @@ def _refuse_to_unlearn(method: Method, main: Method, policy: Policy | str | None
         )
 
 
-def _warn_if_faster(method: Method, speedup: float) -> None:
+def warn_if_faster(method: Method, speedup: float) -> None:
     """Say where a calibration has no plan near the speedup that is wished for, and one that loses more is taken."""
     if isinstance(method.policy, Plan) and len(method.policy.steps) > FAR * speedup * method.policy.nfe:
         plan = method.policy

@@ -17,6 +17,7 @@ from padecast.lab import figures, peers, portraits, trends
 from padecast.lab._canvas import DPI
 from padecast.lab._extras import need
 from padecast.lab.chapters import Chapter, chapters
+from padecast.lab.display import misses
 from padecast.lab.results import Comparison, Result
 from padecast.methods import REGISTRY
 from padecast.targets.base import HALVES
@@ -102,7 +103,7 @@ def _about(chapter: Chapter) -> list[tuple[str, str]]:
 def _table(chapter: Chapter, nfe: int | None, comparison: Comparison | None) -> dict[str, Any]:
     results = comparison.results if comparison else ()
     scores = list(dict.fromkeys(name for result in results for name in result.scores))
-    whole = [r for r in results if r.name != "uncached" and not _misses(r) and not is_partial(r.name)]
+    whole = [r for r in results if r.name != "uncached" and not misses(r) and not is_partial(r.name)]
     best = max(whole, key=lambda result: result.psnr.mean) if len(whole) > 1 else None
     busy = bool(results) and results[0].seconds_range[1] > BUSY * results[0].seconds_range[0]  # NaN: not timed
     return {
@@ -134,7 +135,7 @@ def _row(result: Result, scores: list[str]) -> dict[str, Any]:
     }
     written = shorten(_options(result)) + (f" (taught by {result.teaching} of other seeds)" if result.teaching else "")
     words = {"name": result.name, "written": written.strip(), "plan": result.plans[0]}
-    return {**numbers, **words, "missed": _misses(result), "partial": is_partial(result.name)}
+    return {**numbers, **words, "missed": misses(result), "partial": is_partial(result.name)}
 
 
 def _options(result: Result) -> str:
@@ -142,11 +143,6 @@ def _options(result: Result) -> str:
     plain, _, given = result.name.partition(":")
     options = result.written.removeprefix(f"{plain}:").split(",") if result.written != result.name else []
     return ",".join(option for option in options if option not in given.split(","))
-
-
-def _misses(result: Result) -> bool:
-    """Whether a method could not be tuned to within half a step of the wanted number."""
-    return result.wanted is not None and abs(result.nfe - result.wanted) >= 0.5
 
 
 def shorten(written: str) -> str:

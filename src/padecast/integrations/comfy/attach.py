@@ -15,7 +15,7 @@ from padecast._errors import InvalidOption, InvalidPlan, PadecastError, check
 from padecast._options import check_option
 from padecast.calibration.calibration import Calibration
 from padecast.forecasters import Forecaster
-from padecast.handles.accelerate import replace_parts, resolve
+from padecast.handles.accelerate import replace_parts, resolve, warn_if_faster
 from padecast.handles.learning import library_of
 from padecast.handles.warnings import warn
 from padecast.integrations.comfy.run import Run
@@ -220,7 +220,10 @@ def _choose(method: object, wishes: dict[str, Any]) -> Method:
         InvalidOption: If it is none, or something is wished that only a calibration knows.
     """
     if isinstance(method, Calibration):
-        return method.method(**wishes)
+        chosen = method.method(**wishes)
+        if wishes["speedup"] is not None:
+            warn_if_faster(chosen, wishes["speedup"])
+        return chosen
     wished = [name for name, value in wishes.items() if value is not None]
     entrant = resolve(DEFAULT if method is None else method, "method")
     fits = not wished or isinstance(entrant.policy, Learned)
