@@ -77,12 +77,12 @@ def draw(worlds: dict[str, Document], path: Path) -> None:
             points = trace(chapter, name)
             if points:
                 axis.plot(*zip(*points, strict=True), dashes, color=colour, linewidth=2.2, marker="o", zorder=3)
-                ends.append((points[-1][1], words, colour))
+                ends.append(canvas.End(points[-1][1], words, colour))
         canvas.plain(axis, "computed of 20 steps", "PSNR, dB" if place == 0 else "")
         axis.set_xticks(NUMBERS)
         axis.set_title(title, fontsize=10.5, color=canvas.INK)
         if place == len(chapters) - 1:
-            name_ends(axis, ends)
+            canvas.name_ends(axis, ends, size=9.5)
         else:
             name_absent(axis, ends, list(chapters.values())[place + 1 :])
     canvas.title(figure, "Nearer to the uncached image is higher; grey are other methods and variants")
@@ -110,21 +110,3 @@ def name_absent(axis: Any, ends: list[tuple[float, str, str]], later: Sequence[D
         if words in absent:
             look = {"xytext": (4, -14), "textcoords": "offset points", "ha": "right", "va": "top", "fontsize": 9.5}
             axis.annotate(words, (NUMBERS[-1], value), color=colour, **look)
-
-
-def name_ends(axis: Any, ends: list[tuple[float, str, str]]) -> None:
-    """Write names beside the ends of lines, apart from one another."""
-    low, high = axis.get_ylim()
-    apart, below = (high - low) * 0.085, float("-inf")
-    for value, words, colour in sorted(ends):
-        below = max(value, below + apart)
-        axis.annotate(
-            words,
-            (NUMBERS[-1], below),
-            (8, 0),
-            textcoords="offset points",
-            va="center",
-            fontsize=9.5,
-            color=colour,
-            annotation_clip=False,
-        )

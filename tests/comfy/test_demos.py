@@ -128,3 +128,8 @@ def test_30_a_calibration_for_other_noise_levels_is_refused(scenes: Any) -> None
 
 def test_30_the_shift_of_scenes_is_that_of_its_pipeline(comfy: Any, scenes: Any) -> None:
     assert scenes.get_model_object("model_sampling").shift == pytest.approx(math.log(3))
+
+
+def test_30_a_plan_that_is_much_faster_than_wished_says_so(scenes: Any) -> None:
+    with pytest.warns(padecast.PadecastWarning, match=r"speedup=1\.2 takes 10 of 20 computed steps, which is 2x"):
+        ours.attach(scenes, zoo.calibration("scenes", "20"), speedup=1.2)
