@@ -86,20 +86,23 @@ class Opaque(Stack):
     def clear(self) -> None:
         """Forget what parts returned: another run begins."""
         self._seen: dict[Key, dict[int, Shape]] = {}
-        self._shapes: dict[int, Shape] = {}  # of the parts at the call that was begun last
+        self._key: Key = ()  # of the call that was begun last
         self._given: Streams = ()
         self._layout = Layout(())
 
-    def inputs(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Streams:
-        """Return what a forecast is added to; nothing if such a call was not seen in this run."""
-        key = tuple([
+    def meet(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """See the call that begins, of which parts will be run; nothing that was seen before is read."""
+        self._key = tuple([
             (x.shape, x.dtype, x.device) if isinstance(x, Tensor) else x
             for x in tree_leaves((args, kwargs))
             if isinstance(x, KINDS)
         ])  # fmt: skip
-        self._shapes = self._seen.setdefault(key, {})
         self._given = () if self._difference is None else _features(_argument(*self._difference, args, kwargs))
-        shape = self._shapes.get(len(self.parts) - 1)
+
+    def inputs(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Streams:
+        """Return what a forecast is added to; nothing if such a call was not seen in this run."""
+        self.meet(args, kwargs)
+        shape = self._seen.get(self._key, {}).get(len(self.parts) - 1)
         return () if shape is None else self._starts(shape.layout)
 
     def source(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Streams:
@@ -116,13 +119,13 @@ class Opaque(Stack):
 
     def skip(self, place: int, _args: tuple[Any, ...], _kwargs: dict[str, Any], forecast: Streams | None) -> Any:
         """Return what stands in for a part's output."""
-        shape = self._shapes[place]
+        shape = self._seen[self._key][place]
         layout = shape.layout
         return shape.fill([like.zeros() for like in layout.likes] if forecast is None else layout.outward(forecast))
 
     def ran(self, place: int, output: Any) -> None:
         """Note the shapes of what a part returned."""
-        self._shapes[place] = self._shape_of(output)
+        self._seen.setdefault(self._key, {})[place] = self._shape_of(output)
 
     def learnt(self, _entry: Streams, output: Any) -> tuple[Streams, Streams]:
         """Return what a forecast would have been added to, and what there was instead."""

@@ -95,7 +95,13 @@ class Passage:
 
 def _begin_in_graph(stack: Stack, way: Pass, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     """Forecast with what was decided before the model was called, or compute: no graph break."""
-    way.begun, way.inputs = True, stack.inputs(args, kwargs)
+    way.begun = True
+    if way.ready is None and stack.remembers_inputs:
+        # What it saw before is not read: the whole model would be compiled twice, for a run's first step and the others.
+        stack.meet(args, kwargs)
+        way.stream_rows = stack.read_rows(args, kwargs)
+        return
+    way.inputs = stack.inputs(args, kwargs)
     if way.ready is not None and way.ready.fits(way.inputs):
         way.forecast = way.ready.add(way.inputs)
     else:

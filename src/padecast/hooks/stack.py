@@ -52,6 +52,9 @@ class Stack(ABC):
     def exchange(self, output: Any, streams: Streams) -> Any:
         """Return the last part's output with other features."""
 
+    def meet(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:  # noqa: B027
+        """See a call whose parts will be run; asked, in a graph, only if it remembers its inputs by itself."""
+
     def clear(self) -> None:  # noqa: B027 - most remember nothing
         """Forget the run."""
 
