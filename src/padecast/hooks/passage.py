@@ -97,7 +97,7 @@ def _begin_in_graph(stack: Stack, way: Pass, args: tuple[Any, ...], kwargs: dict
     """Forecast with what was decided before the model was called, or compute: no graph break."""
     way.begun = True
     if way.ready is None and stack.remembers_inputs:
-        # What it saw before is not read: the whole model would be compiled twice, for a run's first step and the others.
+        # What it saw before is not read: a model would be compiled once more for the steps after a run's first.
         stack.meet(args, kwargs)
         way.stream_rows = stack.read_rows(args, kwargs)
         return
