@@ -16,13 +16,13 @@ from padecast import Handle, PadecastWarning, accelerate
 from padecast.forecasters import Forecaster
 from padecast.policies import Plan, Policy
 
-SINGLE = ("Cosmos3OmniTransformer",)
-"""Classes that take one sample alone."""
+SINGLE = ("Cosmos3OmniTransformer", "AnyFlowFARTransformer3DModel", "WanAnimate2Transformer3DModel")
+"""Classes that take one sample alone, or whose cases bring caches of keys and values of one."""
 
 
 def many(value: Any, count: int, name: str = "") -> Any:
     """Give every sample the same of what a case gives one."""
-    if name in ("img_shapes", "cap_feats"):
+    if name in ("img_shapes", "cap_feats", "shape_list"):
         return value * count
     if isinstance(value, Tensor) and name == "encoder_hidden_states_llama3":
         return value.repeat_interleave(count, 1)
