@@ -125,8 +125,27 @@ def test_notes_say_where_and_why() -> None:
     report = report_of([session], "fora")
     assert report.notes == {"step 3, uncond": "computed because nothing was remembered for this branch"}
     assert report.steps[3].notes == {"uncond": "no history"}
-    assert str(report).endswith("\nnote: step 3, uncond: computed because nothing was remembered for this branch")
+    assert "\nnote: step 3, uncond: computed because nothing was remembered for this branch\n" in str(report)
     assert json.loads(report.to_json())["steps"][3]["notes"] == {"uncond": "no history"}
+
+
+@pytest.mark.parametrize(
+    ("plan", "count"), [("C.C.", 2), ("C..C..CC", 4), ("CCCC", 0), ("CCCCCCCC", 0), ("C........", 0)], ids=str
+)
+def test_forecasts_in_a_schedule_of_few_steps_are_remarked_on(plan: str, count: int) -> None:
+    """Distilled models have 4 to 8 steps, and a fixed plan forecasts there without a word."""
+    session = Session(Plan(plan), Reuse(), len(plan))
+    for index in range(len(plan)):
+        session.step(torch.zeros(1, 2), index=index, compute=lambda: torch.ones(1, 2))
+    fact = f"a schedule of {len(plan)} steps has none to spare, and {count} were forecast: leave padecast off"
+    assert Report.of(session).remarks == (() if not count else (fact,))
+    assert str(Report.of(session)).count("none to spare") == bool(count)
+
+
+def test_a_part_of_a_long_schedule_is_not_one_of_few_steps() -> None:
+    """As of image-to-image, and of the second model of a pipeline: its steps are as small as those before it."""
+    report = report_of([a_run(Reuse(), plan="CCCCCC.CC.", start=6)], "fora")
+    assert report.forecast and not report.remarks
 
 
 # What is measured ----------------------------------------------------------------------------------------------------

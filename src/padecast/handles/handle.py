@@ -27,8 +27,9 @@ from padecast.memory.memory import Memory
 from padecast.memory.ring import Storage
 from padecast.methods import Method
 from padecast.policies.published import follows, offers
-from padecast.report import Report, report_of
+from padecast.report import FEW, Report, report_of
 from padecast.report.display import block
+from padecast.session.balance import REMEDY, describe_imbalance
 from padecast.session.observer import Observer
 from padecast.session.record import NOTES
 from padecast.session.session import Session
@@ -39,8 +40,6 @@ if TYPE_CHECKING:
 
 ENABLED: weakref.WeakSet[Handle] = weakref.WeakSet()  # a handle lives as long as the models that it is attached to
 LOG = logging.getLogger("padecast")
-FEW = 8
-"""Steps of a run below which no forecast is worth its loss."""
 Guard = Callable[[Any, int | None], Method | None]
 """Raises unless a method may serve a pipeline, and, given its length, the run that begins; may name another for it."""
 
@@ -88,7 +87,7 @@ class Handle(Listener):
         self._layers: list[Layer] = []  # on the pipeline, which tells by its last act that a run is over
         self._retrace: Retrace | None = None
         self._line: Line | None = Line.of_caller()  # where it was made; nothing once it was switched on
-        self._warned = self._ran = False
+        self._warned = self._ran = self._is_unbalanced = False
         self._strangers = self._copies = 0  # calls of other pipelines since it was switched on; copies of this one
         self._on_run, self._runs_on = on_run, False  # whether a run has begun whose end was not told
         self._last = Report((), "", 0, (), method.name)
@@ -132,7 +131,7 @@ class Handle(Listener):
                     self._take_off()
                 raise
         if was_on:
-            self._warn_if_idle(sessions)
+            self._warn_of_run(sessions)
             self._warn_if_unused()
 
     def reset(self) -> None:
@@ -299,7 +298,7 @@ class Handle(Listener):
 
     def _session(self, total: int, clock: Clock, spare: list[Memory], group: Any) -> Session:
         self._ran = self._runs_on = True
-        self._warn_if_idle(_sessions(self._attachments))
+        self._warn_of_run(_sessions(self._attachments))
         if self._guard is not None:
             self._serving = self._guard(self.pipe, total) or self.method
         observers = [] if self._learning is None else self._learn(self._learning, total, clock, group is not None)
@@ -364,7 +363,7 @@ class Handle(Listener):
         teacher = None if self._learning is None else self._learning.teacher
         if teacher is not None:
             teacher.end()
-        self._warn_if_idle(_sessions(self._attachments))
+        self._warn_of_run(_sessions(self._attachments))
         if teacher is None or not teacher.is_open:  # else the sampler's last word is awaited
             self._tell()
 
@@ -380,7 +379,7 @@ class Handle(Listener):
             self._learning.teacher.close()  # of a run that ended before its schedule did
         if self._is_replaced():
             warn(_describe_replacement(self.pipe), self._pipeline)
-        self._warn_if_idle(_sessions(self._attachments))
+        self._warn_of_run(_sessions(self._attachments))
         self._tell()
         return result
 
@@ -412,6 +411,19 @@ class Handle(Listener):
         """Whether a pipeline has other models than when it was switched on."""
         before = {attachment.model for attachment in self._attachments}
         return self._pipeline is not None and bool(before) and not before & set(models_of(self._pipeline))
+
+    def _warn_of_run(self, sessions: list[Session]) -> None:
+        """Say, once each, what is wrong with a run that ended."""
+        self._warn_if_idle(sessions)
+        if not self._is_unbalanced:
+            self._warn_if_unbalanced(sessions)
+
+    def _warn_if_unbalanced(self, sessions: list[Session]) -> None:
+        """Say so, once, when the weights of a forecaster do not sum to what it says."""
+        facts = [describe_imbalance(each.forecaster, each.records, on_host=True) for each in sessions]
+        if fact := next(filter(None, facts), ""):
+            self._is_unbalanced = True
+            warn(f"{fact}.\n{REMEDY}", self._pipeline)
 
     def _warn_if_idle(self, sessions: list[Session]) -> None:
         """Say so, once, when a whole run was computed although forecasts were asked for."""
@@ -521,7 +533,7 @@ def _idle(method: Method, report: Report) -> str:
     count = f"{computed + unplaced} evaluations" if unplaced else f"{computed} steps"
     remedy = (
         f"A run of {len(report.steps)} steps has none to spare: leave padecast off."
-        if 0 < len(report.steps) < FEW and not reasons
+        if 0 < len(report.steps) <= FEW and not reasons
         else 'Forecast more, e.g. accelerate(pipe, "tc-pade:every=3"), or look at print(run.report).'
     )
     return f"the last run computed all of its {count}: {method.name!r} forecast none.\nUsual cause: {cause}.\n{remedy}"

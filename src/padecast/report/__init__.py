@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from statistics import median
 from typing import Any
@@ -14,8 +14,12 @@ from torch import Tensor
 
 from padecast._geometry import Geometry, unit
 from padecast.report.display import block, table
+from padecast.session.balance import describe_imbalance
 from padecast.session.record import NOTES, Record
 from padecast.session.session import Session
+
+FEW = 8
+"""Steps of a schedule up to which no forecast is worth its loss: those of distilled models."""
 
 
 @dataclass(frozen=True)
@@ -241,9 +245,22 @@ def report_of(
     stages = frozenset[str]().union(*(s.stage_names for s in sessions))
     branches = dict.fromkeys(branch for record in records for branch in record.geometry if branch not in stages)
     steps = tuple(_step(record) for record in records)
-    remarks = (*remarks, *(remark for s in sessions for remark in s.remarks))
+    remarks = (*remarks, *(remark for s in sessions for remark in _remarks_on(s)), *_remarks_on_length(total, steps))
     size, unplaced = sum(s.peak_bytes for s in sessions), sum(s.unplaced for s in sessions)
     return Report(steps, "".join(letters).rstrip(), size, tuple(branches), method, unplaced, offers, remarks)
+
+
+def _remarks_on(session: Session) -> tuple[str, ...]:
+    fact = describe_imbalance(session.forecaster, session.records)
+    return (*session.remarks, fact) if fact else session.remarks
+
+
+def _remarks_on_length(total: int, steps: Sequence[StepReport]) -> tuple[str, ...]:
+    """Say where steps of a schedule were forecast that has none to spare."""
+    forecast = sum(not step.computed for step in steps)
+    if not forecast or total > FEW:
+        return ()
+    return (f"a schedule of {total} steps has none to spare, and {forecast} were forecast: leave padecast off",)
 
 
 def size(count: int) -> str:

@@ -19,6 +19,7 @@ from padecast.memory.arithmetic import Rows, Streams, make_origin
 from padecast.memory.memory import Memory
 from padecast.memory.ring import Storage
 from padecast.policies import Policy
+from padecast.session.balance import REMEDY, describe_imbalance
 from padecast.session.branch import Branch, Run, name_of
 from padecast.session.decisions import Course, check_place, check_shown
 from padecast.session.grid import Evaluation, Grid, count_steps, read_level, tolerance_of
@@ -108,6 +109,7 @@ class Session:
         self.state = State() if extra is None else extra.begin(alone=group is None)
         self._course = Course(policy, group)
         self._run = Run(policy, forecaster, self._course, histories, self.state, tuple(observers), group is None)
+        self._is_warned = False  # of the weights of its forecaster
         self.begins_late = False  # in the middle of a schedule, as what fell behind another run does
         self.reset()
 
@@ -191,7 +193,15 @@ class Session:
         output = part.learn(inputs, (compute(),)) if forecast is None else forecast
         record.seconds.append(stop())
         record.stages[call.stage] = record.stages.get(call.stage, False) or forecast is None
+        if at.is_last and not self._is_warned:
+            self._warn_if_unbalanced()
         return output[0]
+
+    def _warn_if_unbalanced(self) -> None:
+        """Say once, at the end of a run, that the forecaster's weights do not sum to what it says."""
+        if fact := describe_imbalance(self.forecaster, self.records, on_host=True):
+            self._is_warned = True
+            warnings.warn(f"{fact}.\n{REMEDY}", PadecastWarning, stacklevel=3)
 
     def _locate(self, index: int | None, sigma: float | Tensor | None, stage: int, branch: str) -> Evaluation | None:
         """Return which evaluation of the run a call is, and begin another run if it is one; ``None`` if unforeseen."""

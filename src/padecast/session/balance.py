@@ -1,0 +1,51 @@
+"""Looks whether the weights of a run sum to one where their forecaster says that they do."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from padecast.forecasters import Forecaster
+from padecast.session.record import Record
+
+OFF = 0.2
+"""How far from one a sum is when it is surely a mistake: no rounding comes near."""
+REMEDY = (
+    "Usual cause: weights that were not divided by their sum, or a change without the residual that it is added to.\n"
+    "Mend weights(), or write sums_to_one = False in the class if that is meant."
+)
+
+
+def describe_imbalance(forecaster: Forecaster, records: Sequence[Record], *, on_host: bool = False) -> str:
+    """Say by how much forecasts shrank or grew because weights that are said to sum to one do not.
+
+    Args:
+        forecaster: Whose weights they are. One with an extra, or that says that they do not sum to one, is let be.
+        records: Of a run.
+        on_host: Whether only weights that lie on the host are looked at, so that no GPU is waited for.
+
+    Returns:
+        The sum that is furthest from one; nothing if all are near.
+
+    Example:
+        >>> import torch
+        >>> from padecast._steps import Position
+        >>> from padecast.forecasters import Reuse
+        >>> record = Record(Position.at(1, 20), False, weights={"": torch.tensor([0.25, 0.25])})
+        >>> describe_imbalance(Reuse(), [record])
+        'the weights of Reuse sum to 0.5 at step 1: what stands still is forecast 0.5 times as large'
+    """
+    if not forecaster.sums_to_one or forecaster.extra is not None:
+        return ""
+    worst, place = 1.0, 0
+    for record in records:
+        for weights in record.weights.values():
+            if on_host and weights.device.type != "cpu":
+                continue
+            for value in weights.sum(-1).flatten().tolist():
+                if abs(worst - 1) < abs(value - 1) < math.inf:  # of what is not finite the report tells by itself
+                    worst, place = value, record.at.index
+    if abs(worst - 1) <= OFF:
+        return ""
+    name, total = type(forecaster).__name__, f"{worst:.3g}"
+    return f"the weights of {name} sum to {total} at step {place}: what stands still is forecast {total} times as large"
