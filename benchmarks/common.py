@@ -203,7 +203,7 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters["wrap"] = lambda text: "\n".join(textwrap.wrap(text, 118)) + "\n"
+    environment.filters["wrap"] = lambda text: "\n".join(textwrap.wrap(text, 118, break_on_hyphens=False)) + "\n"
     environment.filters["unwrap"] = unwrap
     environment.filters["fixed"] = lambda value, digits=1: f"{value:.{digits}f}"
     environment.filters["signed"] = lambda value, digits=1: f"{value:+.{digits}f}"

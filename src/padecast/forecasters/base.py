@@ -63,7 +63,7 @@ class Forecaster(ABC):
     def sums_to_one(self) -> bool:
         """Whether the weights sum to one, so that a residual that stands still is forecast exactly.
 
-        By default, if those of all parts do.
+        By default, if those of all parts do. A run whose sums are far from one although it says so warns.
         """
         return all(part.sums_to_one for part in self._parts)
 
