@@ -388,6 +388,16 @@ def test_the_page_of_the_api_is_what_the_package_exports(api: Any, monkeypatch: 
     assert "find" in api.write() and api.write() != (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
 
 
+def test_no_entry_is_a_module_all_of_which_would_be_shown() -> None:
+    """``padecast.methods`` is a function, and a module besides: the documentation tool takes it for the module."""
+    text = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    entries = dict(re.findall(r"^::: (\S+)\n((?:    .*\n)*)", text, flags=re.MULTILINE))
+    modules = {path for path in entries if importlib.util.find_spec(path) is not None}
+    assert modules == {f"padecast.{name}" for name in ("forecasters", "lessons", "policies", "targets")}
+    assert all("members: [" in entries[path] for path in modules)
+    assert "heading: padecast.methods\n" in entries["padecast.methods.methods"]
+
+
 @pytest.mark.fault("api page")
 def test_what_is_promised_of_a_class_is_there(api: Any) -> None:
     for name, members in api.PROMISED.items():

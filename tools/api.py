@@ -25,6 +25,10 @@ PROMISED = {
     "Session": ("step", "guide", "reset", "trace", "plan", "complete"),
 }
 """Of two classes that the rest of the package drives too, what users may rely on."""
+FIRST = (
+    "The site, which `make docs` writes into `site/`, shows docstrings here. In a checkout ask Python: "
+    "`help(padecast.accelerate)`."
+)
 INHERITED = "inherited_members: [save_pretrained, from_pretrained, push_to_hub]"
 """What classes have from one that is not public."""
 
@@ -45,6 +49,15 @@ def members(names: tuple[str, ...] | dict[str, Any]) -> str:
     return f"members: [{', '.join(names)}]"
 
 
+def find(name: str, part: Any) -> tuple[str, ...]:
+    """Return where the documentation tool finds what the package exports, and how it is then called.
+
+    A function that is called as the module that it lies in would be taken for that module.
+    """
+    path = f"padecast.{name}"
+    return (path,) if part.__module__ != path else (f"{path}.{name}", f"heading: {path}", f"toc_label: {name}")
+
+
 def write() -> str:
     """Return the page."""
     own = parts(padecast)
@@ -52,10 +65,11 @@ def write() -> str:
     functions = [name for name, part in own.items() if inspect.isfunction(part)]
     classes = [name for name in own if name not in (*errors, *functions)]
     lines = ["# API", "", "<!-- made by tools/api.py: make format -->", ""]
-    lines += ["The site shows docstrings here. In a checkout ask Python: `help(padecast.accelerate)`.", ""]
+    lines += [FIRST, ""]
     for name in (*functions, *classes):
         shareable = [INHERITED] if hasattr(own[name], "push_to_hub") else []
-        lines.append(entry(f"padecast.{name}", *([members(PROMISED[name])] if name in PROMISED else shareable)))
+        shown = [members(PROMISED[name])] if name in PROMISED else shareable
+        lines.append(entry(*find(name, own[name]), *shown))
     lines += ["", "## Errors", "", *(entry(f"padecast.{name}") for name in errors)]
     for module in (part for name in padecast.__all__ if inspect.ismodule(part := getattr(padecast, name))):
         title = module.__name__.rpartition(".")[2].capitalize()

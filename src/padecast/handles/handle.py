@@ -413,17 +413,13 @@ class Handle(Listener):
         return self._pipeline is not None and bool(before) and not before & set(models_of(self._pipeline))
 
     def _warn_of_run(self, sessions: list[Session]) -> None:
-        """Say, once each, what is wrong with a run that ended."""
+        """Say, once each, that a run forecast nothing, and that weights do not sum to what their forecaster says."""
         self._warn_if_idle(sessions)
-        if not self._is_unbalanced:
-            self._warn_if_unbalanced(sessions)
-
-    def _warn_if_unbalanced(self, sessions: list[Session]) -> None:
-        """Say so, once, when the weights of a forecaster do not sum to what it says."""
-        facts = [describe_imbalance(each.forecaster, each.records, on_host=True) for each in sessions]
-        if fact := next(filter(None, facts), ""):
-            self._is_unbalanced = True
-            warn(f"{fact}.\n{REMEDY}", self._pipeline)
+        for session in [] if self._is_unbalanced else sessions:
+            if fact := describe_imbalance(session.forecaster, session.records, on_host=True):
+                self._is_unbalanced = True
+                warn(f"{fact}.\n{REMEDY}", self._pipeline)
+                break
 
     def _warn_if_idle(self, sessions: list[Session]) -> None:
         """Say so, once, when a whole run was computed although forecasts were asked for."""

@@ -245,22 +245,17 @@ def report_of(
     stages = frozenset[str]().union(*(s.stage_names for s in sessions))
     branches = dict.fromkeys(branch for record in records for branch in record.geometry if branch not in stages)
     steps = tuple(_step(record) for record in records)
-    remarks = (*remarks, *(remark for s in sessions for remark in _remarks_on(s)), *_remarks_on_length(total, steps))
+    facts = filter(None, (describe_imbalance(s.forecaster, s.records) for s in sessions))
+    remarks = (*remarks, *(remark for s in sessions for remark in s.remarks), *facts, *_remark_on_length(total, steps))
     size, unplaced = sum(s.peak_bytes for s in sessions), sum(s.unplaced for s in sessions)
     return Report(steps, "".join(letters).rstrip(), size, tuple(branches), method, unplaced, offers, remarks)
 
 
-def _remarks_on(session: Session) -> tuple[str, ...]:
-    fact = describe_imbalance(session.forecaster, session.records)
-    return (*session.remarks, fact) if fact else session.remarks
-
-
-def _remarks_on_length(total: int, steps: Sequence[StepReport]) -> tuple[str, ...]:
+def _remark_on_length(total: int, steps: Sequence[StepReport]) -> tuple[str, ...]:
     """Say where steps of a schedule were forecast that has none to spare."""
     forecast = sum(not step.computed for step in steps)
-    if not forecast or total > FEW:
-        return ()
-    return (f"a schedule of {total} steps has none to spare, and {forecast} were forecast: leave padecast off",)
+    fact = f"a schedule of {total} steps has none to spare, and {forecast} were forecast: leave padecast off"
+    return (fact,) if forecast and total <= FEW else ()
 
 
 def size(count: int) -> str:

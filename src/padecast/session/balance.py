@@ -17,35 +17,27 @@ REMEDY = (
 
 
 def describe_imbalance(forecaster: Forecaster, records: Sequence[Record], *, on_host: bool = False) -> str:
-    """Say by how much forecasts shrank or grew because weights that are said to sum to one do not.
+    """Say which weights that are said to sum to one are furthest from it; nothing if all are near.
 
     Args:
         forecaster: Whose weights they are. One with an extra, or that says that they do not sum to one, is let be.
         records: Of a run.
         on_host: Whether only weights that lie on the host are looked at, so that no GPU is waited for.
 
-    Returns:
-        The sum that is furthest from one; nothing if all are near.
-
     Example:
         >>> import torch
-        >>> from padecast._steps import Position
-        >>> from padecast.forecasters import Reuse
+        >>> from padecast import Position, forecasters
         >>> record = Record(Position.at(1, 20), False, weights={"": torch.tensor([0.25, 0.25])})
-        >>> describe_imbalance(Reuse(), [record])
+        >>> describe_imbalance(forecasters.Reuse(), [record])
         'the weights of Reuse sum to 0.5 at step 1: what stands still is forecast 0.5 times as large'
     """
-    if not forecaster.sums_to_one or forecaster.extra is not None:
-        return ""
     worst, place = 1.0, 0
-    for record in records:
+    for record in records if forecaster.sums_to_one and forecaster.extra is None else ():
         for weights in record.weights.values():
-            if on_host and weights.device.type != "cpu":
-                continue
-            for value in weights.sum(-1).flatten().tolist():
+            sums = weights.sum(-1).flatten().tolist() if not on_host or weights.device.type == "cpu" else []
+            for value in sums:
                 if abs(worst - 1) < abs(value - 1) < math.inf:  # of what is not finite the report tells by itself
                     worst, place = value, record.at.index
-    if abs(worst - 1) <= OFF:
-        return ""
     name, total = type(forecaster).__name__, f"{worst:.3g}"
-    return f"the weights of {name} sum to {total} at step {place}: what stands still is forecast {total} times as large"
+    fact = f"the weights of {name} sum to {total} at step {place}: what stands still is forecast {total} times as large"
+    return fact if abs(worst - 1) > OFF else ""

@@ -193,15 +193,11 @@ class Session:
         output = part.learn(inputs, (compute(),)) if forecast is None else forecast
         record.seconds.append(stop())
         record.stages[call.stage] = record.stages.get(call.stage, False) or forecast is None
-        if at.is_last and not self._is_warned:
-            self._warn_if_unbalanced()
-        return output[0]
-
-    def _warn_if_unbalanced(self) -> None:
-        """Say once, at the end of a run, that the forecaster's weights do not sum to what it says."""
-        if fact := describe_imbalance(self.forecaster, self.records, on_host=True):
+        may_warn = at.is_last and not self._is_warned
+        if may_warn and (fact := describe_imbalance(self.forecaster, self.records, on_host=True)):
             self._is_warned = True
-            warnings.warn(f"{fact}.\n{REMEDY}", PadecastWarning, stacklevel=3)
+            warnings.warn(f"{fact}.\n{REMEDY}", PadecastWarning, stacklevel=2)
+        return output[0]
 
     def _locate(self, index: int | None, sigma: float | Tensor | None, stage: int, branch: str) -> Evaluation | None:
         """Return which evaluation of the run a call is, and begin another run if it is one; ``None`` if unforeseen."""
