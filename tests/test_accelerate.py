@@ -340,6 +340,17 @@ class TestNeverASilentNoOp:
         pipe(2)
         handle.disable()
 
+    @pytest.mark.parametrize("policy", ["plan:steps=C.C.", "interval:every=2", "spaced:every=2"])
+    def test_a_plan_in_a_run_of_few_steps_says_that_none_is_to_spare(self, policy: str) -> None:
+        """As of a distilled model; on one of many steps nothing is said."""
+        pipe = loop()
+        with accelerate(pipe, policy=policy, forecaster="reuse") as run:
+            pipe(4)
+        assert run.report.remarks[-1].startswith("a schedule of 4 steps has none to spare, and ")
+        with accelerate(pipe, policy="interval:every=2", forecaster="reuse") as run:
+            pipe(12)
+        assert run.report.forecast and not run.report.remarks
+
     def test_so_is_one_whose_places_are_unknown(self) -> None:
         """A bare model that is never told another timestep, with another input every time."""
         model = dit()

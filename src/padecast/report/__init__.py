@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from statistics import median
 from typing import Any
@@ -246,16 +246,11 @@ def report_of(
     branches = dict.fromkeys(branch for record in records for branch in record.geometry if branch not in stages)
     steps = tuple(_step(record) for record in records)
     facts = filter(None, (describe_imbalance(s.forecaster, s.records) for s in sessions))
-    remarks = (*remarks, *(remark for s in sessions for remark in s.remarks), *facts, *_remark_on_length(total, steps))
+    remarks = (*remarks, *(remark for s in sessions for remark in s.remarks), *facts)
+    if total <= FEW and (count := sum(not step.computed for step in steps)):
+        remarks += (f"a schedule of {total} steps has none to spare, and {count} were forecast: leave padecast off",)
     size, unplaced = sum(s.peak_bytes for s in sessions), sum(s.unplaced for s in sessions)
     return Report(steps, "".join(letters).rstrip(), size, tuple(branches), method, unplaced, offers, remarks)
-
-
-def _remark_on_length(total: int, steps: Sequence[StepReport]) -> tuple[str, ...]:
-    """Say where steps of a schedule were forecast that has none to spare."""
-    forecast = sum(not step.computed for step in steps)
-    fact = f"a schedule of {total} steps has none to spare, and {forecast} were forecast: leave padecast off"
-    return (fact,) if forecast and total <= FEW else ()
 
 
 def size(count: int) -> str:

@@ -11,8 +11,7 @@ from padecast.session.record import Record
 OFF = 0.2
 """How far from one a sum is when it is surely a mistake: no rounding comes near."""
 REMEDY = (
-    "Usual cause: weights that were not divided by their sum, or a change without the residual that it is added to.\n"
-    "Mend weights(), or write sums_to_one = False in the class if that is meant."
+    "Usual cause: weights that were not divided by their sum. Divide them, or write sums_to_one = False in the class."
 )
 
 
@@ -23,19 +22,11 @@ def describe_imbalance(forecaster: Forecaster, records: Sequence[Record], *, on_
         forecaster: Whose weights they are. One with an extra, or that says that they do not sum to one, is let be.
         records: Of a run.
         on_host: Whether only weights that lie on the host are looked at, so that no GPU is waited for.
-
-    Example:
-        >>> import torch
-        >>> from padecast import Position, forecasters
-        >>> record = Record(Position.at(1, 20), False, weights={"": torch.tensor([0.25, 0.25])})
-        >>> describe_imbalance(forecasters.Reuse(), [record])
-        'the weights of Reuse sum to 0.5 at step 1: what stands still is forecast 0.5 times as large'
     """
     worst, place = 1.0, 0
     for record in records if forecaster.sums_to_one and forecaster.extra is None else ():
         for weights in record.weights.values():
-            sums = weights.sum(-1).flatten().tolist() if not on_host or weights.device.type == "cpu" else []
-            for value in sums:
+            for value in weights.sum(-1).flatten().tolist() if not on_host or weights.device.type == "cpu" else ():
                 if abs(worst - 1) < abs(value - 1) < math.inf:  # of what is not finite the report tells by itself
                     worst, place = value, record.at.index
     name, total = type(forecaster).__name__, f"{worst:.3g}"
