@@ -17,6 +17,7 @@ from padecast.memory.arithmetic import Ready, Rows, Streams, detach, pad
 from padecast.memory.memory import Memory
 from padecast.policies import Policy
 from padecast.policies.base import SupportsStacks, find
+from padecast.session.amends import Amends
 from padecast.session.decisions import Course
 from padecast.session.histories import Histories
 from padecast.session.observer import Observer
@@ -286,6 +287,16 @@ class Branch:
         record.geometry[self.name] = memory.geometry()
         run.count_bytes()
         return output
+
+    def amend(self, amends: Amends, output: Streams) -> Streams:
+        """Return a computed output with what the forecasts before it got wrong paid back; it is remembered as it is."""
+        if self._memory is None:
+            return output
+        weights = amends.weights(self._run.course.records, self.name, self.stage, self._memory.geometry())
+        if weights is None:
+            return output
+        with torch.no_grad():
+            return self._memory.add(output, weights)
 
     def renew(self, inputs: Streams, output: Streams) -> None:
         """Remember another output in place of a forecast, where an extra has improved it."""

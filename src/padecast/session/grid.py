@@ -46,6 +46,8 @@ class Grid:
         size: Numbers of one sample's latents; by default as many as what a session is given has.
         evaluations: Which calls of the model the sampler makes, in order, where that is known; see
             :func:`padecast.rehearse`. Default one a step.
+        effects: What the output of each of these does to the final latents, where each does it at once, in its own
+            step: see :attr:`padecast.Rehearsal.effects`. Default unknown.
 
     Raises:
         InvalidOption: If levels rise, are not finite, or lie out of range.
@@ -66,6 +68,7 @@ class Grid:
     output: str
     size: float | None
     evaluations: tuple[Evaluation, ...] = field(repr=False)
+    effects: tuple[float, ...] = field(repr=False)
 
     def __init__(
         self,
@@ -74,6 +77,7 @@ class Grid:
         output: str = "velocity",
         size: float | None = None,
         evaluations: Sequence[Evaluation] = (),
+        effects: Sequence[float] = (),
     ) -> None:
         levels = tuple(map(float, sigmas.tolist() if isinstance(sigmas, Tensor) else sigmas))
         check(len(levels) > 1, "sigmas", levels, "2 levels or more: where the first step begins, and where it ends")
@@ -94,7 +98,10 @@ class Grid:
         check(size is None or 0 < size < math.inf, "size", size, "numbers of one sample's latents, above 0")
         beyond = [call for call in evaluations if not 0 <= call.step < len(levels) - 1]
         check(not beyond, "evaluations", beyond[:1], f"calls at steps 0 to {len(levels) - 2}")
+        fits = len(effects) in (0, len(evaluations)) and all(map(math.isfinite, effects))
+        check(fits, "effects", list(effects), f"{len(evaluations)} finite numbers, one for each evaluation, or none")
         values = {"sigmas": levels, "flow": flow, "output": output, "size": size, "evaluations": tuple(evaluations)}
+        values |= {"effects": tuple(map(float, effects))}
         for name, value in values.items():
             object.__setattr__(self, name, value)
 

@@ -29,6 +29,9 @@ class Rehearsal:
         evaluations: The calls of the model; none if the sampler could not be run.
         fact: Why the evaluations are not known before a run; nothing if they are.
         is_random: Whether the sampler drew random numbers. Default false.
+        effects: Of the evaluations: what a velocity of 1, ``(x - image) / sigma``, adds to the final latents in the
+            sampler's arithmetic, as far as noise does not take its place. Of Euler's method the steps' strides.
+            None (default) where it could not be measured.
 
     Example:
         >>> def sample_euler(model, x, sigmas, extra_args=None, callback=None, disable=None):
@@ -48,6 +51,7 @@ class Rehearsal:
     evaluations: tuple[Evaluation, ...] = ()
     fact: str = ""
     is_random: bool = False
+    effects: tuple[float, ...] = ()
 
     @property
     def is_known(self) -> bool:
@@ -80,7 +84,7 @@ class Rehearsal:
             sigmas = self.sigmas
         else:
             sigmas = (*(call.sigma for call in self.evaluations if not call.stage), self.sigmas[-1])
-        return Grid(sigmas, flow, output, size, self.evaluations)
+        return Grid(sigmas, flow, output, size, self.evaluations, self.effects if output == "velocity" else ())
 
     def __str__(self) -> str:
         return self.fact or f"{len(self.evaluations)} evaluations in {self.steps} steps"
@@ -182,7 +186,72 @@ def rehearse(
     first, second = runs
     if len(first) != len(second) or not all(map(_agree, first, second)):
         return Rehearsal(plain, first, f"the sampler {name} chooses its noise levels by what it is given", is_random)
-    return Rehearsal(plain, first, "" if first else f"the sampler {name} called no model", is_random)
+    if not first:
+        return Rehearsal(plain, first, f"the sampler {name} called no model", is_random)
+    return Rehearsal(plain, first, "", is_random, _measure(sampler, levels, first, arguments, finish, model))
+
+
+class Impulse(Blank):
+    """A model whose every velocity is a number in a place of its own, so that the latents say what became of each.
+
+    Args:
+        scale: The number; without one it says clean images that are all nothing.
+        finish: See :class:`Blank`.
+        model: See there.
+        most: See there.
+    """
+
+    def __init__(self, scale: float | None, finish: Finish | None, model: Any, most: int) -> None:
+        super().__init__(torch.zeros_like, finish, model, most)
+        self._scale = scale
+        self.states: list[Tensor] = []
+
+    def __call__(self, x: Tensor, sigma: Tensor | float, *_: Any, **extra: Any) -> Tensor:
+        """Return a clean image."""
+        self.states.append(x.flatten().double())
+        if self._scale is not None:
+            output = torch.zeros_like(x)
+            output.view(-1)[len(self.levels)] = self._scale
+            self._answer = lambda latents: latents - read_level(sigma) * output
+        return super().__call__(x, sigma, *_, **extra)
+
+
+def _measure(
+    sampler: Callable[..., Any],
+    sigmas: Tensor,
+    calls: Sequence[Evaluation],
+    options: dict[str, Any],
+    finish: Finish | None,
+    model: Any,
+) -> tuple[float, ...]:
+    """Return what the outputs of all evaluations do to the final latents; nothing where it is no plain arithmetic."""
+    count = len(calls)
+
+    def run(scale: float | None, start: float) -> Tensor:
+        blank = Impulse(scale, finish, model, count)
+        x = torch.full((1, count, 1, 1), start, dtype=torch.float64)
+        end = _sample(sampler, blank, sigmas, options, x)
+        return torch.stack([*blank.states, end.flatten().double()])
+
+    try:
+        # Noise that a sampler draws by itself is the same in all of them.
+        nothing, once, twice, less, more = (run(*each) for each in ((0.0, 0), (1.0, 0), (2.0, 0), (None, 0), (None, 1)))
+    except Exception:
+        return ()
+    effects = (once - nothing)[-1]
+    if not torch.allclose((twice - nothing)[-1], 2 * effects, rtol=0, atol=ROUNDING * float(effects.abs().max())):
+        return ()
+    first = [place for place, call in enumerate(calls) if not call.stage]
+    kept = (more - less)[first, 0]
+    levels = torch.tensor([calls[place].sigma for place in first], dtype=torch.float64)
+    # Solvers without noise keep as much of the latents as there is less noise: of what they keep less, it took the place.
+    shares = ((kept[1:] / kept[:-1]) / (levels[1:] / levels[:-1])).nan_to_num(0.0).clamp(0.0, 1.0)
+    left = torch.cat([shares.flip(0).cumprod(0).flip(0), torch.ones(1, dtype=torch.float64)])
+    return tuple((effects * left[[call.step for call in calls]]).tolist())
+
+
+ROUNDING = 1e-4
+"""How far two effects may differ that count as one, as a share of the largest."""
 
 
 def _run(
@@ -202,6 +271,20 @@ def _run(
             states = _read_states(devices)
             sampler(blank, x, sigmas, callback=blank.note, disable=True, **options)
             return not all(map(torch.equal, states, _read_states(devices)))
+    finally:
+        random.setstate(state)
+
+
+def _sample(sampler: Callable[..., Any], blank: Blank, sigmas: Tensor, options: dict[str, Any], x: Tensor) -> Any:
+    """Return the latents in which a sampler ends, without noise where that can be told, and random states unchanged."""
+    state = random.getstate()
+    devices = [sigmas.device] if sigmas.device.type == "cuda" else []
+    try:
+        with torch.random.fork_rng(devices=devices), torch.no_grad():
+            x = x.to(sigmas.device)
+            if "noise_sampler" not in options and _takes(sampler, "noise_sampler"):
+                options = {**options, "noise_sampler": lambda *_: torch.zeros_like(x)}
+            return sampler(blank, x, sigmas, callback=blank.note, disable=True, **options)
     finally:
         random.setstate(state)
 

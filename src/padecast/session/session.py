@@ -19,6 +19,7 @@ from padecast.memory.arithmetic import Rows, Streams, make_origin
 from padecast.memory.memory import Memory
 from padecast.memory.ring import Storage
 from padecast.policies import Policy
+from padecast.session.amends import Amends, effects_of, without_feedback
 from padecast.session.balance import REMEDY, describe_imbalance
 from padecast.session.branch import Branch, Run, name_of
 from padecast.session.decisions import Course, check_place, check_shown
@@ -54,6 +55,10 @@ class Session:
         observers: Who hears of computed steps, see :class:`~padecast.session.observer.Observer`. Default nobody.
         grid: The noise levels of the run, by which calls can be placed, and by which policies such as that of
             ``adaptive`` decide; see :class:`padecast.Grid`. Default unknown.
+        amend: Whether a computed output that ends a stretch of forecasts is returned with what these got wrong paid
+            back, where outputs are forecast themselves (``x=None``) and are velocities. Without a rehearsal the sampler
+            is taken for Euler's. Forecasts pay nothing back then. Default: where a rehearsal has measured what outputs
+            do (:attr:`padecast.Rehearsal.effects`). See :class:`padecast.session.amends.Amends`.
 
     Raises:
         InvalidPlan: If the policy is a plan of another length.
@@ -85,6 +90,7 @@ class Session:
         strides: Sequence[float] | None = None,
         observers: Sequence[Observer] = (),
         grid: Grid | None = None,
+        amend: bool | None = None,
     ) -> None:
         check(isinstance(policy, Policy), "policy", policy, "a policy, such as policies.Interval(every=3)")
         check(isinstance(forecaster, Forecaster), "forecaster", forecaster, "a forecaster, such as forecasters.Pade()")
@@ -101,7 +107,12 @@ class Session:
         elif grid is not None:
             self._strides = normalise(grid.strides)
         self.grid, self._route = grid, None if grid is None else Route(grid)
-        window = max(forecaster.window, policy.looks_back, 3 if measure else 1)
+        effects = effects_of(grid, self._strides, total, amend) if forecaster.extra is None else {}
+        self._amends = Amends(effects, total) if effects else None
+        if self._amends is not None:
+            self.forecaster = forecaster = without_feedback(forecaster)
+        # What the forecasts of a stretch were made of is still there when the step behind it is.
+        window = max(forecaster.window + (self._amends is not None), policy.looks_back, 3 if measure else 1)
         spare = [] if spare is None else spare
         extra = forecaster.extra
         moments = extra.moments if isinstance(extra, Moments) else 0
@@ -191,6 +202,8 @@ class Session:
         part.meet(conditions)
         forecast = part.forecast(inputs)
         output = part.learn(inputs, (compute(),)) if forecast is None else forecast
+        if self._amends is not None and x is None and forecast is None and part.name not in record.notes:
+            output = part.amend(self._amends, output)
         record.seconds.append(stop())
         record.stages[call.stage] = record.stages.get(call.stage, False) or forecast is None
         may_warn = at.is_last and not self._is_warned
@@ -358,3 +371,4 @@ class Session:
     def plan(self) -> str:
         """What was done so far: ``C`` computed, ``.`` forecast, a space for steps of the grid not visited."""
         return self._course.plan(self.total)
+

@@ -57,7 +57,10 @@ class Run:
         if self._learning is not None:
             method = serve(self._learning, guider, options, grid, size, _told_of(guider))
             observers = self._learning.observers
-        self.session = settings.session(method, grid, rehearsal.is_random, spare=self._spare, observers=observers)
+        # What teaches is what the model says, not what it says with something paid back.
+        teaches = self._learning is not None and self._learning.teacher is not None
+        options_of_session = {"spare": self._spare, "observers": observers, "amend": False if teaches else None}
+        self.session = settings.session(method, grid, rehearsal.is_random, **options_of_session)
         self.owner = owner
         self.is_windowed = "context_handler" in options
         """Whether the model sees windows of the latents that move from step to step. What was predicted in one place
@@ -181,7 +184,7 @@ class Answer:
         # What was computed is handed on as it is: there and back again would round it.
         if learnt and output is learnt[0]:
             return self._images[place]
-        self._has_forecast = True
+        self._has_forecast |= not learnt
         return self._decode(output)
 
     def _image(self, place: int) -> Tensor:
