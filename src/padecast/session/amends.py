@@ -30,9 +30,10 @@ class Amends:
     .. math:: \hat v_s = v_s - \frac{1}{F_s} \sum_j F_j \Big( \sum_k w_{jk} v_k - \tilde v_j \Big), \qquad
               \tilde v_j = (1 - \beta) v_1 + \beta \sum_k \ell_k(t_j) v_k, \qquad \beta = \frac{n}{n + m}
 
-    with F what an output does to the final latents in the sampler's own arithmetic, w the weights of the forecasts, and the polynomial, its abscissae and its share of :class:`padecast.hooks.retrace.Retrace`. For Euler's method F is
-    the stride and the latents behind the step are those of a retraced run, but for rounding: here the sampler's steps
-    cannot be taken again. What is remembered is v_s itself.
+    with F what an output does to the final latents in the sampler's own arithmetic, w the weights of the forecasts, and
+    the polynomial, its abscissae and its share of :class:`padecast.hooks.retrace.Retrace`. For Euler's method F is the
+    stride, and the latents behind the step are those of a retraced run, but for rounding. It is for samplers whose
+    steps cannot be taken again. What is remembered is :math:`v_s` itself.
 
     Args:
         effects: F of every evaluation.
@@ -111,8 +112,9 @@ def without_feedback(forecaster: Forecaster) -> Forecaster:
     """
     if isinstance(forecaster, Feedback):
         return forecaster.inner
-    is_damped = isinstance(forecaster, TCPade) and forecaster.form == "damped"
-    return replace(forecaster, feedback=0.0) if is_damped else forecaster
+    if isinstance(forecaster, TCPade) and forecaster.form == "damped":
+        return replace(forecaster, feedback=0.0)
+    return forecaster
 
 
 def _arrange(weights: Tensor, before: Sequence[int], index: Sequence[int]) -> Tensor | None:

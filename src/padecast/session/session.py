@@ -371,4 +371,3 @@ class Session:
     def plan(self) -> str:
         """What was done so far: ``C`` computed, ``.`` forecast, a space for steps of the grid not visited."""
         return self._course.plan(self.total)
-
