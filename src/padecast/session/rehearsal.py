@@ -244,7 +244,7 @@ def _measure(
     first = [place for place, call in enumerate(calls) if not call.stage]
     kept = (more - less)[first, 0]
     levels = torch.tensor([calls[place].sigma for place in first], dtype=torch.float64)
-    # Without noise a step keeps of the latents what it keeps of their level; what it keeps less, noise takes the place of.
+    # Without noise a step keeps as large a share of the latents as of their level: noise takes the place of the rest.
     shares = ((kept[1:] / kept[:-1]) / (levels[1:] / levels[:-1])).nan_to_num(0.0).clamp(0.0, 1.0)
     left = torch.cat([shares.flip(0).cumprod(0).flip(0), torch.ones(1, dtype=torch.float64)])
     return tuple((effects * left[[call.step for call in calls]]).tolist())
