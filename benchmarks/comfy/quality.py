@@ -5,9 +5,9 @@
 
 The demo models run in ComfyUI's own classes, with its sampler euler and its scheduler simple, 20 steps, one picture a
 run. Every way is compared with the picture of the same seed with all steps computed. EasyCache and LazyCache look at
-every eighth number of the latents along either side, which of the demo models' small latents leaves next to nothing;
-here they look at all, as many as they see of FLUX at 1024 x 1024. What is in the result file already is not measured
-again.
+every eighth number of the latents along either side, which of the demo models' small latents leaves four places; so
+they are measured as their nodes have it, and looking at all, as many as they see of FLUX at 1024 x 1024. What is in the
+result file already is not measured again.
 """
 
 from __future__ import annotations
@@ -36,32 +36,37 @@ THRESHOLDS = (0.05, 0.1, 0.2)
 """Of EasyCache and LazyCache; 0.2 is the default of their nodes."""
 TOLERANCES = (0.001, 0.003)
 """Of adaptive, beside its default."""
+FACTORS = {"": 1, ", every eighth": 8}
+"""Of which numbers of the latents along either side EasyCache and LazyCache look at one; their nodes at the eighth."""
 DEVELOPMENT = 1000
 """First seed of what teaches and calibrates, which is never measured."""
-SHIPPED = {"scenes": ("scenes", "20")}
+SHIPPED = {"scenes": ("scenes", "20"), "motion": ("motion", "20")}
 """Worlds whose calibration ships; others are calibrated here, quickly."""
-UNFIT = ("motion",)
-"""Worlds that diffusers' pipeline samples at other noise levels than ComfyUI does: calibrations are refused there."""
+RUNS = {"learned": 1, "learned of 4 runs": 4}
+"""Of how many runs lessons are."""
 
 
 def ways() -> dict[str, Document]:
     """Return what is measured, by name."""
     entries: dict[str, Document] = {f"fewer steps, {count}": {"steps": count} for count in COMPUTED}
-    for name in ("EasyCache", "LazyCache"):
-        entries |= {f"{name}, {threshold:g}": {"cache": name, "threshold": threshold} for threshold in THRESHOLDS}
+    for name, (ending, factor), threshold in itertools.product(("EasyCache", "LazyCache"), FACTORS.items(), THRESHOLDS):
+        way = {"cache": name, "threshold": threshold, "factor": factor}
+        entries[f"{name}, {threshold:g}{ending}"] = way
     entries |= {"adaptive": {"method": "adaptive"}}
     entries |= {f"adaptive, {each:g}": {"method": f"adaptive:tolerance={each:g}"} for each in TOLERANCES}
     entries |= {"tc-pade": {"method": "tc-pade:every=3"}}
-    for name in ("learned", "calibrated"):
-        entries |= {f"{name}, {count}": {name: count} for count in COMPUTED}
+    entries |= {
+        f"{name}, {count}": {"learned": count, "runs": runs} for name, runs in RUNS.items() for count in COMPUTED
+    }
+    entries |= {f"calibrated, {count}": {"calibrated": count} for count in COMPUTED}
     return entries
 
 
-def add_cache(model: Any, name: str, threshold: float) -> Any:
-    """Return a model with one of ComfyUI's own caches, as its node puts it on, but for what it looks at."""
+def add_cache(model: Any, name: str, threshold: float, factor: int) -> Any:
+    """Return a model with one of ComfyUI's own caches, as its node puts it on, which looks at one of so many numbers."""
     node = getattr(engine.nodes("nodes_easycache"), f"{name}Node")
     cached = node.execute(model, threshold, 0.15, 0.95, False).args[0]
-    cached.model_options["transformer_options"]["easycache"].subsample_factor = 1
+    cached.model_options["transformer_options"]["easycache"].subsample_factor = factor
     return cached
 
 
@@ -100,9 +105,9 @@ def calibrate(name: str) -> Calibration:
 def attach(name: str, model: Any, way: Document, parts: Document) -> Any:
     """Return the model as a way has it."""
     if "cache" in way:
-        return add_cache(model, way["cache"], way["threshold"])
+        return add_cache(model, way["cache"], way["threshold"], way["factor"])
     if "learned" in way:
-        return comfy.attach(model, "learned", computed=way["learned"], lessons=parts["lessons"])
+        return comfy.attach(model, "learned", computed=way["learned"], lessons=parts["lessons"][way["runs"]])
     if "calibrated" in way:
         if "calibration" not in parts:
             parts["calibration"] = calibrate(name)
@@ -126,16 +131,15 @@ def measure(name: str, count: int, document: Document, source: Document) -> None
     """Measure what is missing of a world, and write it row by row."""
     world, present = WORLDS[name], {row["way"] for row in document["rows"] if row["world"] == name}
     missing = {key: way for key, way in ways().items() if key not in present}
-    if name in UNFIT:
-        missing = {key: way for key, way in missing.items() if "calibrated" not in way}
     if not missing:
         return
     model, drawn = world.model(), cases(world, count)
     reference, _ = draw_all(world, model, drawn)
-    parts: Document = {"lessons": padecast.lessons.Library(False)}
-    if any("learned" in way for way in missing.values()):
-        teacher = comfy.attach(model, "learned", computed=COMPUTED[0], lessons=parts["lessons"])
-        draw_all(world, teacher, cases(world, 1, DEVELOPMENT, held_out=False))
+    parts: Document = {"lessons": {runs: padecast.lessons.Library(False) for runs in RUNS.values()}}
+    for runs in {way["runs"] for way in missing.values() if "learned" in way}:
+        method = f"learned:runs={runs}"
+        teacher = comfy.attach(model, method, computed=COMPUTED[0], lessons=parts["lessons"][runs])
+        draw_all(world, teacher, cases(world, runs, DEVELOPMENT, held_out=False))
     with progress(len(missing), name) as tell:
         for key, way in missing.items():
             pictures, computed = run(world, attach(name, model, way, parts), drawn, way)

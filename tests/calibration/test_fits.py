@@ -49,7 +49,25 @@ def test_another_schedule_is_refused_with_the_largest_difference(flux: Calibrati
     fit = flux.fits(normal)
     assert not fit and fit.largest == pytest.approx(0.1422, abs=2e-4)
     assert str(fit).startswith("noise levels: 0.142 apart at place 19, where this run has 0.0003")
-    assert str(fit).endswith("and the calibration 0.1425; 0.001 is allowed")
+    assert str(fit).endswith("and the calibration 0.1425; 0.003 is allowed")
+
+
+def test_the_end_of_a_schedule_may_be_written_in_two_ways_but_no_other_shift_passes(flux: Calibration) -> None:
+    """ComfyUI's table has 1,000 levels, diffusers' UniPC begins below 1: Wan's last levels lie 0.0024 apart."""
+    levels = torch.tensor(flux.schedule.sigmas)
+    assert flux.fits((levels - 0.0024).clamp(min=0.0))
+    times = levels / (3.16 - 2.16 * levels)  # of the shift of 3.16 by which they were made
+    for other in (3.0, 3.3):
+        assert not flux.fits(other * times / (1 + (other - 1) * times))
+
+
+def test_noise_over_signal_is_compared_as_shares_of_noise(flux: Calibration) -> None:
+    ratios = [*torch.logspace(1.16, -1.5, 20).tolist(), 0.0]
+    karras = replace(flux, schedule=replace(flux.schedule, sigmas=tuple(ratios)))
+    assert karras.fits([1.004 * ratio for ratio in ratios])
+    assert karras.fits([ratios[0] + 0.3, *ratios[1:]]), "of 14.5 it is 0.1 % of what there is to see"
+    fit = karras.fits([*ratios[:-2], 2 * ratios[-2], 0.0])
+    assert not fit and str(fit).endswith("0.003 is allowed, as shares of noise")
 
 
 def test_all_that_differs_is_said_together(flux: Calibration) -> None:

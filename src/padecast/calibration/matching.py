@@ -13,7 +13,9 @@ from padecast.session.grid import Grid
 from padecast.targets.pipelines import fingerprint, guidance_of, is_bare, models_of
 
 TOLERANCE = 1e-3
-"""How far noise levels may lie apart, as a share of the largest."""
+"""How far noise levels of one library may lie apart, as a share of the largest."""
+APART = 3e-3
+"""How far those of two libraries may, as shares of noise: each writes the end of a schedule in its way."""
 GRID = re.compile(
     r"shift|seq_len|sigma|spacing|offset|interpolation|num_train_timesteps|lambda_min|timestep_type|rescale"
 )
@@ -91,7 +93,7 @@ class Fit:
 
 
 def compare_levels(sigmas: Iterable[float] | Tensor | Grid, schedule: Schedule) -> tuple[float | None, list[str]]:
-    """Return how far noise levels lie apart at most, and what is to be said of it if that is too far.
+    """Return how far noise levels lie apart at most, as shares of noise, and what is to be said if that is too far.
 
     Args:
         sigmas: Of a run, its end included.
@@ -103,12 +105,17 @@ def compare_levels(sigmas: Iterable[float] | Tensor | Grid, schedule: Schedule) 
         return None, [f"noise levels: the calibration has none, since its {schedule.scheduler} tells none"]
     if len(actual) != len(reference):
         return None, [f"steps: this run has {len(actual) - 1}, the calibration {len(reference) - 1}"]
-    worst = max(range(len(reference)), key=lambda place: abs(actual[place] - reference[place]))
-    largest, most = abs(actual[worst] - reference[worst]), TOLERANCE * max(map(abs, reference))
-    if largest <= most:
+    is_ratio = max(map(abs, reference)) > 1.0001  # noise over signal, of which the largest say little
+    gaps = [
+        abs(a / (1 + a) - b / (1 + b)) if is_ratio else abs(a - b) for a, b in zip(actual, reference, strict=True)
+    ]
+    largest = max(gaps)
+    if largest <= APART:
         return largest, []
+    worst = gaps.index(largest)
     there = f"place {worst}, where this run has {actual[worst]:.4g} and the calibration {reference[worst]:.4g}"
-    return largest, [f"noise levels: {largest:.3g} apart at {there}; {most:.3g} is allowed"]
+    unit = ", as shares of noise" if is_ratio else ""
+    return largest, [f"noise levels: {largest:.3g} apart at {there}; {APART:g} is allowed{unit}"]
 
 
 def match_branches(names: Sequence[str], calibrated: Sequence[str]) -> tuple[dict[str, str], list[str]]:
