@@ -63,7 +63,7 @@ def ways() -> dict[str, Document]:
 
 
 def add_cache(model: Any, name: str, threshold: float, factor: int) -> Any:
-    """Return a model with one of ComfyUI's own caches, as its node puts it on, which looks at one of so many numbers."""
+    """Return a model with one of ComfyUI's own caches, as its node puts it on, that looks at one of so many numbers."""
     node = getattr(engine.nodes("nodes_easycache"), f"{name}Node")
     cached = node.execute(model, threshold, 0.15, 0.95, False).args[0]
     cached.model_options["transformer_options"]["easycache"].subsample_factor = factor

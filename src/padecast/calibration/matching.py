@@ -106,9 +106,7 @@ def compare_levels(sigmas: Iterable[float] | Tensor | Grid, schedule: Schedule) 
     if len(actual) != len(reference):
         return None, [f"steps: this run has {len(actual) - 1}, the calibration {len(reference) - 1}"]
     is_ratio = max(map(abs, reference)) > 1.0001  # noise over signal, of which the largest say little
-    gaps = [
-        abs(a / (1 + a) - b / (1 + b)) if is_ratio else abs(a - b) for a, b in zip(actual, reference, strict=True)
-    ]
+    gaps = [abs(a / (1 + a) - b / (1 + b)) if is_ratio else abs(a - b) for a, b in zip(actual, reference, strict=True)]
     largest = max(gaps)
     if largest <= APART:
         return largest, []

@@ -83,24 +83,21 @@ class Amends:
         return -debt / effect
 
 
-def effects_of(
-    grid: Grid | None, strides: Sequence[float] | None, total: int, amend: bool | None
-) -> dict[Place, float]:
-    """Return what every evaluation does to the final latents; nothing where nothing is to be paid back.
+def effects_of(grid: Grid | None, strides: Sequence[float] | None, total: int) -> dict[Place, float]:
+    """Return what every evaluation does to the final latents: as a rehearsal has measured, or as by Euler's method.
 
     Args:
         grid: Of the run.
         strides: Of its steps; equal unless given.
         total: Its steps.
-        amend: As :class:`padecast.Session` is told.
 
     Example:
-        >>> effects_of(None, (0.75, 0.25), 2, amend=True), effects_of(None, None, 2, amend=None)
-        ({(0, 0): 0.75, (1, 0): 0.25}, {})
+        >>> effects_of(None, (0.75, 0.25), 2)
+        {(0, 0): 0.75, (1, 0): 0.25}
     """
-    if amend is not False and grid is not None and grid.effects:
+    if grid is not None and grid.effects:
         return {(call.step, call.stage): effect for call, effect in zip(grid.evaluations, grid.effects, strict=True)}
-    return {(step, 0): stride for step, stride in enumerate(strides or [1.0] * total)} if amend else {}
+    return {(step, 0): stride for step, stride in enumerate(strides or [1.0] * total)}
 
 
 def without_feedback(forecaster: Forecaster) -> Forecaster:

@@ -14,6 +14,7 @@ from padecast._errors import InvalidOption, PadecastWarning, check
 from padecast._noise import Noise
 from padecast._steps import Position, Trace, normalise
 from padecast.forecasters import Forecaster
+from padecast.forecasters.base import check_plain
 from padecast.forecasters.extras import Moments, State
 from padecast.memory.arithmetic import Rows, Streams, make_origin
 from padecast.memory.memory import Memory
@@ -56,9 +57,9 @@ class Session:
         grid: The noise levels of the run, by which calls can be placed, and by which policies such as that of
             ``adaptive`` decide; see :class:`padecast.Grid`. Default unknown.
         amend: Whether a computed output that ends a stretch of forecasts is returned with what these got wrong paid
-            back, where outputs are forecast themselves (``x=None``) and are velocities. Without a rehearsal the sampler
-            is taken for Euler's. Forecasts pay nothing back then. Default: where a rehearsal has measured what outputs
-            do (:attr:`padecast.Rehearsal.effects`). See :class:`padecast.session.amends.Amends`.
+            back, see :class:`padecast.session.amends.Amends`; forecasts pay nothing back then. Outputs must be forecast
+            themselves (``x=None``), and be velocities. What they do to the latents is what a rehearsal has measured,
+            the grid's ``effects``; without one the sampler is taken for Euler's. Default false.
 
     Raises:
         InvalidPlan: If the policy is a plan of another length.
@@ -90,7 +91,7 @@ class Session:
         strides: Sequence[float] | None = None,
         observers: Sequence[Observer] = (),
         grid: Grid | None = None,
-        amend: bool | None = None,
+        amend: bool = False,
     ) -> None:
         check(isinstance(policy, Policy), "policy", policy, "a policy, such as policies.Interval(every=3)")
         check(isinstance(forecaster, Forecaster), "forecaster", forecaster, "a forecaster, such as forecasters.Pade()")
@@ -107,9 +108,11 @@ class Session:
         elif grid is not None:
             self._strides = normalise(grid.strides)
         self.grid, self._route = grid, None if grid is None else Route(grid)
-        effects = effects_of(grid, self._strides, total, amend) if forecaster.extra is None else {}
-        self._amends = Amends(effects, total) if effects else None
-        if self._amends is not None:
+        self._amends = Amends(effects_of(grid, self._strides, total), total) if amend else None
+        if amend:
+            check_plain("forecaster", forecaster)
+            is_velocity = grid is None or grid.output == "velocity"
+            check(is_velocity, "amend", amend, "false, or a grid of velocities: of other outputs it is not known")
             self.forecaster = forecaster = without_feedback(forecaster)
         # What the forecasts of a stretch were made of is still there when the step behind it is.
         window = max(forecaster.window + (self._amends is not None), policy.looks_back, 3 if measure else 1)
@@ -189,6 +192,7 @@ class Session:
         fits = shown is not None and (x is None or like is None)
         check(fits, "like", like, "a tensor if x is None, and else nothing")
         assert shown is not None
+        check(x is None or self._amends is None, "x", "a tensor", "None where amend=True: outputs are forecast then")
         call = self._locate(index, sigma, stage, branch)
         if call is None:
             return compute()
@@ -202,7 +206,7 @@ class Session:
         part.meet(conditions)
         forecast = part.forecast(inputs)
         output = part.learn(inputs, (compute(),)) if forecast is None else forecast
-        if self._amends is not None and x is None and forecast is None and part.name not in record.notes:
+        if self._amends is not None and forecast is None and part.name not in record.notes:
             output = part.amend(self._amends, output)
         record.seconds.append(stop())
         record.stages[call.stage] = record.stages.get(call.stage, False) or forecast is None

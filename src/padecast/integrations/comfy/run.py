@@ -59,8 +59,12 @@ class Run:
             observers = self._learning.observers
         # What teaches is what the model says, not what it says with something paid back.
         teaches = self._learning is not None and self._learning.teacher is not None
-        options_of_session = {"spare": self._spare, "observers": observers, "amend": False if teaches else None}
-        self.session = settings.session(method, grid, rehearsal.is_random, **options_of_session)
+        shared: dict[str, Any] = {
+            "spare": self._spare,
+            "observers": observers,
+            "amend": bool(grid.effects) and not teaches,
+        }
+        self.session = settings.session(method, grid, rehearsal.is_random, **shared)
         self.owner = owner
         self.is_windowed = "context_handler" in options
         """Whether the model sees windows of the latents that move from step to step. What was predicted in one place

@@ -73,13 +73,14 @@ class Settings:
         whole = (self.start, self.end) == (0.0, 1.0)
         return policy if whole else Window(policy, start=self.start, end=self.end)
 
-    def session(self, method: Method, grid: Grid, is_random: bool, **options: Any) -> Session:
+    def session(self, method: Method, grid: Grid, is_random: bool, amend: bool = False, **options: Any) -> Session:
         """Return the session of a run.
 
         Args:
             method: Which serves it.
             grid: Of its sampler.
             is_random: Whether the sampler draws noise: our own method's forecasts are repetition then.
+            amend: Whether computed steps pay back what forecasts got wrong, of a forecaster that is weights.
             options: Of the session.
 
         Raises:
@@ -88,8 +89,9 @@ class Settings:
         forecaster = method.forecaster
         if is_random and isinstance(forecaster, TCPade) and forecaster.form != "published":
             forecaster = Reuse()
-        policy = self._restrict(method.policy)
-        return Session(policy, forecaster, grid=grid, dtype=self.dtype, offload=self.offload, **options)
+        policy, options["grid"] = self._restrict(method.policy), grid
+        options["amend"] = amend and forecaster.extra is None
+        return Session(policy, forecaster, dtype=self.dtype, offload=self.offload, **options)
 
     def check_run(self, grid: Grid, guidance: float | None, branches: tuple[str, ...]) -> None:
         """Raise unless the calibration, where there is one, was made for a run.
