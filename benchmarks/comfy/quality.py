@@ -55,6 +55,8 @@ def ways() -> dict[str, Document]:
     entries |= {"adaptive": {"method": "adaptive"}}
     entries |= {f"adaptive, {each:g}": {"method": f"adaptive:tolerance={each:g}"} for each in TOLERANCES}
     entries |= {"tc-pade": {"method": "tc-pade:every=3"}}
+    for name in ("adaptive", "tc-pade"):
+        entries[f"{name}, nothing paid back"] = {**entries[name], "amend": False}
     entries |= {
         f"{name}, {count}": {"learned": count, "runs": runs} for name, runs in RUNS.items() for count in COMPUTED
     }
@@ -112,7 +114,7 @@ def attach(name: str, model: Any, way: Document, parts: Document) -> Any:
         if "calibration" not in parts:
             parts["calibration"] = calibrate(name)
         return comfy.attach(model, parts["calibration"], computed=way["calibrated"])
-    return comfy.attach(model, way["method"]) if "method" in way else model
+    return comfy.attach(model, way["method"], amend=way.get("amend", True)) if "method" in way else model
 
 
 def run(world: World, model: Any, drawn: tuple[Case, ...], way: Document) -> tuple[Tensor, float]:

@@ -47,6 +47,7 @@ def attach(
     start: float = 0.0,
     end: float = 1.0,
     most: int | None = None,
+    amend: bool = True,
     prediction: str = "velocity",
     dtype: torch.dtype | None = None,
     offload: bool = False,
@@ -70,6 +71,8 @@ def attach(
         start: Share of the run before which all is computed, 0 to 1. Default 0.
         end: Share of the run from which on all is computed. Default 1.
         most: Forecasts in a row, 1 or more. Default as the method says.
+        amend: Whether a computed step pays back what the forecasts before it got wrong, of a sampler whose arithmetic
+            is known; see :class:`padecast.session.amends.Amends`. Default true.
         prediction: What is forecast: the model's ``"velocity"`` (default), or the clean ``"image"``.
         dtype: Storage dtype of the history. Default that of the latents.
         offload: Whether the history lies in host memory. Default false.
@@ -92,6 +95,7 @@ def attach(
             "Give what a node gets as MODEL, of ComfyUI 0.3.64 or later; of diffusers, padecast.accelerate(pipe)."
         )
     check_option("offload", offload, bool, "Write offload=True, or leave it out")
+    check_option("amend", amend, bool, "Write amend=False, or leave it out")
     check(on_run is None or callable(on_run), "on_run", on_run, "a function of a report")
     wishes = {"computed": computed, "speedup": speedup, "decibels": decibels}
     entrant = replace_parts(_choose(method, wishes), policy, forecaster, None)
@@ -101,7 +105,7 @@ def attach(
         # A sampler's steps cannot be taken again, as those of a pipeline's scheduler can.
         entrant = replace(entrant, policy=entrant.policy.ask(wishes), retrace=False)
         library = lessons if isinstance(lessons, Library) else library_of(lessons)
-    settings = Settings(entrant, calibration, prediction, dtype, offload, library, start, end, most)
+    settings = Settings(entrant, calibration, prediction, dtype, offload, library, start, end, most, amend)
     clone, attachment = model.clone(), Attachment(settings, on_run)
     for place, name in WRAPPERS.items():
         clone.add_wrapper_with_key(place, KEY, getattr(attachment, name))

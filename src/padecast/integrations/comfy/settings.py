@@ -39,6 +39,7 @@ class Settings:
         start: Share of the run before which all is computed.
         end: Share of the run from which on all is computed.
         most: Forecasts in a row.
+        amend: Whether computed steps pay back what forecasts got wrong.
     """
 
     method: Method
@@ -50,6 +51,7 @@ class Settings:
     start: float = 0.0
     end: float = 1.0
     most: int | None = None
+    amend: bool = True
 
     def __post_init__(self) -> None:
         self._restrict(self.method.policy)
@@ -80,7 +82,7 @@ class Settings:
             method: Which serves it.
             grid: Of its sampler.
             is_random: Whether the sampler draws noise: our own method's forecasts are repetition then.
-            amend: Whether computed steps pay back what forecasts got wrong, of a forecaster that is weights.
+            amend: Whether computed steps may pay back what forecasts got wrong.
             options: Of the session.
 
         Raises:
@@ -90,7 +92,7 @@ class Settings:
         if is_random and isinstance(forecaster, TCPade) and forecaster.form != "published":
             forecaster = Reuse()
         policy, options["grid"] = self._restrict(method.policy), grid
-        options["amend"] = amend and forecaster.extra is None
+        options["amend"] = self.amend and amend and forecaster.extra is None
         return Session(policy, forecaster, dtype=self.dtype, offload=self.offload, **options)
 
     def check_run(self, grid: Grid, guidance: float | None, branches: tuple[str, ...]) -> None:
