@@ -23,8 +23,6 @@ from padecast.policies.spaced import choose_steps
 
 Steps = tuple[int, ...]
 OBJECTIVES = ("mean", "low")
-QUANTILE = 0.9
-"""Of the samples' errors, for ``"low"``: the tenth percentile of decibels."""
 REACH, MOVES = 2, 80
 """How far a computed step is moved at a time, at least, and how many moves are looked at at most where it is more."""
 EARLY = 0.5
@@ -88,10 +86,11 @@ class Planner:
     Args:
         gram: ``(S, T, T)`` matrices of S samples at the run's levels, or one mean matrix.
         noise: Of the run's grid.
-        objective: ``"mean"`` (default), or ``"low"``, for the worst samples: the tenth percentile over those seen, and
-            errors of early steps count for more. The worst samples are those whose layout an early error has changed,
-            which no first order says; in a small latent, where there is little layout, they count for less
-            (:math:`D / (D + 500)`), and where the steps behind the last computed one are repeated, for nothing more.
+        objective: ``"mean"`` (default), or ``"low"``, for the worst samples: errors of early steps count for more, and
+            the median of the samples seen does, since the worst of a few is an odd one as often as a hint. The worst
+            samples are those whose layout an early error has changed, which no first order says; in a small latent,
+            where there is little layout, early errors count for less (:math:`D / (D + 500)`), and where the steps
+            behind the last computed one are repeated, for nothing more.
         gains: ``(T,)`` what an error of each step does to the image, or the name of a published law, see
             :func:`padecast.lessons.cost.law_of`; :func:`padecast.lessons.cost.gains_of` by default.
         forecaster: By which the steps behind the last computed one are forecast; damped lines by default.
@@ -258,8 +257,8 @@ class Planner:
             return mean
         share = EARLY * self.noise.size / (self.noise.size + EARLY_ORIGIN)
         mixed = (1 - share) * decibels + share * early[0] if early else decibels
-        worst: Array = np.quantile(mixed, QUANTILE, axis=1)
-        return worst
+        median: Array = np.median(mixed, axis=1)
+        return median
 
 
 def _add_up(plans: NDArray[np.int64], stretches: Stretches) -> Array:

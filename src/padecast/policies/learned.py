@@ -38,8 +38,8 @@ class Learned(Policy):
         runs: How many runs teach before plans are followed, 1 or more. Default 1.
         near: Whether the lesson of a guidance scale near by (half to double) plans runs until there is one of their
             own, as the report says. Default true; with false such a run teaches.
-        objective: ``"low"`` (default): the tenth percentile of decibels over the samples seen, and errors of early
-            steps count for more; ``"mean"``: their mean.
+        objective: ``"low"`` (default): errors of early steps count for more, and the median of the samples seen
+            does; ``"mean"``: their mean.
         watchful: Whether a step more is computed where a computed one lies far from its forecast, compared with the
             runs of the plan before, see :class:`padecast.policies.watchful.Watchful`. It costs up to a
             tenth more steps on demo models, where it mends the worst images. Default false.
