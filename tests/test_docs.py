@@ -138,7 +138,7 @@ def test_the_page_of_sampler_loops_runs() -> None:
     for code in runs:
         with contextlib.redirect_stdout(words):
             exec(compile(code, "sampler-loops.md", "exec", dont_inherit=True), names)
-    assert len(runs) == 7
+    assert len(runs) == 8
     for line in ("40 evaluations in 20 steps\n", "39 evaluations of the sampler, 17 computed", "1 run, 2 samples"):
         assert line in words.getvalue(), line
 

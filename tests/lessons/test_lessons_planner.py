@@ -251,10 +251,26 @@ def test_under_a_solver_of_several_steps_a_rule_that_begins_less_densely_is_trie
     assert sparse in list_plans(several, [6], 3)[6] and sparse not in list_plans(usual, [6], 3)[6]
 
 
+def test_one_odd_run_of_several_does_not_decide() -> None:
+    """Some runs settle late: a plan for one of them costs all others."""
+    look, rough = make_look(16), np.diag(np.linspace(400.0, 1.0, 16))
+    usual = np.concatenate([look.singles[:1]] * 3)
+    plans = {
+        name: Planner(grams, look.noise, "low").plans([6])[6].steps
+        for name, grams in {
+            "usual": usual[:1],
+            "odd": rough[None],
+            "both": np.concatenate([usual, rough[None]]),
+        }.items()
+    }
+    assert plans["both"] == plans["usual"] != plans["odd"]
+
+
 def test_an_altered_planner_keeps_all_else() -> None:
     look = make_look(16)
-    planner = Planner(look.singles, look.noise, "low", forecaster=Reuse(), multistep=True)
+    grams = np.concatenate([look.singles, 4 * look.singles[:1], 4 * look.singles[:1]])[-3:]
+    planner = Planner(grams, look.noise, "low", forecaster=Reuse(), multistep=True)
     other = planner.alter(objective="mean")
-    same = Planner(look.singles, look.noise, "mean", forecaster=Reuse(), multistep=True)
+    same = Planner(grams, look.noise, "mean", forecaster=Reuse(), multistep=True)
     steps = (0, 1, 4, 9)
     assert other.cost(steps) == same.cost(steps) != planner.cost(steps)
