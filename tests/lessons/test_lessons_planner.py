@@ -255,14 +255,8 @@ def test_one_odd_run_of_several_does_not_decide() -> None:
     """Some runs settle late: a plan for one of them costs all others."""
     look, rough = make_look(16), np.diag(np.linspace(400.0, 1.0, 16))
     usual = np.concatenate([look.singles[:1]] * 3)
-    plans = {
-        name: Planner(grams, look.noise, "low").plans([6])[6].steps
-        for name, grams in {
-            "usual": usual[:1],
-            "odd": rough[None],
-            "both": np.concatenate([usual, rough[None]]),
-        }.items()
-    }
+    grams = {"usual": usual[:1], "odd": rough[None], "both": np.concatenate([usual, rough[None]])}
+    plans = {name: Planner(gram, look.noise, "low").plans([6])[6].steps for name, gram in grams.items()}
     assert plans["both"] == plans["usual"] != plans["odd"]
 
 
