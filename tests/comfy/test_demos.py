@@ -86,6 +86,23 @@ def test_29_adaptive_does_what_it_does_in_diffusers(scenes: Any, references: dic
 
 
 @pytest.mark.slow  # many steps of a demo model
+def test_under_euler_what_is_paid_back_makes_the_picture_of_a_retraced_run(scenes: Any) -> None:
+    """The scheduler of a pipeline is set back, and goes through forecast steps again; ComfyUI's samplers cannot be."""
+    pipe, seed, method = demos.pipeline("scenes"), 5, "tc-pade:every=3"
+    pipe.set_progress_bar_config(disable=True)
+    packed = pipe._pack_latents(draw(seed), 1, 4, 16, 16)
+    drawn = {}
+    for retrace in (True, False):
+        with padecast.accelerate(pipe, f"{method},retrace={str(retrace).lower()}"):
+            given = {"num_inference_steps": STEPS, "guidance_scale": 3.5, "output_type": "latent"}
+            latents = pipe(CAPTIONS[seed], latents=packed.clone(), **given).images
+        drawn[retrace] = pipe._unpack_latents(latents, 64, 64, pipe.vae_scale_factor)
+    gaps = {amend: paint(ours.attach(scenes, method, amend=amend), seed) - drawn[amend] for amend in (True, False)}
+    apart = float((drawn[True] - drawn[False]).abs().max())
+    assert float(gaps[False].abs().max()) < 1e-4 and float(gaps[True].abs().max()) < 0.02 * apart
+
+
+@pytest.mark.slow  # many steps of a demo model
 def test_29_adaptive_comes_nearer_than_easycache_with_fewer_steps(scenes: Any, references: dict[int, Tensor]) -> None:
     score, computed = judge(ours.attach(scenes, "adaptive:tolerance=0.003"), references)
     cached = engine.nodes("nodes_easycache").EasyCacheNode.execute(scenes, 0.2, 0.15, 0.95, False).args[0]
