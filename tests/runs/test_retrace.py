@@ -278,5 +278,5 @@ def test_that_no_noise_levels_are_known_is_said_in_the_report() -> None:
         for t in (900.0, 700.0, 500.0, 300.0, 100.0, 50.0):
             with torch.no_grad():
                 pipe.transformer(torch.zeros(1, 1, 16, 16), timestep=torch.tensor([t]), class_labels=torch.tensor([1]))
-        assert bare.report.remarks == ("steps count by their index: there is no scheduler",)
+        assert bare.report.remarks[0] == "steps count by their index: there is no scheduler"
         assert "note: steps count by their index" in str(bare.report)
